@@ -1,0 +1,116 @@
+//! The document that describes an organization, in YAML or JSON: text to [`Directory`], and back.
+//!
+//! Values are read by what their place asks for and not by how YAML would guess them: an unquoted `0801` is an extension
+//! with its leading zero, and an unquoted `no` is an id. INVARIANT: reading reports every problem, not the first.
+
+mod node;
+mod read;
+mod write;
+
+pub use read::read;
+pub use write::{Format, write};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        directory::{Directory, Problem},
+        settings::PermissionSettings,
+    };
+
+    const GOOD: &str = r#"
+# A comment.
+organization: { organization_id: acme, display_name: "Acme \"Support\"" }
+settings:
+  organization: { unassigned_queue_sign_in: RESTRICTED }
+  supervisor:
+    limit_to_assigned_queues: false
+queues:
+  - { queue_id: no, extension: 0801, kind: CALL_QUEUE }
+users:
+  - user_id: "7"
+    display_name: Åsa
+    extension: 101
+    contact_center_license: true
+    roles: [CONTACT_ADMIN]
+    agent_of: [no]
+"#;
+
+    fn problems(text: &str) -> Vec<(u32, String, String)> {
+        let plain = |Problem { line, path, description }: Problem| (line, path, description);
+        read(text).unwrap_err().into_iter().map(plain).collect()
+    }
+
+    fn without_lines(mut directory: Directory) -> Directory {
+        directory.queues.iter_mut().for_each(|queue| queue.line = 0);
+        directory.users.iter_mut().for_each(|user| user.line = 0);
+        directory
+    }
+
+    #[test]
+    fn values_mean_what_their_place_asks_for() {
+        let directory = read(GOOD).unwrap();
+        assert_eq!(directory.queues[0].queue_id.as_str(), "no");
+        assert_eq!(directory.queues[0].extension.as_ref().unwrap().as_str(), "0801");
+        assert_eq!(directory.users[0].user_id.as_str(), "7");
+        assert_eq!(directory.users[0].line, 11);
+    }
+
+    #[test]
+    fn what_is_written_reads_back_the_same_in_both_formats() {
+        let directory = read(GOOD).unwrap();
+        let settings = directory.settings.applied_to(PermissionSettings::default());
+        for format in [Format::Yaml, Format::Json] {
+            let text = write(&directory, &settings, format);
+            let again = read(&text).unwrap();
+            assert_eq!(again.settings.applied_to(PermissionSettings::default()), settings, "{text}");
+            let (again, directory) = (without_lines(again), without_lines(directory.clone()));
+            assert_eq!((&again.queues, &again.users), (&directory.queues, &directory.users), "{text}");
+            assert_eq!(again.display_name, directory.display_name);
+        }
+    }
+
+    #[test]
+    fn every_problem_is_reported_with_its_line_and_path() {
+        let found = problems(
+            "queues:\n  - queue_id: Sales\n    kind: PHONE\nusers:\n  - user_id: anna\n    extention: 1\n    disabled: maybe\n  - display_name: Bo\n",
+        );
+        let places: Vec<_> = found.iter().map(|(line, path, _)| (*line, path.as_str())).collect();
+        let expected = [
+            (2, "queues[0].queue_id"),
+            (3, "queues[0].kind"),
+            (6, "users[0].extention"),
+            (7, "users[0].disabled"),
+            (8, "users[1].user_id"),
+        ];
+        assert_eq!(places, expected, "{found:?}");
+        assert!(found[2].2.contains("`extension`"), "{found:?}");
+    }
+
+    #[test]
+    fn what_yaml_can_do_and_a_directory_has_no_use_for_is_refused() {
+        for (text, word) in [
+            ("users: &a []\nqueues: *a\n", "alias"),
+            ("users: [\n", "YAML"),
+            ("{\"users\": [}", "JSON"),
+            ("- a\n", "mapping"),
+            ("users: {}\n", "list"),
+            ("users: []\nusers: []\n", "twice"),
+            ("users: []\n---\nusers: []\n", "one document"),
+            (&"[".repeat(20), "deep"),
+            (&format!("users: {}", "[".repeat(20)), "deep"),
+            (&"[".repeat(100_000), "recursion"),
+            (&format!("{{\"a\":{}", "[".repeat(100_000)), "recursion"),
+            ("", "empty"),
+        ] {
+            let found = problems(text);
+            assert!(found.iter().any(|(_, _, description)| description.contains(word)), "{text:.40}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn view_queue_settings_cannot_be_turned_off_by_a_document() {
+        let found = problems("settings: { supervisor: { view_queue_settings: false } }\n");
+        assert_eq!(found[0].1, "settings.supervisor.view_queue_settings");
+    }
+}

@@ -1,0 +1,245 @@
+//! Nodes to a [`Directory`], with every problem and where it is.
+
+use std::{fmt, str::FromStr};
+
+use super::node::{Node, Value, parse};
+use crate::domain::{
+    directory::{Directory, Problem, QueueEntry, UserEntry},
+    ids::{Malformed, display_name, shortened},
+    settings::{SettingsPatch, Switch, UNASSIGNED_QUEUE_SIGN_IN},
+};
+
+/// After so many problems the rest isn't looked for.
+const MOST_PROBLEMS: usize = 10_000;
+
+/// Reads a document. Every problem with a single value is reported; whether the document as a whole makes sense is
+/// decided when it is planned.
+pub fn read(text: &str) -> Result<Directory, Vec<Problem>> {
+    let root = parse(text).map_err(|problem| vec![problem])?;
+    let mut reader = Reader { problems: Vec::new() };
+    let directory = reader.directory(&root);
+    if reader.problems.is_empty() { Ok(directory) } else { Err(reader.problems) }
+}
+
+struct Reader {
+    problems: Vec<Problem>,
+}
+
+/// Where a node is, put into words only if there is something to say.
+#[derive(Clone, Copy)]
+enum Path<'p> {
+    Root,
+    Field(&'p Path<'p>, &'p str),
+    Item(&'p Path<'p>, usize),
+}
+
+impl Reader {
+    fn directory(&mut self, root: &Node) -> Directory {
+        let at = Path::Root;
+        let [organization, settings, queues, users] =
+            self.fields(root, at, ["organization", "settings", "queues", "users"]);
+        let mut directory = Directory::default();
+        if let Some(node) = organization {
+            let at = Path::Field(&at, "organization");
+            let [id, name] = self.fields(node, at, ["organization_id", "display_name"]);
+            directory.organization_id = self.optional(id, Path::Field(&at, "organization_id"));
+            directory.display_name = self.optional_with(name, Path::Field(&at, "display_name"), display_name);
+        }
+        if let Some(node) = settings {
+            directory.settings = self.settings(node, Path::Field(&at, "settings"));
+        }
+        let queues_at = Path::Field(&at, "queues");
+        for (index, node) in self.items(queues, queues_at).iter().enumerate() {
+            let queue = self.queue(node, Path::Item(&queues_at, index));
+            directory.queues.extend(queue);
+        }
+        let users_at = Path::Field(&at, "users");
+        for (index, node) in self.items(users, users_at).iter().enumerate() {
+            let user = self.user(node, Path::Item(&users_at, index));
+            directory.users.extend(user);
+        }
+        directory
+    }
+
+    fn settings(&mut self, node: &Node, at: Path<'_>) -> SettingsPatch {
+        let mut patch = SettingsPatch::default();
+        let groups = ["organization", "supervisor", "agent"];
+        for (group, node) in groups.iter().zip(self.fields(node, at, groups)) {
+            let Some(node) = node else { continue };
+            let at = Path::Field(&at, group);
+            let Value::Mapping(entries) = &node.value else {
+                self.report(node.line, at, "must be a mapping of settings".to_owned());
+                continue;
+            };
+            for (name, node) in entries {
+                let at = Path::Field(&at, name);
+                let path = format!("{group}.{name}");
+                if path == UNASSIGNED_QUEUE_SIGN_IN {
+                    patch.unassigned_queue_sign_in = self.optional(Some(node), at);
+                } else if let Ok(switch) = path.parse::<Switch>() {
+                    if let Some(on) = self.optional_with(Some(node), at, boolean) {
+                        patch.turn(switch, on).unwrap_or_else(|error| self.report(node.line, at, error.to_string()));
+                    }
+                } else {
+                    self.report(node.line, at, "is not a setting".to_owned());
+                }
+            }
+        }
+        patch
+    }
+
+    fn queue(&mut self, node: &Node, at: Path<'_>) -> Option<QueueEntry> {
+        let names = ["queue_id", "display_name", "extension", "kind"];
+        let [id, name, extension, kind] = self.fields(node, at, names);
+        let queue_id = self.required(id, node, Path::Field(&at, "queue_id"));
+        let display_name = self.optional_with(name, Path::Field(&at, "display_name"), display_name);
+        let extension = self.optional(extension, Path::Field(&at, "extension"));
+        let kind = self.required(kind, node, Path::Field(&at, "kind"));
+        Some(QueueEntry {
+            line: node.line,
+            queue_id: queue_id?,
+            display_name: display_name.unwrap_or_default(),
+            extension,
+            kind: kind?,
+        })
+    }
+
+    fn user(&mut self, node: &Node, at: Path<'_>) -> Option<UserEntry> {
+        let names = [
+            "user_id",
+            "display_name",
+            "extension",
+            "contact_center_license",
+            "disabled",
+            "roles",
+            "agent_of",
+            "supervisor_of",
+        ];
+        let [id, name, extension, license, disabled, roles, agent_of, supervisor_of] = self.fields(node, at, names);
+        let user_id = self.required(id, node, Path::Field(&at, "user_id"));
+        let display_name = self.optional_with(name, Path::Field(&at, "display_name"), display_name);
+        let extension = self.optional(extension, Path::Field(&at, "extension"));
+        let license = self.optional_with(license, Path::Field(&at, "contact_center_license"), boolean);
+        let disabled = self.optional_with(disabled, Path::Field(&at, "disabled"), boolean);
+        let roles = self.list(roles, Path::Field(&at, "roles"));
+        let agent_of = self.list(agent_of, Path::Field(&at, "agent_of"));
+        let supervisor_of = self.list(supervisor_of, Path::Field(&at, "supervisor_of"));
+        Some(UserEntry {
+            line: node.line,
+            user_id: user_id?,
+            display_name: display_name.unwrap_or_default(),
+            extension,
+            contact_center_license: license.unwrap_or(false),
+            disabled: disabled.unwrap_or(false),
+            roles,
+            agent_of,
+            supervisor_of,
+        })
+    }
+
+    /// The values of a mapping's fields, in the order of `names`. What isn't one of them, or stands twice, is a problem.
+    fn fields<'n, const N: usize>(
+        &mut self,
+        node: &'n Node,
+        at: Path<'_>,
+        names: [&'static str; N],
+    ) -> [Option<&'n Node>; N] {
+        let mut found = [None; N];
+        let Value::Mapping(entries) = &node.value else {
+            self.report(node.line, at, format!("must be a mapping with {}", in_words(&names)));
+            return found;
+        };
+        for (key, value) in entries {
+            let slot = names.iter().position(|name| name == key).and_then(|index| found.get_mut(index));
+            match slot {
+                Some(slot) if slot.is_none() => *slot = Some(value),
+                Some(_) => self.report(value.line, Path::Field(&at, key), "stands here twice".to_owned()),
+                None => {
+                    let problem = format!("is not a field here; the fields are {}", in_words(&names));
+                    self.report(value.line, Path::Field(&at, &shortened(key)), problem);
+                }
+            }
+        }
+        found.map(|node| node.filter(|node| !matches!(node.value, Value::Null)))
+    }
+
+    fn items<'n>(&mut self, node: Option<&'n Node>, at: Path<'_>) -> &'n [Node] {
+        match node.map(|node| (node.line, &node.value)) {
+            None => &[],
+            Some((_, Value::List(items))) => items,
+            Some((line, Value::Null | Value::Scalar(_) | Value::Mapping(_))) => {
+                self.report(line, at, "must be a list".to_owned());
+                &[]
+            }
+        }
+    }
+
+    fn list<T: FromStr<Err = Malformed>>(&mut self, node: Option<&Node>, at: Path<'_>) -> Vec<T> {
+        let items = self.items(node, at).iter().enumerate();
+        items.filter_map(|(index, item)| self.value(item, Path::Item(&at, index), T::from_str)).collect()
+    }
+
+    fn required<T: FromStr<Err = Malformed>>(&mut self, node: Option<&Node>, of: &Node, at: Path<'_>) -> Option<T> {
+        match node {
+            Some(node) => self.value(node, at, T::from_str),
+            None => {
+                if matches!(of.value, Value::Mapping(_)) {
+                    self.report(of.line, at, "is required".to_owned());
+                }
+                None
+            }
+        }
+    }
+
+    fn optional<T: FromStr<Err = Malformed>>(&mut self, node: Option<&Node>, at: Path<'_>) -> Option<T> {
+        self.optional_with(node, at, T::from_str)
+    }
+
+    fn optional_with<T>(
+        &mut self,
+        node: Option<&Node>,
+        at: Path<'_>,
+        parse: impl Fn(&str) -> Result<T, Malformed>,
+    ) -> Option<T> {
+        self.value(node?, at, parse)
+    }
+
+    fn value<T>(&mut self, node: &Node, at: Path<'_>, parse: impl Fn(&str) -> Result<T, Malformed>) -> Option<T> {
+        match &node.value {
+            Value::Scalar(text) => match parse(text) {
+                Ok(value) => return Some(value),
+                Err(malformed) => self.report(node.line, at, malformed.to_string()),
+            },
+            Value::Null | Value::List(_) | Value::Mapping(_) => {
+                self.report(node.line, at, "must be a single value".to_owned());
+            }
+        }
+        None
+    }
+
+    fn report(&mut self, line: u32, at: Path<'_>, description: String) {
+        if self.problems.len() < MOST_PROBLEMS {
+            self.problems.push(Problem { line, path: at.to_string(), description });
+        }
+    }
+}
+
+fn boolean(text: &str) -> Result<bool, Malformed> {
+    text.parse().map_err(|_| Malformed::new("true or false", text))
+}
+
+fn in_words(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Field(Path::Root, name) => f.write_str(name),
+            Self::Field(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The queue-access decision: `SEMANTICS.md` section 2, and the supervisor's of section 3.
+//!
+//! The rules stand here in their order, each a few lines, and the first that matches decides. No allocation, no I/O: a
+//! decision borrows what it found.
+
+use std::sync::Arc;
+
+use super::{
+    ids::{QueueRef, UserRef},
+    model::{Channel, Queue, QueueKind, Role, Session, SignInChannel, User, named_enum},
+    permission::{SignInAgents, sign_in_agents},
+    settings::UnassignedQueueSignIn,
+    snapshot::Tenant,
+    time::Timestamp,
+};
+
+named_enum!(
+    /// Why a question was answered as it was.
+    Reason, "a reason" {
+        /// Rule 1: no such user.
+        UnknownUser = "UNKNOWN_USER",
+        /// Rule 2: the user is disabled.
+        UserDisabled = "USER_DISABLED",
+        /// Rule 3: no such queue.
+        UnknownQueue = "UNKNOWN_QUEUE",
+        /// Rule 4: the channel can't reach this kind of queue.
+        QueueKindNotSupported = "QUEUE_KIND_NOT_SUPPORTED",
+        /// Rule 5: the dashboard needs the AGENT role.
+        AgentRoleRequired = "AGENT_ROLE_REQUIRED",
+        /// Rule 6: a live session exists.
+        AlreadySignedIn = "ALREADY_SIGNED_IN",
+        /// Rule 7: the user is assigned to the queue.
+        Assigned = "ASSIGNED",
+        /// Rule 8: the organization allows sign-in to unassigned queues.
+        UnassignedAllowed = "UNASSIGNED_ALLOWED",
+        /// Rule 9: otherwise.
+        UnassignedRestricted = "UNASSIGNED_RESTRICTED",
+        /// No such supervisor.
+        UnknownSupervisor = "UNKNOWN_SUPERVISOR",
+        /// The supervisor is disabled.
+        SupervisorDisabled = "SUPERVISOR_DISABLED",
+        /// The supervisor holds neither SUPERVISOR nor CONTACT_ADMIN.
+        SupervisorRoleRequired = "SUPERVISOR_ROLE_REQUIRED",
+        /// The queue is not in the supervisor's reach.
+        SupervisorQueueNotAssigned = "SUPERVISOR_QUEUE_NOT_ASSIGNED",
+        /// The supervisor may sign the user in.
+        SupervisorSignIn = "SUPERVISOR_SIGN_IN",
+        /// The supervisor may sign the user out.
+        SupervisorSignOut = "SUPERVISOR_SIGN_OUT",
+    }
+);
+
+impl Reason {
+    /// Whether it is a reason to allow.
+    pub fn is_allowed(self) -> bool {
+        match self {
+            Self::AlreadySignedIn
+            | Self::Assigned
+            | Self::UnassignedAllowed
+            | Self::SupervisorSignIn
+            | Self::SupervisorSignOut => true,
+            Self::UnknownUser
+            | Self::UserDisabled
+            | Self::UnknownQueue
+            | Self::QueueKindNotSupported
+            | Self::AgentRoleRequired
+            | Self::UnassignedRestricted
+            | Self::UnknownSupervisor
+            | Self::SupervisorDisabled
+            | Self::SupervisorRoleRequired
+            | Self::SupervisorQueueNotAssigned => false,
+        }
+    }
+}
+
+/// May this user sign in to this queue?
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'q> {
+    /// Who.
+    pub user: &'q UserRef,
+    /// Where.
+    pub queue: &'q QueueRef,
+    /// How.
+    pub channel: SignInChannel,
+}
+
+/// May this supervisor sign this user in to this queue, or out of it?
+#[derive(Debug, Clone, Copy)]
+pub struct SupervisorQuestion<'q> {
+    /// The supervisor.
+    pub supervisor: &'q UserRef,
+    /// Who.
+    pub user: &'q UserRef,
+    /// Where.
+    pub queue: &'q QueueRef,
+    /// In or out.
+    pub action: SupervisorAction,
+}
+
+/// What a supervisor wants to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SupervisorAction {
+    /// Sign the user in.
+    SignIn,
+    /// Sign the user out.
+    SignOut,
+}
+
+/// An answer, with what it was made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Decision<'s> {
+    /// The rule that decided.
+    pub reason: Reason,
+    /// The supervisor, if the question named one and there is one.
+    pub supervisor: Option<&'s User>,
+    /// The user, if there is one.
+    pub user: Option<&'s User>,
+    /// The queue, if there is one.
+    pub queue: Option<&'s Queue>,
+    /// The live session of the user on the queue, if there is one.
+    pub session: Option<&'s Arc<Session>>,
+}
+
+/// Decides whether a user may sign in to a queue. The first rule that matches decides.
+pub fn decide<'s>(tenant: &'s Tenant, question: Question<'_>, now: Timestamp) -> Decision<'s> {
+    let user = tenant.user(question.user).map(Arc::as_ref);
+    let queue = tenant.queue(question.queue).map(Arc::as_ref);
+    let session = live_session(tenant, user, queue, now);
+    let reason = match (user, queue) {
+        (None, _) => Reason::UnknownUser,
+        (Some(user), _) if user.disabled => Reason::UserDisabled,
+        (Some(_), None) => Reason::UnknownQueue,
+        (Some(user), Some(queue)) => known(tenant, user, queue, question.channel, session),
+    };
+    Decision { reason, supervisor: None, user, queue, session }
+}
+
+/// Rules 4 to 9, for a user and a queue that exist.
+fn known(
+    tenant: &Tenant,
+    user: &User,
+    queue: &Queue,
+    channel: SignInChannel,
+    session: Option<&Arc<Session>>,
+) -> Reason {
+    let user_id = user.user_id.as_str();
+    if !reaches(channel, queue.kind) {
+        Reason::QueueKindNotSupported
+    } else if needs_agent_role(channel) && !tenant.roles_held(user_id).contains(Role::Agent) {
+        Reason::AgentRoleRequired
+    } else if session.is_some() {
+        Reason::AlreadySignedIn
+    } else if tenant.is_assigned(user_id, queue.queue_id.as_str()) {
+        Reason::Assigned
+    } else {
+        match tenant.settings().unassigned_queue_sign_in {
+            UnassignedQueueSignIn::Allowed => Reason::UnassignedAllowed,
+            UnassignedQueueSignIn::Restricted => Reason::UnassignedRestricted,
+        }
+    }
+}
+
+/// Decides whether a supervisor may sign a user in or out.
+pub fn decide_supervisor<'s>(tenant: &'s Tenant, question: SupervisorQuestion<'_>, now: Timestamp) -> Decision<'s> {
+    let supervisor = tenant.user(question.supervisor).map(Arc::as_ref);
+    let user = tenant.user(question.user).map(Arc::as_ref);
+    let queue = tenant.queue(question.queue).map(Arc::as_ref);
+    let session = live_session(tenant, user, queue, now);
+    let reason = match (supervisor, user, queue) {
+        (None, ..) => Reason::UnknownSupervisor,
+        (Some(supervisor), ..) if supervisor.disabled => Reason::SupervisorDisabled,
+        (Some(_), None, _) => Reason::UnknownUser,
+        (Some(_), Some(user), _) if user.disabled && question.action == SupervisorAction::SignIn => {
+            Reason::UserDisabled
+        }
+        (Some(_), Some(_), None) => Reason::UnknownQueue,
+        (Some(_), Some(_), Some(queue)) if queue.kind == QueueKind::RingGroup => Reason::QueueKindNotSupported,
+        (Some(supervisor), Some(_), Some(queue)) => {
+            match sign_in_agents(tenant, supervisor.user_id.as_str(), queue.queue_id.as_str()) {
+                SignInAgents::RoleRequired => Reason::SupervisorRoleRequired,
+                SignInAgents::QueueNotAssigned => Reason::SupervisorQueueNotAssigned,
+                SignInAgents::Granted(_) => match question.action {
+                    SupervisorAction::SignIn if session.is_some() => Reason::AlreadySignedIn,
+                    SupervisorAction::SignIn => Reason::SupervisorSignIn,
+                    SupervisorAction::SignOut => Reason::SupervisorSignOut,
+                },
+            }
+        }
+    };
+    Decision { reason, supervisor, user, queue, session }
+}
+
+/// Whether the user keeps the session although, without it, they would be refused by rule 9 now (`SEMANTICS.md`
+/// section 3). What a supervisor gave is never "retained".
+pub fn is_retained(tenant: &Tenant, session: &Session, now: Timestamp) -> bool {
+    let channel = match session.channel {
+        Channel::FeatureCode => SignInChannel::FeatureCode,
+        Channel::AgentDashboard => SignInChannel::AgentDashboard,
+        Channel::Supervisor => return false,
+    };
+    let user = tenant.user_by_id(session.user_id.as_str()).filter(|user| !user.disabled);
+    let queue = tenant.queue_by_id(session.queue_id.as_str());
+    match (user, queue) {
+        (Some(user), Some(queue)) => {
+            session.is_live(now) && known(tenant, user, queue, channel, None) == Reason::UnassignedRestricted
+        }
+        (None, _) | (_, None) => false,
+    }
+}
+
+/// Whether the channel reaches this kind of queue.
+pub fn reaches(channel: SignInChannel, kind: QueueKind) -> bool {
+    match (channel, kind) {
+        (_, QueueKind::CallQueue) | (SignInChannel::AgentDashboard, QueueKind::Inbox | QueueKind::Campaign) => true,
+        (_, QueueKind::RingGroup) | (SignInChannel::FeatureCode, QueueKind::Inbox | QueueKind::Campaign) => false,
+    }
+}
+
+/// Whether the channel is open to agents only.
+pub fn needs_agent_role(channel: SignInChannel) -> bool {
+    match channel {
+        SignInChannel::AgentDashboard => true,
+        SignInChannel::FeatureCode => false,
+    }
+}
+
+fn live_session<'s>(
+    tenant: &'s Tenant,
+    user: Option<&User>,
+    queue: Option<&Queue>,
+    now: Timestamp,
+) -> Option<&'s Arc<Session>> {
+    tenant.live_session(user?.user_id.as_str(), queue?.queue_id.as_str(), now)
+}

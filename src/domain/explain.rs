@@ -1,0 +1,140 @@
+//! A decision in one plain sentence that a support engineer could read out.
+
+use std::fmt;
+
+use super::{
+    decide::{Decision, Reason, SupervisorQuestion},
+    ids::{Extension, QueueRef, UserRef},
+    model::{Queue, QueueKind, SignInChannel, User},
+};
+
+/// Says why a user may or may not sign in.
+pub fn explain(decision: &Decision<'_>, user: &UserRef, queue: &QueueRef, channel: SignInChannel) -> String {
+    let whose = WhoAndWhere { user: Named::user(decision.user, user), queue: Named::queue(decision.queue, queue) };
+    match decision.reason {
+        Reason::QueueKindNotSupported => match (decision.queue.map(|queue| queue.kind), channel) {
+            (Some(QueueKind::RingGroup), _) => whose.ring_group(),
+            (Some(kind), SignInChannel::FeatureCode) => {
+                format!(
+                    "{} is {}, which the feature code doesn't reach; use the agent dashboard.",
+                    whose.queue,
+                    a(kind)
+                )
+            }
+            (kind, SignInChannel::AgentDashboard) => {
+                format!("{} is {}, which the agent dashboard doesn't reach.", whose.queue, kind.map_or("no queue", a))
+            }
+            (None, SignInChannel::FeatureCode) => whose.unknown_queue(),
+        },
+        reason => whose.explain(reason, &Named::Unknown("supervisor", String::new())),
+    }
+}
+
+/// Says why a supervisor may or may not sign a user in or out.
+pub fn explain_supervisor(decision: &Decision<'_>, question: &SupervisorQuestion<'_>) -> String {
+    let whose = WhoAndWhere {
+        user: Named::user(decision.user, question.user),
+        queue: Named::queue(decision.queue, question.queue),
+    };
+    let supervisor = match decision.supervisor {
+        Some(user) => Named::Known { name: name_of(user), extension: user.extension.as_ref() },
+        None => Named::Unknown("user", question.supervisor.to_string()),
+    };
+    whose.explain(decision.reason, &supervisor)
+}
+
+struct WhoAndWhere<'a> {
+    user: Named<'a>,
+    queue: Named<'a>,
+}
+
+impl WhoAndWhere<'_> {
+    fn explain(&self, reason: Reason, supervisor: &Named<'_>) -> String {
+        let Self { user, queue } = self;
+        match reason {
+            Reason::UnknownUser => format!("There is {user}."),
+            Reason::UserDisabled => format!("{user} is disabled and can't sign in to any queue."),
+            Reason::UnknownQueue => self.unknown_queue(),
+            Reason::QueueKindNotSupported => self.ring_group(),
+            Reason::AgentRoleRequired => {
+                format!("{user} doesn't hold the agent role, which the agent dashboard needs.")
+            }
+            Reason::AlreadySignedIn => format!("{user} is already signed in to {queue}."),
+            Reason::Assigned => format!("{user} is assigned to {queue}."),
+            Reason::UnassignedAllowed => {
+                format!("{user} isn't assigned to {queue}, but this organization allows sign-in to unassigned queues.")
+            }
+            Reason::UnassignedRestricted => {
+                format!("{user} isn't assigned to {queue}, and this organization restricts sign-in to assigned queues.")
+            }
+            Reason::UnknownSupervisor => format!("There is {supervisor} who could be the supervisor."),
+            Reason::SupervisorDisabled => {
+                format!("{supervisor} is disabled and can't sign anybody in or out.")
+            }
+            Reason::SupervisorRoleRequired => {
+                format!("{supervisor} is neither a supervisor nor a contact admin.")
+            }
+            Reason::SupervisorQueueNotAssigned => {
+                format!("{supervisor} doesn't supervise {queue}, and supervisors here are limited to their own queues.")
+            }
+            Reason::SupervisorSignIn => format!("{supervisor} may sign {user} in to {queue}."),
+            Reason::SupervisorSignOut => format!("{supervisor} may sign {user} out of {queue}."),
+        }
+    }
+
+    fn unknown_queue(&self) -> String {
+        format!("There is {}.", self.queue)
+    }
+
+    fn ring_group(&self) -> String {
+        format!("{} is a ring group, and nobody signs in to a ring group.", self.queue)
+    }
+}
+
+/// Something by the name that people know it by.
+enum Named<'a> {
+    Known { name: &'a str, extension: Option<&'a Extension> },
+    Unknown(&'static str, String),
+}
+
+impl<'a> Named<'a> {
+    fn user(found: Option<&'a User>, asked: &UserRef) -> Self {
+        match found {
+            Some(user) => Self::Known { name: name_of(user), extension: user.extension.as_ref() },
+            None => Self::Unknown("user", asked.to_string()),
+        }
+    }
+
+    fn queue(found: Option<&'a Queue>, asked: &QueueRef) -> Self {
+        match found {
+            Some(queue) => {
+                let name = if queue.display_name.is_empty() { queue.queue_id.as_str() } else { &queue.display_name };
+                Self::Known { name, extension: queue.extension.as_ref() }
+            }
+            None => Self::Unknown("queue", asked.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known { name, extension: Some(extension) } => write!(f, "{name} ({extension})"),
+            Self::Known { name, extension: None } => f.write_str(name),
+            Self::Unknown(what, asked) => write!(f, "no {what} {asked}"),
+        }
+    }
+}
+
+fn name_of(user: &User) -> &str {
+    if user.display_name.is_empty() { user.user_id.as_str() } else { &user.display_name }
+}
+
+fn a(kind: QueueKind) -> &'static str {
+    match kind {
+        QueueKind::CallQueue => "a call queue",
+        QueueKind::Inbox => "an inbox",
+        QueueKind::Campaign => "a campaign",
+        QueueKind::RingGroup => "a ring group",
+    }
+}

@@ -1,0 +1,278 @@
+//! Names of things, as types. INVARIANT: a value of one of these types is well-formed, because parsing is the only way
+//! to get one (`SEMANTICS.md` section 1).
+
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// A value that is not well-formed: what would be right, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be {expected}, but is `{}`", shortened(.given))]
+pub struct Malformed {
+    /// What would be right.
+    pub expected: &'static str,
+    /// What was given, shortened so that an error is never much larger than a sensible value.
+    pub given: String,
+}
+
+impl Malformed {
+    /// Says that `given` is not `expected`.
+    pub fn new(expected: &'static str, given: &str) -> Self {
+        Self { expected, given: shortened(given) }
+    }
+}
+
+/// At most 80 characters of what a caller sent, fit for an error message or a log line.
+pub fn shortened(given: &str) -> String {
+    const LONGEST: usize = 80;
+    let mut short: String = given.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    if given.chars().nth(LONGEST).is_some() {
+        short.push_str("...");
+    }
+    short
+}
+
+/// Free text that people read: at most `most` characters, and none that moves the cursor or hides.
+pub fn free_text(text: &str, most: usize, expected: &'static str) -> Result<String, Malformed> {
+    let fits = text.chars().nth(most).is_none();
+    if fits && !text.chars().any(char::is_control) { Ok(text.to_owned()) } else { Err(Malformed::new(expected, text)) }
+}
+
+/// A name that people see.
+pub fn display_name(text: &str) -> Result<String, Malformed> {
+    free_text(text, 200, "at most 200 characters without control characters")
+}
+
+macro_rules! text_newtype {
+    ($(#[$doc:meta])* $name:ident, $expected:literal, $is_valid:path) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Malformed;
+
+            fn from_str(text: &str) -> Result<Self, Malformed> {
+                if $is_valid(text) { Ok(Self(text.into())) } else { Err(Malformed::new($expected, text)) }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Malformed;
+
+            fn try_from(text: String) -> Result<Self, Malformed> {
+                text.parse()
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+    };
+}
+
+text_newtype!(
+    /// Names an organization.
+    OrganizationId, "1 to 64 of `a-z 0-9 . _ -`, starting with a letter or digit", is_id
+);
+text_newtype!(
+    /// Names a user within an organization.
+    UserId, "1 to 64 of `a-z 0-9 . _ -`, starting with a letter or digit", is_id
+);
+text_newtype!(
+    /// Names a queue within an organization.
+    QueueId, "1 to 64 of `a-z 0-9 . _ -`, starting with a letter or digit", is_id
+);
+text_newtype!(
+    /// Names a session, for ever.
+    SessionId, "1 to 64 of `a-z 0-9 . _ -`, starting with a letter or digit", is_id
+);
+text_newtype!(
+    /// A phone number inside the PBX. A leading zero counts.
+    Extension, "1 to 15 digits", is_extension
+);
+text_newtype!(
+    /// What a caller names a request by, so that it can be repeated safely.
+    RequestId, "1 to 64 printable ASCII characters without spaces", is_request_id
+);
+
+impl SessionId {
+    /// The session id made of 128 bits, which must never be the same twice.
+    pub fn from_bits(bits: u128) -> Self {
+        Self(format!("{bits:032x}").into())
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    text.len() <= 64
+        && text.bytes().next().is_some_and(allowed)
+        && text.bytes().all(|b| allowed(b) || matches!(b, b'.' | b'_' | b'-'))
+}
+
+fn is_extension(text: &str) -> bool {
+    (1..=15).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_request_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// A user as callers name one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum UserRef {
+    /// By id.
+    Id(UserId),
+    /// By extension.
+    Extension(Extension),
+}
+
+/// A queue as callers name one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum QueueRef {
+    /// By id.
+    Id(QueueId),
+    /// By extension.
+    Extension(Extension),
+}
+
+macro_rules! ref_display {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    Self::Id(id) => write!(f, "`{id}`"),
+                    Self::Extension(extension) => write!(f, "with extension {extension}"),
+                }
+            }
+        }
+    };
+}
+
+ref_display!(UserRef);
+ref_display!(QueueRef);
+
+/// Which history a sequence number belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lineage {
+    /// Drawn at random when the store is created.
+    pub store_id: u64,
+    /// Counts the times that the store was restored from a backup.
+    pub epoch: u32,
+}
+
+/// The number of a change within a lineage: dense, from 1. 0 is the empty state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Sequence(pub u64);
+
+impl Sequence {
+    /// The number of the change after this one.
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// A point in a store's history. Its text is opaque to callers, and orders as text as the points do in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revision {
+    /// The history.
+    pub lineage: Lineage,
+    /// The last change that is part of it.
+    pub sequence: Sequence,
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{:08x}-{:016x}", self.lineage.store_id, self.lineage.epoch, self.sequence.0)
+    }
+}
+
+impl FromStr for Revision {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let malformed = || Malformed::new("a revision from one of this server's answers", text);
+        let mut parts = text.split('-');
+        let (Some(store), Some(epoch), Some(sequence), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(malformed());
+        };
+        let revision = Self {
+            lineage: Lineage {
+                store_id: u64::from_str_radix(store, 16).map_err(|_| malformed())?,
+                epoch: u32::from_str_radix(epoch, 16).map_err(|_| malformed())?,
+            },
+            sequence: Sequence(u64::from_str_radix(sequence, 16).map_err(|_| malformed())?),
+        };
+        // One text for one revision: no shorter digits, no capitals, no signs.
+        if revision.to_string() == text { Ok(revision) } else { Err(malformed()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_follow_their_alphabet_and_length() {
+        for good in ["a", "7", "anna.berg_2-x", &"x".repeat(64)] {
+            assert!(good.parse::<UserId>().is_ok(), "{good}");
+        }
+        for bad in ["", "-a", ".a", "_a", "Anna", "a b", "å", "a/b", &"x".repeat(65)] {
+            assert!(bad.parse::<UserId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn extensions_are_1_to_15_digits_and_a_leading_zero_counts() {
+        assert_ne!("0801".parse::<Extension>().unwrap(), "801".parse::<Extension>().unwrap());
+        for bad in ["", "8o1", "+49", "1234567890123456", "٣"] {
+            assert!(bad.parse::<Extension>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_revision_has_one_text_and_orders_by_it() {
+        let at = |n| Revision { lineage: Lineage { store_id: 7, epoch: 1 }, sequence: Sequence(n) };
+        assert_eq!(at(9).to_string().parse::<Revision>().unwrap(), at(9));
+        assert!(at(9).to_string() < at(10).to_string());
+        assert!(at(255).to_string() < at(4096).to_string());
+        for bad in [
+            "",
+            "7",
+            "7-1-9",
+            "0000000000000007-00000001-000000000000000A",
+            "+000000000000007-00000001-0000000000000009",
+        ] {
+            assert!(bad.parse::<Revision>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_value_is_shortened_and_escaped() {
+        let error = "\u{7}".repeat(5_000).parse::<UserId>().unwrap_err().to_string();
+        assert!(error.len() < 2_000 && error.contains("\\u{7}") && error.contains("..."), "{error}");
+    }
+}

@@ -1,0 +1,339 @@
+//! Organizations, users, queues, role assignments and settings, one at a time.
+
+use std::sync::Arc;
+
+use super::Planner;
+use crate::domain::{
+    change::{Etag, Event},
+    command::{IfMissing, Outcome, QueuePatch, Rejection, Resource, SessionsThen, UserPatch},
+    ids::{Extension, QueueId, QueueRef, UserId, UserRef},
+    model::{EndReason, Organization, Queue, Role, RoleAssignment, Session, User},
+    settings::{PermissionSettings, SettingsPatch, UnassignedQueueSignIn},
+    snapshot::Tenant,
+};
+
+impl Planner<'_> {
+    pub(super) fn create_organization(
+        &mut self,
+        display_name: &str,
+        unassigned_queue_sign_in: UnassignedQueueSignIn,
+    ) -> Result<Outcome, Rejection> {
+        let organization_id = self.organization_id.clone();
+        if self.snapshot.tenant(organization_id.as_str()).is_some() {
+            return Err(Rejection::AlreadyExists {
+                resource: Resource::Organization,
+                name: organization_id.to_string(),
+                description: format!("organization `{organization_id}` exists already"),
+            });
+        }
+        let organization = Organization { organization_id, display_name: display_name.to_owned() };
+        let mut settings = PermissionSettings::default();
+        settings.unassigned_queue_sign_in = unassigned_queue_sign_in;
+        let event = Event::OrganizationCreated { organization: organization.clone(), settings, etag: self.next_etag() };
+        self.push(event)?;
+        Ok(Outcome::Organization { organization })
+    }
+
+    pub(super) fn update_organization(&mut self, display_name: Option<&str>) -> Result<Outcome, Rejection> {
+        let before = self.tenant()?.organization().clone();
+        let mut organization = before.clone();
+        if let Some(display_name) = display_name {
+            display_name.clone_into(&mut organization.display_name);
+        }
+        if organization != before {
+            self.push(Event::OrganizationUpdated { organization: organization.clone() })?;
+        }
+        Ok(Outcome::Organization { organization })
+    }
+
+    pub(super) fn delete_organization(&mut self, if_missing: IfMissing) -> Result<Outcome, Rejection> {
+        match self.tenant() {
+            Err(_) if if_missing == IfMissing::Accept => {}
+            Err(rejection) => return Err(rejection),
+            Ok(tenant) => {
+                let sessions: Vec<Arc<Session>> = tenant.sessions_after(None).cloned().collect();
+                self.end_sessions(&sessions, EndReason::OrganizationRemoved)?;
+                self.push(Event::OrganizationDeleted)?;
+            }
+        }
+        Ok(Outcome::Deleted)
+    }
+
+    pub(super) fn create_user(&mut self, user: &User) -> Result<Outcome, Rejection> {
+        let tenant = self.tenant()?;
+        if tenant.user_by_id(user.user_id.as_str()).is_some() {
+            return Err(Rejection::AlreadyExists {
+                resource: Resource::User,
+                name: user.user_id.to_string(),
+                description: format!("user `{}` exists already", user.user_id),
+            });
+        }
+        user_extension_is_free(tenant, user)?;
+        self.push(Event::UserCreated { user: user.clone() })?;
+        Ok(Outcome::User { user: user.clone() })
+    }
+
+    pub(super) fn update_user(&mut self, user_id: &UserId, patch: &UserPatch) -> Result<Outcome, Rejection> {
+        let before = found_user(self.tenant()?, &UserRef::Id(user_id.clone()))?.clone();
+        let UserPatch { display_name, extension, contact_center_license, disabled } = patch.clone();
+        let user = User {
+            user_id: user_id.clone(),
+            display_name: display_name.unwrap_or_else(|| before.display_name.clone()),
+            extension: extension.unwrap_or_else(|| before.extension.clone()),
+            contact_center_license: contact_center_license.unwrap_or(before.contact_center_license),
+            disabled: disabled.unwrap_or(before.disabled),
+        };
+        if user != *before {
+            self.replace_user(user.clone())?;
+        }
+        Ok(Outcome::User { user })
+    }
+
+    /// Gives a user who exists other attributes. Disabling ends their sessions.
+    pub(super) fn replace_user(&mut self, user: User) -> Result<Vec<Session>, Rejection> {
+        let tenant = self.tenant()?;
+        user_extension_is_free(tenant, &user)?;
+        if !user.contact_center_license && !tenant.roles_held(user.user_id.as_str()).is_empty() {
+            return Err(Rejection::LicenseRequired {
+                description: format!(
+                    "user `{}` holds a role, which needs a contact-center licence; take the roles first",
+                    user.user_id
+                ),
+                user_id: user.user_id,
+            });
+        }
+        let mut ended = Vec::new();
+        if user.disabled {
+            let sessions: Vec<Arc<Session>> = tenant.sessions_of_user(user.user_id.as_str()).cloned().collect();
+            ended = self.end_sessions(&sessions, EndReason::UserDisabled)?;
+        }
+        self.push(Event::UserUpdated { user })?;
+        Ok(ended)
+    }
+
+    pub(super) fn delete_user(&mut self, user_id: &UserId, if_missing: IfMissing) -> Result<Outcome, Rejection> {
+        match found_user(self.tenant()?, &UserRef::Id(user_id.clone())) {
+            Err(_) if if_missing == IfMissing::Accept => {}
+            Err(rejection) => return Err(rejection),
+            Ok(_) => {
+                self.remove_user(user_id)?;
+            }
+        }
+        Ok(Outcome::Deleted)
+    }
+
+    /// Deletes a user who exists.
+    pub(super) fn remove_user(&mut self, user_id: &UserId) -> Result<Vec<Session>, Rejection> {
+        let sessions: Vec<Arc<Session>> = self.tenant()?.sessions_of_user(user_id.as_str()).cloned().collect();
+        let ended = self.end_sessions(&sessions, EndReason::UserRemoved)?;
+        self.push(Event::UserDeleted { user_id: user_id.clone() })?;
+        Ok(ended)
+    }
+
+    pub(super) fn create_queue(&mut self, queue: &Queue) -> Result<Outcome, Rejection> {
+        let tenant = self.tenant()?;
+        if tenant.queue_by_id(queue.queue_id.as_str()).is_some() {
+            return Err(Rejection::AlreadyExists {
+                resource: Resource::Queue,
+                name: queue.queue_id.to_string(),
+                description: format!("queue `{}` exists already", queue.queue_id),
+            });
+        }
+        queue_extension_is_free(tenant, queue)?;
+        self.push(Event::QueueCreated { queue: queue.clone() })?;
+        Ok(Outcome::Queue { queue: queue.clone() })
+    }
+
+    pub(super) fn update_queue(&mut self, queue_id: &QueueId, patch: &QueuePatch) -> Result<Outcome, Rejection> {
+        let before = found_queue(self.tenant()?, &QueueRef::Id(queue_id.clone()))?.clone();
+        let QueuePatch { display_name, extension, kind } = patch.clone();
+        let queue = Queue {
+            queue_id: queue_id.clone(),
+            display_name: display_name.unwrap_or_else(|| before.display_name.clone()),
+            extension: extension.unwrap_or_else(|| before.extension.clone()),
+            kind: kind.unwrap_or(before.kind),
+        };
+        if queue != *before {
+            queue_extension_is_free(self.tenant()?, &queue)?;
+            self.push(Event::QueueUpdated { queue: queue.clone() })?;
+        }
+        Ok(Outcome::Queue { queue })
+    }
+
+    pub(super) fn delete_queue(&mut self, queue_id: &QueueId, if_missing: IfMissing) -> Result<Outcome, Rejection> {
+        match found_queue(self.tenant()?, &QueueRef::Id(queue_id.clone())) {
+            Err(_) if if_missing == IfMissing::Accept => {}
+            Err(rejection) => return Err(rejection),
+            Ok(_) => {
+                self.remove_queue(queue_id)?;
+            }
+        }
+        Ok(Outcome::Deleted)
+    }
+
+    /// Deletes a queue that exists.
+    pub(super) fn remove_queue(&mut self, queue_id: &QueueId) -> Result<Vec<Session>, Rejection> {
+        let on_queue = self.tenant()?.sessions_on_queue(queue_id.as_str(), None);
+        let sessions: Vec<Arc<Session>> = on_queue.cloned().collect();
+        let ended = self.end_sessions(&sessions, EndReason::QueueRemoved)?;
+        self.push(Event::QueueDeleted { queue_id: queue_id.clone() })?;
+        Ok(ended)
+    }
+
+    pub(super) fn assign_role(
+        &mut self,
+        user: &UserRef,
+        role: Role,
+        queue: Option<&QueueRef>,
+    ) -> Result<Outcome, Rejection> {
+        let tenant = self.tenant()?;
+        let assignment = named_assignment(tenant, user, role, queue)?;
+        if !found_user(tenant, user)?.contact_center_license {
+            return Err(Rejection::LicenseRequired {
+                description: format!(
+                    "user `{}` has no contact-center licence, which a role needs; give the licence first",
+                    assignment.user_id
+                ),
+                user_id: assignment.user_id,
+            });
+        }
+        let created = !is_assigned(tenant, &assignment);
+        if created {
+            self.push(Event::RoleAssigned { assignment: assignment.clone() })?;
+        }
+        Ok(Outcome::RoleAssigned { assignment, created })
+    }
+
+    pub(super) fn unassign_role(
+        &mut self,
+        user: &UserRef,
+        role: Role,
+        queue: Option<&QueueRef>,
+        sessions: SessionsThen,
+    ) -> Result<Outcome, Rejection> {
+        if sessions == SessionsThen::End && (role != Role::Agent || queue.is_none()) {
+            return Err(Rejection::Invalid {
+                field: "end_sessions",
+                description: "must be false unless the role is AGENT and a queue is given, because only such an \
+                              assignment has a session of its own"
+                    .to_owned(),
+            });
+        }
+        let tenant = self.tenant()?;
+        let assignment = named_assignment(tenant, user, role, queue)?;
+        let RoleAssignment { user_id, queue_id, .. } = &assignment;
+        if !is_assigned(tenant, &assignment) {
+            let on = queue_id.as_ref().map_or_else(String::new, |queue_id| format!(" on queue `{queue_id}`"));
+            return Err(Rejection::NotFound {
+                resource: Resource::RoleAssignment,
+                name: format!("{user_id} {role}{}", queue_id.as_ref().map_or_else(String::new, |id| format!(" {id}"))),
+                description: format!("user `{user_id}` is not assigned {role}{on}"),
+            });
+        }
+        let live = queue_id.as_ref().filter(|_| sessions == SessionsThen::End);
+        let live = live.and_then(|queue_id| tenant.live_session(user_id.as_str(), queue_id.as_str(), self.now));
+        let live: Vec<Arc<Session>> = live.cloned().into_iter().collect();
+        let ended = self.end_sessions(&live, EndReason::AssignmentRemoved)?;
+        self.push(Event::RoleUnassigned { assignment })?;
+        Ok(Outcome::SessionsEnded { ended })
+    }
+
+    pub(super) fn update_settings(
+        &mut self,
+        patch: &SettingsPatch,
+        expected: Option<Etag>,
+    ) -> Result<Outcome, Rejection> {
+        let tenant = self.tenant()?;
+        if expected.is_some_and(|expected| expected != tenant.settings_etag()) {
+            return Err(Rejection::StaleEtag);
+        }
+        let settings = patch.applied_to(*tenant.settings());
+        let mut etag = tenant.settings_etag();
+        if settings != *tenant.settings() {
+            etag = self.next_etag();
+            self.push(Event::SettingsUpdated { settings, etag })?;
+        }
+        Ok(Outcome::Settings { settings, etag })
+    }
+}
+
+/// The user that a caller named, who must exist.
+pub(super) fn found_user<'s>(tenant: &'s Tenant, user: &UserRef) -> Result<&'s Arc<User>, Rejection> {
+    tenant.user(user).ok_or_else(|| Rejection::NotFound {
+        resource: Resource::User,
+        name: match user {
+            UserRef::Id(id) => id.to_string(),
+            UserRef::Extension(extension) => extension.to_string(),
+        },
+        description: format!("there is no user {user}"),
+    })
+}
+
+/// The queue that a caller named, which must exist.
+pub(super) fn found_queue<'s>(tenant: &'s Tenant, queue: &QueueRef) -> Result<&'s Arc<Queue>, Rejection> {
+    tenant.queue(queue).ok_or_else(|| Rejection::NotFound {
+        resource: Resource::Queue,
+        name: match queue {
+            QueueRef::Id(id) => id.to_string(),
+            QueueRef::Extension(extension) => extension.to_string(),
+        },
+        description: format!("there is no queue {queue}"),
+    })
+}
+
+fn named_assignment(
+    tenant: &Tenant,
+    user: &UserRef,
+    role: Role,
+    queue: Option<&QueueRef>,
+) -> Result<RoleAssignment, Rejection> {
+    if role == Role::ContactAdmin && queue.is_some() {
+        return Err(Rejection::Invalid {
+            field: "queue_id",
+            description: "must be left out with CONTACT_ADMIN, which is never held for a queue".to_owned(),
+        });
+    }
+    let user_id = found_user(tenant, user)?.user_id.clone();
+    let queue_id = match queue {
+        Some(queue) => Some(found_queue(tenant, queue)?.queue_id.clone()),
+        None => None,
+    };
+    Ok(RoleAssignment { user_id, role, queue_id })
+}
+
+fn is_assigned(tenant: &Tenant, assignment: &RoleAssignment) -> bool {
+    let user_id = assignment.user_id.as_str();
+    let roles = match &assignment.queue_id {
+        Some(queue_id) => tenant.roles_on_queue(user_id, queue_id.as_str()),
+        None => tenant.organization_roles(user_id),
+    };
+    roles.contains(assignment.role)
+}
+
+fn user_extension_is_free(tenant: &Tenant, user: &User) -> Result<(), Rejection> {
+    let owner = user.extension.as_ref().and_then(|extension| tenant.user_with_extension(extension));
+    match (owner, &user.extension) {
+        (Some(owner), Some(extension)) if *owner != user.user_id => {
+            Err(extension_in_use(Resource::User, "user", owner.as_str(), extension))
+        }
+        (Some(_), _) | (None, _) => Ok(()),
+    }
+}
+
+fn queue_extension_is_free(tenant: &Tenant, queue: &Queue) -> Result<(), Rejection> {
+    let owner = queue.extension.as_ref().and_then(|extension| tenant.queue_with_extension(extension));
+    match (owner, &queue.extension) {
+        (Some(owner), Some(extension)) if *owner != queue.queue_id => {
+            Err(extension_in_use(Resource::Queue, "queue", owner.as_str(), extension))
+        }
+        (Some(_), _) | (None, _) => Ok(()),
+    }
+}
+
+fn extension_in_use(resource: Resource, what: &str, owner: &str, extension: &Extension) -> Rejection {
+    Rejection::AlreadyExists {
+        resource,
+        name: owner.to_owned(),
+        description: format!("extension `{extension}` is in use by {what} `{owner}`"),
+    }
+}

@@ -1,0 +1,315 @@
+//! Making an organization what a document says, all of it or nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Planner;
+use crate::domain::{
+    change::Event,
+    command::{ImportReport, Missing, Outcome, Rejection},
+    directory::{Directory, Problem, QueueEntry, UserEntry},
+    ids::{QueueId, UserId},
+    model::{Queue, Role, RoleAssignment, User},
+    settings::UnassignedQueueSignIn,
+    snapshot::Tenant,
+};
+
+/// How many changes the report spells out.
+const MOST_LINES: usize = 100;
+
+impl Planner<'_> {
+    pub(super) fn import(&mut self, directory: &Directory, missing: Missing) -> Result<Outcome, Rejection> {
+        let tenant = self.snapshot.tenant(self.organization_id.as_str());
+        let problems = problems(directory, tenant, self.organization_id.as_str(), missing);
+        if !problems.is_empty() {
+            return Err(Rejection::FaultyDocument(problems));
+        }
+        let mut report = ImportReport::default();
+        self.import_organization(directory, &mut report)?;
+        if missing == Missing::Delete {
+            self.delete_unnamed(directory, &mut report)?;
+        }
+        self.release_extensions(directory)?;
+        self.import_queues(&directory.queues, &mut report)?;
+        self.import_users(&directory.users, &mut report)?;
+        self.import_roles(&directory.users, &mut report)?;
+        Ok(Outcome::Imported { report })
+    }
+
+    fn import_organization(&mut self, directory: &Directory, report: &mut ImportReport) -> Result<(), Rejection> {
+        let name = directory.display_name.as_deref();
+        if self.snapshot.tenant(self.organization_id.as_str()).is_none() {
+            self.create_organization(name.unwrap_or_default(), UnassignedQueueSignIn::Allowed)?;
+            report.organization_created = true;
+            note(report, || format!("create organization {}", self.organization_id));
+        } else {
+            let before = self.changes.len();
+            self.update_organization(name)?;
+            if self.changes.len() > before {
+                report.organization_updated = true;
+                note(report, || format!("rename organization {}", self.organization_id));
+            }
+        }
+        let before = self.changes.len();
+        self.update_settings(&directory.settings, None)?;
+        if self.changes.len() > before {
+            report.settings_updated = true;
+            note(report, || "update settings".to_owned());
+        }
+        Ok(())
+    }
+
+    fn delete_unnamed(&mut self, directory: &Directory, report: &mut ImportReport) -> Result<(), Rejection> {
+        let named: BTreeMap<&UserId, &UserEntry> = directory.users.iter().map(|user| (&user.user_id, user)).collect();
+        let named_queues: BTreeSet<&QueueId> = directory.queues.iter().map(|queue| &queue.queue_id).collect();
+        let tenant = self.tenant()?;
+        let users = tenant.users_after(None).map(|user| user.user_id.clone());
+        let users: Vec<UserId> = users.filter(|user_id| !named.contains_key(user_id)).collect();
+        let queues = tenant.queues_after(None).map(|queue| queue.queue_id.clone());
+        let queues: Vec<QueueId> = queues.filter(|queue_id| !named_queues.contains(queue_id)).collect();
+        for user_id in users {
+            report.sessions_ended += count(self.remove_user(&user_id)?.len());
+            report.users_deleted += 1;
+            note(report, || format!("delete user {user_id}"));
+        }
+        for queue_id in queues {
+            report.sessions_ended += count(self.remove_queue(&queue_id)?.len());
+            report.queues_deleted += 1;
+            note(report, || format!("delete queue {queue_id}"));
+        }
+        for entry in &directory.users {
+            let wanted: BTreeSet<_> = assignments(entry).map(|assignment| key(&assignment)).collect();
+            let held = held_assignments(self.tenant()?, &entry.user_id);
+            for assignment in held.into_iter().filter(|assignment| !wanted.contains(&key(assignment))) {
+                report.assignments_deleted += 1;
+                note(report, || format!("take {}", in_words(&assignment)));
+                self.push(Event::RoleUnassigned { assignment })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of extensions that pass from one named user or queue to another, so that they are free when their new
+    /// owner takes them, in whichever order that happens.
+    fn release_extensions(&mut self, directory: &Directory) -> Result<(), Rejection> {
+        let tenant = self.tenant()?;
+        let mut users: Vec<User> = Vec::new();
+        for entry in &directory.users {
+            let owner = entry.extension.as_ref().and_then(|extension| tenant.user_with_extension(extension));
+            if let Some(owner) = owner.filter(|owner| **owner != entry.user_id) {
+                users
+                    .extend(tenant.user_by_id(owner.as_str()).map(|user| User { extension: None, ..(**user).clone() }));
+            }
+        }
+        let mut queues: Vec<Queue> = Vec::new();
+        for entry in &directory.queues {
+            let owner = entry.extension.as_ref().and_then(|extension| tenant.queue_with_extension(extension));
+            if let Some(owner) = owner.filter(|owner| **owner != entry.queue_id) {
+                let queue = tenant.queue_by_id(owner.as_str());
+                queues.extend(queue.map(|queue| Queue { extension: None, ..(**queue).clone() }));
+            }
+        }
+        for user in users {
+            self.push(Event::UserUpdated { user })?;
+        }
+        for queue in queues {
+            self.push(Event::QueueUpdated { queue })?;
+        }
+        Ok(())
+    }
+
+    fn import_queues(&mut self, entries: &[QueueEntry], report: &mut ImportReport) -> Result<(), Rejection> {
+        for QueueEntry { line: _, queue_id, display_name, extension, kind } in entries {
+            let queue = Queue {
+                queue_id: queue_id.clone(),
+                display_name: display_name.clone(),
+                extension: extension.clone(),
+                kind: *kind,
+            };
+            match self.tenant()?.queue_by_id(queue_id.as_str()) {
+                None => {
+                    report.queues_created += 1;
+                    note(report, || format!("create queue {queue_id}"));
+                    self.push(Event::QueueCreated { queue })?;
+                }
+                Some(before) if **before != queue => {
+                    report.queues_updated += 1;
+                    note(report, || format!("update queue {queue_id}"));
+                    self.push(Event::QueueUpdated { queue })?;
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn import_users(&mut self, entries: &[UserEntry], report: &mut ImportReport) -> Result<(), Rejection> {
+        for entry in entries {
+            let user = User {
+                user_id: entry.user_id.clone(),
+                display_name: entry.display_name.clone(),
+                extension: entry.extension.clone(),
+                contact_center_license: entry.contact_center_license,
+                disabled: entry.disabled,
+            };
+            match self.tenant()?.user_by_id(user.user_id.as_str()) {
+                None => {
+                    report.users_created += 1;
+                    note(report, || format!("create user {}", user.user_id));
+                    self.push(Event::UserCreated { user })?;
+                }
+                Some(before) if **before != user => {
+                    report.users_updated += 1;
+                    note(report, || format!("update user {}", user.user_id));
+                    report.sessions_ended += count(self.replace_user(user)?.len());
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn import_roles(&mut self, entries: &[UserEntry], report: &mut ImportReport) -> Result<(), Rejection> {
+        for entry in entries {
+            let held: BTreeSet<_> = held_assignments(self.tenant()?, &entry.user_id).iter().map(key).collect();
+            let wanted: BTreeMap<_, _> = assignments(entry).map(|assignment| (key(&assignment), assignment)).collect();
+            for (_, assignment) in wanted.into_iter().filter(|(key, _)| !held.contains(key)) {
+                report.assignments_created += 1;
+                note(report, || format!("give {}", in_words(&assignment)));
+                self.push(Event::RoleAssigned { assignment })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything that is wrong with the document as a whole; what is wrong with a single value was found when it was read.
+fn problems(directory: &Directory, tenant: Option<&Tenant>, organization_id: &str, missing: Missing) -> Vec<Problem> {
+    let mut found = Vec::new();
+    if let Some(named) = directory.organization_id.as_ref().filter(|named| named.as_str() != organization_id) {
+        found.push(Problem {
+            line: 0,
+            path: "organization.organization_id".to_owned(),
+            description: format!("is `{named}`, but the import is for organization `{organization_id}`"),
+        });
+    }
+    let queues: BTreeSet<&QueueId> = directory.queues.iter().map(|queue| &queue.queue_id).collect();
+    let users: BTreeSet<&UserId> = directory.users.iter().map(|user| &user.user_id).collect();
+    // What is in the store and not in the document stays there and can be in the way, unless it is deleted.
+    let staying = tenant.filter(|_| missing == Missing::Keep);
+
+    let ids = directory.queues.iter().map(|queue| (queue.line, Some(&queue.queue_id)));
+    found.extend(repeated("queues", "queue_id", ids));
+    let extensions = directory.queues.iter().map(|queue| (queue.line, queue.extension.as_ref()));
+    found.extend(repeated("queues", "extension", extensions));
+    let ids = directory.users.iter().map(|user| (user.line, Some(&user.user_id)));
+    found.extend(repeated("users", "user_id", ids));
+    let extensions = directory.users.iter().map(|user| (user.line, user.extension.as_ref()));
+    found.extend(repeated("users", "extension", extensions));
+
+    for (index, queue) in directory.queues.iter().enumerate() {
+        let owner = staying.zip(queue.extension.as_ref()).and_then(|(t, extension)| t.queue_with_extension(extension));
+        if let Some(owner) = owner.filter(|owner| !queues.contains(owner)) {
+            found.push(taken(queue.line, format!("queues[{index}].extension"), "queue", owner.as_str()));
+        }
+    }
+    for (index, user) in directory.users.iter().enumerate() {
+        let at = |field: &str, description: String| Problem {
+            line: user.line,
+            path: format!("users[{index}].{field}"),
+            description,
+        };
+        let owner = staying.zip(user.extension.as_ref()).and_then(|(t, extension)| t.user_with_extension(extension));
+        if let Some(owner) = owner.filter(|owner| !users.contains(owner)) {
+            found.push(taken(user.line, format!("users[{index}].extension"), "user", owner.as_str()));
+        }
+        let has_roles = !(user.roles.is_empty() && user.agent_of.is_empty() && user.supervisor_of.is_empty());
+        let keeps_roles = staying.is_some_and(|tenant| !tenant.roles_held(user.user_id.as_str()).is_empty());
+        if !user.contact_center_license && has_roles {
+            let description = "must be true for a user with a role".to_owned();
+            found.push(at("contact_center_license", description));
+        } else if !user.contact_center_license && keeps_roles {
+            let description = format!(
+                "must be true, because user `{}` holds a role that the document doesn't name; take the role first, or \
+                 import with delete_missing",
+                user.user_id
+            );
+            found.push(at("contact_center_license", description));
+        }
+        for (field, queue_ids) in [("agent_of", &user.agent_of), ("supervisor_of", &user.supervisor_of)] {
+            for (position, queue_id) in queue_ids.iter().enumerate() {
+                let stays = staying.is_some_and(|tenant| tenant.queue_by_id(queue_id.as_str()).is_some());
+                if !queues.contains(queue_id) && !stays {
+                    found.push(at(&format!("{field}[{position}]"), format!("there is no queue `{queue_id}`")));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// A problem for every value that stands in the list a second time.
+fn repeated<'d, T: Ord + std::fmt::Display + 'd>(
+    list: &'static str,
+    field: &'static str,
+    values: impl Iterator<Item = (u32, Option<&'d T>)>,
+) -> Vec<Problem> {
+    let mut first: BTreeMap<&T, usize> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (index, (line, value)) in values.enumerate() {
+        let Some(value) = value else { continue };
+        if let Some(first) = first.get(value) {
+            found.push(Problem {
+                line,
+                path: format!("{list}[{index}].{field}"),
+                description: format!("`{value}` stands at {list}[{first}] already, and must be unique"),
+            });
+        } else {
+            first.insert(value, index);
+        }
+    }
+    found
+}
+
+fn taken(line: u32, path: String, what: &str, owner: &str) -> Problem {
+    let description = format!("is in use by {what} `{owner}`, which the document doesn't name");
+    Problem { line, path, description }
+}
+
+fn assignments(entry: &UserEntry) -> impl Iterator<Item = RoleAssignment> {
+    let assignment = |role, queue_id: Option<&QueueId>| RoleAssignment {
+        user_id: entry.user_id.clone(),
+        role,
+        queue_id: queue_id.cloned(),
+    };
+    let organization = entry.roles.iter().map(move |role| assignment(*role, None));
+    let supervisor = entry.supervisor_of.iter().map(move |id| assignment(Role::Supervisor, Some(id)));
+    let agent = entry.agent_of.iter().map(move |id| assignment(Role::Agent, Some(id)));
+    organization.chain(supervisor).chain(agent)
+}
+
+fn held_assignments(tenant: &Tenant, user_id: &UserId) -> Vec<RoleAssignment> {
+    tenant.assignments_of_user(user_id).collect()
+}
+
+/// What tells the assignments of one user apart.
+fn key(assignment: &RoleAssignment) -> (Option<QueueId>, Role) {
+    (assignment.queue_id.clone(), assignment.role)
+}
+
+fn in_words(assignment: &RoleAssignment) -> String {
+    let RoleAssignment { user_id, role, queue_id } = assignment;
+    match queue_id {
+        Some(queue_id) => format!("user {user_id} role {role} on queue {queue_id}"),
+        None => format!("user {user_id} role {role}"),
+    }
+}
+
+fn note(report: &mut ImportReport, line: impl FnOnce() -> String) {
+    if report.changes.len() < MOST_LINES {
+        report.changes.push(line());
+    }
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,162 @@
+//! What a command would change: a pure function from a snapshot, a command and an instant to changes.
+//!
+//! INVARIANT: a rejection changes nothing; an acceptance yields every change of the command, in the order in which they
+//! are applied and logged.
+
+mod directory;
+mod import;
+mod sessions;
+
+use std::sync::Arc;
+
+use super::{
+    change::{Change, Etag, Event},
+    command::{Action, Command, Outcome, Rejection, Resource},
+    decide::Reason,
+    ids::{OrganizationId, Sequence, SessionId, UserId},
+    model::{EndReason, Session, SessionEnd},
+    snapshot::{Inapplicable, Snapshot, Tenant},
+    time::Timestamp,
+};
+
+/// What the rules are given from outside.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The time now.
+    pub now: Timestamp,
+    /// The id of the session that the command may create. Never used before.
+    pub new_session_id: SessionId,
+}
+
+/// A command carried out on paper.
+#[derive(Debug)]
+pub struct Plan {
+    /// What changes, in order; empty if nothing does.
+    pub changes: Vec<Change>,
+    /// The state with the changes.
+    pub after: Snapshot,
+    /// What the caller is told.
+    pub outcome: Outcome,
+}
+
+/// Works out what a command changes.
+pub fn plan(snapshot: &Snapshot, command: &Command, context: &Context) -> Result<Plan, Rejection> {
+    let mut planner = Planner::new(snapshot, &command.organization_id, context.now);
+    let outcome = match &command.action {
+        Action::SignIn { user, queue, channel, device } => {
+            planner.sign_in(user, queue, *channel, device, &context.new_session_id)
+        }
+        Action::SignOut { user, queues } => planner.sign_out(user, queues),
+        Action::SupervisorSignIn { supervisor, user, queue, ttl, justification } => {
+            let names = sessions::Names { supervisor, user, queue };
+            planner.supervisor_sign_in(names, *ttl, justification, &context.new_session_id)
+        }
+        Action::SupervisorSignOut { supervisor, user, queue, justification } => {
+            planner.supervisor_sign_out(sessions::Names { supervisor, user, queue }, justification)
+        }
+        Action::CreateOrganization { display_name, unassigned_queue_sign_in } => {
+            planner.create_organization(display_name, *unassigned_queue_sign_in)
+        }
+        Action::UpdateOrganization { display_name } => planner.update_organization(display_name.as_deref()),
+        Action::DeleteOrganization { if_missing } => planner.delete_organization(*if_missing),
+        Action::CreateUser { user } => planner.create_user(user),
+        Action::UpdateUser { user_id, patch } => planner.update_user(user_id, patch),
+        Action::DeleteUser { user_id, if_missing } => planner.delete_user(user_id, *if_missing),
+        Action::CreateQueue { queue } => planner.create_queue(queue),
+        Action::UpdateQueue { queue_id, patch } => planner.update_queue(queue_id, patch),
+        Action::DeleteQueue { queue_id, if_missing } => planner.delete_queue(queue_id, *if_missing),
+        Action::AssignRole { user, role, queue } => planner.assign_role(user, *role, queue.as_ref()),
+        Action::UnassignRole { user, role, queue, sessions } => {
+            planner.unassign_role(user, *role, queue.as_ref(), *sessions)
+        }
+        Action::UpdateSettings { patch, etag } => planner.update_settings(patch, *etag),
+        Action::Import { directory, missing } => planner.import(directory, *missing),
+    }?;
+    Ok(Plan { changes: planner.changes, after: planner.snapshot, outcome })
+}
+
+/// Ends up to `most` sessions whose expire time has come.
+pub fn plan_expirations(
+    snapshot: &Snapshot,
+    now: Timestamp,
+    most: usize,
+) -> Result<(Vec<Change>, Snapshot), Inapplicable> {
+    let mut after = snapshot.clone();
+    let mut changes = Vec::new();
+    for (organization_id, session) in snapshot.expired(now).take(most) {
+        let (_, event) = ended(session, EndReason::Expired, now, None, "");
+        let change = Change { organization_id: organization_id.clone(), event };
+        after.apply(&change)?;
+        changes.push(change);
+    }
+    Ok((changes, after))
+}
+
+/// A command under way: the state as it is so far, and what changed.
+struct Planner<'c> {
+    snapshot: Snapshot,
+    changes: Vec<Change>,
+    organization_id: &'c OrganizationId,
+    now: Timestamp,
+}
+
+impl<'c> Planner<'c> {
+    fn new(snapshot: &Snapshot, organization_id: &'c OrganizationId, now: Timestamp) -> Self {
+        Self { snapshot: snapshot.clone(), changes: Vec::new(), organization_id, now }
+    }
+
+    fn tenant(&self) -> Result<&Tenant, Rejection> {
+        self.snapshot.tenant(self.organization_id.as_str()).ok_or_else(|| Rejection::NotFound {
+            resource: Resource::Organization,
+            name: self.organization_id.to_string(),
+            description: format!("there is no organization `{}`", self.organization_id),
+        })
+    }
+
+    fn push(&mut self, event: Event) -> Result<(), Rejection> {
+        let change = Change { organization_id: self.organization_id.clone(), event };
+        self.snapshot.apply(&change)?;
+        self.changes.push(change);
+        Ok(())
+    }
+
+    /// Ends a session that has not been ended yet; one that is past its expire time ends as EXPIRED, whatever the reason
+    /// given, because that is when it ended.
+    fn end_session(&mut self, session: &Session, reason: EndReason) -> Result<Session, Rejection> {
+        let (session, event) = ended(session, reason, self.now, None, "");
+        self.push(event)?;
+        Ok(session)
+    }
+
+    fn end_sessions(&mut self, sessions: &[Arc<Session>], reason: EndReason) -> Result<Vec<Session>, Rejection> {
+        sessions.iter().map(|session| self.end_session(session, reason)).collect()
+    }
+
+    fn next_etag(&self) -> Etag {
+        let Sequence(next) = self.snapshot.revision().sequence.next();
+        Etag(next)
+    }
+}
+
+/// The session with its end, and the event that says so.
+fn ended(
+    session: &Session,
+    reason: EndReason,
+    now: Timestamp,
+    supervisor_id: Option<UserId>,
+    justification: &str,
+) -> (Session, Event) {
+    let end = match session.expire_time {
+        Some(expire_time) if expire_time <= now => SessionEnd { time: expire_time, reason: EndReason::Expired },
+        Some(_) | None => SessionEnd { time: now, reason },
+    };
+    let session = Session { end: Some(end), ..session.clone() };
+    let event =
+        Event::SessionEnded { session: session.clone(), supervisor_id, justification: justification.to_owned() };
+    (session, event)
+}
+
+/// Whether the reason shows the live session beside it.
+fn shows_session(reason: Reason) -> bool {
+    reason == Reason::AlreadySignedIn
+}

@@ -1,0 +1,151 @@
+//! Signing in and out: `SEMANTICS.md` section 3.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Planner, ended, shows_session};
+use crate::domain::{
+    change::Event,
+    command::{DecisionRecord, Outcome, QueueSelection, Rejection},
+    decide::{Decision, Question, Reason, SupervisorAction, SupervisorQuestion, decide, decide_supervisor},
+    explain::{explain, explain_supervisor},
+    ids::{QueueRef, SessionId, UserId, UserRef},
+    model::{Basis, Channel, EndReason, Session, SignInChannel},
+};
+
+/// Whom a supervisor's command names.
+#[derive(Clone, Copy)]
+pub(super) struct Names<'c> {
+    pub supervisor: &'c UserRef,
+    pub user: &'c UserRef,
+    pub queue: &'c QueueRef,
+}
+
+impl<'c> Names<'c> {
+    fn question(&self, action: SupervisorAction) -> SupervisorQuestion<'c> {
+        SupervisorQuestion { supervisor: self.supervisor, user: self.user, queue: self.queue, action }
+    }
+}
+
+impl Planner<'_> {
+    pub(super) fn sign_in(
+        &mut self,
+        user: &UserRef,
+        queue: &QueueRef,
+        channel: SignInChannel,
+        device: &str,
+        session_id: &SessionId,
+    ) -> Result<Outcome, Rejection> {
+        let decision = decide(self.tenant()?, Question { user, queue, channel }, self.now);
+        let record = record(&decision, explain(&decision, user, queue, channel));
+        let basis = match decision.reason {
+            Reason::Assigned => Basis::Assigned,
+            Reason::UnassignedAllowed => Basis::UnassignedAllowed,
+            reason => return Ok(not_created(reason, record)),
+        };
+        let session = decision.user.zip(decision.queue).map(|(user, queue)| Session {
+            session_id: session_id.clone(),
+            user_id: user.user_id.clone(),
+            queue_id: queue.queue_id.clone(),
+            channel: channel.into(),
+            basis,
+            signed_in_by: user.user_id.clone(),
+            sign_in_time: self.now,
+            expire_time: None,
+            device: device.to_owned(),
+            end: None,
+        });
+        self.created(record, session, "")
+    }
+
+    pub(super) fn sign_out(&mut self, user: &UserRef, queues: &QueueSelection) -> Result<Outcome, Rejection> {
+        let tenant = self.tenant()?;
+        let Some(user) = tenant.user(user) else {
+            return Ok(Outcome::SessionsEnded { ended: Vec::new() });
+        };
+        let user_id = user.user_id.as_str();
+        let live: Vec<Arc<Session>> = match queues {
+            QueueSelection::All => {
+                tenant.sessions_of_user(user_id).filter(|session| session.is_live(self.now)).cloned().collect()
+            }
+            QueueSelection::One(queue) => {
+                let queue = tenant.queue(queue);
+                let session = queue.and_then(|queue| tenant.live_session(user_id, queue.queue_id.as_str(), self.now));
+                session.cloned().into_iter().collect()
+            }
+        };
+        Ok(Outcome::SessionsEnded { ended: self.end_sessions(&live, EndReason::SignedOut)? })
+    }
+
+    pub(super) fn supervisor_sign_in(
+        &mut self,
+        names: Names<'_>,
+        ttl: Option<Duration>,
+        justification: &str,
+        session_id: &SessionId,
+    ) -> Result<Outcome, Rejection> {
+        let question = names.question(SupervisorAction::SignIn);
+        let decision = decide_supervisor(self.tenant()?, question, self.now);
+        let record = record(&decision, explain_supervisor(&decision, &question));
+        if decision.reason != Reason::SupervisorSignIn {
+            return Ok(not_created(decision.reason, record));
+        }
+        let people = decision.supervisor.zip(decision.user).zip(decision.queue);
+        let session = people.map(|((supervisor, user), queue)| Session {
+            session_id: session_id.clone(),
+            user_id: user.user_id.clone(),
+            queue_id: queue.queue_id.clone(),
+            channel: Channel::Supervisor,
+            basis: Basis::Supervisor,
+            signed_in_by: supervisor.user_id.clone(),
+            sign_in_time: self.now,
+            expire_time: ttl.map(|ttl| self.now.plus(ttl)),
+            device: String::new(),
+            end: None,
+        });
+        self.created(record, session, justification)
+    }
+
+    pub(super) fn supervisor_sign_out(&mut self, names: Names<'_>, justification: &str) -> Result<Outcome, Rejection> {
+        let question = names.question(SupervisorAction::SignOut);
+        let decision = decide_supervisor(self.tenant()?, question, self.now);
+        let record = record(&decision, explain_supervisor(&decision, &question));
+        let supervisor_id: Option<UserId> = decision.supervisor.map(|supervisor| supervisor.user_id.clone());
+        let live = decision.session.filter(|_| decision.reason == Reason::SupervisorSignOut).cloned();
+        let mut all_ended = Vec::new();
+        if let Some(session) = live {
+            let reason = EndReason::SignedOutBySupervisor;
+            let (session, event) = ended(&session, reason, self.now, supervisor_id, justification);
+            self.push(event)?;
+            all_ended.push(session);
+        }
+        Ok(Outcome::SupervisorSignOut { decision: record, ended: all_ended })
+    }
+
+    /// Starts the session. One on the same queue that has expired and was not swept yet ends first.
+    fn created(
+        &mut self,
+        decision: DecisionRecord,
+        session: Option<Session>,
+        justification: &str,
+    ) -> Result<Outcome, Rejection> {
+        if let Some(session) = &session {
+            let stale = self.tenant()?.recorded_session(session.user_id.as_str(), session.queue_id.as_str()).cloned();
+            if let Some(stale) = stale {
+                self.end_session(&stale, EndReason::Expired)?;
+            }
+            self.push(Event::SessionStarted { session: session.clone(), justification: justification.to_owned() })?;
+        }
+        let created = session.is_some();
+        Ok(Outcome::SignIn { decision, session, created })
+    }
+}
+
+fn record(decision: &Decision<'_>, explanation: String) -> DecisionRecord {
+    let session = decision.session.filter(|_| shows_session(decision.reason));
+    DecisionRecord { reason: decision.reason, explanation, session: session.map(|session| (**session).clone()) }
+}
+
+fn not_created(reason: Reason, decision: DecisionRecord) -> Outcome {
+    let session = if reason.is_allowed() { decision.session.clone() } else { None };
+    Outcome::SignIn { decision, session, created: false }
+}

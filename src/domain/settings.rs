@@ -1,0 +1,178 @@
+//! An organization's permission settings (`SEMANTICS.md` section 4): one table, from which the store, documents, field
+//! masks and the command line all read names and defaults.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ids::Malformed, model::named_enum};
+
+named_enum!(
+    /// Whether agents may sign in to queues that are not assigned to them.
+    UnassignedQueueSignIn, "ALLOWED or RESTRICTED" {
+        /// They may. New organizations start so.
+        Allowed = "ALLOWED",
+        /// They may not, but whoever is signed in stays.
+        Restricted = "RESTRICTED",
+    }
+);
+
+/// The path of the one setting that isn't on or off.
+pub const UNASSIGNED_QUEUE_SIGN_IN: &str = "organization.unassigned_queue_sign_in";
+
+named_enum!(
+    /// A setting that is on or off, named by its path in `PermissionSettings`.
+    Switch, "a setting's path, such as supervisor.limit_to_assigned_queues" {
+        /// Supervisors may open the configuration portal.
+        AccessConfigurationPortal = "supervisor.access_configuration_portal",
+        /// Supervisors reach only the queues on which they have an assignment.
+        LimitToAssignedQueues = "supervisor.limit_to_assigned_queues",
+        /// Supervisors see the settings of queues in reach.
+        ViewQueueSettings = "supervisor.view_queue_settings",
+        /// Supervisors change the settings of queues in reach.
+        ManageQueueSettings = "supervisor.manage_queue_settings",
+        /// Supervisors see pause reasons.
+        ViewPauseReasons = "supervisor.view_pause_reasons",
+        /// Supervisors change pause reasons.
+        ManagePauseReasons = "supervisor.manage_pause_reasons",
+        /// Supervisors see skills and who has them.
+        ViewSkills = "supervisor.view_skills",
+        /// Supervisors change skills and who has them.
+        ManageSkills = "supervisor.manage_skills",
+        /// Agents keep prerecorded messages.
+        ManagePrerecordedMessages = "agent.manage_prerecorded_messages",
+        /// Agents keep public canned messages.
+        ManagePublicCannedMessages = "agent.manage_public_canned_messages",
+        /// Agents create tags of their own.
+        CreateCustomTags = "agent.create_custom_tags",
+    }
+);
+
+impl Switch {
+    /// Whether it is on in a new organization.
+    pub fn default_on(self) -> bool {
+        matches!(self, Self::LimitToAssignedQueues | Self::ViewQueueSettings)
+    }
+
+    /// Whether it can be turned off.
+    pub fn is_removable(self) -> bool {
+        self != Self::ViewQueueSettings
+    }
+
+    fn bit(self) -> u16 {
+        1 << (self as u16)
+    }
+}
+
+/// What each role of one organization may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PermissionSettings {
+    /// Whether agents may sign in to queues that are not assigned to them.
+    pub unassigned_queue_sign_in: UnassignedQueueSignIn,
+    switches_on: u16,
+}
+
+impl Default for PermissionSettings {
+    fn default() -> Self {
+        let on = Switch::ALL.iter().filter(|switch| switch.default_on());
+        Self {
+            unassigned_queue_sign_in: UnassignedQueueSignIn::Allowed,
+            switches_on: on.fold(0, |bits, switch| bits | switch.bit()),
+        }
+    }
+}
+
+impl PermissionSettings {
+    /// Whether the switch is on.
+    pub fn is_on(&self, switch: Switch) -> bool {
+        self.switches_on & switch.bit() != 0
+    }
+
+    /// Turns the switch on or off.
+    pub fn set(&mut self, switch: Switch, on: bool) {
+        if on {
+            self.switches_on |= switch.bit();
+        } else {
+            self.switches_on &= !switch.bit();
+        }
+    }
+}
+
+/// Settings to give new values to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct SettingsPatch {
+    /// The new value, if it is to change.
+    pub unassigned_queue_sign_in: Option<UnassignedQueueSignIn>,
+    /// The switches to turn, and which way. INVARIANT: none that can't be removed is turned off.
+    switches: Vec<(Switch, bool)>,
+}
+
+impl SettingsPatch {
+    /// Adds a switch. Turning one off that can't be removed is an error.
+    pub fn turn(&mut self, switch: Switch, on: bool) -> Result<(), Malformed> {
+        if !on && !switch.is_removable() {
+            return Err(Malformed::new("on: supervisors always have this permission", "false"));
+        }
+        self.switches.push((switch, on));
+        Ok(())
+    }
+
+    /// The settings with the new values.
+    pub fn applied_to(&self, mut settings: PermissionSettings) -> PermissionSettings {
+        if let Some(value) = self.unassigned_queue_sign_in {
+            settings.unassigned_queue_sign_in = value;
+        }
+        for &(switch, on) in &self.switches {
+            settings.set(switch, on);
+        }
+        settings
+    }
+}
+
+/// As plain data: the paths of the switches that are on.
+#[derive(Serialize, Deserialize)]
+struct Plain {
+    unassigned_queue_sign_in: UnassignedQueueSignIn,
+    on: Vec<Switch>,
+}
+
+impl Serialize for PermissionSettings {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let on = Switch::ALL.iter().copied().filter(|&switch| self.is_on(switch)).collect();
+        Plain { unassigned_queue_sign_in: self.unassigned_queue_sign_in, on }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for PermissionSettings {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let plain = Plain::deserialize(deserializer)?;
+        let switches_on = plain.on.iter().fold(0, |bits, switch| bits | switch.bit());
+        Ok(Self { unassigned_queue_sign_in: plain.unassigned_queue_sign_in, switches_on })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_those_of_the_reference_page() {
+        let settings = PermissionSettings::default();
+        assert_eq!(settings.unassigned_queue_sign_in, UnassignedQueueSignIn::Allowed);
+        let on: Vec<_> = Switch::ALL.iter().filter(|switch| settings.is_on(**switch)).map(|s| s.as_str()).collect();
+        assert_eq!(on, ["supervisor.limit_to_assigned_queues", "supervisor.view_queue_settings"]);
+    }
+
+    #[test]
+    fn settings_survive_being_written_down() {
+        let mut settings = PermissionSettings::default();
+        settings.set(Switch::CreateCustomTags, true);
+        settings.set(Switch::LimitToAssignedQueues, false);
+        let text = serde_json::to_string(&settings).unwrap();
+        assert_eq!(serde_json::from_str::<PermissionSettings>(&text).unwrap(), settings);
+    }
+
+    #[test]
+    fn view_queue_settings_cannot_be_turned_off() {
+        assert!(SettingsPatch::default().turn(Switch::ViewQueueSettings, false).is_err());
+        assert!(SettingsPatch::default().turn(Switch::ViewQueueSettings, true).is_ok());
+    }
+}

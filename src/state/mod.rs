@@ -1,0 +1,270 @@
+//! The live state: one owner writes, everyone reads.
+//!
+//! INVARIANT: a snapshot is published after its changes are durable and before any of their callers is answered, so
+//! nothing is acknowledged or visible that a crash could take back, and whoever was answered is seen by every later read.
+
+pub mod clock;
+mod pins;
+mod writer;
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{SyncSender, TrySendError, sync_channel},
+    },
+    thread,
+};
+
+use arc_swap::ArcSwap;
+use sha2::{Digest, Sha256};
+use tokio::sync::{broadcast, oneshot, watch};
+
+use self::{clock::Clock, pins::Pins};
+use crate::{
+    domain::{
+        change::Record,
+        command::{Command, Outcome, Rejection},
+        ids::{OrganizationId, RequestId, Revision, Sequence, SessionId},
+        snapshot::Snapshot,
+        time::Timestamp,
+    },
+    store::{self, LogReader, Store},
+};
+
+/// How many commands may wait for the writer before more are refused.
+const QUEUE_CAPACITY: usize = 4_096;
+
+/// How many batches of changes a watcher may be behind before it is cut off.
+const WATCH_CAPACITY: usize = 4_096;
+
+/// The state, for everybody who reads it or asks for changes. Cheap to clone.
+#[derive(Clone)]
+pub struct State {
+    shared: Arc<Shared>,
+    jobs: SyncSender<Job>,
+}
+
+struct Shared {
+    published: ArcSwap<Snapshot>,
+    sequence: watch::Sender<Sequence>,
+    changes: broadcast::Sender<Arc<[Record]>>,
+    log: Mutex<LogReader>,
+    pins: Mutex<Pins>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What the writer is asked to do.
+enum Job {
+    Execute(Box<Execute>),
+    /// Finish: what was asked before this is done, what comes after is refused.
+    Stop,
+}
+
+struct Execute {
+    command: Command,
+    request: Option<Request>,
+    progress: Option<Arc<Progress>>,
+    reply: oneshot::Sender<Result<Done, Error>>,
+}
+
+/// A request that its caller named.
+struct Request {
+    id: RequestId,
+    content_sha256: String,
+}
+
+/// A command that was carried out.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The revision at which it is part of the state.
+    pub revision: Revision,
+}
+
+/// How far the storing of a large command is.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Changes written so far.
+    pub done: AtomicU64,
+    /// Changes to write; 0 while that isn't known.
+    pub total: AtomicU64,
+}
+
+/// Why a command wasn't carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The rules or the request's own content forbid it.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The request id was used within 24 hours for something else.
+    #[error("request_id `{0}` was used within the last 24 hours for another request; choose a new one")]
+    RequestIdReused(RequestId),
+    /// Too many commands are waiting. Nothing changed.
+    #[error("the server has too many changes waiting; try again in a moment")]
+    Overloaded,
+    /// There is no space for the database. Nothing changed.
+    #[error("the server's disk is full, so nothing can be changed now; decisions go on")]
+    StoreFull,
+    /// The writer has ended. If the command was under way, what became of it is unknown.
+    #[error("the server is stopping and takes no more changes; repeat the request with the same request_id")]
+    Stopped,
+    /// What the store says makes no sense. Nothing changed.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// How the writer ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was asked to, and everything is on disk.
+    Stopped,
+    /// The store failed. The outcome of the last commit is unknown.
+    Failed(store::Error),
+}
+
+/// Tells how the writer ended. Dropped unsent if it panicked.
+pub type WriterEnd = oneshot::Receiver<Ended>;
+
+impl State {
+    /// Loads the store and starts its writer.
+    pub fn start(store: Store, clock: Arc<dyn Clock>) -> Result<(Self, WriterEnd), store::Error> {
+        let snapshot = Arc::new(store.load()?);
+        let (jobs, queue) = sync_channel(QUEUE_CAPACITY);
+        let shared = Arc::new(Shared {
+            sequence: watch::Sender::new(snapshot.revision().sequence),
+            published: ArcSwap::new(snapshot),
+            changes: broadcast::Sender::new(WATCH_CAPACITY),
+            log: Mutex::new(store.log_reader()?),
+            pins: Mutex::new(Pins::default()),
+            clock,
+        });
+        let (end, ended) = oneshot::channel();
+        let writer = writer::Writer::new(store, Arc::clone(&shared), new_session_id);
+        let spawned = thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            // Nobody may be waiting for the end any more; that is their choice.
+            let _ = end.send(writer.run(&queue));
+        });
+        spawned.map_err(|error| store::Error::Damaged(format!("can't start the writer thread: {error}")))?;
+        Ok((Self { shared, jobs }, ended))
+    }
+
+    /// The state now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.published.load_full()
+    }
+
+    /// The time now, by the clock that the writer goes by.
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// Waits until the state includes `sequence`.
+    pub async fn reach(&self, sequence: Sequence) {
+        let mut published = self.shared.sequence.subscribe();
+        // The sender lives as long as `self`, so waiting doesn't fail.
+        let _ = published.wait_for(|published| *published >= sequence).await;
+    }
+
+    /// Keeps a snapshot for the pages that follow.
+    pub fn pin(&self, snapshot: &Arc<Snapshot>) {
+        self.shared.pins.lock().unwrap_or_else(PoisonError::into_inner).keep(snapshot);
+    }
+
+    /// The snapshot at this sequence, if it is the published one or is still kept.
+    pub fn pinned(&self, sequence: Sequence) -> Option<Arc<Snapshot>> {
+        let now = self.snapshot();
+        if now.revision().sequence == sequence {
+            return Some(now);
+        }
+        self.shared.pins.lock().unwrap_or_else(PoisonError::into_inner).find(sequence)
+    }
+
+    /// Carries out a command, durably. With a request id, a repetition within 24 hours gives the first outcome.
+    pub async fn execute(&self, command: Command, request_id: Option<RequestId>) -> Result<Done, Error> {
+        self.submit(command, request_id, None)?.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Like [`State::execute`], and tells how far it is.
+    pub async fn execute_with_progress(
+        &self,
+        command: Command,
+        request_id: Option<RequestId>,
+        progress: Arc<Progress>,
+    ) -> Result<Done, Error> {
+        self.submit(command, request_id, Some(progress))?.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    fn submit(
+        &self,
+        command: Command,
+        request_id: Option<RequestId>,
+        progress: Option<Arc<Progress>>,
+    ) -> Result<oneshot::Receiver<Result<Done, Error>>, Error> {
+        let request = request_id.map(|id| Request { id, content_sha256: content_sha256(&command) });
+        let (reply, answer) = oneshot::channel();
+        let job = Job::Execute(Box::new(Execute { command, request, progress, reply }));
+        match self.jobs.try_send(job) {
+            Ok(()) => Ok(answer),
+            Err(TrySendError::Full(_)) => Err(Error::Overloaded),
+            Err(TrySendError::Disconnected(_)) => Err(Error::Stopped),
+        }
+    }
+
+    /// Every change from now on, in the batches in which they were committed. A receiver that falls too far behind is
+    /// told so, and has lost some.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<[Record]>> {
+        self.shared.changes.subscribe()
+    }
+
+    /// Changes of an organization's sessions from the change log. Reads the disk: not for an async thread.
+    pub fn session_changes_since(
+        &self,
+        after: Sequence,
+        up_to: Sequence,
+        organization_id: &OrganizationId,
+        most: u32,
+    ) -> Result<Vec<Record>, store::Error> {
+        let log = self.shared.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.changes_since(after, up_to, Some(organization_id), most)
+    }
+
+    /// Asks the writer to finish what it was asked so far, and to end. Blocks while the writer's queue is full.
+    pub fn stop(&self) {
+        // If the writer is gone already, there is nothing to stop.
+        let _ = self.jobs.send(Job::Stop);
+    }
+}
+
+impl Progress {
+    /// Changes written, and changes to write.
+    pub fn get(&self) -> (u64, u64) {
+        (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
+    }
+}
+
+fn content_sha256(command: &Command) -> String {
+    let mut hash = Sha256::new();
+    // A command is plain data, which always serializes.
+    let _ = serde_json::to_writer(HashWriter(&mut hash), command);
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+struct HashWriter<'h>(&'h mut Sha256);
+
+impl std::io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn new_session_id() -> SessionId {
+    // Version 7 rises with time, so new rows land on few pages.
+    SessionId::from_bits(uuid::Uuid::now_v7().as_u128())
+}

@@ -1,0 +1,302 @@
+//! The one thread that changes the state.
+//!
+//! It takes what is queued without waiting for more, plans it command by command against a working snapshot, commits the
+//! batch, publishes, and only then answers. Between commands it sleeps until the next session expires.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::Duration,
+};
+
+use tracing::{error, info, warn};
+
+use super::{Done, Ended, Error, Execute, Job, Progress, Request, Shared};
+use crate::{
+    domain::{
+        change::{Change, Record},
+        command::{Command, Outcome},
+        ids::{OrganizationId, RequestId, Revision, SessionId},
+        plan::{Context, plan, plan_expirations},
+        snapshot::Snapshot,
+        time::Timestamp,
+    },
+    store::{self, RequestRecord, Store},
+};
+
+/// How many commands go into one commit at most.
+const MOST_IN_BATCH: usize = 1_024;
+
+/// How many expired sessions go into one commit at most.
+const MOST_EXPIRATIONS: usize = 10_000;
+
+/// The longest sleep while a session is going to expire: the wall clock may be set forward meanwhile.
+const LONGEST_SLEEP: Duration = Duration::from_millis(500);
+
+/// How long a request id is remembered.
+const REQUEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often old request ids are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(10 * 60);
+
+pub(super) struct Writer {
+    store: Store,
+    shared: Arc<Shared>,
+    new_session_id: fn() -> SessionId,
+    last_forgotten: Timestamp,
+    store_full: bool,
+}
+
+/// The answers of a batch, held back until it is durable.
+type Replies = Vec<(tokio::sync::oneshot::Sender<Result<Done, Error>>, Result<Done, Error>)>;
+
+/// A batch as it is being put together.
+struct Batch {
+    now: Timestamp,
+    working: Snapshot,
+    records: Vec<Record>,
+    requests: Vec<RequestRecord>,
+    /// Requests of this batch, which the store doesn't have yet.
+    named: HashMap<(OrganizationId, RequestId), usize>,
+    replies: Replies,
+    progress: Vec<Arc<Progress>>,
+}
+
+impl Writer {
+    pub(super) fn new(store: Store, shared: Arc<Shared>, new_session_id: fn() -> SessionId) -> Self {
+        let last_forgotten = Timestamp::from_unix_ms(0);
+        Self { store, shared, new_session_id, last_forgotten, store_full: false }
+    }
+
+    pub(super) fn run(mut self, queue: &Receiver<Job>) -> Ended {
+        loop {
+            let first = match self.sleep(queue) {
+                Ok(job) => Some(job),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return self.finish(),
+            };
+            let mut stop = false;
+            let mut jobs = Vec::new();
+            for job in first.into_iter().chain(queue.try_iter()).take(MOST_IN_BATCH) {
+                match job {
+                    Job::Execute(execute) => jobs.push(*execute),
+                    Job::Stop => {
+                        stop = true;
+                        break;
+                    }
+                }
+            }
+            if let Err(error) = self.run_batch(jobs) {
+                error!(error = %chain(&error), "store failed; the outcome of the last commit is unknown");
+                return Ended::Failed(error);
+            }
+            if stop {
+                return self.finish();
+            }
+        }
+    }
+
+    /// Waits for a job, or until a session expires.
+    fn sleep(&self, queue: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
+        let Some(next) = self.shared.published.load().next_expiration() else {
+            return queue.recv().map_err(|_| RecvTimeoutError::Disconnected);
+        };
+        // While there is no space, expirations wait a little rather than being tried again and again.
+        let until_next = if self.store_full { LONGEST_SLEEP } else { next.since(self.shared.clock.now()) };
+        queue.recv_timeout(until_next.min(LONGEST_SLEEP))
+    }
+
+    fn run_batch(&mut self, jobs: Vec<Execute>) -> Result<(), store::Error> {
+        let now = self.shared.clock.now();
+        let working = Snapshot::clone(&self.shared.published.load());
+        let mut batch = Batch {
+            now,
+            working,
+            records: Vec::new(),
+            requests: Vec::new(),
+            named: HashMap::new(),
+            replies: Vec::new(),
+            progress: Vec::new(),
+        };
+        let (changes, after) = plan_expirations(&batch.working, now, MOST_EXPIRATIONS)
+            .map_err(|error| store::Error::Damaged(error.to_string()))?;
+        batch.accept(changes, after);
+        for job in jobs {
+            let Execute { command, request, progress, reply } = job;
+            batch.progress.extend(progress);
+            let result = self.execute(&mut batch, &command, request)?;
+            batch.replies.push((reply, result));
+        }
+        self.commit(batch)
+    }
+
+    fn execute(
+        &self,
+        batch: &mut Batch,
+        command: &Command,
+        request: Option<Request>,
+    ) -> Result<Result<Done, Error>, store::Error> {
+        if let Some(request) = &request {
+            if let Some(first) = self.first_outcome(batch, &command.organization_id, &request.id)? {
+                return Ok(repeated(&first, request, batch.working.revision()));
+            }
+        }
+        let context = Context { now: batch.now, new_session_id: (self.new_session_id)() };
+        let planned = match plan(&batch.working, command, &context) {
+            Ok(planned) => planned,
+            Err(rejection) => return Ok(Err(rejection.into())),
+        };
+        batch.accept(planned.changes, planned.after);
+        let done = Done { outcome: planned.outcome, revision: batch.working.revision() };
+        if let Some(request) = request {
+            batch.remember(&command.organization_id, request, &done)?;
+        }
+        Ok(Ok(done))
+    }
+
+    /// What came of the request of this name before, in this batch or an earlier one.
+    fn first_outcome(
+        &self,
+        batch: &Batch,
+        organization_id: &OrganizationId,
+        request_id: &RequestId,
+    ) -> Result<Option<RequestRecord>, store::Error> {
+        let in_batch = batch.named.get(&(organization_id.clone(), request_id.clone()));
+        if let Some(first) = in_batch.and_then(|index| batch.requests.get(*index)) {
+            return Ok(Some(first.clone()));
+        }
+        self.store.request(organization_id, request_id, batch.now.minus(REQUEST_LIFE))
+    }
+
+    fn commit(&mut self, batch: Batch) -> Result<(), store::Error> {
+        let Batch { now, working, records, requests, named: _, replies, progress } = batch;
+        if !records.is_empty() || !requests.is_empty() {
+            let total = u64::try_from(records.len()).unwrap_or(u64::MAX);
+            for progress in &progress {
+                progress.total.store(total, Ordering::Relaxed);
+            }
+            let told = |done: usize| {
+                for progress in &progress {
+                    progress.done.store(u64::try_from(done).unwrap_or(u64::MAX), Ordering::Relaxed);
+                }
+            };
+            match self.store.commit(&records, &requests, told) {
+                Ok(()) => self.has_space(),
+                Err(store::Error::Full(error)) => {
+                    // Nothing of the batch happened. Rejections are withheld too: they may rest on what didn't happen.
+                    if !self.store_full {
+                        warn!(%error, "no space left for the database; changes are refused, decisions go on");
+                    }
+                    self.store_full = true;
+                    for (reply, _) in replies {
+                        let _ = reply.send(Err(Error::StoreFull));
+                    }
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+            self.publish(working, records);
+        }
+        for (reply, result) in replies {
+            // Whoever asked may have gone away; what was done is done.
+            let _ = reply.send(result);
+        }
+        self.forget(now)
+    }
+
+    fn publish(&self, working: Snapshot, records: Vec<Record>) {
+        let sequence = working.revision().sequence;
+        self.shared.published.store(Arc::new(working));
+        self.shared.sequence.send_replace(sequence);
+        if !records.is_empty() {
+            // Nobody may be watching.
+            let _ = self.shared.changes.send(records.into());
+        }
+    }
+
+    fn has_space(&mut self) {
+        if self.store_full {
+            info!("there is space for the database again");
+        }
+        self.store_full = false;
+    }
+
+    /// Forgets request ids that are older than their life, now and then.
+    fn forget(&mut self, now: Timestamp) -> Result<(), store::Error> {
+        if now.since(self.last_forgotten) < FORGET_EVERY || self.store_full {
+            return Ok(());
+        }
+        self.last_forgotten = now;
+        match self.store.forget_requests(now.minus(REQUEST_LIFE)) {
+            Ok(()) | Err(store::Error::Full(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn finish(mut self) -> Ended {
+        match self.store.checkpoint() {
+            Ok(()) => Ended::Stopped,
+            Err(error) => Ended::Failed(error),
+        }
+    }
+}
+
+impl Batch {
+    fn accept(&mut self, changes: Vec<Change>, after: Snapshot) {
+        let mut sequence = self.working.revision().sequence;
+        for change in changes {
+            sequence = sequence.next();
+            self.records.push(Record { sequence, time: self.now, change });
+        }
+        self.working = after;
+    }
+
+    fn remember(
+        &mut self,
+        organization_id: &OrganizationId,
+        request: Request,
+        done: &Done,
+    ) -> Result<(), store::Error> {
+        let outcome = serde_json::to_string(&done.outcome).map_err(|error| store::Error::Damaged(error.to_string()))?;
+        self.named.insert((organization_id.clone(), request.id.clone()), self.requests.len());
+        self.requests.push(RequestRecord {
+            organization_id: organization_id.clone(),
+            request_id: request.id,
+            content_sha256: request.content_sha256,
+            outcome,
+            sequence: done.revision.sequence,
+            time: self.now,
+        });
+        Ok(())
+    }
+}
+
+/// The first outcome, if the request is the same; otherwise its id was used for something else.
+fn repeated(first: &RequestRecord, request: &Request, now: Revision) -> Result<Done, Error> {
+    if first.content_sha256 != request.content_sha256 {
+        return Err(Error::RequestIdReused(request.id.clone()));
+    }
+    match serde_json::from_str::<Outcome>(&first.outcome) {
+        Ok(outcome) => Ok(Done { outcome, revision: Revision { sequence: first.sequence, ..now } }),
+        Err(error) => Err(Error::Internal(format!(
+            "the remembered outcome of request_id `{}` can't be read: {error}",
+            request.id
+        ))),
+    }
+}
+
+/// An error with everything that led to it, for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,266 @@
+//! The SQLite file: the only room that knows SQL.
+//!
+//! INVARIANT: one commit holds whole commands: their rows, their change-log entries and their request ids, or none of
+//! them. INVARIANT: when [`Store::commit`] has returned, what it was given survives a power failure.
+
+mod load;
+mod open;
+mod rows;
+
+use std::{fs::File, path::PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+
+use crate::domain::{
+    change::{Change, Event, Record},
+    ids::{Lineage, OrganizationId, RequestId, Sequence},
+    time::Timestamp,
+};
+
+/// The write side of the file. One owner.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    lineage: Lineage,
+    path: PathBuf,
+    /// Held for as long as the store is, so that a second process is turned away.
+    _lock: File,
+}
+
+/// The read side, for whoever follows the change log.
+#[derive(Debug)]
+pub struct LogReader {
+    connection: Connection,
+}
+
+/// A request that was carried out, kept so that it can be repeated safely.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestRecord {
+    /// Where.
+    pub organization_id: OrganizationId,
+    /// The caller's name for it.
+    pub request_id: RequestId,
+    /// The hash of what was asked.
+    pub content_sha256: String,
+    /// What came of it, as JSON.
+    pub outcome: String,
+    /// The revision of the answer.
+    pub sequence: Sequence,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// What can go wrong with the file.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The lock is taken.
+    #[error("`{path}` is in use by another queuegate process ({owner}); stop it, or give this one another --database")]
+    InUse {
+        /// The file.
+        path: String,
+        /// The other process, as it says of itself.
+        owner: String,
+    },
+    /// The file, or the lock beside it, can't be opened.
+    #[error("can't open `{path}`: {problem}")]
+    Unopenable {
+        /// The file.
+        path: String,
+        /// Why not.
+        problem: String,
+    },
+    /// The file is something else.
+    #[error("`{path}` is not a queuegate database; it was left as it is. Give another --database")]
+    NotOurs {
+        /// The file.
+        path: String,
+    },
+    /// The file was written by a later version.
+    #[error(
+        "`{path}` has schema {found}, and this version knows schemas up to {known}; it was left as it is. Use a newer \
+         queuegate"
+    )]
+    NewerSchema {
+        /// The file.
+        path: String,
+        /// Its schema.
+        found: i64,
+        /// The newest schema that this version knows.
+        known: i64,
+    },
+    /// The linked SQLite is too old to be safe.
+    #[error("SQLite {found} can lose commits in WAL mode; 3.51.3 or later is needed")]
+    OldSqlite {
+        /// Its version.
+        found: &'static str,
+    },
+    /// What the file says can't be.
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
+    /// There is no space left. Nothing was written, and writing can be tried again.
+    #[error("no space left for the database")]
+    Full(#[source] rusqlite::Error),
+    /// SQLite failed. What became of the last commit is unknown.
+    #[error("the database failed: {0}")]
+    Sqlite(#[source] rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full(error),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+impl Store {
+    /// Which history this file holds.
+    pub fn lineage(&self) -> Lineage {
+        self.lineage
+    }
+
+    /// Makes a batch durable, all of it or nothing. `progress` is told now and then how many changes are written.
+    pub fn commit(
+        &mut self,
+        records: &[Record],
+        requests: &[RequestRecord],
+        progress: impl Fn(usize),
+    ) -> Result<(), Error> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for (index, record) in records.iter().enumerate() {
+            rows::write(&transaction, &record.change)?;
+            rows::log(&transaction, record)?;
+            if index % 1_000 == 0 {
+                progress(index);
+            }
+        }
+        for request in requests {
+            let mut statement = transaction.prepare_cached(
+                "INSERT OR REPLACE INTO request \
+                 (organization_id, request_id, content_sha256, outcome, revision, time_ms) VALUES (?, ?, ?, ?, ?, ?)",
+            )?;
+            statement.execute(params![
+                request.organization_id.as_str(),
+                request.request_id.as_str(),
+                request.content_sha256,
+                request.outcome,
+                integer(request.sequence)?,
+                request.time.unix_ms(),
+            ])?;
+        }
+        transaction.commit()?;
+        progress(records.len());
+        Ok(())
+    }
+
+    /// The request of this name that was carried out at `since` or later.
+    pub fn request(
+        &self,
+        organization_id: &OrganizationId,
+        request_id: &RequestId,
+        since: Timestamp,
+    ) -> Result<Option<RequestRecord>, Error> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT content_sha256, outcome, revision, time_ms FROM request \
+             WHERE organization_id = ? AND request_id = ? AND time_ms >= ?",
+        )?;
+        let row = statement
+            .query_row(params![organization_id.as_str(), request_id.as_str(), since.unix_ms()], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })
+            .optional()?;
+        row.map(|(content_sha256, outcome, revision, time_ms)| {
+            Ok(RequestRecord {
+                organization_id: organization_id.clone(),
+                request_id: request_id.clone(),
+                content_sha256,
+                outcome,
+                sequence: sequence(revision)?,
+                time: Timestamp::from_unix_ms(time_ms),
+            })
+        })
+        .transpose()
+    }
+
+    /// Forgets up to 10,000 requests carried out before `before`.
+    pub fn forget_requests(&mut self, before: Timestamp) -> Result<(), Error> {
+        self.connection.execute(
+            "DELETE FROM request WHERE (organization_id, request_id) IN \
+             (SELECT organization_id, request_id FROM request WHERE time_ms < ? LIMIT 10000)",
+            [before.unix_ms()],
+        )?;
+        Ok(())
+    }
+
+    /// Opens another, read-only connection to the same file.
+    pub fn log_reader(&self) -> Result<LogReader, Error> {
+        LogReader::open(&self.path)
+    }
+
+    /// Moves everything from the write-ahead log into the file, as the last thing before the end.
+    pub fn checkpoint(&mut self) -> Result<(), Error> {
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+}
+
+impl LogReader {
+    /// Up to `most` changes after `after`, and up to `up_to`, in order. With an organization, only the changes of its
+    /// sessions.
+    pub fn changes_since(
+        &self,
+        after: Sequence,
+        up_to: Sequence,
+        sessions_of: Option<&OrganizationId>,
+        most: u32,
+    ) -> Result<Vec<Record>, Error> {
+        const COLUMNS: &str = "SELECT revision, time_ms, organization_id, change FROM change_log";
+        let (after, up_to) = (integer(after)?, integer(up_to)?);
+        let mut found = Vec::new();
+        match sessions_of {
+            Some(organization_id) => {
+                let mut statement = self.connection.prepare_cached(&format!(
+                    "{COLUMNS} WHERE organization_id = ? AND revision > ? AND revision <= ? \
+                     AND kind IN ('SESSION_STARTED', 'SESSION_ENDED') ORDER BY revision LIMIT ?"
+                ))?;
+                let mut rows = statement.query(params![organization_id.as_str(), after, up_to, most])?;
+                while let Some(row) = rows.next()? {
+                    found.push(record(row)?);
+                }
+            }
+            None => {
+                let mut statement = self.connection.prepare_cached(&format!(
+                    "{COLUMNS} WHERE revision > ? AND revision <= ? ORDER BY revision LIMIT ?"
+                ))?;
+                let mut rows = statement.query(params![after, up_to, most])?;
+                while let Some(row) = rows.next()? {
+                    found.push(record(row)?);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn record(row: &rusqlite::Row<'_>) -> Result<Record, Error> {
+    let revision: i64 = row.get(0)?;
+    let damaged = |problem: &dyn std::fmt::Display| Error::Damaged(format!("change_log row {revision}: {problem}"));
+    let organization_id: String = row.get(2)?;
+    let event: Event =
+        serde_json::from_str(row.get_ref(3)?.as_str().map_err(|e| damaged(&e))?).map_err(|e| damaged(&e))?;
+    Ok(Record {
+        sequence: sequence(revision)?,
+        time: Timestamp::from_unix_ms(row.get(1)?),
+        change: Change { organization_id: organization_id.parse().map_err(|e| damaged(&e))?, event },
+    })
+}
+
+fn integer(sequence: Sequence) -> Result<i64, Error> {
+    i64::try_from(sequence.0).map_err(|_| Error::Damaged(format!("revision {} is out of range", sequence.0)))
+}
+
+fn sequence(revision: i64) -> Result<Sequence, Error> {
+    u64::try_from(revision).map(Sequence).map_err(|_| Error::Damaged(format!("revision {revision} is negative")))
+}

@@ -1,0 +1,238 @@
+//! Changes as rows. INVARIANT: after a change is written, the tables say what a snapshot says after applying it.
+
+use rusqlite::{Connection, ToSql, params};
+
+use super::{Error, integer};
+use crate::domain::{
+    change::{Change, Etag, Event, Record},
+    ids::OrganizationId,
+    model::{Organization, Queue, RoleAssignment, Session, User},
+    settings::{PermissionSettings, Switch},
+};
+
+/// Appends a change to the change log.
+pub(super) fn log(connection: &Connection, record: &Record) -> Result<(), Error> {
+    let text = serde_json::to_string(&record.change.event).map_err(|error| Error::Damaged(error.to_string()))?;
+    execute(
+        connection,
+        "INSERT INTO change_log (revision, time_ms, organization_id, kind, change) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            integer(record.sequence)?,
+            record.time.unix_ms(),
+            record.change.organization_id.as_str(),
+            kind(&record.change.event),
+            text
+        ],
+    )
+}
+
+/// Writes a change to the tables.
+pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Error> {
+    let organization_id = &change.organization_id;
+    let organization = organization_id.as_str();
+    match &change.event {
+        Event::OrganizationCreated {
+            organization: Organization { organization_id: _, display_name },
+            settings,
+            etag,
+        } => {
+            execute(
+                connection,
+                "INSERT INTO organization (organization_id, display_name, unassigned_queue_sign_in, settings_etag) \
+                 VALUES (?, ?, ?, 0)",
+                params![organization, display_name, settings.unassigned_queue_sign_in.as_str()],
+            )?;
+            write_settings(connection, organization_id, settings, *etag)
+        }
+        Event::OrganizationUpdated { organization: Organization { organization_id: _, display_name } } => execute(
+            connection,
+            "UPDATE organization SET display_name = ? WHERE organization_id = ?",
+            params![display_name, organization],
+        ),
+        Event::OrganizationDeleted => {
+            execute(connection, "DELETE FROM organization WHERE organization_id = ?", params![organization])
+        }
+        Event::SettingsUpdated { settings, etag } => write_settings(connection, organization_id, settings, *etag),
+        Event::UserCreated { user } => {
+            let User { user_id, display_name, extension, contact_center_license, disabled } = user;
+            execute(
+                connection,
+                "INSERT INTO user (organization_id, user_id, display_name, extension, contact_center_license, disabled) \
+                 VALUES (?, ?, ?, ?, ?, ?)",
+                params![
+                    organization,
+                    user_id.as_str(),
+                    display_name,
+                    extension.as_ref().map(|extension| extension.as_str()),
+                    contact_center_license,
+                    disabled
+                ],
+            )
+        }
+        Event::UserUpdated { user } => {
+            let User { user_id, display_name, extension, contact_center_license, disabled } = user;
+            execute(
+                connection,
+                "UPDATE user SET display_name = ?, extension = ?, contact_center_license = ?, disabled = ? \
+                 WHERE organization_id = ? AND user_id = ?",
+                params![
+                    display_name,
+                    extension.as_ref().map(|extension| extension.as_str()),
+                    contact_center_license,
+                    disabled,
+                    organization,
+                    user_id.as_str()
+                ],
+            )
+        }
+        Event::UserDeleted { user_id } => execute(
+            connection,
+            "DELETE FROM user WHERE organization_id = ? AND user_id = ?",
+            params![organization, user_id.as_str()],
+        ),
+        Event::QueueCreated { queue } => {
+            let Queue { queue_id, display_name, extension, kind } = queue;
+            execute(
+                connection,
+                "INSERT INTO queue (organization_id, queue_id, display_name, extension, kind) VALUES (?, ?, ?, ?, ?)",
+                params![
+                    organization,
+                    queue_id.as_str(),
+                    display_name,
+                    extension.as_ref().map(|extension| extension.as_str()),
+                    kind.as_str()
+                ],
+            )
+        }
+        Event::QueueUpdated { queue } => {
+            let Queue { queue_id, display_name, extension, kind } = queue;
+            execute(
+                connection,
+                "UPDATE queue SET display_name = ?, extension = ?, kind = ? WHERE organization_id = ? AND queue_id = ?",
+                params![
+                    display_name,
+                    extension.as_ref().map(|extension| extension.as_str()),
+                    kind.as_str(),
+                    organization,
+                    queue_id.as_str()
+                ],
+            )
+        }
+        Event::QueueDeleted { queue_id } => execute(
+            connection,
+            "DELETE FROM queue WHERE organization_id = ? AND queue_id = ?",
+            params![organization, queue_id.as_str()],
+        ),
+        Event::RoleAssigned { assignment: RoleAssignment { user_id, role, queue_id } } => match queue_id {
+            None => execute(
+                connection,
+                "INSERT INTO organization_role (organization_id, user_id, role) VALUES (?, ?, ?)",
+                params![organization, user_id.as_str(), role.as_str()],
+            ),
+            Some(queue_id) => execute(
+                connection,
+                "INSERT INTO queue_role (organization_id, user_id, role, queue_id) VALUES (?, ?, ?, ?)",
+                params![organization, user_id.as_str(), role.as_str(), queue_id.as_str()],
+            ),
+        },
+        Event::RoleUnassigned { assignment: RoleAssignment { user_id, role, queue_id } } => match queue_id {
+            None => execute(
+                connection,
+                "DELETE FROM organization_role WHERE organization_id = ? AND user_id = ? AND role = ?",
+                params![organization, user_id.as_str(), role.as_str()],
+            ),
+            Some(queue_id) => execute(
+                connection,
+                "DELETE FROM queue_role WHERE organization_id = ? AND user_id = ? AND role = ? AND queue_id = ?",
+                params![organization, user_id.as_str(), role.as_str(), queue_id.as_str()],
+            ),
+        },
+        Event::SessionStarted { session, justification: _ } => {
+            let Session {
+                session_id,
+                user_id,
+                queue_id,
+                channel,
+                basis,
+                signed_in_by,
+                sign_in_time,
+                expire_time,
+                device,
+                end: _,
+            } = session;
+            execute(
+                connection,
+                "INSERT INTO session (organization_id, user_id, queue_id, session_id, channel, basis, signed_in_by, \
+                 sign_in_time_ms, expire_time_ms, device) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                params![
+                    organization,
+                    user_id.as_str(),
+                    queue_id.as_str(),
+                    session_id.as_str(),
+                    channel.as_str(),
+                    basis.as_str(),
+                    signed_in_by.as_str(),
+                    sign_in_time.unix_ms(),
+                    expire_time.map(|time| time.unix_ms()),
+                    device
+                ],
+            )
+        }
+        Event::SessionEnded { session, supervisor_id: _, justification: _ } => execute(
+            connection,
+            "DELETE FROM session WHERE organization_id = ? AND user_id = ? AND queue_id = ? AND session_id = ?",
+            params![organization, session.user_id.as_str(), session.queue_id.as_str(), session.session_id.as_str()],
+        ),
+    }
+}
+
+fn write_settings(
+    connection: &Connection,
+    organization_id: &OrganizationId,
+    settings: &PermissionSettings,
+    Etag(etag): Etag,
+) -> Result<(), Error> {
+    let etag = i64::try_from(etag).map_err(|_| Error::Damaged(format!("etag {etag} is out of range")))?;
+    execute(
+        connection,
+        "UPDATE organization SET unassigned_queue_sign_in = ?, settings_etag = ? WHERE organization_id = ?",
+        params![settings.unassigned_queue_sign_in.as_str(), etag, organization_id.as_str()],
+    )?;
+    for switch in Switch::ALL {
+        execute(
+            connection,
+            "INSERT INTO permission_setting (organization_id, setting, is_on) VALUES (?1, ?2, ?3) \
+             ON CONFLICT DO UPDATE SET is_on = ?3",
+            params![organization_id.as_str(), switch.as_str(), settings.is_on(*switch)],
+        )?;
+    }
+    Ok(())
+}
+
+/// Runs a statement that must touch exactly one row: if it doesn't, the tables are not what the snapshot says.
+fn execute(connection: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<(), Error> {
+    match connection.prepare_cached(sql)?.execute(params)? {
+        1 => Ok(()),
+        rows => Err(Error::Damaged(format!("{rows} rows instead of one were touched by: {sql}"))),
+    }
+}
+
+/// The event's name in the change log, which is also its tag in the JSON.
+fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::OrganizationCreated { .. } => "ORGANIZATION_CREATED",
+        Event::OrganizationUpdated { .. } => "ORGANIZATION_UPDATED",
+        Event::OrganizationDeleted => "ORGANIZATION_DELETED",
+        Event::SettingsUpdated { .. } => "SETTINGS_UPDATED",
+        Event::UserCreated { .. } => "USER_CREATED",
+        Event::UserUpdated { .. } => "USER_UPDATED",
+        Event::UserDeleted { .. } => "USER_DELETED",
+        Event::QueueCreated { .. } => "QUEUE_CREATED",
+        Event::QueueUpdated { .. } => "QUEUE_UPDATED",
+        Event::QueueDeleted { .. } => "QUEUE_DELETED",
+        Event::RoleAssigned { .. } => "ROLE_ASSIGNED",
+        Event::RoleUnassigned { .. } => "ROLE_UNASSIGNED",
+        Event::SessionStarted { .. } => "SESSION_STARTED",
+        Event::SessionEnded { .. } => "SESSION_ENDED",
+    }
+}
