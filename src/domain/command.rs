@@ -65,7 +65,7 @@ pub enum Action {
     /// Take a role from a user.
     UnassignRole { user: UserRef, role: Role, queue: Option<QueueRef>, sessions: SessionsThen },
     /// Change the settings.
-    UpdateSettings { patch: SettingsPatch, etag: Option<Etag> },
+    UpdateSettings { patch: SettingsPatch, expected_etag: Option<String> },
     /// Make the organization what a document says.
     Import { directory: Directory, missing: Missing },
 }
@@ -209,6 +209,8 @@ pub enum Resource {
     Queue,
     /// A role assignment.
     RoleAssignment,
+    /// A live session.
+    Session,
 }
 
 /// Why a command can't be carried out. Nothing changed.

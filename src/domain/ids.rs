@@ -160,6 +160,16 @@ pub enum QueueRef {
 
 macro_rules! ref_display {
     ($name:ident) => {
+        impl $name {
+            /// The id or the extension, whichever was given.
+            pub fn name(&self) -> &str {
+                match self {
+                    Self::Id(id) => id.as_str(),
+                    Self::Extension(extension) => extension.as_str(),
+                }
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {

@@ -570,10 +570,8 @@ fn move_extension<Id: Clone + PartialEq>(
     old: Option<&Extension>,
     new: Option<&Extension>,
 ) -> Result<(), &'static str> {
-    if let Some(new) = new {
-        if index.get(new).is_some_and(|other| other != owner) {
-            return Err("the extension is in use");
-        }
+    if new.and_then(|new| index.get(new)).is_some_and(|other| other != owner) {
+        return Err("the extension is in use");
     }
     if let Some(old) = old {
         index.remove(old);

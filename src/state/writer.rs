@@ -140,10 +140,10 @@ impl Writer {
         command: &Command,
         request: Option<Request>,
     ) -> Result<Result<Done, Error>, store::Error> {
-        if let Some(request) = &request {
-            if let Some(first) = self.first_outcome(batch, &command.organization_id, &request.id)? {
-                return Ok(repeated(&first, request, batch.working.revision()));
-            }
+        if let Some(request) = &request
+            && let Some(first) = self.first_outcome(batch, &command.organization_id, &request.id)?
+        {
+            return Ok(repeated(&first, request, batch.working.revision()));
         }
         let context = Context { now: batch.now, new_session_id: (self.new_session_id)() };
         let planned = match plan(&batch.working, command, &context) {

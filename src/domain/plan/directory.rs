@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Planner;
 use crate::domain::{
-    change::{Etag, Event},
+    change::Event,
     command::{IfMissing, Outcome, QueuePatch, Rejection, Resource, SessionsThen, UserPatch},
     ids::{Extension, QueueId, QueueRef, UserId, UserRef},
     model::{EndReason, Organization, Queue, Role, RoleAssignment, Session, User},
@@ -241,10 +241,10 @@ impl Planner<'_> {
     pub(super) fn update_settings(
         &mut self,
         patch: &SettingsPatch,
-        expected: Option<Etag>,
+        expected_etag: Option<&str>,
     ) -> Result<Outcome, Rejection> {
         let tenant = self.tenant()?;
-        if expected.is_some_and(|expected| expected != tenant.settings_etag()) {
+        if expected_etag.is_some_and(|expected| expected != tenant.settings_etag().to_string()) {
             return Err(Rejection::StaleEtag);
         }
         let settings = patch.applied_to(*tenant.settings());
@@ -261,10 +261,7 @@ impl Planner<'_> {
 pub(super) fn found_user<'s>(tenant: &'s Tenant, user: &UserRef) -> Result<&'s Arc<User>, Rejection> {
     tenant.user(user).ok_or_else(|| Rejection::NotFound {
         resource: Resource::User,
-        name: match user {
-            UserRef::Id(id) => id.to_string(),
-            UserRef::Extension(extension) => extension.to_string(),
-        },
+        name: user.name().to_owned(),
         description: format!("there is no user {user}"),
     })
 }
@@ -273,10 +270,7 @@ pub(super) fn found_user<'s>(tenant: &'s Tenant, user: &UserRef) -> Result<&'s A
 pub(super) fn found_queue<'s>(tenant: &'s Tenant, queue: &QueueRef) -> Result<&'s Arc<Queue>, Rejection> {
     tenant.queue(queue).ok_or_else(|| Rejection::NotFound {
         resource: Resource::Queue,
-        name: match queue {
-            QueueRef::Id(id) => id.to_string(),
-            QueueRef::Extension(extension) => extension.to_string(),
-        },
+        name: queue.name().to_owned(),
         description: format!("there is no queue {queue}"),
     })
 }

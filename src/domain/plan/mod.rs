@@ -69,7 +69,7 @@ pub fn plan(snapshot: &Snapshot, command: &Command, context: &Context) -> Result
         Action::UnassignRole { user, role, queue, sessions } => {
             planner.unassign_role(user, *role, queue.as_ref(), *sessions)
         }
-        Action::UpdateSettings { patch, etag } => planner.update_settings(patch, *etag),
+        Action::UpdateSettings { patch, expected_etag } => planner.update_settings(patch, expected_etag.as_deref()),
         Action::Import { directory, missing } => planner.import(directory, *missing),
     }?;
     Ok(Plan { changes: planner.changes, after: planner.snapshot, outcome })

@@ -1,0 +1,415 @@
+//! DirectoryService, but for import and export, which are in [`transfer`](super::transfer).
+
+use std::ops::Bound;
+
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    Rpc, from_proto,
+    page::{Page, Paging},
+    proto::{self, directory_service_server::DirectoryService},
+    status::Error,
+    tenant, to_proto, transfer, unexpected,
+};
+use crate::domain::{
+    command::{Action, Outcome, Resource, SessionsThen},
+    ids::{OrganizationId, QueueRef, UserId, UserRef},
+    model::{Role, RoleAssignment},
+    settings::UnassignedQueueSignIn,
+    snapshot::Tenant,
+};
+
+#[tonic::async_trait]
+impl DirectoryService for Rpc {
+    async fn create_organization(
+        &self,
+        request: Request<proto::CreateOrganizationRequest>,
+    ) -> Result<Response<proto::CreateOrganizationResponse>, Status> {
+        let proto::CreateOrganizationRequest { organization, unassigned_queue_sign_in, request_id } =
+            request.into_inner();
+        let organization = organization.ok_or_else(|| Error::invalid("organization", &"is required"))?;
+        let proto::Organization { organization_id, display_name } = organization;
+        let organization_id: OrganizationId = from_proto::required("organization.organization_id", &organization_id)?;
+        let setting = from_proto::unassigned_queue_sign_in("unassigned_queue_sign_in", unassigned_queue_sign_in)?;
+        let action = Action::CreateOrganization {
+            display_name: from_proto::name("organization.display_name", &display_name.unwrap_or_default())?,
+            unassigned_queue_sign_in: setting.unwrap_or(UnassignedQueueSignIn::Allowed),
+        };
+        let done = self.execute(organization_id, action, &request_id).await?;
+        let Outcome::Organization { organization } = &done.outcome else {
+            return Err(unexpected(&done.outcome).into());
+        };
+        Ok(Response::new(proto::CreateOrganizationResponse {
+            organization: Some(to_proto::organization(organization)),
+            revision: done.revision.to_string(),
+        }))
+    }
+
+    async fn get_organization(
+        &self,
+        request: Request<proto::GetOrganizationRequest>,
+    ) -> Result<Response<proto::GetOrganizationResponse>, Status> {
+        let proto::GetOrganizationRequest { organization_id, at_least_revision } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let snapshot = self.snapshot(&at_least_revision).await?;
+        let tenant = tenant(&snapshot, &organization_id)?;
+        Ok(Response::new(proto::GetOrganizationResponse {
+            organization: Some(to_proto::organization(tenant.organization())),
+            revision: snapshot.revision().to_string(),
+        }))
+    }
+
+    async fn list_organizations(
+        &self,
+        request: Request<proto::ListOrganizationsRequest>,
+    ) -> Result<Response<proto::ListOrganizationsResponse>, Status> {
+        let proto::ListOrganizationsRequest { page_size, page_token, at_least_revision } = request.into_inner();
+        let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
+        let page = Page::begin(self, "ListOrganizations", paging).await?;
+        let found = page.snapshot.tenants_after(page.after()).map(Tenant::organization);
+        let (found, next_page_token) = page.take(found, |organization| vec![organization.organization_id.to_string()]);
+        Ok(Response::new(proto::ListOrganizationsResponse {
+            organizations: found.into_iter().map(to_proto::organization).collect(),
+            next_page_token,
+            revision: page.snapshot.revision().to_string(),
+        }))
+    }
+
+    async fn update_organization(
+        &self,
+        request: Request<proto::UpdateOrganizationRequest>,
+    ) -> Result<Response<proto::UpdateOrganizationResponse>, Status> {
+        let proto::UpdateOrganizationRequest { organization, update_mask, request_id } = request.into_inner();
+        let organization = organization.ok_or_else(|| Error::invalid("organization", &"is required"))?;
+        let proto::Organization { organization_id, display_name } = organization;
+        let organization_id: OrganizationId = from_proto::required("organization.organization_id", &organization_id)?;
+        let display_name = from_proto::Mask::new(update_mask, &["display_name"])?.choose("display_name", display_name);
+        let display_name = display_name.map(|text| from_proto::name("organization.display_name", &text)).transpose()?;
+        let done = self.execute(organization_id, Action::UpdateOrganization { display_name }, &request_id).await?;
+        let Outcome::Organization { organization } = &done.outcome else {
+            return Err(unexpected(&done.outcome).into());
+        };
+        Ok(Response::new(proto::UpdateOrganizationResponse {
+            organization: Some(to_proto::organization(organization)),
+            revision: done.revision.to_string(),
+        }))
+    }
+
+    async fn delete_organization(
+        &self,
+        request: Request<proto::DeleteOrganizationRequest>,
+    ) -> Result<Response<proto::DeleteOrganizationResponse>, Status> {
+        let proto::DeleteOrganizationRequest { organization_id, allow_missing, request_id } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let action = Action::DeleteOrganization { if_missing: from_proto::if_missing(allow_missing) };
+        let done = self.execute(organization_id, action, &request_id).await?;
+        Ok(Response::new(proto::DeleteOrganizationResponse { revision: done.revision.to_string() }))
+    }
+
+    async fn create_user(
+        &self,
+        request: Request<proto::CreateUserRequest>,
+    ) -> Result<Response<proto::CreateUserResponse>, Status> {
+        let proto::CreateUserRequest { organization_id, user, request_id } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let action = Action::CreateUser { user: from_proto::new_user(user)? };
+        let done = self.execute(organization_id, action, &request_id).await?;
+        let Outcome::User { user } = &done.outcome else {
+            return Err(unexpected(&done.outcome).into());
+        };
+        Ok(Response::new(proto::CreateUserResponse {
+            user: Some(to_proto::user(user)),
+            revision: done.revision.to_string(),
+        }))
+    }
+
+    async fn get_user(
+        &self,
+        request: Request<proto::GetUserRequest>,
+    ) -> Result<Response<proto::GetUserResponse>, Status> {
+        let proto::GetUserRequest { organization_id, user, at_least_revision } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let user = from_proto::user(user)?;
+        let snapshot = self.snapshot(&at_least_revision).await?;
+        let tenant = tenant(&snapshot, &organization_id)?;
+        let found = tenant.user(&user).ok_or_else(|| Error::NotFound {
+            resource: Resource::User,
+            name: user.name().to_owned(),
+            description: format!("there is no user {user}"),
+        })?;
+        Ok(Response::new(proto::GetUserResponse {
+            user: Some(to_proto::user(found)),
+            revision: snapshot.revision().to_string(),
+        }))
+    }
+
+    async fn list_users(
+        &self,
+        request: Request<proto::ListUsersRequest>,
+    ) -> Result<Response<proto::ListUsersResponse>, Status> {
+        let proto::ListUsersRequest { organization_id, page_size, page_token, at_least_revision } =
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
+        let page = Page::begin(self, &("ListUsers", &organization_id), paging).await?;
+        let tenant = tenant(&page.snapshot, &organization_id)?;
+        let found = tenant.users_after(page.after());
+        let (found, next_page_token) = page.take(found, |user| vec![user.user_id.to_string()]);
+        Ok(Response::new(proto::ListUsersResponse {
+            users: found.into_iter().map(|user| to_proto::user(user)).collect(),
+            next_page_token,
+            revision: page.snapshot.revision().to_string(),
+        }))
+    }
+
+    async fn update_user(
+        &self,
+        request: Request<proto::UpdateUserRequest>,
+    ) -> Result<Response<proto::UpdateUserResponse>, Status> {
+        let proto::UpdateUserRequest { organization_id, user, update_mask, request_id } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let user = user.ok_or_else(|| Error::invalid("user", &"is required"))?;
+        let user_id = from_proto::required("user.user_id", &user.user_id)?;
+        let action = Action::UpdateUser { user_id, patch: from_proto::user_patch(user, update_mask)? };
+        let done = self.execute(organization_id, action, &request_id).await?;
+        let Outcome::User { user } = &done.outcome else {
+            return Err(unexpected(&done.outcome).into());
+        };
+        Ok(Response::new(proto::UpdateUserResponse {
+            user: Some(to_proto::user(user)),
+            revision: done.revision.to_string(),
+        }))
+    }
+
+    async fn delete_user(
+        &self,
+        request: Request<proto::DeleteUserRequest>,
+    ) -> Result<Response<proto::DeleteUserResponse>, Status> {
+        let proto::DeleteUserRequest { organization_id, user_id, allow_missing, request_id } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let user_id = from_proto::required("user_id", &user_id)?;
+        let action = Action::DeleteUser { user_id, if_missing: from_proto::if_missing(allow_missing) };
+        let done = self.execute(organization_id, action, &request_id).await?;
+        Ok(Response::new(proto::DeleteUserResponse { revision: done.revision.to_string() }))
+    }
+
+    async fn create_queue(
+        &self,
+        request: Request<proto::CreateQueueRequest>,
+    ) -> Result<Response<proto::CreateQueueResponse>, Status> {
+        let proto::CreateQueueRequest { organization_id, queue, request_id } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let action = Action::CreateQueue { queue: from_proto::new_queue(queue)? };
+        let done = self.execute(organization_id, action, &request_id).await?;
+        let Outcome::Queue { queue } = &done.outcome else {
+            return Err(unexpected(&done.outcome).into());
+        };
+        Ok(Response::new(proto::CreateQueueResponse {
+            queue: Some(to_proto::queue(queue)),
+            revision: done.revision.to_string(),
+        }))
+    }
+
+    async fn get_queue(
+        &self,
+        request: Request<proto::GetQueueRequest>,
+    ) -> Result<Response<proto::GetQueueResponse>, Status> {
+        let proto::GetQueueRequest { organization_id, queue, at_least_revision } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let queue = from_proto::queue(queue)?;
+        let snapshot = self.snapshot(&at_least_revision).await?;
+        let tenant = tenant(&snapshot, &organization_id)?;
+        let found = tenant.queue(&queue).ok_or_else(|| Error::NotFound {
+            resource: Resource::Queue,
+            name: queue.name().to_owned(),
+            description: format!("there is no queue {queue}"),
+        })?;
+        Ok(Response::new(proto::GetQueueResponse {
+            queue: Some(to_proto::queue(found)),
+            revision: snapshot.revision().to_string(),
+        }))
+    }
+
+    async fn list_queues(
+        &self,
+        request: Request<proto::ListQueuesRequest>,
+    ) -> Result<Response<proto::ListQueuesResponse>, Status> {
+        let proto::ListQueuesRequest { organization_id, page_size, page_token, at_least_revision } =
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
+        let page = Page::begin(self, &("ListQueues", &organization_id), paging).await?;
+        let tenant = tenant(&page.snapshot, &organization_id)?;
+        let found = tenant.queues_after(page.after());
+        let (found, next_page_token) = page.take(found, |queue| vec![queue.queue_id.to_string()]);
+        Ok(Response::new(proto::ListQueuesResponse {
+            queues: found.into_iter().map(|queue| to_proto::queue(queue)).collect(),
+            next_page_token,
+            revision: page.snapshot.revision().to_string(),
+        }))
+    }
+
+    async fn update_queue(
+        &self,
+        request: Request<proto::UpdateQueueRequest>,
+    ) -> Result<Response<proto::UpdateQueueResponse>, Status> {
+        let proto::UpdateQueueRequest { organization_id, queue, update_mask, request_id } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let queue = queue.ok_or_else(|| Error::invalid("queue", &"is required"))?;
+        let queue_id = from_proto::required("queue.queue_id", &queue.queue_id)?;
+        let action = Action::UpdateQueue { queue_id, patch: from_proto::queue_patch(queue, update_mask)? };
+        let done = self.execute(organization_id, action, &request_id).await?;
+        let Outcome::Queue { queue } = &done.outcome else {
+            return Err(unexpected(&done.outcome).into());
+        };
+        Ok(Response::new(proto::UpdateQueueResponse {
+            queue: Some(to_proto::queue(queue)),
+            revision: done.revision.to_string(),
+        }))
+    }
+
+    async fn delete_queue(
+        &self,
+        request: Request<proto::DeleteQueueRequest>,
+    ) -> Result<Response<proto::DeleteQueueResponse>, Status> {
+        let proto::DeleteQueueRequest { organization_id, queue_id, allow_missing, request_id } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let queue_id = from_proto::required("queue_id", &queue_id)?;
+        let action = Action::DeleteQueue { queue_id, if_missing: from_proto::if_missing(allow_missing) };
+        let done = self.execute(organization_id, action, &request_id).await?;
+        Ok(Response::new(proto::DeleteQueueResponse { revision: done.revision.to_string() }))
+    }
+
+    async fn assign_role(
+        &self,
+        request: Request<proto::AssignRoleRequest>,
+    ) -> Result<Response<proto::AssignRoleResponse>, Status> {
+        let proto::AssignRoleRequest { organization_id, user, role, queue, request_id } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let action = Action::AssignRole {
+            user: from_proto::user(user)?,
+            role: from_proto::role(role)?,
+            queue: from_proto::optional_queue(queue)?,
+        };
+        let done = self.execute(organization_id, action, &request_id).await?;
+        let Outcome::RoleAssigned { assignment, created } = &done.outcome else {
+            return Err(unexpected(&done.outcome).into());
+        };
+        Ok(Response::new(proto::AssignRoleResponse {
+            assignment: Some(to_proto::role_assignment(assignment)),
+            created: *created,
+            revision: done.revision.to_string(),
+        }))
+    }
+
+    async fn unassign_role(
+        &self,
+        request: Request<proto::UnassignRoleRequest>,
+    ) -> Result<Response<proto::UnassignRoleResponse>, Status> {
+        let proto::UnassignRoleRequest { organization_id, user, role, queue, end_sessions, request_id } =
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let action = Action::UnassignRole {
+            user: from_proto::user(user)?,
+            role: from_proto::role(role)?,
+            queue: from_proto::optional_queue(queue)?,
+            sessions: if end_sessions { SessionsThen::End } else { SessionsThen::Keep },
+        };
+        let done = self.execute(organization_id.clone(), action, &request_id).await?;
+        let Outcome::SessionsEnded { ended } = &done.outcome else {
+            return Err(unexpected(&done.outcome).into());
+        };
+        Ok(Response::new(proto::UnassignRoleResponse {
+            ended_sessions: self.sessions(&organization_id, ended)?,
+            revision: done.revision.to_string(),
+        }))
+    }
+
+    async fn list_role_assignments(
+        &self,
+        request: Request<proto::ListRoleAssignmentsRequest>,
+    ) -> Result<Response<proto::ListRoleAssignmentsResponse>, Status> {
+        let proto::ListRoleAssignmentsRequest {
+            organization_id,
+            user,
+            queue,
+            role,
+            page_size,
+            page_token,
+            at_least_revision,
+        } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let user = from_proto::optional_user(user)?;
+        let queue = from_proto::optional_queue(queue)?;
+        let role = from_proto::optional_role(role)?;
+        let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
+        let query = ("ListRoleAssignments", &organization_id, &user, &queue, role);
+        let page = Page::begin(self, &query, paging).await?;
+        let tenant = tenant(&page.snapshot, &organization_id)?;
+        let found = assignments(tenant, user.as_ref(), queue.as_ref(), page.after());
+        let found = found.filter(|assignment| role.is_none_or(|role| assignment.role == role));
+        let found = found.skip_while(|assignment| page.after.as_slice() >= key(assignment).as_slice());
+        let (found, next_page_token) = page.take(found, |assignment| key(assignment).to_vec());
+        Ok(Response::new(proto::ListRoleAssignmentsResponse {
+            assignments: found.iter().map(to_proto::role_assignment).collect(),
+            next_page_token,
+            revision: page.snapshot.revision().to_string(),
+        }))
+    }
+
+    type ImportDirectoryStream = transfer::ImportMessages;
+
+    async fn import_directory(
+        &self,
+        request: Request<Streaming<proto::ImportDirectoryRequest>>,
+    ) -> Result<Response<Self::ImportDirectoryStream>, Status> {
+        Ok(Response::new(transfer::import(self, request.into_inner())))
+    }
+
+    type ExportDirectoryStream = transfer::ExportMessages;
+
+    async fn export_directory(
+        &self,
+        request: Request<proto::ExportDirectoryRequest>,
+    ) -> Result<Response<Self::ExportDirectoryStream>, Status> {
+        Ok(Response::new(transfer::export(self, request.into_inner()).await?))
+    }
+}
+
+/// The place of an assignment in a list: user, queue (none first), role.
+fn key(assignment: &RoleAssignment) -> [String; 3] {
+    let RoleAssignment { user_id, role, queue_id } = assignment;
+    let queue_id = queue_id.as_ref().map(ToString::to_string).unwrap_or_default();
+    let place = Role::ALL.iter().position(|other| other == role).unwrap_or_default();
+    [user_id.to_string(), queue_id, place.to_string()]
+}
+
+/// Role assignments of a user, on a queue, or both, in order of their keys, from those of the user `from`. Who doesn't
+/// exist has none.
+fn assignments<'s>(
+    tenant: &'s Tenant,
+    user: Option<&UserRef>,
+    queue: Option<&QueueRef>,
+    from: Option<&'s str>,
+) -> Box<dyn Iterator<Item = RoleAssignment> + Send + 's> {
+    let user_id = user.map(|user| tenant.user(user).map(|user| &user.user_id));
+    let queue_id = queue.map(|queue| tenant.queue(queue).map(|queue| &queue.queue_id));
+    let on_queue = |user_id: &UserId, queue_id| {
+        let of_user = tenant.assignments_of_user(user_id);
+        of_user.filter(|assignment| assignment.queue_id.as_ref() == Some(queue_id)).collect::<Vec<_>>()
+    };
+    match (user_id, queue_id) {
+        (Some(None), _) | (_, Some(None)) => Box::new(std::iter::empty()),
+        (Some(Some(user_id)), None) => Box::new(tenant.assignments_of_user(user_id)),
+        (Some(Some(user_id)), Some(Some(queue_id))) => Box::new(on_queue(user_id, queue_id).into_iter()),
+        (None, Some(Some(queue_id))) => {
+            let users = tenant.users_with_roles_on(queue_id.as_str(), None).map(|(user_id, _)| user_id);
+            let users = users.skip_while(move |user_id| from.is_some_and(|from| user_id.as_str() < from));
+            Box::new(users.flat_map(move |user_id| on_queue(user_id, queue_id)))
+        }
+        (None, None) => {
+            let from = from.map_or(Bound::Unbounded, Bound::Included);
+            Box::new(tenant.users_with_roles(from).flat_map(|user_id| tenant.assignments_of_user(user_id)))
+        }
+    }
+}

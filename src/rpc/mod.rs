@@ -1,0 +1,148 @@
+//! The gRPC services: the only room that knows protobuf. A request becomes domain values, the rules or the writer answer,
+//! and the answer becomes a message. Every error becomes a status in [`status`], and nowhere else.
+
+/// The messages and services of `proto/queuegate/v1`, as generated; their documentation is in the `.proto` files.
+#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]
+pub mod proto {
+    tonic::include_proto!("queuegate.v1");
+}
+
+mod directory;
+mod from_proto;
+mod page;
+mod permission;
+mod queue_access;
+pub mod status;
+mod to_proto;
+mod transfer;
+mod watch;
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tokio::sync::watch as signal;
+
+use self::{
+    proto::{
+        directory_service_server::DirectoryServiceServer, permission_service_server::PermissionServiceServer,
+        queue_access_service_server::QueueAccessServiceServer,
+    },
+    status::Error,
+};
+use crate::{
+    domain::{
+        command::{Action, Command, DecisionRecord, Outcome},
+        ids::{OrganizationId, Revision},
+        model::Session,
+        snapshot::{Snapshot, Tenant},
+    },
+    state::{Done, State},
+};
+
+/// What the services are, comments included, for server reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/queuegate_descriptor.bin"));
+
+/// The names of the services, as health checks ask for them.
+pub const SERVICE_NAMES: [&str; 3] =
+    ["queuegate.v1.QueueAccessService", "queuegate.v1.PermissionService", "queuegate.v1.DirectoryService"];
+
+/// How long a read waits for its `at_least_revision` if its caller sets no deadline.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// What every service works with.
+#[derive(Clone)]
+pub struct Rpc {
+    /// Empty until the database is loaded.
+    state: Arc<OnceLock<State>>,
+    /// True once the server is going to stop.
+    draining: signal::Receiver<bool>,
+    /// At most one document is read at a time, which bounds the memory that imports take.
+    imports: Arc<tokio::sync::Semaphore>,
+}
+
+impl Rpc {
+    /// Serves `state`, as soon as it is there, until `draining` turns true, which ends the watches.
+    pub fn new(state: Arc<OnceLock<State>>, draining: signal::Receiver<bool>) -> Self {
+        Self { state, draining, imports: Arc::new(tokio::sync::Semaphore::new(1)) }
+    }
+
+    /// The service that decides and keeps sessions.
+    pub fn queue_access(&self) -> QueueAccessServiceServer<Self> {
+        QueueAccessServiceServer::new(self.clone())
+    }
+
+    /// The service that keeps permission settings.
+    pub fn permission(&self) -> PermissionServiceServer<Self> {
+        PermissionServiceServer::new(self.clone())
+    }
+
+    /// The service that keeps the directory.
+    pub fn directory(&self) -> DirectoryServiceServer<Self> {
+        DirectoryServiceServer::new(self.clone())
+    }
+
+    fn state(&self) -> Result<&State, Error> {
+        self.state.get().ok_or(Error::Loading)
+    }
+
+    /// The state, at `at_least_revision` or later.
+    async fn snapshot(&self, at_least_revision: &str) -> Result<Arc<Snapshot>, Error> {
+        let state = self.state()?;
+        let snapshot = state.snapshot();
+        if at_least_revision.is_empty() {
+            return Ok(snapshot);
+        }
+        let wanted = own_revision("at_least_revision", at_least_revision, &snapshot)?;
+        let reached = tokio::time::timeout(LONGEST_WAIT, state.reach(wanted.sequence)).await;
+        reached.map_err(|_| Error::RevisionNotReached)?;
+        Ok(state.snapshot())
+    }
+
+    /// Carries out a command.
+    async fn execute(&self, organization_id: OrganizationId, action: Action, request_id: &str) -> Result<Done, Error> {
+        let request_id = from_proto::optional("request_id", request_id)?;
+        Ok(self.state()?.execute(Command { organization_id, action }, request_id).await?)
+    }
+
+    /// Sessions of an outcome, as they are read now.
+    fn sessions<'o>(
+        &self,
+        organization_id: &OrganizationId,
+        sessions: impl IntoIterator<Item = &'o Session>,
+    ) -> Result<Vec<proto::Session>, Error> {
+        let state = self.state()?;
+        let (snapshot, now) = (state.snapshot(), state.now());
+        let tenant = snapshot.tenant(organization_id.as_str());
+        let read = sessions.into_iter().map(|session| to_proto::session(organization_id, tenant, session, now));
+        Ok(read.collect())
+    }
+
+    /// The decision of an outcome.
+    fn decision(&self, organization_id: &OrganizationId, record: &DecisionRecord) -> Result<proto::Decision, Error> {
+        let state = self.state()?;
+        let (snapshot, now) = (state.snapshot(), state.now());
+        Ok(to_proto::recorded_decision(organization_id, snapshot.tenant(organization_id.as_str()), record, now))
+    }
+}
+
+/// A revision of this store.
+fn own_revision(field: &'static str, text: &str, snapshot: &Snapshot) -> Result<Revision, Error> {
+    let revision: Revision = text.parse().map_err(|error| Error::invalid(field, &error))?;
+    if revision.lineage == snapshot.revision().lineage {
+        Ok(revision)
+    } else {
+        Err(Error::invalid(field, &format_args!("is a revision of another store: `{revision}`")))
+    }
+}
+
+/// The organization, which must exist.
+fn tenant<'s>(snapshot: &'s Snapshot, organization_id: &OrganizationId) -> Result<&'s Tenant, Error> {
+    snapshot.tenant(organization_id.as_str()).ok_or_else(|| Error::no_organization(organization_id))
+}
+
+/// A command answered with what only another command answers with.
+fn unexpected(outcome: &Outcome) -> Error {
+    Error::Internal(format!("unexpected outcome {outcome:?}"))
+}

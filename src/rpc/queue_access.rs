@@ -1,0 +1,390 @@
+//! QueueAccessService.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use super::{
+    Rpc, from_proto,
+    page::{Page, Paging},
+    proto::{self, queue_access_service_server::QueueAccessService},
+    status::{Error, item_status},
+    tenant, to_proto, unexpected, watch,
+};
+use crate::domain::{
+    command::{Action, Outcome, QueueSelection, Resource},
+    decide::{Question, decide, is_retained},
+    explain::explain,
+    ids::{QueueRef, UserRef, shortened},
+    list::{accessible_queues, denied_everywhere, denied_to_everybody, eligible_agents},
+    model::{Session, SignInChannel},
+    snapshot::Tenant,
+    time::Timestamp,
+};
+
+/// How many questions a batch may hold.
+const LARGEST_BATCH: usize = 1_000;
+
+/// How long a correlation id may be, in characters.
+const LONGEST_CORRELATION_ID: usize = 256;
+
+#[tonic::async_trait]
+impl QueueAccessService for Rpc {
+    async fn check_queue_access(
+        &self,
+        request: Request<proto::CheckQueueAccessRequest>,
+    ) -> Result<Response<proto::CheckQueueAccessResponse>, Status> {
+        let proto::CheckQueueAccessRequest { organization_id, user, queue, channel, explain, at_least_revision } =
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let user = from_proto::user(user)?;
+        let queue = from_proto::queue(queue)?;
+        let channel = from_proto::channel(channel)?;
+        let snapshot = self.snapshot(&at_least_revision).await?;
+        let tenant = tenant(&snapshot, &organization_id)?;
+        let detail = if explain { Detail::Facts } else { Detail::Reason };
+        let decision = check(tenant, &user, &queue, channel, detail, self.state()?.now());
+        Ok(Response::new(proto::CheckQueueAccessResponse {
+            decision: Some(decision),
+            revision: snapshot.revision().to_string(),
+        }))
+    }
+
+    async fn batch_check_queue_access(
+        &self,
+        request: Request<proto::BatchCheckQueueAccessRequest>,
+    ) -> Result<Response<proto::BatchCheckQueueAccessResponse>, Status> {
+        let proto::BatchCheckQueueAccessRequest { organization_id, items, at_least_revision } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        if items.is_empty() || items.len() > LARGEST_BATCH {
+            let problem = format_args!("must be 1 to {LARGEST_BATCH} items, but are {}", items.len());
+            return Err(Error::invalid("items", &problem).into());
+        }
+        let snapshot = self.snapshot(&at_least_revision).await?;
+        let tenant = tenant(&snapshot, &organization_id)?;
+        let now = self.state()?.now();
+        let results = items.into_iter().map(|item| {
+            use proto::check_queue_access_result::Result as Answer;
+            let proto::CheckQueueAccessItem { mut correlation_id, user, queue, channel } = item;
+            let result = match check_item(tenant, &correlation_id, user, queue, channel, now) {
+                Ok(decision) => Answer::Decision(decision),
+                Err(error) => Answer::Error(item_status(error)),
+            };
+            if correlation_id.len() > LONGEST_CORRELATION_ID {
+                correlation_id = shortened(&correlation_id);
+            }
+            proto::CheckQueueAccessResult { correlation_id, result: Some(result) }
+        });
+        let results = results.collect();
+        let revision = snapshot.revision().to_string();
+        Ok(Response::new(proto::BatchCheckQueueAccessResponse { results, revision }))
+    }
+
+    async fn list_accessible_queues(
+        &self,
+        request: Request<proto::ListAccessibleQueuesRequest>,
+    ) -> Result<Response<proto::ListAccessibleQueuesResponse>, Status> {
+        let proto::ListAccessibleQueuesRequest {
+            organization_id,
+            user,
+            channel,
+            page_size,
+            page_token,
+            at_least_revision,
+        } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let user = from_proto::user(user)?;
+        let channel = from_proto::channel(channel)?;
+        let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
+        let query = ("ListAccessibleQueues", &organization_id, &user, channel);
+        let page = Page::begin(self, &query, paging).await?;
+        let tenant = tenant(&page.snapshot, &organization_id)?;
+        let found = accessible_queues(tenant, &user, channel, self.state()?.now(), page.after());
+        let (found, next_page_token) = page.take(found, |(queue, _)| vec![queue.queue_id.to_string()]);
+        let queues = found.into_iter().map(|(queue, reason)| proto::AccessibleQueue {
+            queue_id: queue.queue_id.to_string(),
+            queue_extension: queue.extension.as_ref().map(ToString::to_string).unwrap_or_default(),
+            display_name: queue.display_name.clone(),
+            reason: to_proto::reason(reason).into(),
+        });
+        let denied = denied_everywhere(tenant, &user, channel);
+        Ok(Response::new(proto::ListAccessibleQueuesResponse {
+            queues: queues.collect(),
+            next_page_token,
+            revision: page.snapshot.revision().to_string(),
+            denied_reason: denied.map_or(proto::Reason::Unspecified, to_proto::reason).into(),
+        }))
+    }
+
+    async fn list_eligible_agents(
+        &self,
+        request: Request<proto::ListEligibleAgentsRequest>,
+    ) -> Result<Response<proto::ListEligibleAgentsResponse>, Status> {
+        let proto::ListEligibleAgentsRequest {
+            organization_id,
+            queue,
+            channel,
+            page_size,
+            page_token,
+            at_least_revision,
+        } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let queue = from_proto::queue(queue)?;
+        let channel = from_proto::channel(channel)?;
+        let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
+        let query = ("ListEligibleAgents", &organization_id, &queue, channel);
+        let page = Page::begin(self, &query, paging).await?;
+        let tenant = tenant(&page.snapshot, &organization_id)?;
+        let found = eligible_agents(tenant, &queue, channel, self.state()?.now(), page.after());
+        let (found, next_page_token) = page.take(found, |(user, _)| vec![user.user_id.to_string()]);
+        let agents = found.into_iter().map(|(user, reason)| proto::EligibleAgent {
+            user_id: user.user_id.to_string(),
+            user_extension: user.extension.as_ref().map(ToString::to_string).unwrap_or_default(),
+            display_name: user.display_name.clone(),
+            reason: to_proto::reason(reason).into(),
+        });
+        let denied = denied_to_everybody(tenant, &queue, channel);
+        Ok(Response::new(proto::ListEligibleAgentsResponse {
+            agents: agents.collect(),
+            next_page_token,
+            revision: page.snapshot.revision().to_string(),
+            denied_reason: denied.map_or(proto::Reason::Unspecified, to_proto::reason).into(),
+        }))
+    }
+
+    async fn sign_in(&self, request: Request<proto::SignInRequest>) -> Result<Response<proto::SignInResponse>, Status> {
+        let proto::SignInRequest { organization_id, user, queue, channel, device, request_id } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let action = Action::SignIn {
+            user: from_proto::user(user)?,
+            queue: from_proto::queue(queue)?,
+            channel: from_proto::channel(channel)?,
+            device: from_proto::device(&device)?,
+        };
+        let done = self.execute(organization_id.clone(), action, &request_id).await?;
+        let Outcome::SignIn { decision, session, created } = &done.outcome else {
+            return Err(unexpected(&done.outcome).into());
+        };
+        let sessions = self.sessions(&organization_id, session)?;
+        Ok(Response::new(proto::SignInResponse {
+            decision: Some(self.decision(&organization_id, decision)?),
+            session: sessions.into_iter().next(),
+            created: *created,
+            revision: done.revision.to_string(),
+        }))
+    }
+
+    async fn sign_out(
+        &self,
+        request: Request<proto::SignOutRequest>,
+    ) -> Result<Response<proto::SignOutResponse>, Status> {
+        let proto::SignOutRequest { organization_id, user, queue, all_queues, request_id } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let user = from_proto::user(user)?;
+        let queues = match (from_proto::optional_queue(queue)?, all_queues) {
+            (Some(queue), false) => QueueSelection::One(queue),
+            (None, true) => QueueSelection::All,
+            (Some(_), true) => {
+                return Err(Error::invalid("all_queues", &"must be false if a queue is given").into());
+            }
+            (None, false) => {
+                return Err(Error::invalid("queue_id", &"is required, or queue_extension, or all_queues").into());
+            }
+        };
+        let done = self.execute(organization_id.clone(), Action::SignOut { user, queues }, &request_id).await?;
+        let Outcome::SessionsEnded { ended } = &done.outcome else {
+            return Err(unexpected(&done.outcome).into());
+        };
+        Ok(Response::new(proto::SignOutResponse {
+            ended_sessions: self.sessions(&organization_id, ended)?,
+            revision: done.revision.to_string(),
+        }))
+    }
+
+    async fn supervisor_sign_in(
+        &self,
+        request: Request<proto::SupervisorSignInRequest>,
+    ) -> Result<Response<proto::SupervisorSignInResponse>, Status> {
+        let proto::SupervisorSignInRequest { organization_id, supervisor, user, queue, ttl, justification, request_id } =
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let action = Action::SupervisorSignIn {
+            supervisor: from_proto::supervisor(supervisor)?,
+            user: from_proto::user(user)?,
+            queue: from_proto::queue(queue)?,
+            ttl: from_proto::ttl(ttl)?,
+            justification: from_proto::justification(&justification)?,
+        };
+        let done = self.execute(organization_id.clone(), action, &request_id).await?;
+        let Outcome::SignIn { decision, session, created } = &done.outcome else {
+            return Err(unexpected(&done.outcome).into());
+        };
+        let sessions = self.sessions(&organization_id, session)?;
+        Ok(Response::new(proto::SupervisorSignInResponse {
+            decision: Some(self.decision(&organization_id, decision)?),
+            session: sessions.into_iter().next(),
+            created: *created,
+            revision: done.revision.to_string(),
+        }))
+    }
+
+    async fn supervisor_sign_out(
+        &self,
+        request: Request<proto::SupervisorSignOutRequest>,
+    ) -> Result<Response<proto::SupervisorSignOutResponse>, Status> {
+        let proto::SupervisorSignOutRequest { organization_id, supervisor, user, queue, justification, request_id } =
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let action = Action::SupervisorSignOut {
+            supervisor: from_proto::supervisor(supervisor)?,
+            user: from_proto::user(user)?,
+            queue: from_proto::queue(queue)?,
+            justification: from_proto::justification(&justification)?,
+        };
+        let done = self.execute(organization_id.clone(), action, &request_id).await?;
+        let Outcome::SupervisorSignOut { decision, ended } = &done.outcome else {
+            return Err(unexpected(&done.outcome).into());
+        };
+        Ok(Response::new(proto::SupervisorSignOutResponse {
+            decision: Some(self.decision(&organization_id, decision)?),
+            ended_sessions: self.sessions(&organization_id, ended)?,
+            revision: done.revision.to_string(),
+        }))
+    }
+
+    async fn get_session(
+        &self,
+        request: Request<proto::GetSessionRequest>,
+    ) -> Result<Response<proto::GetSessionResponse>, Status> {
+        let proto::GetSessionRequest { organization_id, user, queue, at_least_revision } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let user = from_proto::user(user)?;
+        let queue = from_proto::queue(queue)?;
+        let snapshot = self.snapshot(&at_least_revision).await?;
+        let tenant = tenant(&snapshot, &organization_id)?;
+        let now = self.state()?.now();
+        let found = live_session(tenant, &user, &queue, now).ok_or_else(|| Error::NotFound {
+            resource: Resource::Session,
+            name: format!("{} {}", user.name(), queue.name()),
+            description: format!("user {user} is not signed in to queue {queue}"),
+        })?;
+        Ok(Response::new(proto::GetSessionResponse {
+            session: Some(to_proto::session(&organization_id, Some(tenant), found, now)),
+            revision: snapshot.revision().to_string(),
+        }))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<proto::ListSessionsRequest>,
+    ) -> Result<Response<proto::ListSessionsResponse>, Status> {
+        let proto::ListSessionsRequest {
+            organization_id,
+            user,
+            queue,
+            retained_only,
+            page_size,
+            page_token,
+            at_least_revision,
+        } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let user = from_proto::optional_user(user)?;
+        let queue = from_proto::optional_queue(queue)?;
+        let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
+        let query = ("ListSessions", &organization_id, &user, &queue, retained_only);
+        let page = Page::begin(self, &query, paging).await?;
+        let tenant = tenant(&page.snapshot, &organization_id)?;
+        let now = self.state()?.now();
+        let after = page.after.first().zip(page.after.get(1));
+        let after = after.map(|(user_id, queue_id)| (user_id.as_str(), queue_id.as_str()));
+        let found = sessions(tenant, user.as_ref(), queue.as_ref(), after);
+        let found = found.filter(|session| session.is_live(now));
+        let found = found.filter(|session| !retained_only || is_retained(tenant, session, now));
+        let key = |session: &&Arc<Session>| vec![session.user_id.to_string(), session.queue_id.to_string()];
+        let (found, next_page_token) = page.take(found, key);
+        let live = found.into_iter().map(|session| to_proto::session(&organization_id, Some(tenant), session, now));
+        Ok(Response::new(proto::ListSessionsResponse {
+            sessions: live.collect(),
+            next_page_token,
+            revision: page.snapshot.revision().to_string(),
+        }))
+    }
+
+    type WatchSessionsStream = watch::Messages;
+
+    async fn watch_sessions(
+        &self,
+        request: Request<proto::WatchSessionsRequest>,
+    ) -> Result<Response<Self::WatchSessionsStream>, Status> {
+        let messages = watch::begin(self, request.into_inner())?;
+        Ok(Response::new(messages))
+    }
+}
+
+/// How much a decision says of itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    Reason,
+    Facts,
+}
+
+fn check(
+    tenant: &Tenant,
+    user: &UserRef,
+    queue: &QueueRef,
+    channel: SignInChannel,
+    detail: Detail,
+    now: Timestamp,
+) -> proto::Decision {
+    let decision = decide(tenant, Question { user, queue, channel }, now);
+    let facts = (detail == Detail::Facts).then(|| to_proto::facts(tenant, &decision, now));
+    to_proto::decision(tenant, &decision, explain(&decision, user, queue, channel), facts, now)
+}
+
+fn check_item(
+    tenant: &Tenant,
+    correlation_id: &str,
+    user: Option<impl from_proto::NamesUser>,
+    queue: Option<impl from_proto::NamesQueue>,
+    channel: i32,
+    now: Timestamp,
+) -> Result<proto::Decision, Error> {
+    if correlation_id.chars().nth(LONGEST_CORRELATION_ID).is_some() {
+        let problem = format_args!("must be at most {LONGEST_CORRELATION_ID} characters");
+        return Err(Error::invalid("correlation_id", &problem));
+    }
+    let user = from_proto::user(user)?;
+    let queue = from_proto::queue(queue)?;
+    let channel = from_proto::channel(channel)?;
+    Ok(check(tenant, &user, &queue, channel, Detail::Reason, now))
+}
+
+fn live_session<'s>(tenant: &'s Tenant, user: &UserRef, queue: &QueueRef, now: Timestamp) -> Option<&'s Arc<Session>> {
+    let user_id = &tenant.user(user)?.user_id;
+    let queue_id = &tenant.queue(queue)?.queue_id;
+    tenant.live_session(user_id.as_str(), queue_id.as_str(), now)
+}
+
+/// Sessions of a user, on a queue, or both, in order of users' and queues' ids, from the first after the session `after`.
+/// Who doesn't exist has none.
+fn sessions<'s>(
+    tenant: &'s Tenant,
+    user: Option<&UserRef>,
+    queue: Option<&QueueRef>,
+    after: Option<(&'s str, &'s str)>,
+) -> Box<dyn Iterator<Item = &'s Arc<Session>> + 's> {
+    let user_id = user.map(|user| tenant.user(user).map(|user| &user.user_id));
+    let queue_id = queue.map(|queue| tenant.queue(queue).map(|queue| &queue.queue_id));
+    match (user_id, queue_id) {
+        (Some(None), _) | (_, Some(None)) => Box::new(std::iter::empty()),
+        (None, None) => Box::new(tenant.sessions_after(after)),
+        (None, Some(Some(queue_id))) => {
+            Box::new(tenant.sessions_on_queue(queue_id.as_str(), after.map(|(user_id, _)| user_id)))
+        }
+        (Some(Some(user_id)), queue_id) => {
+            let of_user = tenant.sessions_of_user(user_id.as_str());
+            let of_user = of_user.filter(move |session| after.is_none_or(|(_, last)| session.queue_id.as_str() > last));
+            Box::new(of_user.filter(move |session| queue_id.flatten().is_none_or(|id| session.queue_id == *id)))
+        }
+    }
+}

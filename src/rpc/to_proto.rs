@@ -1,0 +1,301 @@
+//! Domain values to messages.
+
+use super::proto;
+use crate::domain::{
+    change::Etag,
+    command::{DecisionRecord, ImportReport},
+    decide::{Decision, Reason, is_retained},
+    directory::Problem,
+    ids::OrganizationId,
+    model::{Basis, Channel, EndReason, Organization, Queue, QueueKind, Role, RoleAssignment, Session, User},
+    settings::{PermissionSettings, Switch, UnassignedQueueSignIn},
+    snapshot::Tenant,
+    time::Timestamp,
+};
+
+pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+    let ms = time.unix_ms();
+    let nanos = i32::try_from(ms.rem_euclid(1_000)).unwrap_or(0) * 1_000_000;
+    prost_types::Timestamp { seconds: ms.div_euclid(1_000), nanos }
+}
+
+/// A session. `tenant` is the organization as it is now, if it still is: `retained` is computed when read.
+pub(super) fn session(
+    organization_id: &OrganizationId,
+    tenant: Option<&Tenant>,
+    session: &Session,
+    now: Timestamp,
+) -> proto::Session {
+    let Session {
+        session_id,
+        user_id,
+        queue_id,
+        channel: session_channel,
+        basis: session_basis,
+        signed_in_by,
+        sign_in_time,
+        expire_time,
+        device,
+        end,
+    } = session;
+    proto::Session {
+        session_id: session_id.to_string(),
+        organization_id: organization_id.to_string(),
+        user_id: user_id.to_string(),
+        queue_id: queue_id.to_string(),
+        channel: channel(*session_channel).into(),
+        basis: basis(*session_basis).into(),
+        signed_in_by: signed_in_by.to_string(),
+        sign_in_time: Some(timestamp(*sign_in_time)),
+        expire_time: expire_time.map(timestamp),
+        device: device.clone(),
+        retained: tenant.is_some_and(|tenant| is_retained(tenant, session, now)),
+        end_time: end.map(|end| timestamp(end.time)),
+        end_reason: end.map_or(proto::EndReason::Unspecified, |end| end_reason(end.reason)).into(),
+    }
+}
+
+/// What a decision was made from.
+pub(super) fn facts(tenant: &Tenant, decision: &Decision<'_>, now: Timestamp) -> proto::Facts {
+    let Decision { reason: _, supervisor: _, user, queue, session: live } = decision;
+    let organization_id = &tenant.organization().organization_id;
+    let user_id = user.map_or("", |user| user.user_id.as_str());
+    let queue_id = queue.map_or("", |queue| queue.queue_id.as_str());
+    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    proto::Facts {
+        user_id: user_id.to_owned(),
+        user_extension: text(user.and_then(|user| user.extension.as_ref()).map(|extension| extension.as_str())),
+        user_display_name: text(user.map(|user| user.display_name.as_str())),
+        user_disabled: user.is_some_and(|user| user.disabled),
+        contact_center_license: user.is_some_and(|user| user.contact_center_license),
+        roles: tenant.roles_held(user_id).iter().map(|held| role(held).into()).collect(),
+        queue_id: queue_id.to_owned(),
+        queue_extension: text(queue.and_then(|queue| queue.extension.as_ref()).map(|extension| extension.as_str())),
+        queue_display_name: text(queue.map(|queue| queue.display_name.as_str())),
+        queue_kind: queue.map_or(proto::QueueKind::Unspecified, |queue| queue_kind(queue.kind)).into(),
+        assigned: tenant.is_assigned(user_id, queue_id),
+        unassigned_queue_sign_in: unassigned_queue_sign_in(tenant.settings().unassigned_queue_sign_in).into(),
+        session: live.map(|live| session(organization_id, Some(tenant), live, now)),
+        decision_time: Some(timestamp(now)),
+    }
+}
+
+/// A decision that was made just now.
+pub(super) fn decision(
+    tenant: &Tenant,
+    decision: &Decision<'_>,
+    explanation: String,
+    facts: Option<proto::Facts>,
+    now: Timestamp,
+) -> proto::Decision {
+    let shown = decision.session.filter(|_| decision.reason == Reason::AlreadySignedIn);
+    let organization_id = &tenant.organization().organization_id;
+    proto::Decision {
+        allowed: decision.reason.is_allowed(),
+        reason: reason(decision.reason).into(),
+        explanation,
+        session: shown.map(|live| session(organization_id, Some(tenant), live, now)),
+        facts,
+    }
+}
+
+/// A decision that a write was made by.
+pub(super) fn recorded_decision(
+    organization_id: &OrganizationId,
+    tenant: Option<&Tenant>,
+    record: &DecisionRecord,
+    now: Timestamp,
+) -> proto::Decision {
+    let DecisionRecord { reason: decided, explanation, session: live } = record;
+    proto::Decision {
+        allowed: decided.is_allowed(),
+        reason: reason(*decided).into(),
+        explanation: explanation.clone(),
+        session: live.as_ref().map(|live| session(organization_id, tenant, live, now)),
+        facts: None,
+    }
+}
+
+pub(super) fn organization(organization: &Organization) -> proto::Organization {
+    let Organization { organization_id, display_name } = organization;
+    proto::Organization { organization_id: organization_id.to_string(), display_name: Some(display_name.clone()) }
+}
+
+pub(super) fn user(user: &User) -> proto::User {
+    let User { user_id, display_name, extension, contact_center_license, disabled } = user;
+    proto::User {
+        user_id: user_id.to_string(),
+        display_name: Some(display_name.clone()),
+        extension: extension.as_ref().map(ToString::to_string),
+        contact_center_license: Some(*contact_center_license),
+        disabled: Some(*disabled),
+    }
+}
+
+pub(super) fn queue(queue: &Queue) -> proto::Queue {
+    let Queue { queue_id, display_name, extension, kind } = queue;
+    proto::Queue {
+        queue_id: queue_id.to_string(),
+        display_name: Some(display_name.clone()),
+        extension: extension.as_ref().map(ToString::to_string),
+        kind: queue_kind(*kind).into(),
+    }
+}
+
+pub(super) fn role_assignment(assignment: &RoleAssignment) -> proto::RoleAssignment {
+    let RoleAssignment { user_id, role: held, queue_id } = assignment;
+    proto::RoleAssignment {
+        user_id: user_id.to_string(),
+        role: role(*held).into(),
+        queue_id: queue_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+    }
+}
+
+pub(super) fn settings(
+    organization_id: &OrganizationId,
+    settings: &PermissionSettings,
+    etag: Etag,
+) -> proto::PermissionSettings {
+    let on = |switch| Some(settings.is_on(switch));
+    proto::PermissionSettings {
+        organization_id: organization_id.to_string(),
+        etag: etag.to_string(),
+        organization: Some(proto::OrganizationSettings {
+            unassigned_queue_sign_in: unassigned_queue_sign_in(settings.unassigned_queue_sign_in).into(),
+        }),
+        supervisor: Some(proto::SupervisorSettings {
+            access_configuration_portal: on(Switch::AccessConfigurationPortal),
+            limit_to_assigned_queues: on(Switch::LimitToAssignedQueues),
+            view_queue_settings: on(Switch::ViewQueueSettings),
+            manage_queue_settings: on(Switch::ManageQueueSettings),
+            view_pause_reasons: on(Switch::ViewPauseReasons),
+            manage_pause_reasons: on(Switch::ManagePauseReasons),
+            view_skills: on(Switch::ViewSkills),
+            manage_skills: on(Switch::ManageSkills),
+        }),
+        agent: Some(proto::AgentSettings {
+            manage_prerecorded_messages: on(Switch::ManagePrerecordedMessages),
+            manage_public_canned_messages: on(Switch::ManagePublicCannedMessages),
+            create_custom_tags: on(Switch::CreateCustomTags),
+        }),
+    }
+}
+
+pub(super) fn import_report(report: ImportReport) -> proto::ImportReport {
+    let ImportReport {
+        organization_created,
+        organization_updated,
+        settings_updated,
+        users_created,
+        users_updated,
+        users_deleted,
+        queues_created,
+        queues_updated,
+        queues_deleted,
+        assignments_created,
+        assignments_deleted,
+        sessions_ended,
+        changes,
+    } = report;
+    proto::ImportReport {
+        organization_created,
+        organization_updated,
+        settings_updated,
+        users_created: count(users_created),
+        users_updated: count(users_updated),
+        users_deleted: count(users_deleted),
+        queues_created: count(queues_created),
+        queues_updated: count(queues_updated),
+        queues_deleted: count(queues_deleted),
+        assignments_created: count(assignments_created),
+        assignments_deleted: count(assignments_deleted),
+        sessions_ended: count(sessions_ended),
+        changes,
+    }
+}
+
+pub(super) fn import_problem(problem: &Problem) -> proto::ImportProblem {
+    let Problem { line, path, description } = problem;
+    proto::ImportProblem {
+        line: i32::try_from(*line).unwrap_or(0),
+        path: path.clone(),
+        description: description.clone(),
+    }
+}
+
+pub(super) fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+pub(super) fn reason(reason: Reason) -> proto::Reason {
+    match reason {
+        Reason::UnknownUser => proto::Reason::UnknownUser,
+        Reason::UserDisabled => proto::Reason::UserDisabled,
+        Reason::UnknownQueue => proto::Reason::UnknownQueue,
+        Reason::QueueKindNotSupported => proto::Reason::QueueKindNotSupported,
+        Reason::AgentRoleRequired => proto::Reason::AgentRoleRequired,
+        Reason::AlreadySignedIn => proto::Reason::AlreadySignedIn,
+        Reason::Assigned => proto::Reason::Assigned,
+        Reason::UnassignedAllowed => proto::Reason::UnassignedAllowed,
+        Reason::UnassignedRestricted => proto::Reason::UnassignedRestricted,
+        Reason::UnknownSupervisor => proto::Reason::UnknownSupervisor,
+        Reason::SupervisorDisabled => proto::Reason::SupervisorDisabled,
+        Reason::SupervisorRoleRequired => proto::Reason::SupervisorRoleRequired,
+        Reason::SupervisorQueueNotAssigned => proto::Reason::SupervisorQueueNotAssigned,
+        Reason::SupervisorSignIn => proto::Reason::SupervisorSignIn,
+        Reason::SupervisorSignOut => proto::Reason::SupervisorSignOut,
+    }
+}
+
+fn channel(channel: Channel) -> proto::Channel {
+    match channel {
+        Channel::FeatureCode => proto::Channel::FeatureCode,
+        Channel::AgentDashboard => proto::Channel::AgentDashboard,
+        Channel::Supervisor => proto::Channel::Supervisor,
+    }
+}
+
+fn basis(basis: Basis) -> proto::Basis {
+    match basis {
+        Basis::Assigned => proto::Basis::Assigned,
+        Basis::UnassignedAllowed => proto::Basis::UnassignedAllowed,
+        Basis::Supervisor => proto::Basis::Supervisor,
+    }
+}
+
+fn end_reason(reason: EndReason) -> proto::EndReason {
+    match reason {
+        EndReason::SignedOut => proto::EndReason::SignedOut,
+        EndReason::SignedOutBySupervisor => proto::EndReason::SignedOutBySupervisor,
+        EndReason::Expired => proto::EndReason::Expired,
+        EndReason::UserRemoved => proto::EndReason::UserRemoved,
+        EndReason::UserDisabled => proto::EndReason::UserDisabled,
+        EndReason::QueueRemoved => proto::EndReason::QueueRemoved,
+        EndReason::OrganizationRemoved => proto::EndReason::OrganizationRemoved,
+        EndReason::AssignmentRemoved => proto::EndReason::AssignmentRemoved,
+    }
+}
+
+fn role(role: Role) -> proto::Role {
+    match role {
+        Role::ContactAdmin => proto::Role::ContactAdmin,
+        Role::Supervisor => proto::Role::Supervisor,
+        Role::Agent => proto::Role::Agent,
+    }
+}
+
+fn queue_kind(kind: QueueKind) -> proto::QueueKind {
+    match kind {
+        QueueKind::CallQueue => proto::QueueKind::CallQueue,
+        QueueKind::Inbox => proto::QueueKind::Inbox,
+        QueueKind::Campaign => proto::QueueKind::Campaign,
+        QueueKind::RingGroup => proto::QueueKind::RingGroup,
+    }
+}
+
+fn unassigned_queue_sign_in(value: UnassignedQueueSignIn) -> proto::UnassignedQueueSignIn {
+    match value {
+        UnassignedQueueSignIn::Allowed => proto::UnassignedQueueSignIn::Allowed,
+        UnassignedQueueSignIn::Restricted => proto::UnassignedQueueSignIn::Restricted,
+    }
+}

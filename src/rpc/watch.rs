@@ -1,0 +1,297 @@
+//! WatchSessions: what is live, or what came after a revision, and then every change as it happens.
+//!
+//! INVARIANT: after a watch has begun, every change of its sessions is sent once and in order, or the watch ends with an
+//! error that names the last revision sent. What isn't in memory any more is read from the change log.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::sync::{broadcast::error::RecvError, mpsc, oneshot, watch as signal};
+use tonic::Status;
+
+use super::{Rpc, from_proto, own_revision, proto, status::Error, tenant, to_proto};
+use crate::{
+    domain::{
+        change::{Event, Record},
+        command::Resource,
+        ids::{OrganizationId, QueueId, Revision, Sequence, UserId},
+        model::Session,
+        snapshot::Snapshot,
+    },
+    state::State,
+};
+
+/// How many messages may wait for the reader.
+const BUFFER: usize = 64;
+
+/// How long a message may wait for the reader before the watch is cut off.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many changes are read from the log at a time.
+const CHUNK: u32 = 1_000;
+
+/// The messages of one watch, and how it ended.
+#[derive(Debug)]
+pub struct Messages {
+    messages: mpsc::Receiver<proto::WatchSessionsResponse>,
+    end: Option<oneshot::Receiver<Error>>,
+}
+
+impl tokio_stream::Stream for Messages {
+    type Item = Result<proto::WatchSessionsResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(message) = std::task::ready!(self.messages.poll_recv(context)) {
+            return Poll::Ready(Some(Ok(message)));
+        }
+        let Some(end) = &mut self.end else { return Poll::Ready(None) };
+        let end = std::task::ready!(Pin::new(end).poll(context));
+        self.end = None;
+        Poll::Ready(end.ok().map(|error| Err(error.into())))
+    }
+}
+
+/// Begins a watch.
+pub(super) fn begin(rpc: &Rpc, request: proto::WatchSessionsRequest) -> Result<Messages, Error> {
+    let proto::WatchSessionsRequest { organization_id, user, queue, start_revision } = request;
+    let organization_id = from_proto::organization_id(&organization_id)?;
+    let user = from_proto::optional_user(user)?;
+    let queue = from_proto::optional_queue(queue)?;
+    let state = rpc.state()?;
+    let snapshot = state.snapshot();
+    let tenant = tenant(&snapshot, &organization_id)?;
+    let user_id = match &user {
+        None => None,
+        Some(user) => Some(tenant.user(user).ok_or_else(|| Error::NotFound {
+            resource: Resource::User,
+            name: user.name().to_owned(),
+            description: format!("there is no user {user}"),
+        })?),
+    };
+    let queue_id = match &queue {
+        None => None,
+        Some(queue) => Some(tenant.queue(queue).ok_or_else(|| Error::NotFound {
+            resource: Resource::Queue,
+            name: queue.name().to_owned(),
+            description: format!("there is no queue {queue}"),
+        })?),
+    };
+    let start = if start_revision.is_empty() {
+        None
+    } else {
+        let start = own_revision("start_revision", &start_revision, &snapshot)?;
+        if start.sequence > snapshot.revision().sequence {
+            return Err(Error::invalid("start_revision", &"is later than anything this server has done"));
+        }
+        Some(start.sequence)
+    };
+    let (sender, messages) = mpsc::channel(BUFFER);
+    let watch = Watch {
+        state: state.clone(),
+        draining: rpc.draining.clone(),
+        organization_id,
+        user_id: user_id.map(|user| user.user_id.clone()),
+        queue_id: queue_id.map(|queue| queue.queue_id.clone()),
+        sender,
+        last: start,
+    };
+    let (tell_end, end) = oneshot::channel();
+    tokio::spawn(async move {
+        match watch.run(start).await {
+            // The reader may be gone by now.
+            Err(Stop::Error(error)) => drop(tell_end.send(error)),
+            Err(Stop::Gone | Stop::Draining) | Ok(()) => {}
+        }
+    });
+    Ok(Messages { messages, end: Some(end) })
+}
+
+struct Watch {
+    state: State,
+    draining: signal::Receiver<bool>,
+    organization_id: OrganizationId,
+    user_id: Option<UserId>,
+    queue_id: Option<QueueId>,
+    sender: mpsc::Sender<proto::WatchSessionsResponse>,
+    /// Everything up to here has been sent; none while INITIAL sessions are still to come.
+    last: Option<Sequence>,
+}
+
+/// Why a watch ends.
+enum Stop {
+    /// The reader is gone.
+    Gone,
+    /// The server is going to stop.
+    Draining,
+    /// The reader is told.
+    Error(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Watch {
+    async fn run(mut self, start: Option<Sequence>) -> Result<(), Stop> {
+        let mut draining = self.draining.clone();
+        let stopped = tokio::select! {
+            stopped = self.send_everything(start) => stopped,
+            // The sender of the signal lives as long as the server.
+            _ = draining.wait_for(|draining| *draining) => Err(Stop::Draining),
+        };
+        match stopped {
+            Err(Stop::Draining) => {
+                if let Some(last) = self.last {
+                    let checkpoint = self.message(proto::WatchSessionsType::Checkpoint, None, last);
+                    // Whoever reads too slowly for it is told the revision by the error.
+                    let _ = self.sender.try_send(checkpoint);
+                }
+                Err(Error::Draining { last: self.last_sent() }.into())
+            }
+            stopped => stopped,
+        }
+    }
+
+    async fn send_everything(&mut self, start: Option<Sequence>) -> Result<(), Stop> {
+        if let Some(start) = start {
+            // Most of a long history comes from the log before the live changes begin to pile up.
+            let published = self.state.snapshot().revision().sequence;
+            self.send_logged(start, published).await?;
+        }
+        // INVARIANT: the snapshot is taken after the subscription began, so what it lacks arrives live.
+        let mut live = self.state.subscribe();
+        let snapshot = self.state.snapshot();
+        match self.last {
+            Some(last) => self.send_logged(last, snapshot.revision().sequence).await?,
+            None => self.send_initial(&snapshot).await?,
+        }
+        if snapshot.tenant(self.organization_id.as_str()).is_none() {
+            return Err(Error::no_organization(&self.organization_id).into());
+        }
+        loop {
+            match live.recv().await {
+                Ok(batch) => {
+                    for record in batch.iter() {
+                        self.send_record(record).await?;
+                    }
+                }
+                Err(RecvError::Lagged(_)) => return Err(self.too_slow()),
+                Err(RecvError::Closed) => return Ok(()),
+            }
+        }
+    }
+
+    /// Sends what is live, and a checkpoint.
+    async fn send_initial(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), Stop> {
+        let sequence = snapshot.revision().sequence;
+        let tenant = tenant(snapshot, &self.organization_id)?;
+        let now = self.state.now();
+        let sessions = tenant.sessions_after(None).filter(|session| session.is_live(now) && self.wants(session));
+        for session in sessions {
+            let message = self.message(proto::WatchSessionsType::Initial, Some(session), sequence);
+            self.send(message).await?;
+        }
+        let checkpoint = self.message(proto::WatchSessionsType::Checkpoint, None, sequence);
+        self.send(checkpoint).await?;
+        self.last = Some(sequence);
+        Ok(())
+    }
+
+    /// Sends what the change log has after `after`, up to `up_to`.
+    async fn send_logged(&mut self, mut after: Sequence, up_to: Sequence) -> Result<(), Stop> {
+        while after < up_to {
+            let state = self.state.clone();
+            let organization_id = self.organization_id.clone();
+            let reading = move || state.session_changes_since(after, up_to, &organization_id, CHUNK);
+            let records = tokio::task::spawn_blocking(reading).await;
+            let records = records.map_err(|error| Error::Internal(error.to_string()))?.map_err(Error::from)?;
+            for record in &records {
+                self.send_record(record).await?;
+            }
+            let is_full = records.len() == usize::try_from(CHUNK).unwrap_or(usize::MAX);
+            after = records.last().filter(|_| is_full).map_or(up_to, |record| record.sequence);
+            self.last = Some(after);
+        }
+        Ok(())
+    }
+
+    async fn send_record(&mut self, record: &Record) -> Result<(), Stop> {
+        if self.last.is_some_and(|last| record.sequence <= last) {
+            return Ok(());
+        }
+        if record.change.organization_id == self.organization_id {
+            self.send_event(&record.change.event, record.sequence).await?;
+        }
+        self.last = Some(record.sequence);
+        Ok(())
+    }
+
+    async fn send_event(&self, event: &Event, sequence: Sequence) -> Result<(), Stop> {
+        let (kind, session) = match event {
+            Event::SessionStarted { session, justification: _ } => (proto::WatchSessionsType::SignedIn, session),
+            Event::SessionEnded { session, supervisor_id: _, justification: _ } => {
+                (proto::WatchSessionsType::SignedOut, session)
+            }
+            Event::OrganizationDeleted => return Err(Error::no_organization(&self.organization_id).into()),
+            Event::OrganizationCreated { .. }
+            | Event::OrganizationUpdated { .. }
+            | Event::SettingsUpdated { .. }
+            | Event::UserCreated { .. }
+            | Event::UserUpdated { .. }
+            | Event::UserDeleted { .. }
+            | Event::QueueCreated { .. }
+            | Event::QueueUpdated { .. }
+            | Event::QueueDeleted { .. }
+            | Event::RoleAssigned { .. }
+            | Event::RoleUnassigned { .. } => return Ok(()),
+        };
+        if self.wants(session) { self.send(self.message(kind, Some(session), sequence)).await } else { Ok(()) }
+    }
+
+    async fn send(&self, message: proto::WatchSessionsResponse) -> Result<(), Stop> {
+        match tokio::time::timeout(PATIENCE, self.sender.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Stop::Gone),
+            Err(_) => Err(self.too_slow()),
+        }
+    }
+
+    fn too_slow(&self) -> Stop {
+        Stop::Error(Error::SlowReader { last: self.last_sent() })
+    }
+
+    fn last_sent(&self) -> Option<Revision> {
+        self.last.map(|last| self.revision(last))
+    }
+
+    fn wants(&self, session: &Session) -> bool {
+        self.user_id.as_ref().is_none_or(|user_id| *user_id == session.user_id)
+            && self.queue_id.as_ref().is_none_or(|queue_id| *queue_id == session.queue_id)
+    }
+
+    fn revision(&self, sequence: Sequence) -> Revision {
+        Revision { sequence, ..self.state.snapshot().revision() }
+    }
+
+    fn message(
+        &self,
+        kind: proto::WatchSessionsType,
+        session: Option<&Session>,
+        sequence: Sequence,
+    ) -> proto::WatchSessionsResponse {
+        let snapshot = self.state.snapshot();
+        let tenant = snapshot.tenant(self.organization_id.as_str());
+        let now = self.state.now();
+        proto::WatchSessionsResponse {
+            r#type: kind.into(),
+            session: session.map(|session| to_proto::session(&self.organization_id, tenant, session, now)),
+            revision: self.revision(sequence).to_string(),
+        }
+    }
+}
