@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The `queuegate` program: server and command line in one.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    queuegate::cli::main()
+}

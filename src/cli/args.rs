@@ -1,0 +1,87 @@
+//! Arguments that several commands have.
+
+use clap::{Args, ValueEnum};
+
+use crate::{client::Client, rpc::proto};
+
+/// An argument that clap can't judge.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Wrong(pub String);
+
+/// Which server, which organization, and how to print.
+#[derive(Args, Clone)]
+pub(super) struct Common {
+    /// The server.
+    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_SERVER", default_value = "http://127.0.0.1:50051")]
+    pub server: String,
+    /// The organization's id.
+    #[arg(long, short, value_name = "ID", env = "QUEUEGATE_ORGANIZATION")]
+    pub organization: String,
+    /// Print JSON for machines.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Common {
+    pub(super) async fn connect(&self) -> anyhow::Result<Client> {
+        Ok(Client::connect(&self.server).await?)
+    }
+}
+
+/// How the user asks to sign in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Channel {
+    /// Dialing *13 and the queue's number.
+    FeatureCode,
+    /// The agent dashboard.
+    AgentDashboard,
+}
+
+impl From<Channel> for i32 {
+    fn from(channel: Channel) -> Self {
+        match channel {
+            Channel::FeatureCode => proto::Channel::FeatureCode.into(),
+            Channel::AgentDashboard => proto::Channel::AgentDashboard.into(),
+        }
+    }
+}
+
+/// A user or a queue: an id, or `ext:` and an extension.
+#[derive(Debug, Clone)]
+pub(super) enum Name {
+    Id(String),
+    Extension(String),
+}
+
+impl std::str::FromStr for Name {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.strip_prefix("ext:") {
+            Some(extension) => Self::Extension(extension.to_owned()),
+            None => Self::Id(text.to_owned()),
+        })
+    }
+}
+
+/// Makes a request's own `oneof` of a [`Name`].
+macro_rules! one_of {
+    ($name:expr, $module:ident :: User) => {
+        one_of!($name, $crate::rpc::proto::$module::User, UserId, UserExtension)
+    };
+    ($name:expr, $module:ident :: Queue) => {
+        one_of!($name, $crate::rpc::proto::$module::Queue, QueueId, QueueExtension)
+    };
+    ($name:expr, $module:ident :: Supervisor) => {
+        one_of!($name, $crate::rpc::proto::$module::Supervisor, SupervisorId, SupervisorExtension)
+    };
+    ($name:expr, $one_of:path, $id:ident, $extension:ident) => {{
+        use $one_of as OneOf;
+        match $name {
+            $crate::cli::args::Name::Id(id) => OneOf::$id(id),
+            $crate::cli::args::Name::Extension(extension) => OneOf::$extension(extension),
+        }
+    }};
+}
+pub(super) use one_of;

@@ -1,0 +1,237 @@
+//! A server with a ready-made contact center, and a day in it, over real gRPC.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use clap::Args;
+use tokio::sync::oneshot;
+
+use super::{exit::Outcome, print, serve::stop_signal};
+use crate::{
+    client::Client,
+    rpc::proto::{self, Channel, UnassignedQueueSignIn, sign_in_request, sign_out_request, supervisor_sign_in_request},
+    server,
+    state::clock::SystemClock,
+};
+
+const DIRECTORY: &str = include_str!("../../examples/acme.yaml");
+const ORGANIZATION: &str = "acme";
+
+/// Arguments of `demo`.
+#[derive(Args)]
+pub(super) struct Demo {
+    /// Where to listen.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
+    listen: SocketAddr,
+    /// End when the story is over, instead of serving on.
+    #[arg(long)]
+    exit: bool,
+}
+
+impl Demo {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let folder = tempfile::tempdir()?;
+        let config = server::Config {
+            listen: self.listen,
+            database: folder.path().join("demo.db"),
+            drain_deadline: Duration::from_secs(2),
+            clock: Arc::new(SystemClock),
+        };
+        let asked_to_stop = stop_signal()?;
+        let server = server::start(config).await?;
+        let address = server.address();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(server.run(async {
+            // A dropped sender means the same.
+            let _ = stopped.await;
+        }));
+        let story = async {
+            play(address).await?;
+            if !self.exit {
+                print_what_to_try(address)?;
+                asked_to_stop.await;
+            }
+            anyhow::Ok(())
+        };
+        let told = story.await;
+        // The server may have failed before.
+        let _ = stop.send(());
+        serving.await??;
+        told?;
+        Ok(Outcome::Done)
+    }
+}
+
+async fn play(address: SocketAddr) -> anyhow::Result<()> {
+    print::line(&format!("A queuegate server on {address}, with a database that is gone when this ends.\n"))?;
+    let mut story = Story { client: ready(address).await?, chapter: 0 };
+
+    story.chapter("A contact center is loaded: 5 queues and 6 people.", "import examples/acme.yaml")?;
+    story.import().await?;
+
+    story.chapter("Anna dials *13 801. Sales is one of her queues.", "sign-in ext:101 ext:801")?;
+    story.sign_in("101", "801").await?;
+
+    story.chapter(
+        "Bo dials *13 801. Sales is not his queue, but the organization allows it.",
+        "sign-in ext:102 ext:801",
+    )?;
+    story.sign_in("102", "801").await?;
+
+    let set = "settings set organization.unassigned_queue_sign_in=RESTRICTED";
+    story.chapter("The administrator restricts sign-in to assigned queues.", set)?;
+    story.restrict().await?;
+
+    story.chapter("Bo is signed in, and stays so: a change of policy throws nobody out.", "check ext:102 ext:801")?;
+    story.check("102", "801").await?;
+
+    story.chapter("Cleo dials *13 801, and is refused.", "sign-in ext:103 ext:801")?;
+    story.sign_in("103", "801").await?;
+
+    let command = "supervisor-sign-in ext:201 ext:103 ext:801 --ttl 8h --justification 'peak hours'";
+    story.chapter("Sam, who supervises Sales, signs Cleo in for today.", command)?;
+    story.supervisor_sign_in("201", "103", "801").await?;
+
+    story.chapter("Who is signed in now?", "sessions")?;
+    story.sessions().await?;
+
+    story.chapter("Cleo signs out.", "sign-out ext:103 ext:801")?;
+    story.sign_out("103", "801").await?;
+
+    story.chapter("Cleo dials *13 801 again, and is refused as before.", "sign-in ext:103 ext:801")?;
+    story.sign_in("103", "801").await
+}
+
+/// A client, once the server has loaded its database.
+async fn ready(address: SocketAddr) -> anyhow::Result<Client> {
+    let mut client = Client::connect(&address.to_string()).await?;
+    loop {
+        let probe = proto::ListOrganizationsRequest::default();
+        match client.directory.list_organizations(probe).await {
+            Ok(_) => return Ok(client),
+            Err(status) if status.code() == tonic::Code::Unavailable => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Err(status) => return Err(status.into()),
+        }
+    }
+}
+
+struct Story {
+    client: Client,
+    chapter: u32,
+}
+
+impl Story {
+    /// Says what happens, and the command that does the same.
+    fn chapter(&mut self, title: &str, command: &str) -> anyhow::Result<()> {
+        let dim = print::DIM;
+        self.chapter += 1;
+        print::line(&format!("\n{}. {title}", self.chapter))?;
+        print::line(&format!("{dim}$ queuegate {command} --organization {ORGANIZATION}{dim:#}"))
+    }
+
+    async fn import(&mut self) -> anyhow::Result<()> {
+        let request = proto::ImportDirectoryRequest {
+            organization_id: ORGANIZATION.to_owned(),
+            document: DIRECTORY.as_bytes().to_vec(),
+            ..Default::default()
+        };
+        let mut answers = self.client.directory.import_directory(tokio_stream::once(request)).await?.into_inner();
+        while let Some(answer) = answers.message().await? {
+            if let Some(report) = answer.report {
+                let (users, queues) = (report.users_created, report.queues_created);
+                let assignments = report.assignments_created;
+                print::line(&format!("created {users} users, {queues} queues, {assignments} role assignments"))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn sign_in(&mut self, user: &str, queue: &str) -> anyhow::Result<()> {
+        let request = proto::SignInRequest {
+            organization_id: ORGANIZATION.to_owned(),
+            user: Some(sign_in_request::User::UserExtension(user.to_owned())),
+            queue: Some(sign_in_request::Queue::QueueExtension(queue.to_owned())),
+            channel: Channel::FeatureCode.into(),
+            device: format!("PJSIP/{user}"),
+            request_id: String::new(),
+        };
+        let answer = self.client.queue_access.sign_in(request).await?.into_inner();
+        answer.decision.as_ref().map_or(Ok(()), print::decision)?;
+        answer.session.as_ref().map_or(Ok(()), print::session)
+    }
+
+    async fn restrict(&mut self) -> anyhow::Result<()> {
+        let organization =
+            proto::OrganizationSettings { unassigned_queue_sign_in: UnassignedQueueSignIn::Restricted.into() };
+        let request = proto::UpdatePermissionSettingsRequest {
+            organization_id: ORGANIZATION.to_owned(),
+            settings: Some(proto::PermissionSettings { organization: Some(organization), ..Default::default() }),
+            ..Default::default()
+        };
+        let answer = self.client.permission.update_permission_settings(request).await?.into_inner();
+        let now = answer.settings.unwrap_or_default().organization.unwrap_or_default().unassigned_queue_sign_in();
+        let now = print::short(now.as_str_name(), "UNASSIGNED_QUEUE_SIGN_IN_");
+        print::line(&format!("organization.unassigned_queue_sign_in is {now}"))
+    }
+
+    async fn check(&mut self, user: &str, queue: &str) -> anyhow::Result<()> {
+        let request = proto::CheckQueueAccessRequest {
+            organization_id: ORGANIZATION.to_owned(),
+            user: Some(proto::check_queue_access_request::User::UserExtension(user.to_owned())),
+            queue: Some(proto::check_queue_access_request::Queue::QueueExtension(queue.to_owned())),
+            channel: Channel::FeatureCode.into(),
+            ..Default::default()
+        };
+        let answer = self.client.queue_access.check_queue_access(request).await?.into_inner();
+        answer.decision.as_ref().map_or(Ok(()), print::decision)
+    }
+
+    async fn supervisor_sign_in(&mut self, supervisor: &str, user: &str, queue: &str) -> anyhow::Result<()> {
+        use supervisor_sign_in_request::{Queue, Supervisor, User};
+        let request = proto::SupervisorSignInRequest {
+            organization_id: ORGANIZATION.to_owned(),
+            supervisor: Some(Supervisor::SupervisorExtension(supervisor.to_owned())),
+            user: Some(User::UserExtension(user.to_owned())),
+            queue: Some(Queue::QueueExtension(queue.to_owned())),
+            ttl: Some(prost_types::Duration { seconds: 8 * 60 * 60, nanos: 0 }),
+            justification: "peak hours".to_owned(),
+            request_id: String::new(),
+        };
+        let answer = self.client.queue_access.supervisor_sign_in(request).await?.into_inner();
+        answer.decision.as_ref().map_or(Ok(()), print::decision)?;
+        answer.session.as_ref().map_or(Ok(()), print::session)
+    }
+
+    async fn sessions(&mut self) -> anyhow::Result<()> {
+        let request = proto::ListSessionsRequest { organization_id: ORGANIZATION.to_owned(), ..Default::default() };
+        let answer = self.client.queue_access.list_sessions(request).await?.into_inner();
+        super::sessions::print_sessions(&answer.sessions)
+    }
+
+    async fn sign_out(&mut self, user: &str, queue: &str) -> anyhow::Result<()> {
+        let request = proto::SignOutRequest {
+            organization_id: ORGANIZATION.to_owned(),
+            user: Some(sign_out_request::User::UserExtension(user.to_owned())),
+            queue: Some(sign_out_request::Queue::QueueExtension(queue.to_owned())),
+            ..Default::default()
+        };
+        let answer = self.client.queue_access.sign_out(request).await?.into_inner();
+        print::line("signed out")?;
+        answer.ended_sessions.iter().try_for_each(print::session)
+    }
+}
+
+fn print_what_to_try(address: SocketAddr) -> anyhow::Result<()> {
+    let grpcurl = "grpcurl -plaintext";
+    print::line(&format!(
+        "\nThe server goes on until Ctrl-C. In another terminal, try:
+
+  {grpcurl} {address} list
+  {grpcurl} {address} describe queuegate.v1.QueueAccessService.CheckQueueAccess
+  {grpcurl} -d '{{\"organization_id\": \"acme\", \"user_extension\": \"103\", \"queue_extension\": \"801\", \
+         \"channel\": \"CHANNEL_FEATURE_CODE\", \"explain\": true}}' {address} \
+         queuegate.v1.QueueAccessService/CheckQueueAccess
+  {grpcurl} -d '{{\"organization_id\": \"acme\"}}' {address} queuegate.v1.QueueAccessService/WatchSessions"
+    ))
+}

@@ -1,0 +1,107 @@
+//! How the program ends: its exit code, and what it says of a failure.
+
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use tonic::Code;
+use tonic_types::StatusExt;
+
+use crate::{client, server, store};
+
+/// How a command that didn't fail ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Allowed, or done.
+    Done,
+    /// The answer is no.
+    Denied,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::SUCCESS,
+            Outcome::Denied => Self::from(1),
+        }
+    }
+}
+
+/// The command or the request is wrong.
+const WRONG: u8 = 2;
+
+/// The server can't be reached, or can't answer now.
+const UNAVAILABLE: u8 = 3;
+
+/// Anything else.
+const FAILED: u8 = 4;
+
+/// Says on standard error what failed, and gives the exit code for it.
+pub(super) fn failed(error: &anyhow::Error) -> ExitCode {
+    if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+        // Whoever read our output has had enough.
+        return ExitCode::SUCCESS;
+    }
+    let red = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
+    match error.chain().find_map(|cause| cause.downcast_ref::<tonic::Status>()) {
+        Some(status) => {
+            anstream::eprintln!("{red}error:{red:#} {}", status.message());
+            let reason = status.get_details_error_info().map(|info| info.reason);
+            let reason = reason.filter(|reason| !reason.is_empty());
+            let reason = reason.map(|reason| format!(" / {reason}")).unwrap_or_default();
+            anstream::eprintln!("  ({}{reason})", code_name(status.code()));
+        }
+        None => anstream::eprintln!("{red}error:{red:#} {error:#}"),
+    }
+    ExitCode::from(code(error))
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    for cause in error.chain() {
+        if let Some(status) = cause.downcast_ref::<tonic::Status>() {
+            return match status.code() {
+                Code::InvalidArgument
+                | Code::NotFound
+                | Code::AlreadyExists
+                | Code::FailedPrecondition
+                | Code::Aborted
+                | Code::OutOfRange
+                | Code::PermissionDenied
+                | Code::Unauthenticated => WRONG,
+                Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => UNAVAILABLE,
+                Code::Ok | Code::Unknown | Code::Unimplemented | Code::Internal | Code::DataLoss => FAILED,
+            };
+        }
+        match cause.downcast_ref::<client::Error>() {
+            Some(client::Error::Address(_)) => return WRONG,
+            Some(client::Error::Unreachable { .. }) => return UNAVAILABLE,
+            None => {}
+        }
+        match cause.downcast_ref::<server::Error>() {
+            Some(server::Error::Listen { .. }) => return WRONG,
+            Some(server::Error::Store(
+                store::Error::InUse { .. }
+                | store::Error::Unopenable { .. }
+                | store::Error::NotOurs { .. }
+                | store::Error::NewerSchema { .. },
+            )) => return WRONG,
+            Some(server::Error::Store(_) | server::Error::Transport(_) | server::Error::Broken(_)) => return FAILED,
+            None => {}
+        }
+        if cause.downcast_ref::<super::args::Wrong>().is_some() {
+            return WRONG;
+        }
+    }
+    FAILED
+}
+
+fn code_name(code: Code) -> String {
+    // `InvalidArgument` is INVALID_ARGUMENT to everybody else.
+    let mut name = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
+}

@@ -1,0 +1,105 @@
+//! The command line, a client of the same API as everybody else.
+
+mod access;
+mod args;
+mod demo;
+mod exit;
+mod print;
+mod serve;
+mod sessions;
+mod settings;
+mod transfer;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use self::exit::Outcome;
+
+/// May this agent sign in to this queue? Decides, records who is signed in, and says why.
+#[derive(Parser)]
+#[command(name = "queuegate", version, propagate_version = true, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Users and queues are named by id (`anna`, `sales`) or by extension (`ext:101`, `ext:801`).
+
+Exit codes: 0 allowed or done; 1 denied; 2 the command or request is wrong; 3 the server can't be reached or can't \
+answer now; 4 anything else that failed.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(serve::Serve),
+    /// Run a server with a ready-made contact center, and play a day in it.
+    Demo(demo::Demo),
+    /// May this user sign in to this queue? Changes nothing.
+    Check(access::Check),
+    /// Sign a user in to a queue, if they may.
+    SignIn(access::SignIn),
+    /// Sign a user out of a queue, or of all.
+    SignOut(access::SignOut),
+    /// Sign a user in on a supervisor's word.
+    SupervisorSignIn(access::SupervisorSignIn),
+    /// Sign a user out on a supervisor's word.
+    SupervisorSignOut(access::SupervisorSignOut),
+    /// Who is signed in where?
+    Sessions(sessions::Sessions),
+    /// Follow sessions as they begin and end.
+    Watch(sessions::Watch),
+    /// Where may this user sign in?
+    Queues(access::Queues),
+    /// Who may sign in to this queue?
+    Agents(access::Agents),
+    /// Make an organization what a document (YAML or JSON) says.
+    Import(transfer::Import),
+    /// Write an organization as a document.
+    Export(transfer::Export),
+    /// Read or change an organization's permission settings.
+    #[command(subcommand)]
+    Settings(settings::Settings),
+    /// Print a script that completes commands in your shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::failed(&anyhow::Error::new(error)),
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(outcome) => outcome.into(),
+        Err(error) => exit::failed(&error),
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Serve(serve) => serve.run().await,
+        Command::Demo(demo) => demo.run().await,
+        Command::Check(check) => check.run().await,
+        Command::SignIn(sign_in) => sign_in.run().await,
+        Command::SignOut(sign_out) => sign_out.run().await,
+        Command::SupervisorSignIn(sign_in) => sign_in.run().await,
+        Command::SupervisorSignOut(sign_out) => sign_out.run().await,
+        Command::Sessions(sessions) => sessions.run().await,
+        Command::Watch(watch) => watch.run().await,
+        Command::Queues(queues) => queues.run().await,
+        Command::Agents(agents) => agents.run().await,
+        Command::Import(import) => import.run().await,
+        Command::Export(export) => export.run().await,
+        Command::Settings(settings) => settings.run().await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "queuegate", &mut std::io::stdout());
+            Ok(Outcome::Done)
+        }
+    }
+}

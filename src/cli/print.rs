@@ -1,0 +1,108 @@
+//! Answers on standard output: tables for people, JSON for machines. Colour on a terminal only.
+
+use std::{io::Write, sync::OnceLock};
+
+use anstyle::{AnsiColor, Style};
+use anyhow::Context;
+use comfy_table::{Table, presets};
+use prost::{Message, Name};
+use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+
+use crate::rpc::{FILE_DESCRIPTOR_SET, proto};
+
+pub(super) const GREEN: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green))).bold();
+pub(super) const RED: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red))).bold();
+pub(super) const DIM: Style = Style::new().dimmed();
+
+/// A message as proto3 JSON with every field, as `grpcurl -emit-defaults` prints it.
+pub(super) fn json<M: Message + Name>(message: &M) -> anyhow::Result<()> {
+    line(&format!("{:#}", to_json(message)?))
+}
+
+/// A message as one line of JSON, for streams.
+pub(super) fn json_line<M: Message + Name>(message: &M) -> anyhow::Result<()> {
+    line(&to_json(message)?.to_string())
+}
+
+/// A line, at once, for readers that follow.
+pub(super) fn line(text: &str) -> anyhow::Result<()> {
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(out.flush()?)
+}
+
+fn to_json<M: Message + Name>(message: &M) -> anyhow::Result<serde_json::Value> {
+    static POOL: OnceLock<Option<DescriptorPool>> = OnceLock::new();
+    let pool = POOL.get_or_init(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).ok());
+    let descriptor = pool.as_ref().and_then(|pool| pool.get_message_by_name(&M::full_name()));
+    let descriptor = descriptor.with_context(|| format!("{} has no descriptor", M::full_name()))?;
+    let message = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())?;
+    let options = SerializeOptions::new().skip_default_fields(false).use_proto_field_name(true);
+    Ok(message.serialize_with_options(serde_json::value::Serializer, &options)?)
+}
+
+/// A table with a heading, without lines between rows.
+pub(super) fn table<const N: usize>(
+    heading: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> anyhow::Result<()> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(heading);
+    for row in rows {
+        table.add_row(row);
+    }
+    let text: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    line(&text.join("\n"))
+}
+
+/// An enumeration's value without the prefix that protobuf asks for.
+pub(super) fn short(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix).unwrap_or(name).to_owned()
+}
+
+pub(super) fn reason(value: i32) -> String {
+    proto::Reason::try_from(value).map_or_else(|_| value.to_string(), |reason| short(reason.as_str_name(), "REASON_"))
+}
+
+pub(super) fn channel(value: i32) -> String {
+    proto::Channel::try_from(value)
+        .map_or_else(|_| value.to_string(), |channel| short(channel.as_str_name(), "CHANNEL_"))
+}
+
+pub(super) fn basis(value: i32) -> String {
+    proto::Basis::try_from(value).map_or_else(|_| value.to_string(), |basis| short(basis.as_str_name(), "BASIS_"))
+}
+
+pub(super) fn end_reason(value: i32) -> String {
+    proto::EndReason::try_from(value)
+        .map_or_else(|_| value.to_string(), |reason| short(reason.as_str_name(), "END_REASON_"))
+}
+
+pub(super) fn time(time: Option<&prost_types::Timestamp>) -> String {
+    time.map(ToString::to_string).unwrap_or_default()
+}
+
+/// A decision: the word, the reason, and the sentence.
+pub(super) fn decision(decision: &proto::Decision) -> anyhow::Result<()> {
+    let (style, word) = if decision.allowed { (GREEN, "allowed") } else { (RED, "denied") };
+    line(&format!("{style}{word}{style:#}  {}", reason(decision.reason)))?;
+    line(&decision.explanation)
+}
+
+/// A session in a line or two.
+pub(super) fn session(session: &proto::Session) -> anyhow::Result<()> {
+    let mut text = format!(
+        "session {}: {} on {} since {}",
+        session.session_id,
+        session.user_id,
+        session.queue_id,
+        time(session.sign_in_time.as_ref())
+    );
+    if let Some(expire_time) = &session.expire_time {
+        text.push_str(&format!(", until {expire_time}"));
+    }
+    if session.end_time.is_some() {
+        text.push_str(&format!(", ended {} ({})", time(session.end_time.as_ref()), end_reason(session.end_reason)));
+    }
+    line(&format!("{DIM}{text}{DIM:#}"))
+}

@@ -1,0 +1,142 @@
+//! Who is signed in, now and as it changes.
+
+use clap::Args;
+
+use super::{
+    args::{Common, Name, one_of},
+    exit::Outcome,
+    print,
+};
+use crate::rpc::proto;
+
+/// Arguments of `sessions`.
+#[derive(Args)]
+pub(super) struct Sessions {
+    /// Only this user's: an id, or ext:NUMBER.
+    #[arg(long)]
+    user: Option<Name>,
+    /// Only on this queue: an id, or ext:NUMBER.
+    #[arg(long)]
+    queue: Option<Name>,
+    /// Only those that their users keep although they could not sign in again now.
+    #[arg(long)]
+    retained: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Sessions {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let mut request = proto::ListSessionsRequest {
+            organization_id: self.common.organization.clone(),
+            user: self.user.map(|user| one_of!(user, list_sessions_request::User)),
+            queue: self.queue.map(|queue| one_of!(queue, list_sessions_request::Queue)),
+            retained_only: self.retained,
+            page_size: 1_000,
+            page_token: String::new(),
+            at_least_revision: String::new(),
+        };
+        let mut client = self.common.connect().await?;
+        let mut all = proto::ListSessionsResponse::default();
+        loop {
+            let page = client.queue_access.list_sessions(request.clone()).await?.into_inner();
+            all.sessions.extend(page.sessions);
+            all.revision = page.revision;
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = page.next_page_token;
+        }
+        if self.common.json {
+            print::json(&all)?;
+        } else {
+            print_sessions(&all.sessions)?;
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+pub(super) fn print_sessions(sessions: &[proto::Session]) -> anyhow::Result<()> {
+    if sessions.is_empty() {
+        return print::line("nobody is signed in");
+    }
+    let rows = sessions.iter().map(|session| {
+        [
+            session.user_id.clone(),
+            session.queue_id.clone(),
+            print::time(session.sign_in_time.as_ref()),
+            print::time(session.expire_time.as_ref()),
+            print::channel(session.channel),
+            print::basis(session.basis),
+            session.signed_in_by.clone(),
+            if session.retained { "yes" } else { "" }.to_owned(),
+        ]
+    });
+    print::table(["USER", "QUEUE", "SINCE", "UNTIL", "CHANNEL", "BASIS", "BY", "RETAINED"], rows)
+}
+
+/// Arguments of `watch`.
+#[derive(Args)]
+pub(super) struct Watch {
+    /// Only this user's: an id, or ext:NUMBER.
+    #[arg(long)]
+    user: Option<Name>,
+    /// Only on this queue: an id, or ext:NUMBER.
+    #[arg(long)]
+    queue: Option<Name>,
+    /// Resume after this revision instead of beginning with who is signed in.
+    #[arg(long, value_name = "REVISION", default_value = "")]
+    from: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Watch {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let request = proto::WatchSessionsRequest {
+            organization_id: self.common.organization.clone(),
+            user: self.user.map(|user| one_of!(user, watch_sessions_request::User)),
+            queue: self.queue.map(|queue| one_of!(queue, watch_sessions_request::Queue)),
+            start_revision: self.from,
+        };
+        let mut client = self.common.connect().await?;
+        let mut messages = client.queue_access.watch_sessions(request).await?.into_inner();
+        while let Some(message) = messages.message().await? {
+            if self.common.json {
+                print::json_line(&message)?;
+            } else {
+                print_message(&message)?;
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+fn print_message(message: &proto::WatchSessionsResponse) -> anyhow::Result<()> {
+    let name = print::short(message.r#type().as_str_name(), "WATCH_SESSIONS_TYPE_");
+    let style = match message.r#type() {
+        proto::WatchSessionsType::SignedIn => print::GREEN,
+        proto::WatchSessionsType::SignedOut => print::RED,
+        proto::WatchSessionsType::Initial
+        | proto::WatchSessionsType::Checkpoint
+        | proto::WatchSessionsType::Unspecified => print::DIM,
+    };
+    let text = match &message.session {
+        None => format!("everything up to revision {}", message.revision),
+        Some(session) if session.end_time.is_some() => format!(
+            "{} off {} at {} ({})",
+            session.user_id,
+            session.queue_id,
+            print::time(session.end_time.as_ref()),
+            print::end_reason(session.end_reason)
+        ),
+        Some(session) => format!(
+            "{} on {} since {} ({})",
+            session.user_id,
+            session.queue_id,
+            print::time(session.sign_in_time.as_ref()),
+            print::basis(session.basis)
+        ),
+    };
+    print::line(&format!("{style}{name:<10}{style:#}  {text}"))
+}

@@ -1,0 +1,201 @@
+//! Import and export of an organization's document.
+
+use std::{
+    io::{Read, Write},
+    path::PathBuf,
+};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio_stream::StreamExt;
+use tonic::Status;
+
+use super::{args::Common, exit::Outcome, print};
+use crate::rpc::proto;
+
+/// How large the pieces of a document are, in bytes.
+const PIECE: usize = 256 * 1024;
+
+/// Arguments of `import`.
+#[derive(Args)]
+pub(super) struct Import {
+    /// The document, in YAML or JSON; `-` reads standard input.
+    file: PathBuf,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    validate_only: bool,
+    /// Also delete the users, queues and assignments that the document doesn't name.
+    #[arg(long)]
+    delete_missing: bool,
+    /// Makes a retry safe: repeating the command with the same id changes nothing.
+    #[arg(long, default_value = "", value_name = "ID")]
+    request_id: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Import {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let mut document = Vec::new();
+        if self.file.as_os_str() == "-" {
+            std::io::stdin().read_to_end(&mut document).context("can't read standard input")?;
+        } else {
+            let read = std::fs::read(&self.file);
+            document = read.with_context(|| format!("can't read `{}`", self.file.display()))?;
+        }
+        let mut client = self.common.connect().await?;
+        let bar = ProgressBar::new(0);
+        let first = proto::ImportDirectoryRequest {
+            organization_id: self.common.organization.clone(),
+            document: Vec::new(),
+            validate_only: self.validate_only,
+            delete_missing: self.delete_missing,
+            request_id: self.request_id.clone(),
+        };
+        let pieces: Vec<Vec<u8>> = document.chunks(PIECE).map(<[u8]>::to_vec).collect();
+        let pieces =
+            pieces.into_iter().map(|document| proto::ImportDirectoryRequest { document, ..Default::default() });
+        let requests = tokio_stream::iter(std::iter::once(first).chain(pieces));
+        let mut answers = client.directory.import_directory(requests).await?.into_inner();
+        let mut problems = Vec::new();
+        let total = u64::try_from(document.len()).unwrap_or(0);
+        loop {
+            match answers.message().await {
+                Ok(Some(mut answer)) => {
+                    show(&bar, &answer, total);
+                    problems.append(&mut answer.problems);
+                    if answer.report.is_some() {
+                        bar.finish_and_clear();
+                        self.print(&answer)?;
+                    }
+                }
+                Ok(None) => return Ok(Outcome::Done),
+                Err(status) => {
+                    bar.finish_and_clear();
+                    return Err(refused(status, &problems));
+                }
+            }
+        }
+    }
+
+    fn print(&self, answer: &proto::ImportDirectoryResponse) -> anyhow::Result<()> {
+        if self.common.json {
+            return print::json(answer);
+        }
+        let report = answer.report.clone().unwrap_or_default();
+        let counts = [
+            ("users", report.users_created, report.users_updated, report.users_deleted),
+            ("queues", report.queues_created, report.queues_updated, report.queues_deleted),
+            ("assignments", report.assignments_created, 0, report.assignments_deleted),
+        ];
+        for change in &report.changes {
+            print::line(&format!("  {change}"))?;
+        }
+        let shown = i64::try_from(report.changes.len()).unwrap_or(i64::MAX);
+        let of_things: i64 = counts.iter().map(|(_, created, updated, deleted)| created + updated + deleted).sum();
+        let of_organization =
+            [report.organization_created, report.organization_updated, report.settings_updated].map(i64::from);
+        let all = of_things + of_organization.iter().sum::<i64>();
+        if all > shown {
+            print::line(&format!("  ... and {} more", all - shown))?;
+        }
+        if all == 0 {
+            return print::line("nothing to change");
+        }
+        let rows = counts.map(|(what, created, updated, deleted)| {
+            [what.to_owned(), created.to_string(), updated.to_string(), deleted.to_string()]
+        });
+        print::table([if self.validate_only { "WOULD BE" } else { "WERE" }, "CREATED", "UPDATED", "DELETED"], rows)?;
+        if report.sessions_ended > 0 {
+            let verb = if self.validate_only { "would end" } else { "ended" };
+            print::line(&format!("{} sessions {verb}", report.sessions_ended))?;
+        }
+        Ok(())
+    }
+}
+
+fn show(bar: &ProgressBar, answer: &proto::ImportDirectoryResponse, bytes: u64) {
+    let (name, total, template) = match answer.stage() {
+        proto::ImportStage::Receiving => ("sending", bytes, "{msg:10} {wide_bar} {bytes}/{total_bytes}"),
+        proto::ImportStage::Planning => ("planning", 0, "{msg:10} {spinner} {elapsed}"),
+        proto::ImportStage::Storing => {
+            let total = u64::try_from(answer.total).unwrap_or(0);
+            ("storing", total, "{msg:10} {wide_bar} {human_pos}/{human_len} changes, {eta} left")
+        }
+        proto::ImportStage::Done | proto::ImportStage::Refused | proto::ImportStage::Unspecified => return,
+    };
+    if bar.message() != name {
+        bar.set_message(name);
+        // The templates are constants, and well-formed.
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_length(total);
+    }
+    bar.set_position(u64::try_from(answer.done).unwrap_or(0));
+    bar.tick();
+}
+
+/// The problems of a faulty document, one a line, before the error itself.
+fn refused(status: Status, problems: &[proto::ImportProblem]) -> anyhow::Error {
+    if problems.is_empty() {
+        return status.into();
+    }
+    for problem in problems {
+        let line = if problem.line > 0 { format!("line {}: ", problem.line) } else { String::new() };
+        let path = if problem.path.is_empty() { "the document" } else { &problem.path };
+        anstream::eprintln!("{line}{path} {}", problem.description);
+    }
+    let text = format!("the document has {} problem(s), and nothing of it was applied", problems.len());
+    Status::invalid_argument(text).into()
+}
+
+/// Arguments of `export`.
+#[derive(Args)]
+pub(super) struct Export {
+    /// How to write it.
+    #[arg(long, value_enum, default_value = "yaml")]
+    format: Format,
+    /// The file to write; left out: standard output.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Yaml,
+    Json,
+}
+
+impl Export {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let format = match self.format {
+            Format::Json => proto::DocumentFormat::Json,
+            Format::Yaml if self.common.json => proto::DocumentFormat::Json,
+            Format::Yaml => proto::DocumentFormat::Yaml,
+        };
+        let request = proto::ExportDirectoryRequest {
+            organization_id: self.common.organization.clone(),
+            format: format.into(),
+            at_least_revision: String::new(),
+        };
+        let mut client = self.common.connect().await?;
+        let mut pieces = client.directory.export_directory(request).await?.into_inner();
+        // The first piece comes before the file is touched, so a refusal leaves an old file as it is.
+        let first = pieces.next().await.transpose()?;
+        let mut out: Box<dyn Write + Send> = match &self.output {
+            Some(path) => {
+                let file = std::fs::File::create(path);
+                Box::new(file.with_context(|| format!("can't write `{}`", path.display()))?)
+            }
+            None => Box::new(std::io::stdout()),
+        };
+        out.write_all(&first.unwrap_or_default().document)?;
+        while let Some(piece) = pieces.next().await.transpose()? {
+            out.write_all(&piece.document)?;
+        }
+        out.flush()?;
+        Ok(Outcome::Done)
+    }
+}
