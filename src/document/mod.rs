@@ -1,4 +1,5 @@
-//! The document that describes an organization, in YAML or JSON: text to [`Directory`], and back.
+//! The document that describes an organization, in YAML or JSON: text to
+//! [`Directory`](crate::domain::directory::Directory), and back.
 //!
 //! Values are read by what their place asks for and not by how YAML would guess them: an unquoted `0801` is an extension
 //! with its leading zero, and an unquoted `no` is an id. INVARIANT: reading reports every problem, not the first.

@@ -1,0 +1,17 @@
+//! Black-box tests: a real server on port 0, its real clients, and the rules against committed tables.
+
+mod support;
+
+mod architecture;
+mod bad_input;
+mod command_line;
+mod decision_tables;
+mod directory;
+mod durability;
+mod expiry;
+mod model;
+mod races;
+mod readme;
+mod server;
+mod sessions;
+mod watch;

@@ -1,0 +1,715 @@
+//! Long random sequences of writes against the real server and a naive model of the specification; then everything that
+//! can be asked is asked of both. `QUEUEGATE_MODEL_SEQUENCES=500` makes a campaign of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use queuegate::{
+    domain::{ids::Sequence, snapshot::Snapshot},
+    rpc::proto::*,
+    store::Store,
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use tonic::{Code, Status};
+
+use crate::support::{ACME, TestServer};
+
+const USERS: [&str; 5] = ["u1", "u2", "u3", "u4", "nobody"];
+const QUEUES: [&str; 4] = ["q1", "q2", "q3", "nowhere"];
+const EXTENSIONS: [&str; 4] = ["", "01", "1", "2"];
+const KINDS: [QueueKind; 4] = [QueueKind::CallQueue, QueueKind::Inbox, QueueKind::Campaign, QueueKind::RingGroup];
+const ROLES: [Role; 3] = [Role::ContactAdmin, Role::Supervisor, Role::Agent];
+const STEPS: usize = 150;
+
+#[derive(Clone, Default, PartialEq, Debug)]
+struct UserM {
+    extension: String,
+    license: bool,
+    disabled: bool,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct QueueM {
+    extension: String,
+    kind: QueueKind,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct SessionM {
+    channel: Channel,
+    basis: Basis,
+    by: String,
+    expires: Option<i64>,
+}
+
+/// The specification, as plainly as it can be written: lists of facts, searched from end to end.
+#[derive(Default, Debug)]
+struct Model {
+    now: i64,
+    restricted: bool,
+    unlimited_supervisors: bool,
+    users: BTreeMap<String, UserM>,
+    queues: BTreeMap<String, QueueM>,
+    /// User, queue (empty: the organization), role.
+    roles: BTreeSet<(String, String, i32)>,
+    sessions: BTreeMap<(String, String), SessionM>,
+    /// What a watch must have sent: in or out, user, queue, end reason.
+    events: Vec<(WatchSessionsType, String, String, EndReason)>,
+}
+
+impl Model {
+    fn holds(&self, user: &str, role: Role) -> bool {
+        self.roles.iter().any(|(u, _, r)| u == user && *r == i32::from(role))
+    }
+
+    fn has(&self, user: &str, queue: &str, role: Role) -> bool {
+        self.roles.contains(&(user.into(), queue.into(), role.into()))
+    }
+
+    fn user(&self, name: &Name) -> Option<String> {
+        self.users.iter().find(|(id, user)| name.is(id, &user.extension)).map(|(id, _)| id.clone())
+    }
+
+    fn queue(&self, name: &Name) -> Option<String> {
+        self.queues.iter().find(|(id, queue)| name.is(id, &queue.extension)).map(|(id, _)| id.clone())
+    }
+
+    fn decide(&self, user: &Name, queue: &Name, channel: Channel, with_session: bool) -> Reason {
+        let Some(user) = self.user(user) else { return Reason::UnknownUser };
+        if self.users[&user].disabled {
+            return Reason::UserDisabled;
+        }
+        let Some(queue) = self.queue(queue) else { return Reason::UnknownQueue };
+        let reached = match self.queues[&queue].kind {
+            QueueKind::CallQueue => true,
+            QueueKind::Inbox | QueueKind::Campaign => channel == Channel::AgentDashboard,
+            _ => false,
+        };
+        if !reached {
+            return Reason::QueueKindNotSupported;
+        }
+        if channel == Channel::AgentDashboard && !self.holds(&user, Role::Agent) {
+            return Reason::AgentRoleRequired;
+        }
+        if with_session && self.sessions.contains_key(&(user.clone(), queue.clone())) {
+            return Reason::AlreadySignedIn;
+        }
+        if self.has(&user, &queue, Role::Agent) {
+            return Reason::Assigned;
+        }
+        if self.restricted { Reason::UnassignedRestricted } else { Reason::UnassignedAllowed }
+    }
+
+    fn decide_supervisor(&self, supervisor: &Name, user: &Name, queue: &Name, sign_in: bool) -> Reason {
+        let Some(supervisor) = self.user(supervisor) else { return Reason::UnknownSupervisor };
+        if self.users[&supervisor].disabled {
+            return Reason::SupervisorDisabled;
+        }
+        let Some(user) = self.user(user) else { return Reason::UnknownUser };
+        if sign_in && self.users[&user].disabled {
+            return Reason::UserDisabled;
+        }
+        let Some(queue) = self.queue(queue) else { return Reason::UnknownQueue };
+        if self.queues[&queue].kind == QueueKind::RingGroup {
+            return Reason::QueueKindNotSupported;
+        }
+        let admin = self.holds(&supervisor, Role::ContactAdmin);
+        if !admin && !self.holds(&supervisor, Role::Supervisor) {
+            return Reason::SupervisorRoleRequired;
+        }
+        if !admin && !self.unlimited_supervisors && !self.has(&supervisor, &queue, Role::Supervisor) {
+            return Reason::SupervisorQueueNotAssigned;
+        }
+        match (sign_in, self.sessions.contains_key(&(user, queue))) {
+            (true, true) => Reason::AlreadySignedIn,
+            (true, false) => Reason::SupervisorSignIn,
+            (false, _) => Reason::SupervisorSignOut,
+        }
+    }
+
+    fn retained(&self, (user, queue): &(String, String), session: &SessionM) -> bool {
+        session.basis != Basis::Supervisor
+            && self.decide(&Name::Id(user.clone()), &Name::Id(queue.clone()), session.channel, false)
+                == Reason::UnassignedRestricted
+    }
+
+    fn start(&mut self, user: String, queue: String, session: SessionM) {
+        self.events.push((WatchSessionsType::SignedIn, user.clone(), queue.clone(), EndReason::Unspecified));
+        assert!(self.sessions.insert((user, queue), session).is_none());
+    }
+
+    fn end(&mut self, wanted: impl Fn(&str, &str) -> bool, reason: EndReason) -> Vec<(String, String)> {
+        let ended: Vec<_> = self.sessions.keys().filter(|(user, queue)| wanted(user, queue)).cloned().collect();
+        for (user, queue) in &ended {
+            self.sessions.remove(&(user.clone(), queue.clone()));
+            self.events.push((WatchSessionsType::SignedOut, user.clone(), queue.clone(), reason));
+        }
+        ended
+    }
+
+    fn advance(&mut self, ms: i64) {
+        self.now += ms;
+        let mut due: Vec<_> =
+            self.sessions.iter().filter_map(|(key, session)| Some((session.expires?, key.clone()))).collect();
+        due.retain(|(expires, _)| *expires <= self.now);
+        due.sort();
+        for (_, (user, queue)) in due {
+            self.end(|u, q| u == user && q == queue, EndReason::Expired);
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Name {
+    Id(String),
+    Extension(String),
+}
+
+impl Name {
+    fn is(&self, id: &str, extension: &str) -> bool {
+        match self {
+            Self::Id(name) => name == id,
+            Self::Extension(name) => name == extension,
+        }
+    }
+
+    fn random(rng: &mut StdRng, ids: &[&str]) -> Self {
+        if rng.random_bool(0.8) {
+            Self::Id((*ids.choose(rng).unwrap()).into())
+        } else {
+            Self::Extension((*EXTENSIONS[1..].choose(rng).unwrap()).into())
+        }
+    }
+}
+
+macro_rules! named {
+    ($name:expr, $module:ident::$one_of:ident, $id:ident, $extension:ident) => {
+        Some(match $name.clone() {
+            Name::Id(id) => $module::$one_of::$id(id),
+            Name::Extension(extension) => $module::$one_of::$extension(extension),
+        })
+    };
+}
+
+fn code<T>(result: &Result<T, Status>) -> Code {
+    result.as_ref().map_or_else(Status::code, |_| Code::Ok)
+}
+
+fn keys(sessions: &[Session]) -> Vec<(String, String)> {
+    sessions.iter().map(|session| (session.user_id.clone(), session.queue_id.clone())).collect()
+}
+
+/// One random write on both; panics where they differ.
+async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log: &mut Vec<String>) {
+    let user = Name::random(rng, &USERS);
+    let queue = Name::random(rng, &QUEUES);
+    let id = (*USERS[..4].choose(rng).unwrap()).to_owned();
+    let queue_id = (*QUEUES[..3].choose(rng).unwrap()).to_owned();
+    let extension = (*EXTENSIONS.choose(rng).unwrap()).to_owned();
+    let organization_id = ACME.to_owned();
+    match rng.random_range(0..100) {
+        0..8 => {
+            let (license, disabled) = (rng.random_bool(0.8), rng.random_bool(0.1));
+            log.push(format!("create user {id} {extension} {license} {disabled}"));
+            let taken = model.users.values().any(|user| !extension.is_empty() && user.extension == extension);
+            let expected = if model.users.contains_key(&id) || taken { Code::AlreadyExists } else { Code::Ok };
+            let wanted = User {
+                user_id: id.clone(),
+                extension: Some(extension.clone()),
+                contact_center_license: Some(license),
+                disabled: Some(disabled),
+                ..Default::default()
+            };
+            let request = CreateUserRequest { organization_id, user: Some(wanted), ..Default::default() };
+            assert_eq!(code(&server.client.directory.create_user(request).await), expected);
+            if expected == Code::Ok {
+                model.users.insert(id, UserM { extension, license, disabled });
+            }
+        }
+        8..16 => {
+            let license = rng.random_bool(0.4).then(|| rng.random_bool(0.7));
+            let disabled = rng.random_bool(0.4).then(|| rng.random_bool(0.3));
+            let extension = rng.random_bool(0.4).then_some(extension);
+            log.push(format!("update user {id} {extension:?} {license:?} {disabled:?}"));
+            let others = model.users.iter().filter(|(other, _)| **other != id).map(|(_, user)| &user.extension);
+            let taken = extension.as_ref().is_some_and(|new| !new.is_empty() && others.clone().any(|old| old == new));
+            let holds = ROLES.iter().any(|role| model.holds(&id, *role));
+            let expected = match model.users.get(&id) {
+                None => Code::NotFound,
+                Some(_) if taken => Code::AlreadyExists,
+                Some(user) if !license.unwrap_or(user.license) && holds => Code::FailedPrecondition,
+                Some(_) => Code::Ok,
+            };
+            let wanted = User {
+                user_id: id.clone(),
+                extension: extension.clone(),
+                contact_center_license: license,
+                disabled,
+                ..Default::default()
+            };
+            let request = UpdateUserRequest { organization_id, user: Some(wanted), ..Default::default() };
+            assert_eq!(code(&server.client.directory.update_user(request).await), expected);
+            if expected == Code::Ok {
+                let user = model.users.get_mut(&id).unwrap();
+                user.extension = extension.unwrap_or(user.extension.clone());
+                user.license = license.unwrap_or(user.license);
+                user.disabled = disabled.unwrap_or(user.disabled);
+                if user.disabled {
+                    model.end(|u, _| u == id, EndReason::UserDisabled);
+                }
+            }
+        }
+        16..19 => {
+            let allow_missing = rng.random_bool(0.5);
+            log.push(format!("delete user {id}"));
+            let there = model.users.remove(&id).is_some();
+            let request =
+                DeleteUserRequest { organization_id, user_id: id.clone(), allow_missing, ..Default::default() };
+            let expected = if there || allow_missing { Code::Ok } else { Code::NotFound };
+            assert_eq!(code(&server.client.directory.delete_user(request).await), expected);
+            model.roles.retain(|(user, ..)| *user != id);
+            model.end(|u, _| u == id, EndReason::UserRemoved);
+        }
+        19..26 => {
+            let kind = *KINDS.choose(rng).unwrap();
+            log.push(format!("create queue {queue_id} {extension} {kind:?}"));
+            let taken = model.queues.values().any(|queue| !extension.is_empty() && queue.extension == extension);
+            let expected = if model.queues.contains_key(&queue_id) || taken { Code::AlreadyExists } else { Code::Ok };
+            let wanted = Queue {
+                queue_id: queue_id.clone(),
+                extension: Some(extension.clone()),
+                kind: kind.into(),
+                ..Default::default()
+            };
+            let request = CreateQueueRequest { organization_id, queue: Some(wanted), ..Default::default() };
+            assert_eq!(code(&server.client.directory.create_queue(request).await), expected);
+            if expected == Code::Ok {
+                model.queues.insert(queue_id, QueueM { extension, kind });
+            }
+        }
+        26..30 => {
+            let kind = *KINDS.choose(rng).unwrap();
+            log.push(format!("update queue {queue_id} {kind:?}"));
+            let wanted = Queue { queue_id: queue_id.clone(), kind: kind.into(), ..Default::default() };
+            let request = UpdateQueueRequest { organization_id, queue: Some(wanted), ..Default::default() };
+            let expected = if model.queues.contains_key(&queue_id) { Code::Ok } else { Code::NotFound };
+            assert_eq!(code(&server.client.directory.update_queue(request).await), expected);
+            if let Some(queue) = model.queues.get_mut(&queue_id) {
+                queue.kind = kind;
+            }
+        }
+        30..32 => {
+            log.push(format!("delete queue {queue_id}"));
+            let there = model.queues.remove(&queue_id).is_some();
+            let request = DeleteQueueRequest { organization_id, queue_id: queue_id.clone(), ..Default::default() };
+            let expected = if there { Code::Ok } else { Code::NotFound };
+            assert_eq!(code(&server.client.directory.delete_queue(request).await), expected);
+            model.roles.retain(|(_, queue, _)| *queue != queue_id);
+            model.end(|_, q| q == queue_id, EndReason::QueueRemoved);
+        }
+        32..46 => {
+            let role = *ROLES.choose(rng).unwrap();
+            let queue = rng.random_bool(0.7).then_some(queue);
+            log.push(format!("assign {user:?} {role:?} {queue:?}"));
+            let request = AssignRoleRequest {
+                organization_id,
+                user: named!(user, assign_role_request::User, UserId, UserExtension),
+                role: role.into(),
+                queue: queue.as_ref().and_then(|q| named!(q, assign_role_request::Queue, QueueId, QueueExtension)),
+                ..Default::default()
+            };
+            let answer = server.client.directory.assign_role(request).await;
+            let found = queue.as_ref().map(|queue| model.queue(queue));
+            let user = model.user(&user);
+            let expected = match (&user, &found) {
+                (_, Some(_)) if role == Role::ContactAdmin => Code::InvalidArgument,
+                (None, _) | (_, Some(None)) => Code::NotFound,
+                (Some(user), _) if !model.users[user].license => Code::FailedPrecondition,
+                (Some(_), _) => Code::Ok,
+            };
+            assert_eq!(code(&answer), expected);
+            if let (Code::Ok, Some(user)) = (expected, user) {
+                let created = model.roles.insert((user, found.flatten().unwrap_or_default(), role.into()));
+                assert_eq!(answer.unwrap().into_inner().created, created);
+            }
+        }
+        46..54 => {
+            let role = *ROLES.choose(rng).unwrap();
+            let queue = rng.random_bool(0.7).then_some(queue);
+            let end_sessions = rng.random_bool(0.4);
+            log.push(format!("unassign {user:?} {role:?} {queue:?} {end_sessions}"));
+            let request = UnassignRoleRequest {
+                organization_id,
+                user: named!(user, unassign_role_request::User, UserId, UserExtension),
+                role: role.into(),
+                queue: queue.as_ref().and_then(|q| named!(q, unassign_role_request::Queue, QueueId, QueueExtension)),
+                end_sessions,
+                ..Default::default()
+            };
+            let answer = server.client.directory.unassign_role(request).await;
+            let found = queue.as_ref().map(|queue| model.queue(queue));
+            let user = model.user(&user);
+            let key = match (&user, &found) {
+                (Some(user), None) => Some((user.clone(), String::new(), i32::from(role))),
+                (Some(user), Some(Some(queue))) => Some((user.clone(), queue.clone(), i32::from(role))),
+                _ => None,
+            };
+            let expected = if end_sessions && (role != Role::Agent || queue.is_none())
+                || role == Role::ContactAdmin && queue.is_some()
+            {
+                Code::InvalidArgument
+            } else if key.as_ref().is_some_and(|key| model.roles.contains(key)) {
+                Code::Ok
+            } else {
+                Code::NotFound
+            };
+            assert_eq!(code(&answer), expected);
+            if let (Code::Ok, Some(key)) = (expected, key) {
+                model.roles.remove(&key);
+                let wanted = |u: &str, q: &str| end_sessions && u == key.0 && q == key.1;
+                let ended = model.end(wanted, EndReason::AssignmentRemoved);
+                assert_eq!(keys(&answer.unwrap().into_inner().ended_sessions), ended);
+            }
+        }
+        54..59 => {
+            model.restricted = rng.random_bool(0.6);
+            model.unlimited_supervisors = rng.random_bool(0.3);
+            log.push(format!("settings {} {}", model.restricted, model.unlimited_supervisors));
+            let value = match model.restricted {
+                true => UnassignedQueueSignIn::Restricted,
+                false => UnassignedQueueSignIn::Allowed,
+            };
+            let settings = PermissionSettings {
+                organization: Some(OrganizationSettings { unassigned_queue_sign_in: value.into() }),
+                supervisor: Some(SupervisorSettings {
+                    limit_to_assigned_queues: Some(!model.unlimited_supervisors),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            };
+            let request =
+                UpdatePermissionSettingsRequest { organization_id, settings: Some(settings), ..Default::default() };
+            server.client.permission.update_permission_settings(request).await.unwrap();
+        }
+        59..76 => {
+            let channel = *[Channel::FeatureCode, Channel::AgentDashboard].choose(rng).unwrap();
+            log.push(format!("sign in {user:?} {queue:?} {channel:?}"));
+            let request = SignInRequest {
+                organization_id,
+                user: named!(user, sign_in_request::User, UserId, UserExtension),
+                queue: named!(queue, sign_in_request::Queue, QueueId, QueueExtension),
+                channel: channel.into(),
+                ..Default::default()
+            };
+            let answer = server.client.queue_access.sign_in(request).await.unwrap().into_inner();
+            let expected = model.decide(&user, &queue, channel, true);
+            assert_eq!(answer.decision.unwrap().reason(), expected);
+            let basis = match expected {
+                Reason::Assigned => Some(Basis::Assigned),
+                Reason::UnassignedAllowed => Some(Basis::UnassignedAllowed),
+                _ => None,
+            };
+            assert_eq!(answer.created, basis.is_some());
+            assert_eq!(answer.session.is_some(), basis.is_some() || expected == Reason::AlreadySignedIn);
+            if let Some(basis) = basis {
+                let (user, queue) = (model.user(&user).unwrap(), model.queue(&queue).unwrap());
+                let session = SessionM { channel, basis, by: user.clone(), expires: None };
+                model.start(user, queue, session);
+            }
+        }
+        76..82 => {
+            let all_queues = rng.random_bool(0.3);
+            log.push(format!("sign out {user:?} {queue:?} {all_queues}"));
+            let request = SignOutRequest {
+                organization_id,
+                user: named!(user, sign_out_request::User, UserId, UserExtension),
+                queue: if all_queues { None } else { named!(queue, sign_out_request::Queue, QueueId, QueueExtension) },
+                all_queues,
+                ..Default::default()
+            };
+            let answer = server.client.queue_access.sign_out(request).await.unwrap().into_inner();
+            let (user, queue) = (model.user(&user), model.queue(&queue));
+            let wanted = |u: &str, q: &str| user.as_deref() == Some(u) && (all_queues || queue.as_deref() == Some(q));
+            assert_eq!(keys(&answer.ended_sessions), model.end(wanted, EndReason::SignedOut));
+        }
+        82..90 => {
+            let supervisor = Name::random(rng, &USERS);
+            let ttl_ms = rng.random_bool(0.6).then(|| rng.random_range(1..5_000));
+            log.push(format!("supervisor sign in {supervisor:?} {user:?} {queue:?} {ttl_ms:?}"));
+            let request = SupervisorSignInRequest {
+                organization_id,
+                supervisor: named!(
+                    supervisor,
+                    supervisor_sign_in_request::Supervisor,
+                    SupervisorId,
+                    SupervisorExtension
+                ),
+                user: named!(user, supervisor_sign_in_request::User, UserId, UserExtension),
+                queue: named!(queue, supervisor_sign_in_request::Queue, QueueId, QueueExtension),
+                ttl: ttl_ms.map(|ms: u64| Duration::from_millis(ms).try_into().unwrap()),
+                ..Default::default()
+            };
+            let answer = server.client.queue_access.supervisor_sign_in(request).await.unwrap().into_inner();
+            let expected = model.decide_supervisor(&supervisor, &user, &queue, true);
+            assert_eq!(answer.decision.unwrap().reason(), expected);
+            assert_eq!(answer.created, expected == Reason::SupervisorSignIn);
+            if answer.created {
+                let (user, queue) = (model.user(&user).unwrap(), model.queue(&queue).unwrap());
+                let session = SessionM {
+                    channel: Channel::Supervisor,
+                    basis: Basis::Supervisor,
+                    by: model.user(&supervisor).unwrap(),
+                    expires: ttl_ms.map(|ms| model.now + i64::try_from(ms).unwrap()),
+                };
+                model.start(user, queue, session);
+            }
+        }
+        90..94 => {
+            let supervisor = Name::random(rng, &USERS);
+            log.push(format!("supervisor sign out {supervisor:?} {user:?} {queue:?}"));
+            let request = SupervisorSignOutRequest {
+                organization_id,
+                supervisor: named!(
+                    supervisor,
+                    supervisor_sign_out_request::Supervisor,
+                    SupervisorId,
+                    SupervisorExtension
+                ),
+                user: named!(user, supervisor_sign_out_request::User, UserId, UserExtension),
+                queue: named!(queue, supervisor_sign_out_request::Queue, QueueId, QueueExtension),
+                ..Default::default()
+            };
+            let answer = server.client.queue_access.supervisor_sign_out(request).await.unwrap().into_inner();
+            let expected = model.decide_supervisor(&supervisor, &user, &queue, false);
+            assert_eq!(answer.decision.unwrap().reason(), expected);
+            let (user, queue) = (model.user(&user), model.queue(&queue));
+            let wanted = |u: &str, q: &str| {
+                expected == Reason::SupervisorSignOut && user.as_deref() == Some(u) && queue.as_deref() == Some(q)
+            };
+            assert_eq!(keys(&answer.ended_sessions), model.end(wanted, EndReason::SignedOutBySupervisor));
+        }
+        _ => {
+            let ms = rng.random_range(1..3_000);
+            log.push(format!("advance {ms}"));
+            server.clock.advance(Duration::from_millis(ms));
+            model.advance(i64::try_from(ms).unwrap());
+        }
+    }
+}
+
+/// Asks the server everything that the model can answer.
+async fn compare(server: &mut TestServer, model: &Model) {
+    let organization_id = ACME.to_owned();
+    for channel in [Channel::FeatureCode, Channel::AgentDashboard] {
+        let mut questions = Vec::new();
+        for user in USERS.map(|user| Name::Id(user.into())) {
+            for queue in QUEUES.map(|queue| Name::Id(queue.into())) {
+                questions.push((user.clone(), queue));
+            }
+        }
+        let items = questions.iter().map(|(user, queue)| CheckQueueAccessItem {
+            user: named!(user, check_queue_access_item::User, UserId, UserExtension),
+            queue: named!(queue, check_queue_access_item::Queue, QueueId, QueueExtension),
+            channel: channel.into(),
+            ..Default::default()
+        });
+        let request = BatchCheckQueueAccessRequest {
+            organization_id: organization_id.clone(),
+            items: items.collect(),
+            ..Default::default()
+        };
+        let answer = server.client.queue_access.batch_check_queue_access(request).await.unwrap().into_inner();
+        for ((user, queue), result) in questions.iter().zip(answer.results) {
+            let Some(check_queue_access_result::Result::Decision(decision)) = result.result else { panic!() };
+            let expected = model.decide(user, queue, channel, true);
+            assert_eq!(decision.reason(), expected, "{user:?} {queue:?} {channel:?}");
+            assert_eq!(decision.session.is_some(), expected == Reason::AlreadySignedIn);
+        }
+
+        let allowed = |user: &str, queue: &str| {
+            let reason = model.decide(&Name::Id(user.into()), &Name::Id(queue.into()), channel, true);
+            let allowed = matches!(reason, Reason::AlreadySignedIn | Reason::Assigned | Reason::UnassignedAllowed);
+            allowed.then_some(reason)
+        };
+        for user in USERS {
+            let mut found = Vec::new();
+            let mut page_token = String::new();
+            loop {
+                let request = ListAccessibleQueuesRequest {
+                    organization_id: organization_id.clone(),
+                    user: Some(list_accessible_queues_request::User::UserId(user.into())),
+                    channel: channel.into(),
+                    page_size: 2,
+                    page_token,
+                    ..Default::default()
+                };
+                let page = server.client.queue_access.list_accessible_queues(request).await.unwrap().into_inner();
+                found.extend(page.queues.iter().map(|queue| (queue.queue_id.clone(), queue.reason())));
+                page_token = page.next_page_token;
+                if page_token.is_empty() {
+                    break;
+                }
+            }
+            let expected = model.queues.keys().filter_map(|queue| Some((queue.clone(), allowed(user, queue)?)));
+            assert_eq!(found, expected.collect::<Vec<_>>(), "queues of {user}");
+        }
+        for queue in QUEUES {
+            let request = ListEligibleAgentsRequest {
+                organization_id: organization_id.clone(),
+                queue: Some(list_eligible_agents_request::Queue::QueueId(queue.into())),
+                channel: channel.into(),
+                ..Default::default()
+            };
+            let page = server.client.queue_access.list_eligible_agents(request).await.unwrap().into_inner();
+            let found: Vec<_> = page.agents.iter().map(|agent| (agent.user_id.clone(), agent.reason())).collect();
+            let expected = model.users.keys().filter_map(|user| Some((user.clone(), allowed(user, queue)?)));
+            assert_eq!(found, expected.collect::<Vec<_>>(), "agents of {queue}");
+        }
+    }
+    let found: Vec<_> = server
+        .sessions()
+        .await
+        .iter()
+        .map(|session| {
+            let key = (session.user_id.clone(), session.queue_id.clone());
+            (key, session.channel(), session.basis(), session.signed_in_by.clone(), session.retained)
+        })
+        .collect();
+    let expected = model.sessions.iter().map(|(key, session)| {
+        (key.clone(), session.channel, session.basis, session.by.clone(), model.retained(key, session))
+    });
+    assert_eq!(found, expected.collect::<Vec<_>>());
+
+    let mut found = BTreeSet::new();
+    let mut page_token = String::new();
+    loop {
+        let request = ListRoleAssignmentsRequest {
+            organization_id: organization_id.clone(),
+            page_size: 3,
+            page_token,
+            ..Default::default()
+        };
+        let page = server.client.directory.list_role_assignments(request).await.unwrap().into_inner();
+        for assignment in page.assignments {
+            assert!(found.insert((assignment.user_id, assignment.queue_id, assignment.role)), "listed twice");
+        }
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(found, model.roles);
+}
+
+/// The messages of a watch that ends with the session of `marker`, which must be the last thing that happened.
+async fn watched(watch: &mut tonic::Streaming<WatchSessionsResponse>, marker: &str) -> Vec<WatchSessionsResponse> {
+    let mut messages = Vec::new();
+    loop {
+        let message = watch.message().await.unwrap().unwrap();
+        let is_marker = message.session.as_ref().is_some_and(|session| session.user_id == marker);
+        messages.push(message);
+        if is_marker {
+            return messages;
+        }
+    }
+}
+
+fn events(messages: &[WatchSessionsResponse]) -> Vec<(WatchSessionsType, String, String, EndReason)> {
+    messages
+        .iter()
+        .filter_map(|message| {
+            let session = message.session.clone()?;
+            let (kind, reason) = (message.r#type(), session.end_reason());
+            Some((kind, session.user_id, session.queue_id, reason))
+        })
+        .collect()
+}
+
+async fn run_sequence(seed: u64) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut server = TestServer::start().await;
+    let mut model = Model::default();
+    server
+        .import(
+            "queues: [{ queue_id: marker, kind: CALL_QUEUE }]\nusers: [{ user_id: marker }, { user_id: marker2 }]\n",
+        )
+        .await
+        .unwrap();
+    model.users.insert("marker".into(), UserM::default());
+    model.users.insert("marker2".into(), UserM::default());
+    model.queues.insert("marker".into(), QueueM { extension: String::new(), kind: QueueKind::CallQueue });
+    let mut watch = server.watch("").await;
+    assert_eq!(watch.message().await.unwrap().unwrap().r#type(), WatchSessionsType::Checkpoint);
+    let mut log = Log { seed, steps: Vec::new() };
+    for number in 0..STEPS {
+        step(&mut server, &mut model, &mut rng, &mut log.steps).await;
+        if number % 15 == 0 {
+            compare(&mut server, &model).await;
+        }
+    }
+    compare(&mut server, &model).await;
+
+    // The marker is allowed in whatever the settings are now.
+    server.set(UnassignedQueueSignIn::Allowed).await;
+    model.restricted = false;
+    assert!(server.sign_in("marker", "marker").await.created);
+    let session =
+        SessionM { channel: Channel::FeatureCode, basis: Basis::UnassignedAllowed, by: "marker".into(), expires: None };
+    model.start("marker".into(), "marker".into(), session.clone());
+    let messages = watched(&mut watch, "marker").await;
+    assert_eq!(events(&messages), model.events, "the watch");
+
+    let mut server = server.restart().await;
+    compare(&mut server, &model).await;
+    assert!(server.sign_in("marker2", "marker").await.created);
+    model.start("marker2".into(), "marker".into(), SessionM { by: "marker2".into(), ..session });
+
+    // Resumed from anywhere, before the restart too, a watch sends exactly what came after.
+    for _ in 0..5 {
+        let from = rng.random_range(0..messages.len());
+        let mut watch = server.watch(&messages[from].revision).await;
+        assert_eq!(events(&watched(&mut watch, "marker2").await), model.events[from + 1..], "resumed from {from}");
+    }
+    let database = server.database.clone();
+    let (_folder, _) = server.stop().await;
+    replays_to_the_same_state(&database);
+}
+
+/// Replaying the change log from the first change gives what the tables say.
+fn replays_to_the_same_state(database: &std::path::Path) {
+    let store = Store::open(database, 0).unwrap();
+    let live = store.load().unwrap();
+    let mut replayed = Snapshot::empty(live.revision().lineage);
+    let changes = store.log_reader().unwrap();
+    let changes = changes.changes_since(Sequence(0), live.revision().sequence, None, u32::MAX).unwrap();
+    for (number, record) in (1..).zip(&changes) {
+        assert_eq!(record.sequence, Sequence(number), "revisions are dense");
+        replayed.apply(&record.change).unwrap();
+    }
+    assert!(replayed == live, "the change log replays to another state");
+}
+
+/// What a sequence did, which is told if it fails.
+struct Log {
+    seed: u64,
+    steps: Vec<String>,
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("sequence {} failed after:\n  {}", self.seed, self.steps.join("\n  "));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_does_what_a_naive_model_does() {
+    let sequences: u64 =
+        std::env::var("QUEUEGATE_MODEL_SEQUENCES").ok().map_or(12, |text| text.parse().expect("a number"));
+    for seed in 0..sequences {
+        run_sequence(seed).await;
+    }
+}

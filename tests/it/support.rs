@@ -1,0 +1,248 @@
+//! A real server in this process, on port 0, with a clock that tests move; and short ways to ask it things.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use queuegate::{
+    client::Client,
+    domain::time::Timestamp,
+    rpc::proto::*,
+    server::{self, Config},
+    state::clock::Clock,
+};
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle};
+use tonic::{Code, Status, transport::Endpoint};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_types::StatusExt;
+
+pub const ACME: &str = "acme";
+
+/// A clock that stands still until it is moved.
+#[derive(Debug)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    pub fn advance(&self, duration: Duration) {
+        self.0.fetch_add(duration.as_millis().try_into().unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.0.load(Ordering::SeqCst))
+    }
+}
+
+pub struct TestServer {
+    pub client: Client,
+    pub clock: Arc<ManualClock>,
+    pub address: SocketAddr,
+    pub database: PathBuf,
+    folder: TempDir,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<Result<(), server::Error>>,
+}
+
+impl TestServer {
+    pub async fn start() -> Self {
+        let clock = Arc::new(ManualClock(AtomicI64::new(1_800_000_000_000)));
+        Self::start_in(tempfile::tempdir().unwrap(), clock).await
+    }
+
+    async fn start_in(folder: TempDir, clock: Arc<ManualClock>) -> Self {
+        let database = folder.path().join("test.db");
+        let config = Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            database: database.clone(),
+            drain_deadline: Duration::from_secs(5),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        };
+        let server = server::start(config).await.unwrap();
+        let address = server.address();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        until_serving(address).await;
+        let client = Client::connect(&address.to_string()).await.unwrap();
+        Self { client, clock, address, database, folder, stop, running }
+    }
+
+    /// Stops the server and waits for it; the database stays.
+    pub async fn stop(self) -> (TempDir, Arc<ManualClock>) {
+        drop(self.client);
+        self.stop.send(()).unwrap();
+        self.running.await.unwrap().unwrap();
+        (self.folder, self.clock)
+    }
+
+    /// Stops the server and starts one on the same database.
+    pub async fn restart(self) -> Self {
+        let (folder, clock) = self.stop().await;
+        Self::start_in(folder, clock).await
+    }
+
+    /// Asks the server to stop without waiting.
+    pub fn ask_to_stop(self) -> (JoinHandle<Result<(), server::Error>>, Client, TempDir) {
+        self.stop.send(()).unwrap();
+        (self.running, self.client, self.folder)
+    }
+
+    /// A server with the example contact center.
+    pub async fn acme() -> Self {
+        let mut server = Self::start().await;
+        server.import(include_str!("../../examples/acme.yaml")).await.unwrap();
+        server
+    }
+
+    pub async fn import(&mut self, document: &str) -> Result<ImportDirectoryResponse, Status> {
+        self.import_with(ImportDirectoryRequest {
+            organization_id: ACME.into(),
+            document: document.into(),
+            ..Default::default()
+        })
+        .await
+        .0
+    }
+
+    /// The last answer or the error, and the problems before it.
+    pub async fn import_with(
+        &mut self,
+        request: ImportDirectoryRequest,
+    ) -> (Result<ImportDirectoryResponse, Status>, Vec<ImportProblem>) {
+        let answers = self.client.directory.import_directory(tokio_stream::once(request)).await;
+        let mut answers = match answers {
+            Ok(answers) => answers.into_inner(),
+            Err(status) => return (Err(status), Vec::new()),
+        };
+        let mut last = None;
+        let mut problems = Vec::new();
+        loop {
+            match answers.message().await {
+                Ok(Some(mut answer)) => {
+                    problems.append(&mut answer.problems);
+                    last = Some(answer);
+                }
+                Ok(None) => return (Ok(last.unwrap()), problems),
+                Err(status) => return (Err(status), problems),
+            }
+        }
+    }
+
+    pub async fn check(&mut self, user: &str, queue: &str) -> Decision {
+        let request = CheckQueueAccessRequest {
+            organization_id: ACME.into(),
+            user: Some(check_queue_access_request::User::UserId(user.into())),
+            queue: Some(check_queue_access_request::Queue::QueueId(queue.into())),
+            channel: Channel::FeatureCode.into(),
+            ..Default::default()
+        };
+        self.client.queue_access.check_queue_access(request).await.unwrap().into_inner().decision.unwrap()
+    }
+
+    pub async fn sign_in(&mut self, user: &str, queue: &str) -> SignInResponse {
+        self.client.queue_access.sign_in(sign_in(user, queue)).await.unwrap().into_inner()
+    }
+
+    pub async fn sign_out(&mut self, user: &str, queue: &str) -> SignOutResponse {
+        let request = SignOutRequest {
+            organization_id: ACME.into(),
+            user: Some(sign_out_request::User::UserId(user.into())),
+            queue: Some(sign_out_request::Queue::QueueId(queue.into())),
+            ..Default::default()
+        };
+        self.client.queue_access.sign_out(request).await.unwrap().into_inner()
+    }
+
+    pub async fn supervisor_sign_in(
+        &mut self,
+        user: &str,
+        queue: &str,
+        ttl: Option<Duration>,
+    ) -> SupervisorSignInResponse {
+        let request = SupervisorSignInRequest {
+            organization_id: ACME.into(),
+            supervisor: Some(supervisor_sign_in_request::Supervisor::SupervisorId("sam".into())),
+            user: Some(supervisor_sign_in_request::User::UserId(user.into())),
+            queue: Some(supervisor_sign_in_request::Queue::QueueId(queue.into())),
+            ttl: ttl.map(|ttl| ttl.try_into().unwrap()),
+            justification: "for a test".into(),
+            ..Default::default()
+        };
+        self.client.queue_access.supervisor_sign_in(request).await.unwrap().into_inner()
+    }
+
+    pub async fn set(&mut self, value: UnassignedQueueSignIn) -> UpdatePermissionSettingsResponse {
+        let organization = OrganizationSettings { unassigned_queue_sign_in: value.into() };
+        let request = UpdatePermissionSettingsRequest {
+            organization_id: ACME.into(),
+            settings: Some(PermissionSettings { organization: Some(organization), ..Default::default() }),
+            ..Default::default()
+        };
+        self.client.permission.update_permission_settings(request).await.unwrap().into_inner()
+    }
+
+    pub async fn sessions(&mut self) -> Vec<Session> {
+        let request = ListSessionsRequest { organization_id: ACME.into(), page_size: 1_000, ..Default::default() };
+        self.client.queue_access.list_sessions(request).await.unwrap().into_inner().sessions
+    }
+
+    pub async fn watch(&mut self, start_revision: &str) -> tonic::Streaming<WatchSessionsResponse> {
+        let request = WatchSessionsRequest {
+            organization_id: ACME.into(),
+            start_revision: start_revision.into(),
+            ..Default::default()
+        };
+        self.client.queue_access.watch_sessions(request).await.unwrap().into_inner()
+    }
+}
+
+pub fn sign_in(user: &str, queue: &str) -> SignInRequest {
+    SignInRequest {
+        organization_id: ACME.into(),
+        user: Some(sign_in_request::User::UserId(user.into())),
+        queue: Some(sign_in_request::Queue::QueueId(queue.into())),
+        channel: Channel::FeatureCode.into(),
+        ..Default::default()
+    }
+}
+
+/// Waits until the server says that it serves.
+pub async fn until_serving(address: SocketAddr) {
+    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let mut health = HealthClient::new(channel);
+    let mut changes = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    while changes.message().await.unwrap().unwrap().status() != ServingStatus::Serving {}
+}
+
+/// The status's code, its ErrorInfo reason, and what it names: fields, or the resource.
+pub fn described(status: &Status) -> (Code, String, Vec<String>) {
+    let details = status.get_error_details();
+    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));
+    assert_eq!(info.domain, "queuegate");
+    let mut named = Vec::new();
+    if let Some(bad) = details.bad_request() {
+        named.extend(bad.field_violations.iter().map(|violation| violation.field.clone()));
+        assert!(bad.field_violations.iter().all(|violation| !violation.description.is_empty()));
+    }
+    if let Some(resource) = details.resource_info() {
+        named.push(format!("{} {}", resource.resource_type, resource.resource_name));
+    }
+    if let Some(failure) = details.precondition_failure() {
+        named.extend(failure.violations.iter().map(|violation| format!("{} {}", violation.r#type, violation.subject)));
+    }
+    (status.code(), info.reason.clone(), named)
+}
+
+/// The built program.
+pub fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_queuegate"))
+}
