@@ -12,6 +12,9 @@ use crate::rpc::proto::{
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long an answer may take to begin.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The services of one server.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -29,6 +32,9 @@ pub enum Error {
     /// The address is not one.
     #[error("`{0}` is not a server's address; it looks like http://127.0.0.1:50051")]
     Address(String),
+    /// The address asks for what this client doesn't do.
+    #[error("`{0}`: this client speaks plain HTTP/2 only; write the address with http://")]
+    Scheme(String),
     /// Nobody answers there.
     #[error("can't reach a queuegate server at {address}; is it running? start one with `queuegate serve`")]
     Unreachable {
@@ -43,8 +49,11 @@ impl Client {
     /// Connects to a server, such as `http://127.0.0.1:50051`. The scheme may be left out.
     pub async fn connect(address: &str) -> Result<Self, Error> {
         let address = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+        if !address.starts_with("http://") {
+            return Err(Error::Scheme(address));
+        }
         let endpoint = Endpoint::from_shared(address.clone()).map_err(|_| Error::Address(address.clone()))?;
-        let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
+        let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(CALL_TIMEOUT).tcp_nodelay(true);
         let channel = endpoint.connect().await.map_err(|source| Error::Unreachable { address, source })?;
         Ok(Self {
             queue_access: QueueAccessServiceClient::new(channel.clone()),

@@ -214,6 +214,10 @@ impl SupervisorSignOut {
             print::json(&response)?;
         } else {
             print_outcome(response.decision.as_ref(), response.ended_sessions.iter())?;
+            let allowed = response.decision.as_ref().is_some_and(|decision| decision.allowed);
+            if allowed && response.ended_sessions.is_empty() {
+                print::line("was not signed in")?;
+            }
         }
         Ok(outcome(response.decision.as_ref()))
     }

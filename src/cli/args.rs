@@ -1,5 +1,7 @@
 //! Arguments that several commands have.
 
+use std::net::{SocketAddr, ToSocketAddrs};
+
 use clap::{Args, ValueEnum};
 
 use crate::{client::Client, rpc::proto};
@@ -27,6 +29,12 @@ impl Common {
     pub(super) async fn connect(&self) -> anyhow::Result<Client> {
         Ok(Client::connect(&self.server).await?)
     }
+}
+
+/// A host, by name or number, and a port.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().map_err(|error| format!("{error}; write it as HOST:PORT"))?.next();
+    found.ok_or_else(|| "no such host".to_owned())
 }
 
 /// How the user asks to sign in.

@@ -72,7 +72,7 @@ fn code(error: &anyhow::Error) -> u8 {
             };
         }
         match cause.downcast_ref::<client::Error>() {
-            Some(client::Error::Address(_)) => return WRONG,
+            Some(client::Error::Address(_) | client::Error::Scheme(_)) => return WRONG,
             Some(client::Error::Unreachable { .. }) => return UNAVAILABLE,
             None => {}
         }

@@ -10,7 +10,7 @@ mod sessions;
 mod settings;
 mod transfer;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -98,7 +98,9 @@ async fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Export(export) => export.run().await,
         Command::Settings(settings) => settings.run().await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "queuegate", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "queuegate", &mut script);
+            std::io::stdout().write_all(&script)?;
             Ok(Outcome::Done)
         }
     }

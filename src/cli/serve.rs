@@ -11,7 +11,8 @@ use crate::{server, state::clock::SystemClock, telemetry};
 #[derive(Args)]
 pub(super) struct Serve {
     /// Where to listen.
-    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_LISTEN", default_value = "127.0.0.1:50051")]
+    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_LISTEN", default_value = "127.0.0.1:50051",
+          value_parser = super::args::address)]
     listen: SocketAddr,
     /// The database file; created if there is none.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_DATABASE", default_value = "queuegate.db")]

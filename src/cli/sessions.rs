@@ -122,7 +122,7 @@ fn print_message(message: &proto::WatchSessionsResponse) -> anyhow::Result<()> {
         | proto::WatchSessionsType::Unspecified => print::DIM,
     };
     let text = match &message.session {
-        None => format!("everything up to revision {}", message.revision),
+        None => "everything so far has been sent".to_owned(),
         Some(session) if session.end_time.is_some() => format!(
             "{} off {} at {} ({})",
             session.user_id,
@@ -138,5 +138,6 @@ fn print_message(message: &proto::WatchSessionsResponse) -> anyhow::Result<()> {
             print::basis(session.basis)
         ),
     };
-    print::line(&format!("{style}{name:<10}{style:#}  {text}"))
+    let (dim, revision) = (print::DIM, &message.revision);
+    print::line(&format!("{style}{name:<10}{style:#}  {text}  {dim}{revision}{dim:#}"))
 }

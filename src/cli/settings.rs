@@ -118,9 +118,11 @@ const UNASSIGNED_QUEUE_SIGN_IN: &str = "organization.unassigned_queue_sign_in";
 
 fn set(settings: &mut proto::PermissionSettings, path: &str, value: &str) -> Result<(), String> {
     if path == UNASSIGNED_QUEUE_SIGN_IN {
-        let name = format!("UNASSIGNED_QUEUE_SIGN_IN_{value}");
-        let value = proto::UnassignedQueueSignIn::from_str_name(&name);
-        let value = value.ok_or("the value must be ALLOWED or RESTRICTED")?;
+        let value = match value {
+            "ALLOWED" => proto::UnassignedQueueSignIn::Allowed,
+            "RESTRICTED" => proto::UnassignedQueueSignIn::Restricted,
+            _ => return Err("the value must be ALLOWED or RESTRICTED".to_owned()),
+        };
         settings.organization.get_or_insert_default().unassigned_queue_sign_in = value.into();
         return Ok(());
     }

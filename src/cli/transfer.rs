@@ -11,7 +11,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio_stream::StreamExt;
 use tonic::Status;
 
-use super::{args::Common, exit::Outcome, print};
+use super::{
+    args::{Common, Wrong},
+    exit::Outcome,
+    print,
+};
 use crate::rpc::proto;
 
 /// How large the pieces of a document are, in bytes.
@@ -42,7 +46,7 @@ impl Import {
             std::io::stdin().read_to_end(&mut document).context("can't read standard input")?;
         } else {
             let read = std::fs::read(&self.file);
-            document = read.with_context(|| format!("can't read `{}`", self.file.display()))?;
+            document = read.map_err(|error| Wrong(format!("can't read `{}`: {error}", self.file.display())))?;
         }
         let mut client = self.common.connect().await?;
         let bar = ProgressBar::new(0);
@@ -73,6 +77,11 @@ impl Import {
                 Ok(None) => return Ok(Outcome::Done),
                 Err(status) => {
                     bar.finish_and_clear();
+                    if self.common.json && !problems.is_empty() {
+                        let stage = proto::ImportStage::Refused.into();
+                        print::json(&proto::ImportDirectoryResponse { stage, problems, ..Default::default() })?;
+                        return Err(status.into());
+                    }
                     return Err(refused(status, &problems));
                 }
             }
@@ -182,20 +191,18 @@ impl Export {
         };
         let mut client = self.common.connect().await?;
         let mut pieces = client.directory.export_directory(request).await?.into_inner();
-        // The first piece comes before the file is touched, so a refusal leaves an old file as it is.
-        let first = pieces.next().await.transpose()?;
-        let mut out: Box<dyn Write + Send> = match &self.output {
-            Some(path) => {
-                let file = std::fs::File::create(path);
-                Box::new(file.with_context(|| format!("can't write `{}`", path.display()))?)
-            }
-            None => Box::new(std::io::stdout()),
-        };
-        out.write_all(&first.unwrap_or_default().document)?;
+        // Nothing is written before everything is here, so a failure leaves an old file as it is.
+        let mut document = Vec::new();
         while let Some(piece) = pieces.next().await.transpose()? {
-            out.write_all(&piece.document)?;
+            document.extend(piece.document);
         }
-        out.flush()?;
+        match &self.output {
+            Some(path) => {
+                let written = std::fs::write(path, document);
+                written.map_err(|error| Wrong(format!("can't write `{}`: {error}", path.display())))?;
+            }
+            None => std::io::stdout().write_all(&document)?,
+        }
         Ok(Outcome::Done)
     }
 }

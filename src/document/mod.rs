@@ -8,7 +8,7 @@ mod node;
 mod read;
 mod write;
 
-pub use read::read;
+pub use read::{Reading, read};
 pub use write::{Format, write};
 
 #[cfg(test)]
@@ -39,7 +39,13 @@ users:
 
     fn problems(text: &str) -> Vec<(u32, String, String)> {
         let plain = |Problem { line, path, description }: Problem| (line, path, description);
-        read(text).unwrap_err().into_iter().map(plain).collect()
+        read(text).problems.into_iter().map(plain).collect()
+    }
+
+    fn good(text: &str) -> Directory {
+        let Reading { directory, problems } = read(text);
+        assert_eq!(problems, []);
+        directory
     }
 
     fn without_lines(mut directory: Directory) -> Directory {
@@ -50,7 +56,7 @@ users:
 
     #[test]
     fn values_mean_what_their_place_asks_for() {
-        let directory = read(GOOD).unwrap();
+        let directory = good(GOOD);
         assert_eq!(directory.queues[0].queue_id.as_str(), "no");
         assert_eq!(directory.queues[0].extension.as_ref().unwrap().as_str(), "0801");
         assert_eq!(directory.users[0].user_id.as_str(), "7");
@@ -59,11 +65,11 @@ users:
 
     #[test]
     fn what_is_written_reads_back_the_same_in_both_formats() {
-        let directory = read(GOOD).unwrap();
+        let directory = good(GOOD);
         let settings = directory.settings.applied_to(PermissionSettings::default());
         for format in [Format::Yaml, Format::Json] {
             let text = write(&directory, &settings, format);
-            let again = read(&text).unwrap();
+            let again = good(&text);
             assert_eq!(again.settings.applied_to(PermissionSettings::default()), settings, "{text}");
             let (again, directory) = (without_lines(again), without_lines(directory.clone()));
             assert_eq!((&again.queues, &again.users), (&directory.queues, &directory.users), "{text}");
@@ -97,6 +103,7 @@ users:
             ("- a\n", "mapping"),
             ("users: {}\n", "list"),
             ("users: []\nusers: []\n", "twice"),
+            ("settings: { agent: { create_custom_tags: true, create_custom_tags: false } }", "twice"),
             ("users: []\n---\nusers: []\n", "one document"),
             (&"[".repeat(20), "deep"),
             (&format!("users: {}", "[".repeat(20)), "deep"),
@@ -107,6 +114,15 @@ users:
             let found = problems(text);
             assert!(found.iter().any(|(_, _, description)| description.contains(word)), "{text:.40}: {found:?}");
         }
+    }
+
+    #[test]
+    fn a_document_in_braces_may_be_yaml_all_the_same() {
+        assert_eq!(good("{users: [{user_id: anna}]}").users.len(), 1);
+        assert_eq!(
+            good("{\"users\": [{\"user_id\": \"anna\", \"display_name\": \"\\ud83d\\ude00\"}]}").users[0].display_name,
+            "😀"
+        );
     }
 
     #[test]

@@ -29,17 +29,17 @@ pub(super) enum Value {
     Mapping(Vec<(String, Node)>),
 }
 
-/// Reads text that is JSON if it starts with a brace, and YAML otherwise.
+/// Reads text that is JSON or YAML.
 pub(super) fn parse(text: &str) -> Result<Node, Problem> {
-    if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).map_err(|error| Problem {
-            line: u32::try_from(error.line()).unwrap_or(0),
-            path: String::new(),
-            description: format!("is not well-formed JSON: {error}"),
-        })
-    } else {
-        parse_yaml(text)
+    if !text.trim_start().starts_with('{') {
+        return parse_yaml(text);
     }
+    let not_json = match serde_json::from_str(text) {
+        Ok(root) => return Ok(root),
+        Err(error) => problem(line_of(error.line()), format!("is not well-formed JSON: {error}")),
+    };
+    // YAML can begin with a brace too.
+    parse_yaml(text).map_err(|_| not_json)
 }
 
 /// A list or a mapping whose end has not come yet.

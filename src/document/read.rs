@@ -1,24 +1,38 @@
 //! Nodes to a [`Directory`], with every problem and where it is.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use super::node::{Node, Value, parse};
 use crate::domain::{
     directory::{Directory, Problem, QueueEntry, UserEntry},
     ids::{Malformed, display_name, shortened},
+    model::QueueKind,
     settings::{SettingsPatch, Switch, UNASSIGNED_QUEUE_SIGN_IN},
 };
 
 /// After so many problems the rest isn't looked for.
 const MOST_PROBLEMS: usize = 10_000;
 
-/// Reads a document. Every problem with a single value is reported; whether the document as a whole makes sense is
-/// decided when it is planned.
-pub fn read(text: &str) -> Result<Directory, Vec<Problem>> {
-    let root = parse(text).map_err(|problem| vec![problem])?;
+/// A document as read.
+#[derive(Debug)]
+pub struct Reading {
+    /// What it says, as far as it makes sense. Not to be applied if there are problems.
+    pub directory: Directory,
+    /// What is wrong with single values. Whether the document as a whole makes sense is decided when it is planned.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads a document, and reports every problem.
+pub fn read(text: &str) -> Reading {
     let mut reader = Reader { problems: Vec::new() };
-    let directory = reader.directory(&root);
-    if reader.problems.is_empty() { Ok(directory) } else { Err(reader.problems) }
+    let directory = match parse(text) {
+        Ok(root) => reader.directory(&root),
+        Err(problem) => {
+            reader.problems.push(problem);
+            Directory::default()
+        }
+    };
+    Reading { directory, problems: reader.problems }
 }
 
 struct Reader {
@@ -71,9 +85,18 @@ impl Reader {
                 self.report(node.line, at, "must be a mapping of settings".to_owned());
                 continue;
             };
+            let mut seen = BTreeSet::new();
             for (name, node) in entries {
+                let name = &shortened(name);
                 let at = Path::Field(&at, name);
                 let path = format!("{group}.{name}");
+                if !seen.insert(name.clone()) {
+                    self.report(node.line, at, "stands here twice".to_owned());
+                    continue;
+                }
+                if matches!(node.value, Value::Null) {
+                    continue;
+                }
                 if path == UNASSIGNED_QUEUE_SIGN_IN {
                     patch.unassigned_queue_sign_in = self.optional(Some(node), at);
                 } else if let Ok(switch) = path.parse::<Switch>() {
@@ -100,7 +123,8 @@ impl Reader {
             queue_id: queue_id?,
             display_name: display_name.unwrap_or_default(),
             extension,
-            kind: kind?,
+            // Kept in spite of a faulty kind, so that what refers to the queue isn't reported too.
+            kind: kind.unwrap_or(QueueKind::CallQueue),
         })
     }
 
@@ -220,6 +244,9 @@ impl Reader {
     fn report(&mut self, line: u32, at: Path<'_>, description: String) {
         if self.problems.len() < MOST_PROBLEMS {
             self.problems.push(Problem { line, path: at.to_string(), description });
+        } else if self.problems.len() == MOST_PROBLEMS {
+            let description = format!("has more than {MOST_PROBLEMS} problems; mend these, and see the rest");
+            self.problems.push(Problem { line: u32::MAX, path: String::new(), description });
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A value that is not well-formed: what would be right, and what it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("must be {expected}, but is `{}`", shortened(.given))]
+#[error("must be {expected}, but is `{given}`")]
 pub struct Malformed {
     /// What would be right.
     pub expected: &'static str,
@@ -32,7 +32,7 @@ pub fn shortened(given: &str) -> String {
     short
 }
 
-/// Free text that people read: at most `most` characters, and none that moves the cursor or hides.
+/// Free text that people read: at most `most` characters, and no control characters.
 pub fn free_text(text: &str, most: usize, expected: &'static str) -> Result<String, Malformed> {
     let fits = text.chars().nth(most).is_none();
     if fits && !text.chars().any(char::is_control) { Ok(text.to_owned()) } else { Err(Malformed::new(expected, text)) }
@@ -115,7 +115,7 @@ text_newtype!(
 );
 text_newtype!(
     /// What a caller names a request by, so that it can be repeated safely.
-    RequestId, "1 to 64 printable ASCII characters without spaces", is_request_id
+    RequestId, "1 to 64 characters without control characters", is_request_id
 );
 
 impl SessionId {
@@ -137,7 +137,7 @@ fn is_extension(text: &str) -> bool {
 }
 
 fn is_request_id(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+    (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 
 /// A user as callers name one.

@@ -9,12 +9,13 @@ use super::{
     page::{Page, Paging},
     proto::{self, directory_service_server::DirectoryService},
     status::Error,
-    tenant, to_proto, transfer, unexpected,
+    to_proto, transfer, unexpected,
 };
 use crate::domain::{
-    command::{Action, Outcome, Resource, SessionsThen},
+    command::{Action, Outcome, SessionsThen},
     ids::{OrganizationId, QueueRef, UserId, UserRef},
     model::{Role, RoleAssignment},
+    plan::{found_queue, found_tenant, found_user},
     settings::UnassignedQueueSignIn,
     snapshot::Tenant,
 };
@@ -52,7 +53,7 @@ impl DirectoryService for Rpc {
         let proto::GetOrganizationRequest { organization_id, at_least_revision } = request.into_inner();
         let organization_id = from_proto::organization_id(&organization_id)?;
         let snapshot = self.snapshot(&at_least_revision).await?;
-        let tenant = tenant(&snapshot, &organization_id)?;
+        let tenant = found_tenant(&snapshot, &organization_id)?;
         Ok(Response::new(proto::GetOrganizationResponse {
             organization: Some(to_proto::organization(tenant.organization())),
             revision: snapshot.revision().to_string(),
@@ -131,14 +132,9 @@ impl DirectoryService for Rpc {
         let organization_id = from_proto::organization_id(&organization_id)?;
         let user = from_proto::user(user)?;
         let snapshot = self.snapshot(&at_least_revision).await?;
-        let tenant = tenant(&snapshot, &organization_id)?;
-        let found = tenant.user(&user).ok_or_else(|| Error::NotFound {
-            resource: Resource::User,
-            name: user.name().to_owned(),
-            description: format!("there is no user {user}"),
-        })?;
+        let tenant = found_tenant(&snapshot, &organization_id)?;
         Ok(Response::new(proto::GetUserResponse {
-            user: Some(to_proto::user(found)),
+            user: Some(to_proto::user(found_user(tenant, &user)?)),
             revision: snapshot.revision().to_string(),
         }))
     }
@@ -152,7 +148,7 @@ impl DirectoryService for Rpc {
         let organization_id = from_proto::organization_id(&organization_id)?;
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
         let page = Page::begin(self, &("ListUsers", &organization_id), paging).await?;
-        let tenant = tenant(&page.snapshot, &organization_id)?;
+        let tenant = found_tenant(&page.snapshot, &organization_id)?;
         let found = tenant.users_after(page.after());
         let (found, next_page_token) = page.take(found, |user| vec![user.user_id.to_string()]);
         Ok(Response::new(proto::ListUsersResponse {
@@ -218,14 +214,9 @@ impl DirectoryService for Rpc {
         let organization_id = from_proto::organization_id(&organization_id)?;
         let queue = from_proto::queue(queue)?;
         let snapshot = self.snapshot(&at_least_revision).await?;
-        let tenant = tenant(&snapshot, &organization_id)?;
-        let found = tenant.queue(&queue).ok_or_else(|| Error::NotFound {
-            resource: Resource::Queue,
-            name: queue.name().to_owned(),
-            description: format!("there is no queue {queue}"),
-        })?;
+        let tenant = found_tenant(&snapshot, &organization_id)?;
         Ok(Response::new(proto::GetQueueResponse {
-            queue: Some(to_proto::queue(found)),
+            queue: Some(to_proto::queue(found_queue(tenant, &queue)?)),
             revision: snapshot.revision().to_string(),
         }))
     }
@@ -239,7 +230,7 @@ impl DirectoryService for Rpc {
         let organization_id = from_proto::organization_id(&organization_id)?;
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
         let page = Page::begin(self, &("ListQueues", &organization_id), paging).await?;
-        let tenant = tenant(&page.snapshot, &organization_id)?;
+        let tenant = found_tenant(&page.snapshot, &organization_id)?;
         let found = tenant.queues_after(page.after());
         let (found, next_page_token) = page.take(found, |queue| vec![queue.queue_id.to_string()]);
         Ok(Response::new(proto::ListQueuesResponse {
@@ -345,7 +336,7 @@ impl DirectoryService for Rpc {
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
         let query = ("ListRoleAssignments", &organization_id, &user, &queue, role);
         let page = Page::begin(self, &query, paging).await?;
-        let tenant = tenant(&page.snapshot, &organization_id)?;
+        let tenant = found_tenant(&page.snapshot, &organization_id)?;
         let found = assignments(tenant, user.as_ref(), queue.as_ref(), page.after());
         let found = found.filter(|assignment| role.is_none_or(|role| assignment.role == role));
         let found = found.skip_while(|assignment| page.after.as_slice() >= key(assignment).as_slice());

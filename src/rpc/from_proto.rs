@@ -185,6 +185,9 @@ pub(super) fn justification(text: &str) -> Result<String, Error> {
 pub(super) fn ttl(ttl: Option<prost_types::Duration>) -> Result<Option<Duration>, Error> {
     let Some(ttl) = ttl else { return Ok(None) };
     let wrong = || Error::invalid("ttl", &"must be from a millisecond to 3,650 days; leave it out for no end");
+    if ttl.seconds < 0 || ttl.nanos < 0 {
+        return Err(wrong());
+    }
     let ttl = Duration::try_from(ttl).map_err(|_| wrong())?;
     if (Duration::from_millis(1)..=LONGEST_TTL).contains(&ttl) { Ok(Some(ttl)) } else { Err(wrong()) }
 }

@@ -36,7 +36,7 @@ use crate::{
         command::{Action, Command, DecisionRecord, Outcome},
         ids::{OrganizationId, Revision},
         model::Session,
-        snapshot::{Snapshot, Tenant},
+        snapshot::Snapshot,
     },
     state::{Done, State},
 };
@@ -48,8 +48,8 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 pub const SERVICE_NAMES: [&str; 3] =
     ["queuegate.v1.QueueAccessService", "queuegate.v1.PermissionService", "queuegate.v1.DirectoryService"];
 
-/// How long a read waits for its `at_least_revision` if its caller sets no deadline.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How long a read waits for its `at_least_revision` if its caller's deadline doesn't come before.
+const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
 
 /// What every service works with.
 #[derive(Clone)]
@@ -58,14 +58,13 @@ pub struct Rpc {
     state: Arc<OnceLock<State>>,
     /// True once the server is going to stop.
     draining: signal::Receiver<bool>,
-    /// At most one document is read at a time, which bounds the memory that imports take.
-    imports: Arc<tokio::sync::Semaphore>,
+    imports: transfer::Places,
 }
 
 impl Rpc {
     /// Serves `state`, as soon as it is there, until `draining` turns true, which ends the watches.
     pub fn new(state: Arc<OnceLock<State>>, draining: signal::Receiver<bool>) -> Self {
-        Self { state, draining, imports: Arc::new(tokio::sync::Semaphore::new(1)) }
+        Self { state, draining, imports: transfer::Places::new() }
     }
 
     /// The service that decides and keeps sessions.
@@ -135,11 +134,6 @@ fn own_revision(field: &'static str, text: &str, snapshot: &Snapshot) -> Result<
     } else {
         Err(Error::invalid(field, &format_args!("is a revision of another store: `{revision}`")))
     }
-}
-
-/// The organization, which must exist.
-fn tenant<'s>(snapshot: &'s Snapshot, organization_id: &OrganizationId) -> Result<&'s Tenant, Error> {
-    snapshot.tenant(organization_id.as_str()).ok_or_else(|| Error::no_organization(organization_id))
 }
 
 /// A command answered with what only another command answers with.

@@ -64,6 +64,13 @@ impl Page {
         if token.query != query {
             return Err(wrong("was given for another list; repeat the request with only the token changed"));
         }
+        if !at_least_revision.is_empty() {
+            let wanted = own_revision("at_least_revision", at_least_revision, &state.snapshot())?;
+            if wanted.sequence > revision.sequence {
+                let problem = "is later than the revision that page_token pins; leave it out, or list anew";
+                return Err(Error::invalid("at_least_revision", &problem));
+            }
+        }
         let snapshot = state.pinned(revision.sequence).ok_or(Error::PageTokenExpired)?;
         Ok(Self { state, snapshot, after: token.after, size, query })
     }

@@ -6,9 +6,12 @@ use super::{
     Rpc, from_proto,
     proto::{self, permission_service_server::PermissionService},
     status::Error,
-    tenant, to_proto, unexpected,
+    to_proto, unexpected,
 };
-use crate::domain::command::{Action, Outcome};
+use crate::domain::{
+    command::{Action, Outcome},
+    plan::found_tenant,
+};
 
 #[tonic::async_trait]
 impl PermissionService for Rpc {
@@ -19,7 +22,7 @@ impl PermissionService for Rpc {
         let proto::GetPermissionSettingsRequest { organization_id, at_least_revision } = request.into_inner();
         let organization_id = from_proto::organization_id(&organization_id)?;
         let snapshot = self.snapshot(&at_least_revision).await?;
-        let tenant = tenant(&snapshot, &organization_id)?;
+        let tenant = found_tenant(&snapshot, &organization_id)?;
         Ok(Response::new(proto::GetPermissionSettingsResponse {
             settings: Some(to_proto::settings(&organization_id, tenant.settings(), tenant.settings_etag())),
             revision: snapshot.revision().to_string(),

@@ -9,15 +9,16 @@ use super::{
     page::{Page, Paging},
     proto::{self, queue_access_service_server::QueueAccessService},
     status::{Error, item_status},
-    tenant, to_proto, unexpected, watch,
+    to_proto, unexpected, watch,
 };
 use crate::domain::{
-    command::{Action, Outcome, QueueSelection, Resource},
+    command::{Action, Outcome, QueueSelection, Rejection, Resource},
     decide::{Question, decide, is_retained},
     explain::explain,
     ids::{QueueRef, UserRef, shortened},
     list::{accessible_queues, denied_everywhere, denied_to_everybody, eligible_agents},
     model::{Session, SignInChannel},
+    plan::found_tenant,
     snapshot::Tenant,
     time::Timestamp,
 };
@@ -41,7 +42,7 @@ impl QueueAccessService for Rpc {
         let queue = from_proto::queue(queue)?;
         let channel = from_proto::channel(channel)?;
         let snapshot = self.snapshot(&at_least_revision).await?;
-        let tenant = tenant(&snapshot, &organization_id)?;
+        let tenant = found_tenant(&snapshot, &organization_id)?;
         let detail = if explain { Detail::Facts } else { Detail::Reason };
         let decision = check(tenant, &user, &queue, channel, detail, self.state()?.now());
         Ok(Response::new(proto::CheckQueueAccessResponse {
@@ -61,7 +62,7 @@ impl QueueAccessService for Rpc {
             return Err(Error::invalid("items", &problem).into());
         }
         let snapshot = self.snapshot(&at_least_revision).await?;
-        let tenant = tenant(&snapshot, &organization_id)?;
+        let tenant = found_tenant(&snapshot, &organization_id)?;
         let now = self.state()?.now();
         let results = items.into_iter().map(|item| {
             use proto::check_queue_access_result::Result as Answer;
@@ -70,7 +71,7 @@ impl QueueAccessService for Rpc {
                 Ok(decision) => Answer::Decision(decision),
                 Err(error) => Answer::Error(item_status(error)),
             };
-            if correlation_id.len() > LONGEST_CORRELATION_ID {
+            if is_too_long(&correlation_id) {
                 correlation_id = shortened(&correlation_id);
             }
             proto::CheckQueueAccessResult { correlation_id, result: Some(result) }
@@ -98,7 +99,7 @@ impl QueueAccessService for Rpc {
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
         let query = ("ListAccessibleQueues", &organization_id, &user, channel);
         let page = Page::begin(self, &query, paging).await?;
-        let tenant = tenant(&page.snapshot, &organization_id)?;
+        let tenant = found_tenant(&page.snapshot, &organization_id)?;
         let found = accessible_queues(tenant, &user, channel, self.state()?.now(), page.after());
         let (found, next_page_token) = page.take(found, |(queue, _)| vec![queue.queue_id.to_string()]);
         let queues = found.into_iter().map(|(queue, reason)| proto::AccessibleQueue {
@@ -134,7 +135,7 @@ impl QueueAccessService for Rpc {
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
         let query = ("ListEligibleAgents", &organization_id, &queue, channel);
         let page = Page::begin(self, &query, paging).await?;
-        let tenant = tenant(&page.snapshot, &organization_id)?;
+        let tenant = found_tenant(&page.snapshot, &organization_id)?;
         let found = eligible_agents(tenant, &queue, channel, self.state()?.now(), page.after());
         let (found, next_page_token) = page.take(found, |(user, _)| vec![user.user_id.to_string()]);
         let agents = found.into_iter().map(|(user, reason)| proto::EligibleAgent {
@@ -261,9 +262,9 @@ impl QueueAccessService for Rpc {
         let user = from_proto::user(user)?;
         let queue = from_proto::queue(queue)?;
         let snapshot = self.snapshot(&at_least_revision).await?;
-        let tenant = tenant(&snapshot, &organization_id)?;
+        let tenant = found_tenant(&snapshot, &organization_id)?;
         let now = self.state()?.now();
-        let found = live_session(tenant, &user, &queue, now).ok_or_else(|| Error::NotFound {
+        let found = live_session(tenant, &user, &queue, now).ok_or_else(|| Rejection::NotFound {
             resource: Resource::Session,
             name: format!("{} {}", user.name(), queue.name()),
             description: format!("user {user} is not signed in to queue {queue}"),
@@ -293,7 +294,7 @@ impl QueueAccessService for Rpc {
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
         let query = ("ListSessions", &organization_id, &user, &queue, retained_only);
         let page = Page::begin(self, &query, paging).await?;
-        let tenant = tenant(&page.snapshot, &organization_id)?;
+        let tenant = found_tenant(&page.snapshot, &organization_id)?;
         let now = self.state()?.now();
         let after = page.after.first().zip(page.after.get(1));
         let after = after.map(|(user_id, queue_id)| (user_id.as_str(), queue_id.as_str()));
@@ -341,6 +342,10 @@ fn check(
     to_proto::decision(tenant, &decision, explain(&decision, user, queue, channel), facts, now)
 }
 
+fn is_too_long(correlation_id: &str) -> bool {
+    correlation_id.chars().nth(LONGEST_CORRELATION_ID).is_some()
+}
+
 fn check_item(
     tenant: &Tenant,
     correlation_id: &str,
@@ -349,7 +354,7 @@ fn check_item(
     channel: i32,
     now: Timestamp,
 ) -> Result<proto::Decision, Error> {
-    if correlation_id.chars().nth(LONGEST_CORRELATION_ID).is_some() {
+    if is_too_long(correlation_id) {
         let problem = format_args!("must be at most {LONGEST_CORRELATION_ID} characters");
         return Err(Error::invalid("correlation_id", &problem));
     }

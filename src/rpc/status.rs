@@ -5,15 +5,16 @@
 
 use std::{collections::HashMap, fmt::Display, time::Duration};
 
+use http_body_util::BodyExt;
 use prost::Message;
-use tonic::{Code, Status, metadata::MetadataMap};
+use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, StatusExt};
 use tracing::error;
 
 use crate::{
     domain::{
         command::{Rejection, Resource},
-        ids::{OrganizationId, Revision},
+        ids::Revision,
     },
     state, store,
 };
@@ -25,7 +26,10 @@ pub const DOMAIN: &str = "queuegate";
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// How many violations go into one status: a status travels in a header, and clients limit headers to a few KiB.
-const MOST_VIOLATIONS: usize = 10;
+const MOST_VIOLATIONS: usize = 5;
+
+/// How long a description in a status may be, in characters, for the same reason.
+const LONGEST_DESCRIPTION: usize = 300;
 
 /// Why a call failed.
 #[derive(Debug)]
@@ -43,15 +47,6 @@ pub enum Error {
     Loading,
     /// `at_least_revision` didn't come in time.
     RevisionNotReached,
-    /// There is no such thing.
-    NotFound {
-        /// What it would be.
-        resource: Resource,
-        /// The name that was given.
-        name: String,
-        /// In words.
-        description: String,
-    },
     /// A watcher didn't keep up.
     SlowReader {
         /// The last revision up to which everything was sent; none if the INITIAL sessions were not all sent.
@@ -75,15 +70,6 @@ impl Error {
     pub fn invalid(field: impl Into<String>, description: &dyn Display) -> Self {
         Self::Invalid { field: field.into(), description: description.to_string() }
     }
-
-    /// There is no such organization.
-    pub fn no_organization(organization_id: &OrganizationId) -> Self {
-        Self::NotFound {
-            resource: Resource::Organization,
-            name: organization_id.to_string(),
-            description: format!("there is no organization `{organization_id}`"),
-        }
-    }
 }
 
 impl From<state::Error> for Error {
@@ -95,6 +81,12 @@ impl From<state::Error> for Error {
 impl From<Rejection> for Error {
     fn from(rejection: Rejection) -> Self {
         Self::State(rejection.into())
+    }
+}
+
+impl From<Rejection> for Status {
+    fn from(rejection: Rejection) -> Self {
+        Error::from(rejection).into()
     }
 }
 
@@ -126,7 +118,6 @@ impl From<Error> for Status {
                 "at_least_revision: this server has not reached that revision in time",
                 ErrorDetails::new(),
             ),
-            Error::NotFound { resource, name, description } => not_found(resource, name, &description),
             Error::SlowReader { last } => {
                 let text = "this watch was cut off because it was read too slowly";
                 last_sent(Code::ResourceExhausted, "SLOW_READER", text, last)
@@ -163,7 +154,8 @@ fn rejected(rejection: Rejection) -> Status {
         Rejection::FaultyDocument(problems) => {
             let violations = problems.iter().take(MOST_VIOLATIONS).map(|problem| {
                 let line = if problem.line > 0 { format!("line {}: ", problem.line) } else { String::new() };
-                (format!("document.{}", problem.path), format!("{line}{}", problem.description))
+                let field = if problem.path.is_empty() { "document" } else { problem.path.as_str() };
+                (field.to_owned(), format!("{line}{}", problem.description))
             });
             invalid(&violations.collect::<Vec<_>>(), problems.len())
         }
@@ -181,7 +173,7 @@ fn not_executed(error: &state::Error) -> Status {
             status(Code::AlreadyExists, "REQUEST_ID_REUSED", &error.to_string(), details)
         }
         state::Error::Overloaded => status(Code::Unavailable, "OVERLOADED", &error.to_string(), retry()),
-        state::Error::StoreFull => status(Code::Unavailable, "STORE_FULL", &error.to_string(), retry()),
+        state::Error::NotWritable(_) => status(Code::Unavailable, "NOT_WRITABLE", &error.to_string(), retry()),
         state::Error::Stopped => status(Code::Unavailable, "STOPPING", &error.to_string(), retry()),
         state::Error::Internal(problem) => internal(problem),
     }
@@ -189,10 +181,12 @@ fn not_executed(error: &state::Error) -> Status {
 
 fn invalid(violations: &[(String, String)], found: usize) -> Status {
     let mut details = ErrorDetails::new();
+    let mut said = Vec::new();
     for (field, description) in violations {
+        let description: String = description.chars().take(LONGEST_DESCRIPTION).collect();
+        said.push(format!("{field}: {description}"));
         details.add_bad_request_violation(field, description);
     }
-    let said: Vec<String> = violations.iter().map(|(field, description)| format!("{field}: {description}")).collect();
     let mut text = said.join("; ");
     if found > violations.len() {
         text.push_str(&format!("; and {} more", found - violations.len()));
@@ -251,11 +245,10 @@ pub(super) fn item_status(error: Error) -> tonic_types::pb::Status {
     })
 }
 
-/// Gives a message that could not be decoded the status of a malformed request: the transport reports bytes that are no
-/// message as INTERNAL, and a message over the size limit as OUT_OF_RANGE, which here mean other things.
-pub fn mend_decode_error<B>(mut response: http::Response<B>) -> http::Response<B> {
-    let Some(found) = Status::from_header_map(response.headers()) else { return response };
-    let mended = match found.code() {
+/// The status of a message that could not be decoded. The transport reports bytes that are no message as INTERNAL, and a
+/// message over the size limit as OUT_OF_RANGE, which mean other things here.
+pub(super) fn mended(found: Status) -> Status {
+    match found.code() {
         Code::OutOfRange if found.message().contains("message length too large") => {
             let text = "the message is larger than the server accepts (4 MiB); send less at once";
             status(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", text, ErrorDetails::new())
@@ -264,13 +257,34 @@ pub fn mend_decode_error<B>(mut response: http::Response<B>) -> http::Response<B
             let text = found.message().replace("failed to decode Protobuf message", "is no message of this type");
             invalid(&[("request".to_owned(), text)], 1)
         }
-        _ => return response,
-    };
-    let mut metadata = MetadataMap::from_headers(std::mem::take(response.headers_mut()));
-    // Drops the old status; adding the new one overwrites it.
-    metadata.remove("grpc-status-details-bin");
-    *response.headers_mut() = metadata.into_headers();
+        Code::Internal if found.message().contains("Missing request message") => {
+            invalid(&[("request".to_owned(), "is missing".to_owned())], 1)
+        }
+        _ => found,
+    }
+}
+
+/// Mends the status of an answer that is nothing but a status.
+pub fn mend_answer<B>(mut response: http::Response<B>) -> http::Response<B> {
+    let Some(found) = Status::from_header_map(response.headers()) else { return response };
+    if !matches!(found.code(), Code::OutOfRange | Code::Internal) || !found.details().is_empty() {
+        return response;
+    }
     // A status of ours always fits a header.
-    let _ = mended.add_header(response.headers_mut());
+    let _ = mended(found).add_header(response.headers_mut());
     response
+}
+
+/// Makes the end of a request stream that was broken off an error. The transport takes it for the end of what the caller
+/// had to say, and half a document would be imported as a whole one.
+pub fn tell_broken_off(request: http::Request<Body>) -> http::Request<Body> {
+    if request.uri().path() != "/queuegate.v1.DirectoryService/ImportDirectory" {
+        return request;
+    }
+    request.map(|body| {
+        Body::new(body.map_err(|_| {
+            let text = "the document was broken off before its end; nothing of it was applied";
+            status(Code::Aborted, "BROKEN_OFF", text, ErrorDetails::new())
+        }))
+    })
 }

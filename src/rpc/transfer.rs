@@ -7,18 +7,25 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
 use tokio_stream::StreamExt;
 use tonic::{Status, Streaming};
 
-use super::{Rpc, from_proto, proto, status::Error, tenant, to_proto, unexpected};
+use super::{
+    Rpc, from_proto, proto,
+    status::{Error, mended},
+    to_proto, unexpected,
+};
 use crate::{
     document,
     domain::{
         command::{Action, Command, ImportReport, Missing, Outcome, Rejection},
         directory::{Directory, describe},
         ids::{OrganizationId, RequestId, Revision, SessionId},
-        plan::{Context as PlanContext, plan},
+        plan::{Context as PlanContext, found_tenant, import_problems, plan},
     },
     state::{self, Progress},
 };
@@ -32,8 +39,11 @@ const PIECE: usize = 256 * 1024;
 /// How many problems go into one message.
 const PROBLEMS_IN_MESSAGE: usize = 500;
 
-/// How long the next piece of a document may take to come.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a document may take to arrive.
+const UPLOAD_DEADLINE: Duration = Duration::from_secs(10 * 60);
+
+/// How many documents may be on their way in at once.
+const MOST_UPLOADS: usize = 8;
 
 /// How often an import tells how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(100);
@@ -90,10 +100,10 @@ pub(super) async fn export(rpc: &Rpc, request: proto::ExportDirectoryRequest) ->
         }
     };
     let snapshot = rpc.snapshot(&at_least_revision).await?;
-    tenant(&snapshot, &organization_id)?;
+    found_tenant(&snapshot, &organization_id)?;
     let revision = snapshot.revision().to_string();
     let writing = move || {
-        let (directory, settings) = describe(tenant(&snapshot, &organization_id)?);
+        let (directory, settings) = describe(found_tenant(&snapshot, &organization_id)?);
         Ok::<_, Error>(document::write(&directory, &settings, format))
     };
     let document = blocking(writing).await??;
@@ -111,6 +121,21 @@ pub(super) fn import(rpc: &Rpc, pieces: Streaming<proto::ImportDirectoryRequest>
         }
     });
     ImportMessages(messages)
+}
+
+/// Bounds the memory that imports take.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    /// Documents that are on their way in.
+    uploads: Arc<Semaphore>,
+    /// Documents that are being read and planned.
+    plans: Arc<Semaphore>,
+}
+
+impl Places {
+    pub(super) fn new() -> Self {
+        Self { uploads: Arc::new(Semaphore::new(MOST_UPLOADS)), plans: Arc::new(Semaphore::new(1)) }
+    }
 }
 
 struct Import {
@@ -134,18 +159,18 @@ enum Mode {
 
 impl Import {
     async fn run(&self, pieces: Streaming<proto::ImportDirectoryRequest>) -> Result<(), Status> {
-        let permit = self.rpc.imports.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
-        let (options, bytes) = self.receive(pieces).await?;
-        self.tell(proto::ImportStage::Planning, 0, 0).await?;
-        let document = String::from_utf8(bytes).map_err(|_| Error::invalid("document", &"must be UTF-8 text"))?;
-        let outcome = match blocking(move || document::read(&document)).await? {
-            Err(problems) => Err(Error::from(Rejection::FaultyDocument(problems))),
-            Ok(directory) => match options.mode {
-                Mode::ValidateOnly => self.validate(options, directory).await,
-                Mode::Apply => self.apply(options, directory).await,
-            },
+        let upload = self.rpc.imports.uploads.try_acquire().map_err(|_| Error::State(state::Error::Overloaded))?;
+        let mut draining = self.rpc.draining.clone();
+        let (options, bytes) = tokio::select! {
+            received = timeout(UPLOAD_DEADLINE, self.receive(pieces)) => {
+                received.map_err(|_| Error::invalid("document", &"must arrive within 10 minutes"))??
+            }
+            _ = draining.wait_for(|draining| *draining) => return Err(Error::State(state::Error::Stopped).into()),
         };
-        drop(permit);
+        self.tell(proto::ImportStage::Planning, 0, 0).await?;
+        let plan = self.rpc.imports.plans.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
+        let outcome = self.carry_out(options, bytes).await;
+        drop((plan, upload));
         match outcome {
             Ok((report, revision)) => {
                 let mut done = message(proto::ImportStage::Done, 0, 0);
@@ -169,17 +194,20 @@ impl Import {
         &self,
         mut pieces: Streaming<proto::ImportDirectoryRequest>,
     ) -> Result<(Options, Vec<u8>), Status> {
-        let mut options = None;
+        let mut options: Option<Options> = None;
         let mut bytes = Vec::new();
         let mut told = 0;
-        loop {
-            let piece = tokio::time::timeout(PATIENCE, pieces.next()).await;
-            let Some(piece) = piece.map_err(|_| Error::invalid("document", &"stopped coming for 30 seconds"))? else {
-                break;
-            };
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(mended)?;
             let proto::ImportDirectoryRequest { organization_id, document, validate_only, delete_missing, request_id } =
-                piece?;
-            if options.is_none() {
+                piece;
+            if let Some(options) = &options {
+                let repeats = organization_id.is_empty() || organization_id == options.organization_id.as_str();
+                if !repeats || validate_only || delete_missing || !request_id.is_empty() {
+                    let problem = "the first message has the options; a later one may have only `document`";
+                    return Err(Error::invalid("document", &problem).into());
+                }
+            } else {
                 options = Some(Options {
                     organization_id: from_proto::organization_id(&organization_id)?,
                     mode: if validate_only { Mode::ValidateOnly } else { Mode::Apply },
@@ -198,6 +226,23 @@ impl Import {
         }
         let options = options.ok_or_else(|| Error::invalid("organization_id", &"is required: no message came"))?;
         Ok((options, bytes))
+    }
+
+    async fn carry_out(&self, options: Options, bytes: Vec<u8>) -> Result<(ImportReport, Revision), Error> {
+        let document = String::from_utf8(bytes).map_err(|_| Error::invalid("document", &"must be UTF-8 text"))?;
+        let document::Reading { directory, mut problems } = blocking(move || document::read(&document)).await?;
+        if !problems.is_empty() {
+            // What the plan would find is told too, so that nobody mends one fault only to be shown the next.
+            let snapshot = self.rpc.state()?.snapshot();
+            let tenant = snapshot.tenant(options.organization_id.as_str());
+            problems.extend(import_problems(&directory, tenant, options.organization_id.as_str(), options.missing));
+            problems.sort_by_key(|problem| problem.line);
+            return Err(Rejection::FaultyDocument(problems).into());
+        }
+        match options.mode {
+            Mode::ValidateOnly => self.validate(options, directory).await,
+            Mode::Apply => self.apply(options, directory).await,
+        }
     }
 
     /// Says what an import would do, by the same plan, and does nothing.

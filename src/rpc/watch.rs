@@ -13,13 +13,13 @@ use std::{
 use tokio::sync::{broadcast::error::RecvError, mpsc, oneshot, watch as signal};
 use tonic::Status;
 
-use super::{Rpc, from_proto, own_revision, proto, status::Error, tenant, to_proto};
+use super::{Rpc, from_proto, own_revision, proto, status::Error, to_proto};
 use crate::{
     domain::{
         change::{Event, Record},
-        command::Resource,
-        ids::{OrganizationId, QueueId, Revision, Sequence, UserId},
+        ids::{OrganizationId, QueueId, QueueRef, Revision, Sequence, UserId, UserRef},
         model::Session,
+        plan::{found_queue, found_tenant, found_user},
         snapshot::Snapshot,
     },
     state::State,
@@ -63,23 +63,7 @@ pub(super) fn begin(rpc: &Rpc, request: proto::WatchSessionsRequest) -> Result<M
     let queue = from_proto::optional_queue(queue)?;
     let state = rpc.state()?;
     let snapshot = state.snapshot();
-    let tenant = tenant(&snapshot, &organization_id)?;
-    let user_id = match &user {
-        None => None,
-        Some(user) => Some(tenant.user(user).ok_or_else(|| Error::NotFound {
-            resource: Resource::User,
-            name: user.name().to_owned(),
-            description: format!("there is no user {user}"),
-        })?),
-    };
-    let queue_id = match &queue {
-        None => None,
-        Some(queue) => Some(tenant.queue(queue).ok_or_else(|| Error::NotFound {
-            resource: Resource::Queue,
-            name: queue.name().to_owned(),
-            description: format!("there is no queue {queue}"),
-        })?),
-    };
+    let tenant = found_tenant(&snapshot, &organization_id)?;
     let start = if start_revision.is_empty() {
         None
     } else {
@@ -89,13 +73,24 @@ pub(super) fn begin(rpc: &Rpc, request: proto::WatchSessionsRequest) -> Result<M
         }
         Some(start.sequence)
     };
+    // Whoever resumes may ask for the end of the sessions of a user or a queue that is gone by now.
+    let user_id = match (user, start) {
+        (Some(UserRef::Id(id)), Some(_)) => Some(id),
+        (Some(user), _) => Some(found_user(tenant, &user)?.user_id.clone()),
+        (None, _) => None,
+    };
+    let queue_id = match (queue, start) {
+        (Some(QueueRef::Id(id)), Some(_)) => Some(id),
+        (Some(queue), _) => Some(found_queue(tenant, &queue)?.queue_id.clone()),
+        (None, _) => None,
+    };
     let (sender, messages) = mpsc::channel(BUFFER);
     let watch = Watch {
         state: state.clone(),
         draining: rpc.draining.clone(),
         organization_id,
-        user_id: user_id.map(|user| user.user_id.clone()),
-        queue_id: queue_id.map(|queue| queue.queue_id.clone()),
+        user_id,
+        queue_id,
         sender,
         last: start,
     };
@@ -171,9 +166,7 @@ impl Watch {
             Some(last) => self.send_logged(last, snapshot.revision().sequence).await?,
             None => self.send_initial(&snapshot).await?,
         }
-        if snapshot.tenant(self.organization_id.as_str()).is_none() {
-            return Err(Error::no_organization(&self.organization_id).into());
-        }
+        found_tenant(&snapshot, &self.organization_id).map_err(Error::from)?;
         loop {
             match live.recv().await {
                 Ok(batch) => {
@@ -190,7 +183,7 @@ impl Watch {
     /// Sends what is live, and a checkpoint.
     async fn send_initial(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), Stop> {
         let sequence = snapshot.revision().sequence;
-        let tenant = tenant(snapshot, &self.organization_id)?;
+        let tenant = found_tenant(snapshot, &self.organization_id).map_err(Error::from)?;
         let now = self.state.now();
         let sessions = tenant.sessions_after(None).filter(|session| session.is_live(now) && self.wants(session));
         for session in sessions {
@@ -238,7 +231,12 @@ impl Watch {
             Event::SessionEnded { session, supervisor_id: _, justification: _ } => {
                 (proto::WatchSessionsType::SignedOut, session)
             }
-            Event::OrganizationDeleted => return Err(Error::no_organization(&self.organization_id).into()),
+            Event::OrganizationDeleted => {
+                let snapshot = self.state.snapshot();
+                return found_tenant(&snapshot, &self.organization_id)
+                    .map(drop)
+                    .map_err(|gone| Error::from(gone).into());
+            }
             Event::OrganizationCreated { .. }
             | Event::OrganizationUpdated { .. }
             | Event::SettingsUpdated { .. }

@@ -14,11 +14,14 @@ use tokio::{
 };
 use tonic::transport::server::TcpIncoming;
 use tonic_health::{ServingStatus, server::HealthReporter};
-use tower::util::MapResponseLayer;
+use tower::util::{MapRequestLayer, MapResponseLayer};
 use tracing::{error, info, warn};
 
 use crate::{
-    rpc::{self, Rpc, status::mend_decode_error},
+    rpc::{
+        self, Rpc,
+        status::{mend_answer, tell_broken_off},
+    },
     state::{Ended, State, WriterEnd, clock::Clock},
     store::{self, Store},
 };
@@ -91,7 +94,8 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     set_health(&health, ServingStatus::NotServing).await;
     const BROKEN_DESCRIPTORS: Error = Error::Broken("set of service descriptors");
     let router = tonic::transport::Server::builder()
-        .layer(MapResponseLayer::new(mend_decode_error))
+        .layer(MapResponseLayer::new(mend_answer))
+        .layer(MapRequestLayer::new(tell_broken_off))
         .add_service(health_service)
         .add_service(reflection().build_v1().map_err(|_| BROKEN_DESCRIPTORS)?)
         .add_service(reflection().build_v1alpha().map_err(|_| BROKEN_DESCRIPTORS)?)

@@ -36,7 +36,7 @@ use crate::{
 const QUEUE_CAPACITY: usize = 4_096;
 
 /// How many batches of changes a watcher may be behind before it is cut off.
-const WATCH_CAPACITY: usize = 4_096;
+const WATCH_CAPACITY: usize = 1_024;
 
 /// The state, for everybody who reads it or asks for changes. Cheap to clone.
 #[derive(Clone)]
@@ -104,9 +104,9 @@ pub enum Error {
     /// Too many commands are waiting. Nothing changed.
     #[error("the server has too many changes waiting; try again in a moment")]
     Overloaded,
-    /// There is no space for the database. Nothing changed.
-    #[error("the server's disk is full, so nothing can be changed now; decisions go on")]
-    StoreFull,
+    /// The database can't be written to now: there is no space, or another program has locked it. Nothing changed.
+    #[error("nothing can be changed now: {0}; decisions go on, try again in a moment")]
+    NotWritable(String),
     /// The writer has ended. If the command was under way, what became of it is unknown.
     #[error("the server is stopping and takes no more changes; repeat the request with the same request_id")]
     Stopped,

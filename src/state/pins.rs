@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use crate::domain::{ids::Sequence, snapshot::Snapshot};
 
 /// How many are kept. They share what didn't change between them, so each costs about what changed since.
-const MOST: usize = 64;
+const MOST: usize = 512;
 
 /// The snapshots, least recently used first.
 #[derive(Debug, Default)]

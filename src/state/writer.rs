@@ -48,7 +48,7 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     new_session_id: fn() -> SessionId,
     last_forgotten: Timestamp,
-    store_full: bool,
+    is_blocked: bool,
 }
 
 /// The answers of a batch, held back until it is durable.
@@ -69,7 +69,7 @@ struct Batch {
 impl Writer {
     pub(super) fn new(store: Store, shared: Arc<Shared>, new_session_id: fn() -> SessionId) -> Self {
         let last_forgotten = Timestamp::from_unix_ms(0);
-        Self { store, shared, new_session_id, last_forgotten, store_full: false }
+        Self { store, shared, new_session_id, last_forgotten, is_blocked: false }
     }
 
     pub(super) fn run(mut self, queue: &Receiver<Job>) -> Ended {
@@ -105,8 +105,8 @@ impl Writer {
         let Some(next) = self.shared.published.load().next_expiration() else {
             return queue.recv().map_err(|_| RecvTimeoutError::Disconnected);
         };
-        // While there is no space, expirations wait a little rather than being tried again and again.
-        let until_next = if self.store_full { LONGEST_SLEEP } else { next.since(self.shared.clock.now()) };
+        // While nothing can be written, expirations wait a little rather than being tried again and again.
+        let until_next = if self.is_blocked { LONGEST_SLEEP } else { next.since(self.shared.clock.now()) };
         queue.recv_timeout(until_next.min(LONGEST_SLEEP))
     }
 
@@ -185,15 +185,15 @@ impl Writer {
                 }
             };
             match self.store.commit(&records, &requests, told) {
-                Ok(()) => self.has_space(),
-                Err(store::Error::Full(error)) => {
+                Ok(()) => self.unblocked(),
+                Err(error) if error.is_temporary() => {
                     // Nothing of the batch happened. Rejections are withheld too: they may rest on what didn't happen.
-                    if !self.store_full {
-                        warn!(%error, "no space left for the database; changes are refused, decisions go on");
+                    if !self.is_blocked {
+                        warn!(error = %chain(&error), "database can't be written to; changes are refused, decisions go on");
                     }
-                    self.store_full = true;
+                    self.is_blocked = true;
                     for (reply, _) in replies {
-                        let _ = reply.send(Err(Error::StoreFull));
+                        let _ = reply.send(Err(Error::NotWritable(error.to_string())));
                     }
                     return Ok(());
                 }
@@ -218,30 +218,31 @@ impl Writer {
         }
     }
 
-    fn has_space(&mut self) {
-        if self.store_full {
-            info!("there is space for the database again");
+    fn unblocked(&mut self) {
+        if self.is_blocked {
+            info!("database can be written to again");
         }
-        self.store_full = false;
+        self.is_blocked = false;
     }
 
     /// Forgets request ids that are older than their life, now and then.
     fn forget(&mut self, now: Timestamp) -> Result<(), store::Error> {
-        if now.since(self.last_forgotten) < FORGET_EVERY || self.store_full {
+        if now.since(self.last_forgotten) < FORGET_EVERY || self.is_blocked {
             return Ok(());
         }
         self.last_forgotten = now;
         match self.store.forget_requests(now.minus(REQUEST_LIFE)) {
-            Ok(()) | Err(store::Error::Full(_)) => Ok(()),
-            Err(error) => Err(error),
+            Err(error) if !error.is_temporary() => Err(error),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
     fn finish(mut self) -> Ended {
-        match self.store.checkpoint() {
-            Ok(()) => Ended::Stopped,
-            Err(error) => Ended::Failed(error),
+        // Nothing depends on it: what isn't in the file yet is in the log beside it, and durable.
+        if let Err(error) = self.store.checkpoint() {
+            warn!(error = %chain(&error), "the write-ahead log could not be emptied");
         }
+        Ended::Stopped
     }
 }
 

@@ -100,6 +100,9 @@ pub enum Error {
     /// There is no space left. Nothing was written, and writing can be tried again.
     #[error("no space left for the database")]
     Full(#[source] rusqlite::Error),
+    /// Another program holds the database. Nothing was written, and writing can be tried again.
+    #[error("another program has locked the database")]
+    Busy(#[source] rusqlite::Error),
     /// SQLite failed. What became of the last commit is unknown.
     #[error("the database failed: {0}")]
     Sqlite(#[source] rusqlite::Error),
@@ -109,9 +112,17 @@ impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full(error),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(error),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
             _ => Self::Sqlite(error),
         }
+    }
+}
+
+impl Error {
+    /// Whether nothing was written and writing can be tried again.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Full(_) | Self::Busy(_))
     }
 }
 

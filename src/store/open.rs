@@ -31,8 +31,11 @@ impl Store {
         if rusqlite::version_number() < OLDEST_SQLITE {
             return Err(Error::OldSqlite { found: rusqlite::version() });
         }
+        let path = &real_path(path)?;
         let lock = lock(path)?;
-        let mut connection = Connection::open(path).map_err(|error| unopenable(path, &error))?;
+        // A path is a path: nothing in it is read as a URI.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags).map_err(|error| unopenable(path, &error))?;
         refuse_foreign(path, &connection)?;
         prepare(path, &connection)?;
         migrate(&mut connection)?;
@@ -50,19 +53,23 @@ impl LogReader {
     }
 }
 
+/// The file itself, whichever links lead to it, so that all of its names have one lock. Creates it, empty, if there is
+/// none: that is what SQLite makes a new database of.
+fn real_path(path: &Path) -> Result<PathBuf, Error> {
+    let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
+    opened.and_then(|_| path.canonicalize()).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => unopenable(path, &"the folder doesn't exist; create it first"),
+        _ => unopenable(path, &error),
+    })
+}
+
 /// Takes the lock file beside the database. The system lets go of it when the process ends, however it ends.
 fn lock(path: &Path) -> Result<File, Error> {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
     let lock_path = PathBuf::from(lock_path);
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock_path);
-    let mut file = opened.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Error::Unopenable {
-            path: path.display().to_string(),
-            problem: "the folder doesn't exist; create it first".to_owned(),
-        },
-        _ => Error::Unopenable { path: lock_path.display().to_string(), problem: error.to_string() },
-    })?;
+    let mut file = opened.map_err(|error| unopenable(&lock_path, &error))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

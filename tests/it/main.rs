@@ -1,5 +1,13 @@
 //! Black-box tests: a real server on port 0, its real clients, and the rules against committed tables.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "these are tests, helpers and all"
+)]
+
 mod support;
 
 mod architecture;

@@ -57,7 +57,7 @@ impl TestServer {
         Self::start_in(tempfile::tempdir().unwrap(), clock).await
     }
 
-    async fn start_in(folder: TempDir, clock: Arc<ManualClock>) -> Self {
+    pub async fn start_in(folder: TempDir, clock: Arc<ManualClock>) -> Self {
         let database = folder.path().join("test.db");
         let config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Planner;
+use super::{Planner, found_queue, found_user};
 use crate::domain::{
     change::Event,
     command::{IfMissing, Outcome, QueuePatch, Rejection, Resource, SessionsThen, UserPatch},
@@ -257,33 +257,18 @@ impl Planner<'_> {
     }
 }
 
-/// The user that a caller named, who must exist.
-pub(super) fn found_user<'s>(tenant: &'s Tenant, user: &UserRef) -> Result<&'s Arc<User>, Rejection> {
-    tenant.user(user).ok_or_else(|| Rejection::NotFound {
-        resource: Resource::User,
-        name: user.name().to_owned(),
-        description: format!("there is no user {user}"),
-    })
-}
-
-/// The queue that a caller named, which must exist.
-pub(super) fn found_queue<'s>(tenant: &'s Tenant, queue: &QueueRef) -> Result<&'s Arc<Queue>, Rejection> {
-    tenant.queue(queue).ok_or_else(|| Rejection::NotFound {
-        resource: Resource::Queue,
-        name: queue.name().to_owned(),
-        description: format!("there is no queue {queue}"),
-    })
-}
-
 fn named_assignment(
     tenant: &Tenant,
     user: &UserRef,
     role: Role,
     queue: Option<&QueueRef>,
 ) -> Result<RoleAssignment, Rejection> {
-    if role == Role::ContactAdmin && queue.is_some() {
+    if let (Role::ContactAdmin, Some(queue)) = (role, queue) {
         return Err(Rejection::Invalid {
-            field: "queue_id",
+            field: match queue {
+                QueueRef::Id(_) => "queue_id",
+                QueueRef::Extension(_) => "queue_extension",
+            },
             description: "must be left out with CONTACT_ADMIN, which is never held for a queue".to_owned(),
         });
     }

@@ -183,7 +183,12 @@ impl Planner<'_> {
 }
 
 /// Everything that is wrong with the document as a whole; what is wrong with a single value was found when it was read.
-fn problems(directory: &Directory, tenant: Option<&Tenant>, organization_id: &str, missing: Missing) -> Vec<Problem> {
+pub fn problems(
+    directory: &Directory,
+    tenant: Option<&Tenant>,
+    organization_id: &str,
+    missing: Missing,
+) -> Vec<Problem> {
     let mut found = Vec::new();
     if let Some(named) = directory.organization_id.as_ref().filter(|named| named.as_str() != organization_id) {
         found.push(Problem {

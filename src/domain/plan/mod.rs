@@ -9,12 +9,14 @@ mod sessions;
 
 use std::sync::Arc;
 
+pub use import::problems as import_problems;
+
 use super::{
     change::{Change, Etag, Event},
     command::{Action, Command, Outcome, Rejection, Resource},
     decide::Reason,
-    ids::{OrganizationId, Sequence, SessionId, UserId},
-    model::{EndReason, Session, SessionEnd},
+    ids::{OrganizationId, QueueRef, Sequence, SessionId, UserId, UserRef},
+    model::{EndReason, Queue, Session, SessionEnd, User},
     snapshot::{Inapplicable, Snapshot, Tenant},
     time::Timestamp,
 };
@@ -92,6 +94,33 @@ pub fn plan_expirations(
     Ok((changes, after))
 }
 
+/// The organization, which must exist.
+pub fn found_tenant<'s>(snapshot: &'s Snapshot, organization_id: &OrganizationId) -> Result<&'s Tenant, Rejection> {
+    snapshot.tenant(organization_id.as_str()).ok_or_else(|| Rejection::NotFound {
+        resource: Resource::Organization,
+        name: organization_id.to_string(),
+        description: format!("there is no organization `{organization_id}`"),
+    })
+}
+
+/// The user, who must exist.
+pub fn found_user<'s>(tenant: &'s Tenant, user: &UserRef) -> Result<&'s Arc<User>, Rejection> {
+    tenant.user(user).ok_or_else(|| Rejection::NotFound {
+        resource: Resource::User,
+        name: user.name().to_owned(),
+        description: format!("there is no user {user}"),
+    })
+}
+
+/// The queue, which must exist.
+pub fn found_queue<'s>(tenant: &'s Tenant, queue: &QueueRef) -> Result<&'s Arc<Queue>, Rejection> {
+    tenant.queue(queue).ok_or_else(|| Rejection::NotFound {
+        resource: Resource::Queue,
+        name: queue.name().to_owned(),
+        description: format!("there is no queue {queue}"),
+    })
+}
+
 /// A command under way: the state as it is so far, and what changed.
 struct Planner<'c> {
     snapshot: Snapshot,
@@ -106,11 +135,7 @@ impl<'c> Planner<'c> {
     }
 
     fn tenant(&self) -> Result<&Tenant, Rejection> {
-        self.snapshot.tenant(self.organization_id.as_str()).ok_or_else(|| Rejection::NotFound {
-            resource: Resource::Organization,
-            name: self.organization_id.to_string(),
-            description: format!("there is no organization `{}`", self.organization_id),
-        })
+        found_tenant(&self.snapshot, self.organization_id)
     }
 
     fn push(&mut self, event: Event) -> Result<(), Rejection> {
