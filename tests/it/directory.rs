@@ -1,1 +1,203 @@
-//! To come.
+//! The directory, one thing at a time and as a document.
+
+use queuegate::rpc::proto::*;
+use tonic::Code;
+
+use crate::support::{ACME, TestServer, described};
+
+async fn exported(server: &mut TestServer, format: DocumentFormat) -> String {
+    let request = ExportDirectoryRequest { organization_id: ACME.into(), format: format.into(), ..Default::default() };
+    let mut pieces = server.client.directory.export_directory(request).await.unwrap().into_inner();
+    let mut document = Vec::new();
+    while let Some(piece) = pieces.message().await.unwrap() {
+        document.extend(piece.document);
+    }
+    String::from_utf8(document).unwrap()
+}
+
+fn import(document: &str) -> ImportDirectoryRequest {
+    ImportDirectoryRequest { organization_id: ACME.into(), document: document.into(), ..Default::default() }
+}
+
+#[tokio::test]
+async fn importing_the_same_document_again_changes_nothing() {
+    let mut server = TestServer::acme().await;
+    let first = server.sign_in("anna", "sales").await.revision;
+    let again = server.import(include_str!("../../examples/acme.yaml")).await.unwrap();
+    assert_eq!(again.report.unwrap(), ImportReport::default());
+    assert_eq!(again.revision, first);
+}
+
+#[tokio::test]
+async fn what_is_exported_imports_as_the_same_in_both_formats() {
+    let mut server = TestServer::acme().await;
+    server.set(UnassignedQueueSignIn::Restricted).await;
+    let yaml = exported(&mut server, DocumentFormat::Yaml).await;
+    let json = exported(&mut server, DocumentFormat::Json).await;
+    for document in [&yaml, &json] {
+        let request = ImportDirectoryRequest { delete_missing: true, ..import(document) };
+        let report = server.import_with(request).await.0.unwrap().report.unwrap();
+        assert_eq!(report, ImportReport::default(), "{document}");
+        let mut fresh = TestServer::start().await;
+        fresh.import(document).await.unwrap();
+        assert_eq!(exported(&mut fresh, DocumentFormat::Yaml).await, yaml);
+    }
+}
+
+#[tokio::test]
+async fn validate_only_says_what_the_import_then_does() {
+    let mut server = TestServer::acme().await;
+    server.sign_in("anna", "sales").await;
+    let document = "
+queues:
+  - { queue_id: sales, display_name: Sales, extension: 802, kind: CALL_QUEUE }
+  - { queue_id: support, display_name: Support, extension: 801, kind: CALL_QUEUE }
+  - { queue_id: new, kind: INBOX }
+users:
+  - { user_id: anna, display_name: Anna Berg, extension: 101, contact_center_license: true, disabled: true, agent_of: [sales] }
+  - { user_id: bo, display_name: Bo, extension: 102, contact_center_license: true, supervisor_of: [new] }
+";
+    let request = ImportDirectoryRequest { delete_missing: true, validate_only: true, ..import(document) };
+    let foretold = server.import_with(request.clone()).await.0.unwrap().report.unwrap();
+    assert!(server.check("anna", "sales").await.allowed, "nothing changed");
+    let done = server.import_with(ImportDirectoryRequest { validate_only: false, ..request }).await.0.unwrap();
+    assert_eq!(done.report.unwrap(), foretold);
+    assert_eq!((foretold.users_deleted, foretold.users_updated, foretold.queues_updated), (4, 2, 2));
+    assert_eq!((foretold.queues_deleted, foretold.queues_created, foretold.sessions_ended), (3, 1, 1));
+    // Extensions changed hands.
+    let get = GetQueueRequest {
+        organization_id: ACME.into(),
+        queue: Some(get_queue_request::Queue::QueueExtension("801".into())),
+        ..Default::default()
+    };
+    let queue = server.client.directory.get_queue(get).await.unwrap().into_inner().queue.unwrap();
+    assert_eq!(queue.queue_id, "support");
+}
+
+#[tokio::test]
+async fn of_a_faulty_document_every_problem_is_told_and_nothing_is_applied() {
+    let mut server = TestServer::acme().await;
+    let document = "
+queues:
+  - { queue_id: fine, kind: CALL_QUEUE }
+  - { queue_id: fine, extension: 801, kind: INBOX }
+  - { queue_id: Bad, kind: PHONE }
+users:
+  - { user_id: eve, extension: 101, agent_of: [nowhere] }
+  - { user_id: eve, disabled: perhaps }
+";
+    let before = exported(&mut server, DocumentFormat::Yaml).await;
+    for validate_only in [true, false] {
+        let (result, problems) = server.import_with(ImportDirectoryRequest { validate_only, ..import(document) }).await;
+        let (code, _, fields) = described(&result.unwrap_err());
+        assert_eq!(code, Code::InvalidArgument);
+        assert_eq!(fields.len(), 5, "the status names the first few");
+        let places: Vec<_> = problems.iter().map(|problem| (problem.line, problem.path.as_str())).collect();
+        let expected = [
+            (4, "queues[1].queue_id"),
+            (4, "queues[1].extension"),
+            (5, "queues[2].queue_id"),
+            (5, "queues[2].kind"),
+            (7, "users[0].extension"),
+            (7, "users[0].contact_center_license"),
+            (7, "users[0].agent_of[0]"),
+            (8, "users[1].disabled"),
+            (8, "users[1].user_id"),
+        ];
+        assert_eq!(places, expected, "{problems:#?}");
+        assert_eq!(exported(&mut server, DocumentFormat::Yaml).await, before);
+    }
+}
+
+/// A caller that goes away in the middle of a document must not have the half of it applied.
+#[tokio::test]
+async fn a_document_that_is_broken_off_is_not_applied() {
+    let mut server = TestServer::acme().await;
+    for round in 0..20 {
+        let (sender, pieces) = tokio::sync::mpsc::channel(4);
+        let first = ImportDirectoryRequest { delete_missing: true, ..import("users:\n  - { user_id: anna }\n") };
+        sender.send(first).await.unwrap();
+        let mut client = server.client.directory.clone();
+        let pieces = tokio_stream::wrappers::ReceiverStream::new(pieces);
+        let mut answers = client.import_directory(pieces).await.unwrap().into_inner();
+        if round % 2 == 0 {
+            tokio::task::yield_now().await;
+        }
+        // Dropping the answers resets the stream, while the pieces have not come to their end.
+        let reading = tokio::time::timeout(std::time::Duration::from_millis(round), answers.message()).await;
+        assert!(reading.is_err(), "nothing is answered before the document is whole");
+        drop(answers);
+        drop(sender);
+    }
+    let request = ListUsersRequest { organization_id: ACME.into(), ..Default::default() };
+    let users = server.client.directory.list_users(request).await.unwrap().into_inner().users;
+    assert_eq!(users.len(), 6);
+}
+
+#[tokio::test]
+async fn a_role_needs_a_licence_and_the_licence_stays_while_there_is_a_role() {
+    let mut server = TestServer::acme().await;
+    let assign = AssignRoleRequest {
+        organization_id: ACME.into(),
+        user: Some(assign_role_request::User::UserId("cleo".into())),
+        role: Role::Agent.into(),
+        ..Default::default()
+    };
+    let status = server.client.directory.assign_role(assign).await.unwrap_err();
+    let expected = (Code::FailedPrecondition, "LICENSE_REQUIRED".to_owned(), vec!["LICENSE_REQUIRED cleo".to_owned()]);
+    assert_eq!(described(&status), expected);
+    let unlicensed = User { user_id: "anna".into(), contact_center_license: Some(false), ..Default::default() };
+    let update = UpdateUserRequest { organization_id: ACME.into(), user: Some(unlicensed), ..Default::default() };
+    let status = server.client.directory.update_user(update).await.unwrap_err();
+    assert_eq!(described(&status).2, ["LICENSE_REQUIRED anna"]);
+}
+
+#[tokio::test]
+async fn an_update_changes_what_its_mask_names_and_without_one_what_it_carries() {
+    let mut server = TestServer::acme().await;
+    let mut update = async |user: User, paths: &[&str]| {
+        let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        let request = UpdateUserRequest {
+            organization_id: ACME.into(),
+            user: Some(User { user_id: "anna".into(), ..user }),
+            update_mask: (!paths.is_empty()).then_some(prost_types::FieldMask { paths }),
+            ..Default::default()
+        };
+        server.client.directory.update_user(request).await.unwrap().into_inner().user.unwrap()
+    };
+    let named = |name: &str| User { display_name: Some(name.into()), ..Default::default() };
+    let user = update(named("Anna B."), &[]).await;
+    assert_eq!((user.display_name(), user.extension()), ("Anna B.", "101"));
+    let user = update(named("ignored"), &["extension"]).await;
+    assert_eq!((user.display_name(), user.extension.as_deref()), ("Anna B.", None));
+    let user =
+        update(User { extension: Some("77".into()), contact_center_license: Some(true), ..named("All") }, &["*"]).await;
+    assert_eq!((user.display_name(), user.extension()), ("All", "77"));
+    let user = update(User { extension: Some(String::new()), ..Default::default() }, &[]).await;
+    assert_eq!((user.display_name(), user.extension.as_deref()), ("All", None), "an empty extension is none");
+}
+
+#[tokio::test]
+async fn settings_change_by_mask_group_or_what_is_carried() {
+    let mut server = TestServer::acme().await;
+    let mut update = async |settings: PermissionSettings, paths: &[&str]| {
+        let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        let request = UpdatePermissionSettingsRequest {
+            organization_id: ACME.into(),
+            settings: Some(settings),
+            update_mask: (!paths.is_empty()).then_some(prost_types::FieldMask { paths }),
+            ..Default::default()
+        };
+        server.client.permission.update_permission_settings(request).await.unwrap().into_inner().settings.unwrap()
+    };
+    let supervisor = |settings| PermissionSettings { supervisor: Some(settings), ..Default::default() };
+    let carried = SupervisorSettings { limit_to_assigned_queues: Some(false), ..Default::default() };
+    let after = update(supervisor(carried), &[]).await.supervisor.unwrap();
+    assert_eq!((after.limit_to_assigned_queues, after.view_queue_settings), (Some(false), Some(true)));
+    let carried = SupervisorSettings { view_skills: Some(true), ..Default::default() };
+    let after = update(supervisor(carried), &["supervisor"]).await.supervisor.unwrap();
+    assert_eq!((after.limit_to_assigned_queues, after.view_skills), (Some(true), Some(true)), "back to the default");
+    let etag = update(PermissionSettings::default(), &[]).await.etag;
+    let same = update(PermissionSettings::default(), &[]).await.etag;
+    assert_eq!(etag, same, "an update that changes nothing keeps the etag");
+}
