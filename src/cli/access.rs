@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    args::{Channel, Common, Name, one_of},
+    args::{Channel, Common, Name, Wrong, one_of},
     exit::Outcome,
     print,
 };
@@ -97,7 +97,7 @@ pub(super) struct SignOut {
     /// The user: an id, or ext:NUMBER.
     user: Name,
     /// The queue: an id, or ext:NUMBER.
-    #[arg(required_unless_present = "all_queues", conflicts_with = "all_queues")]
+    #[arg(conflicts_with = "all_queues")]
     queue: Option<Name>,
     /// Every queue that the user is signed in to.
     #[arg(long)]
@@ -111,6 +111,9 @@ pub(super) struct SignOut {
 
 impl SignOut {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        if self.queue.is_none() && !self.all_queues {
+            return Err(Wrong("name the queue, or give --all-queues".to_owned()).into());
+        }
         let request = proto::SignOutRequest {
             organization_id: self.common.organization.clone(),
             user: Some(one_of!(self.user, sign_out_request::User)),
@@ -164,7 +167,7 @@ impl SupervisorSignIn {
             supervisor: Some(one_of!(self.supervisor, supervisor_sign_in_request::Supervisor)),
             user: Some(one_of!(self.user, supervisor_sign_in_request::User)),
             queue: Some(one_of!(self.queue, supervisor_sign_in_request::Queue)),
-            ttl: ttl.map_err(|_| super::args::Wrong("--ttl is too long".to_owned()))?,
+            ttl: ttl.map_err(|_| Wrong("--ttl is too long".to_owned()))?,
             justification: self.justification,
             request_id: self.request_id,
         };

@@ -1,1 +1,131 @@
-//! To come.
+//! The command line as a script sees it: output, JSON and exit codes.
+
+use std::process::{Command, Output};
+
+use crate::support::{TestServer, program};
+
+struct Shell {
+    address: String,
+}
+
+impl Shell {
+    /// Runs a command against the server, off the async threads.
+    async fn run(&self, line: &str) -> (String, String, i32) {
+        let mut arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        arguments.extend(["--organization".to_owned(), "acme".to_owned(), "--server".to_owned(), self.address.clone()]);
+        let running = move || Command::new(program()).args(arguments).output().unwrap();
+        told(tokio::task::spawn_blocking(running).await.unwrap())
+    }
+}
+
+fn told(output: Output) -> (String, String, i32) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr), output.status.code().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_can_go_by_the_exit_code() {
+    let server = TestServer::acme().await;
+    let shell = Shell { address: server.address.to_string() };
+    for (line, code, says) in [
+        ("check anna sales", 0, "allowed  ASSIGNED"),
+        ("check ext:103 ext:801", 0, "allowed  UNASSIGNED_ALLOWED"),
+        ("check cleo chat --channel agent-dashboard", 1, "denied  AGENT_ROLE_REQUIRED"),
+        ("check ext:999 sales", 1, "There is no user with extension 999."),
+        ("sign-in bo sales --device PJSIP/102", 0, "bo on sales since"),
+        ("settings set organization.unassigned_queue_sign_in=RESTRICTED", 0, "RESTRICTED"),
+        ("settings get", 0, "supervisor.limit_to_assigned_queues"),
+        ("check bo sales --explain", 0, "retained"),
+        ("sign-in cleo sales", 1, "denied  UNASSIGNED_RESTRICTED"),
+        ("supervisor-sign-in sam cleo sales --ttl 30m --justification peak", 0, "until"),
+        ("supervisor-sign-in anna cleo sales", 1, "SUPERVISOR_ROLE_REQUIRED"),
+        ("sessions", 0, "UNASSIGNED_ALLOWED"),
+        ("sessions --retained", 0, "bo"),
+        ("sessions --user anna", 0, "nobody is signed in"),
+        ("queues cleo", 0, "ALREADY_SIGNED_IN"),
+        ("queues dan", 1, "may sign in to no queue (USER_DISABLED)"),
+        ("agents sales", 0, "Cleo Martin"),
+        ("agents ext:810", 1, "nobody may sign in (QUEUE_KIND_NOT_SUPPORTED)"),
+        ("supervisor-sign-out sam cleo sales", 0, "SIGNED_OUT_BY_SUPERVISOR"),
+        ("supervisor-sign-out sam cleo sales", 0, "was not signed in"),
+        ("sign-out bo --all-queues", 0, "signed out"),
+        ("sign-out bo sales", 0, "was not signed in"),
+        ("export", 0, "organization_id: \"acme\""),
+        ("export --format json", 0, "\"organization_id\": \"acme\""),
+    ] {
+        let (out, err, found) = shell.run(line).await;
+        assert_eq!(found, code, "{line}: {out}{err}");
+        assert!(out.contains(says), "{line}: {out}{err}");
+        assert!(!out.contains('\u{1b}'), "colour only on a terminal: {out}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_are_told_apart_from_denials() {
+    let server = TestServer::acme().await;
+    let shell = Shell { address: server.address.to_string() };
+    for (line, code, says) in [
+        ("check Anna sales", 2, "user_id: must be 1 to 64 of"),
+        ("sign-out anna", 2, "--all-queues"),
+        ("settings set supervisor.view_queue_settings=false", 2, "settings.supervisor.view_queue_settings"),
+        ("settings set supervisor.nonsense=true", 2, "no such setting"),
+        ("settings set organization.unassigned_queue_sign_in=UNSPECIFIED", 2, "ALLOWED or RESTRICTED"),
+        ("settings set agent.create_custom_tags=true --etag stale", 2, "ABORTED / STALE_ETAG"),
+        ("import no-such-file.yaml", 2, "can't read `no-such-file.yaml`"),
+        ("import Cargo.toml", 2, "nothing of it was applied"),
+        ("supervisor-sign-in sam cleo sales --ttl soon", 2, "--ttl"),
+    ] {
+        let (out, err, found) = shell.run(line).await;
+        assert_eq!(found, code, "{line}: {out}{err}");
+        assert!(err.contains(says), "{line}: {out}{err}");
+    }
+    let nowhere = Shell { address: "127.0.0.1:1".to_owned() };
+    let (_, err, code) = nowhere.run("check anna sales").await;
+    assert!(code == 3 && err.contains("is it running?"), "{err}");
+    let secure = Shell { address: "https://127.0.0.1:1".to_owned() };
+    let (_, err, code) = secure.run("check anna sales").await;
+    assert!(code == 2 && err.contains("http://"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn json_is_the_message_with_every_field() {
+    let server = TestServer::acme().await;
+    let shell = Shell { address: server.address.to_string() };
+    let (out, _, code) = shell.run("check cleo chat --json").await;
+    let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(code, 1);
+    assert_eq!(answer["decision"]["allowed"], false);
+    assert_eq!(answer["decision"]["reason"], "REASON_QUEUE_KIND_NOT_SUPPORTED");
+    assert!(answer["revision"].is_string());
+    let (out, _, _) = shell.run("import examples/acme.yaml --validate-only --json").await;
+    let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(answer["report"]["users_created"], "0");
+}
+
+/// The README's first command, but for its end.
+#[test]
+fn the_demo_plays_its_story() {
+    let output = Command::new(program()).args(["demo", "--listen", "127.0.0.1:0", "--exit"]).output().unwrap();
+    let (out, err, code) = told(output);
+    assert_eq!(code, 0, "{err}");
+    let reasons: Vec<&str> =
+        out.lines().filter_map(|line| line.strip_prefix("allowed  ").or(line.strip_prefix("denied  "))).collect();
+    let expected = [
+        "ASSIGNED",
+        "UNASSIGNED_ALLOWED",
+        "ALREADY_SIGNED_IN",
+        "UNASSIGNED_RESTRICTED",
+        "SUPERVISOR_SIGN_IN",
+        "UNASSIGNED_RESTRICTED",
+    ];
+    assert_eq!(reasons, expected, "{out}");
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = Command::new(program()).args(["completions", shell]).output().unwrap();
+        let (out, _, code) = told(output);
+        assert!(code == 0 && out.contains("supervisor-sign-in"), "{shell}");
+    }
+}

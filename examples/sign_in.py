@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""A client in Python, without generated code: signs a user in to a queue as a PBX would when they dial *13.
+
+    pip install grpcio grpcio-reflection
+    python3 examples/sign_in.py 127.0.0.1:50051 acme 101 801
+"""
+
+import sys
+import uuid
+
+import grpc
+from google.protobuf import descriptor_pool, json_format, message_factory
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+
+class Queuegate:
+    """The server's methods, found by reflection; requests and answers are dictionaries."""
+
+    def __init__(self, address):
+        self.channel = grpc.insecure_channel(address)
+        self.pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(self.channel))
+
+    def call(self, method, request, timeout=2):
+        """Calls `Service/Method`; a stream of answers if the method has one."""
+        service, name = method.split("/")
+        descriptor = self.pool.FindServiceByName(f"queuegate.v1.{service}").methods_by_name[name]
+        message = json_format.ParseDict(request, message_factory.GetMessageClass(descriptor.input_type)())
+        answer_class = message_factory.GetMessageClass(descriptor.output_type)
+        answers = {False: self.channel.unary_unary, True: self.channel.unary_stream}[descriptor.server_streaming]
+        if descriptor.client_streaming:
+            answers, message = self.channel.stream_stream, iter([message])
+        call = answers(
+            f"/queuegate.v1.{method}",
+            request_serializer=lambda sent: sent.SerializeToString(),
+            response_deserializer=answer_class.FromString,
+        )
+        as_dict = lambda answer: json_format.MessageToDict(
+            answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+        answer = call(message, timeout=timeout)
+        return map(as_dict, answer) if descriptor.server_streaming else as_dict(answer)
+
+
+def main():
+    if len(sys.argv) != 5:
+        sys.exit("usage: sign_in.py SERVER ORGANIZATION USER_EXTENSION QUEUE_EXTENSION")
+    server, organization, user, queue = sys.argv[1:]
+    answer = Queuegate(server).call(
+        "QueueAccessService/SignIn",
+        {
+            "organization_id": organization,
+            "user_extension": user,
+            "queue_extension": queue,
+            "channel": "CHANNEL_FEATURE_CODE",
+            "device": f"PJSIP/{user}",
+            # The same id for every try of one call: a lost reply can be asked for again.
+            "request_id": f"call-{uuid.uuid4()}",
+        },
+    )
+    # A denial is an answer. An exception means that the server didn't decide: let nobody in on it.
+    decision = answer["decision"]
+    print(f"{decision['allowed']} {decision['reason']}: {decision['explanation']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+//! A client in Rust: signs a user in to a queue as a PBX would when they dial *13.
+//!
+//!     cargo run --example sign_in -- http://127.0.0.1:50051 acme 101 801
+
+use queuegate::rpc::proto::{
+    Channel, SignInRequest, queue_access_service_client::QueueAccessServiceClient, sign_in_request,
+};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [server, organization, user, queue] = arguments.as_slice() else {
+        return Err("usage: sign_in SERVER ORGANIZATION USER_EXTENSION QUEUE_EXTENSION".into());
+    };
+    let mut client = QueueAccessServiceClient::connect(server.clone()).await?;
+
+    let mut request = tonic::Request::new(SignInRequest {
+        organization_id: organization.clone(),
+        user: Some(sign_in_request::User::UserExtension(user.clone())),
+        queue: Some(sign_in_request::Queue::QueueExtension(queue.clone())),
+        channel: Channel::FeatureCode.into(),
+        device: format!("PJSIP/{user}"),
+        // The same id for every try of one call: a lost reply can be asked for again.
+        request_id: format!("call-{}", std::process::id()),
+    });
+    request.set_timeout(std::time::Duration::from_secs(2));
+
+    // A denial is an answer. An error means that the server didn't decide: let nobody in on it.
+    let answer = client.sign_in(request).await?.into_inner();
+    let decision = answer.decision.unwrap_or_default();
+    println!("{} {}: {}", decision.allowed, decision.reason().as_str_name(), decision.explanation);
+    Ok(())
+}

@@ -1,0 +1,68 @@
+"""The README's story, played by a client that isn't ours: grpcio and server reflection, no generated code."""
+
+import pathlib
+import sys
+
+import grpc
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "examples"))
+from sign_in import Queuegate  # noqa: E402
+
+server = Queuegate(sys.argv[1])
+ORGANIZATION = {"organization_id": "acme"}
+played = 0
+
+
+def expect(what, found, wanted):
+    global played
+    assert found == wanted, f"{what}: {found!r} instead of {wanted!r}"
+    print(f"ok: {what}: {found}")
+    played += 1
+
+
+def sign_in(user, queue):
+    request = {"user_extension": user, "queue_extension": queue, "channel": "CHANNEL_FEATURE_CODE"}
+    return server.call("QueueAccessService/SignIn", ORGANIZATION | request)
+
+
+def reason(answer):
+    return answer["decision"]["reason"]
+
+
+document = pathlib.Path(__file__).resolve().parents[2].joinpath("examples/acme.yaml").read_bytes()
+import base64  # noqa: E402
+
+answers = list(
+    server.call("DirectoryService/ImportDirectory", ORGANIZATION | {"document": base64.b64encode(document).decode()})
+)
+expect("the contact center is loaded", answers[-1]["report"]["users_created"], "6")
+expect("an assigned agent dials in", reason(sign_in("101", "801")), "REASON_ASSIGNED")
+first = sign_in("102", "801")
+expect("an unassigned one does", reason(first), "REASON_UNASSIGNED_ALLOWED")
+settings = {"organization": {"unassigned_queue_sign_in": "UNASSIGNED_QUEUE_SIGN_IN_RESTRICTED"}}
+answer = server.call("PermissionService/UpdatePermissionSettings", ORGANIZATION | {"settings": settings})
+expect("the setting is restricted", answer["settings"]["organization"], settings["organization"])
+kept = sign_in("102", "801")
+expect("the one who is signed in keeps the queue", reason(kept), "REASON_ALREADY_SIGNED_IN")
+expect("it is the same session", kept["session"]["session_id"], first["session"]["session_id"])
+expect("it is retained", kept["session"]["retained"], True)
+refused = sign_in("103", "801")
+expect("a new one is refused", (refused["decision"]["allowed"], reason(refused)), (False, "REASON_UNASSIGNED_RESTRICTED"))
+expect("and told why", "Cleo Martin (103) isn't assigned to Sales (801)" in refused["decision"]["explanation"], True)
+request = {"supervisor_extension": "201", "user_extension": "103", "queue_extension": "801", "ttl": "3600s"}
+answer = server.call("QueueAccessService/SupervisorSignIn", ORGANIZATION | request)
+expect("a supervisor signs them in", reason(answer), "REASON_SUPERVISOR_SIGN_IN")
+watch = server.call("QueueAccessService/WatchSessions", ORGANIZATION, timeout=10)
+initial = [next(watch)["session"]["user_id"] for _ in range(3)]
+expect("a watch begins with who is signed in", initial, ["anna", "bo", "cleo"])
+expect("then a checkpoint", next(watch)["type"], "WATCH_SESSIONS_TYPE_CHECKPOINT")
+answer = server.call("QueueAccessService/SignOut", ORGANIZATION | {"user_extension": "103", "queue_extension": "801"})
+expect("they sign out", [s["end_reason"] for s in answer["ended_sessions"]], ["END_REASON_SIGNED_OUT"])
+expect("the watch tells it", next(watch)["session"]["end_reason"], "END_REASON_SIGNED_OUT")
+expect("and are refused", reason(sign_in("103", "801")), "REASON_UNASSIGNED_RESTRICTED")
+try:
+    server.call("QueueAccessService/CheckQueueAccess", {"organization_id": "nobody", "user_id": "a", "queue_id": "b", "channel": 1})
+    expect("an unknown organization is an error", "an answer", "an error")
+except grpc.RpcError as error:
+    expect("an unknown organization is an error", error.code(), grpc.StatusCode.NOT_FOUND)
+print(f"{played} passed, 0 failed")
