@@ -28,6 +28,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A denial is an answer. An error means that the server didn't decide: let nobody in on it.
     let answer = client.sign_in(request).await?.into_inner();
     let decision = answer.decision.unwrap_or_default();
-    println!("{} {}: {}", decision.allowed, decision.reason().as_str_name(), decision.explanation);
+    println!("{} {}: {}", decision.allowed(), decision.reason().as_str_name(), decision.explanation);
     Ok(())
 }

@@ -217,7 +217,7 @@ impl SupervisorSignOut {
             print::json(&response)?;
         } else {
             print_outcome(response.decision.as_ref(), response.ended_sessions.iter())?;
-            let allowed = response.decision.as_ref().is_some_and(|decision| decision.allowed);
+            let allowed = response.decision.as_ref().is_some_and(|decision| decision.allowed());
             if allowed && response.ended_sessions.is_empty() {
                 print::line("was not signed in")?;
             }
@@ -323,7 +323,7 @@ impl Agents {
 }
 
 fn outcome(decision: Option<&proto::Decision>) -> Outcome {
-    if decision.is_some_and(|decision| decision.allowed) { Outcome::Done } else { Outcome::Denied }
+    if decision.is_some_and(|decision| decision.allowed()) { Outcome::Done } else { Outcome::Denied }
 }
 
 fn print_outcome<'s>(

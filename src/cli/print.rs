@@ -84,7 +84,7 @@ pub(super) fn time(time: Option<&prost_types::Timestamp>) -> String {
 
 /// A decision: the word, the reason, and the sentence.
 pub(super) fn decision(decision: &proto::Decision) -> anyhow::Result<()> {
-    let (style, word) = if decision.allowed { (GREEN, "allowed") } else { (RED, "denied") };
+    let (style, word) = if decision.allowed() { (GREEN, "allowed") } else { (RED, "denied") };
     line(&format!("{style}{word}{style:#}  {}", reason(decision.reason)))?;
     line(&decision.explanation)
 }

@@ -135,10 +135,11 @@ fn show(bar: &ProgressBar, answer: &proto::ImportDirectoryResponse, bytes: u64) 
         proto::ImportStage::Done | proto::ImportStage::Refused | proto::ImportStage::Unspecified => return,
     };
     if bar.message() != name {
-        bar.set_message(name);
         // The templates are constants, and well-formed.
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_length(total);
+        bar.set_message(name);
+        bar.reset_eta();
     }
     bar.set_position(u64::try_from(answer.done).unwrap_or(0));
     bar.tick();

@@ -91,7 +91,7 @@ pub(super) fn decision(
     let shown = decision.session.filter(|_| decision.reason == Reason::AlreadySignedIn);
     let organization_id = &tenant.organization().organization_id;
     proto::Decision {
-        allowed: decision.reason.is_allowed(),
+        allowed: Some(decision.reason.is_allowed()),
         reason: reason(decision.reason).into(),
         explanation,
         session: shown.map(|live| session(organization_id, Some(tenant), live, now)),
@@ -108,7 +108,7 @@ pub(super) fn recorded_decision(
 ) -> proto::Decision {
     let DecisionRecord { reason: decided, explanation, session: live } = record;
     proto::Decision {
-        allowed: decided.is_allowed(),
+        allowed: Some(decided.is_allowed()),
         reason: reason(*decided).into(),
         explanation: explanation.clone(),
         session: live.as_ref().map(|live| session(organization_id, tenant, live, now)),

@@ -27,7 +27,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("prost_types", &["rpc", "cli"]),
     ("prost_reflect", &["cli"]),
     ("tonic", &["rpc", "server", "client", "cli"]),
-    ("tonic_types", &["rpc", "cli"]),
+    ("tonic_types", &["rpc", "server", "cli"]),
     ("tokio", &["state", "rpc", "server", "cli"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),

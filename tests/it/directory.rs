@@ -59,7 +59,7 @@ users:
 ";
     let request = ImportDirectoryRequest { delete_missing: true, validate_only: true, ..import(document) };
     let foretold = server.import_with(request.clone()).await.0.unwrap().report.unwrap();
-    assert!(server.check("anna", "sales").await.allowed, "nothing changed");
+    assert!(server.check("anna", "sales").await.allowed(), "nothing changed");
     let done = server.import_with(ImportDirectoryRequest { validate_only: false, ..request }).await.0.unwrap();
     assert_eq!(done.report.unwrap(), foretold);
     assert_eq!((foretold.users_deleted, foretold.users_updated, foretold.queues_updated), (4, 2, 2));

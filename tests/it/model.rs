@@ -184,12 +184,18 @@ impl Name {
     }
 }
 
-macro_rules! named {
+macro_rules! one_of {
     ($name:expr, $module:ident::$one_of:ident, $id:ident, $extension:ident) => {
-        Some(match $name.clone() {
+        match $name.clone() {
             Name::Id(id) => $module::$one_of::$id(id),
             Name::Extension(extension) => $module::$one_of::$extension(extension),
-        })
+        }
+    };
+}
+
+macro_rules! named {
+    ($($one_of:tt)+) => {
+        Some(one_of!($($one_of)+))
     };
 }
 
@@ -317,7 +323,7 @@ async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log:
                 organization_id,
                 user: named!(user, assign_role_request::User, UserId, UserExtension),
                 role: role.into(),
-                queue: queue.as_ref().and_then(|q| named!(q, assign_role_request::Queue, QueueId, QueueExtension)),
+                queue: queue.as_ref().map(|q| one_of!(q, assign_role_request::Queue, QueueId, QueueExtension)),
                 ..Default::default()
             };
             let answer = server.client.directory.assign_role(request).await;
@@ -344,7 +350,7 @@ async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log:
                 organization_id,
                 user: named!(user, unassign_role_request::User, UserId, UserExtension),
                 role: role.into(),
-                queue: queue.as_ref().and_then(|q| named!(q, unassign_role_request::Queue, QueueId, QueueExtension)),
+                queue: queue.as_ref().map(|q| one_of!(q, unassign_role_request::Queue, QueueId, QueueExtension)),
                 end_sessions,
                 ..Default::default()
             };

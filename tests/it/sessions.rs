@@ -40,8 +40,8 @@ async fn a_denied_sign_in_records_nothing() {
     server.set(UnassignedQueueSignIn::Restricted).await;
     let before = server.check("cleo", "sales").await;
     let denied = server.sign_in("cleo", "sales").await;
-    assert!(!denied.decision.unwrap().allowed && denied.session.is_none() && !denied.created);
-    assert!(!before.allowed && server.sessions().await.is_empty());
+    assert!(!denied.decision.unwrap().allowed() && denied.session.is_none() && !denied.created);
+    assert!(!before.allowed() && server.sessions().await.is_empty());
 }
 
 #[tokio::test]
