@@ -81,34 +81,21 @@ async fn what_was_acknowledged_survives_sigkill() {
     let mut acknowledged = 0;
     for round in 0..kills {
         let client = server.client().await;
+        empty_queue(client.clone()).await;
         let writers: Vec<_> = (0..8)
             .map(|writer| {
                 let mut client = client.queue_access.clone();
                 tokio::spawn(async move {
                     let mut replies = Vec::new();
-                    for number in 0.. {
-                        let user = format!("u{}", (writer + number * 8) % USERS);
+                    for number in 0..USERS / 8 {
+                        let user = format!("u{}", writer + number * 8);
                         let request_id = format!("{round}-{writer}-{number}");
-                        // Every other visit signs the user out, so that there is always something to do.
-                        if round % 2 == 0 {
-                            let request = SignInRequest { request_id, ..sign_in(&user, "sales") };
-                            match client.sign_in(request.clone()).await {
-                                Ok(answer) => replies.push((request, Some(answer.into_inner()))),
-                                Err(_) => {
-                                    replies.push((request, None));
-                                    return replies;
-                                }
-                            }
-                        } else {
-                            let request = SignOutRequest {
-                                organization_id: ACME.into(),
-                                user: Some(sign_out_request::User::UserId(user)),
-                                all_queues: true,
-                                request_id,
-                                ..Default::default()
-                            };
-                            if client.sign_out(request).await.is_err() {
-                                return replies;
+                        let request = SignInRequest { request_id, ..sign_in(&user, "sales") };
+                        match client.sign_in(request.clone()).await {
+                            Ok(answer) => replies.push((request, Some(answer.into_inner()))),
+                            Err(_) => {
+                                replies.push((request, None));
+                                break;
                             }
                         }
                     }
@@ -116,11 +103,15 @@ async fn what_was_acknowledged_survives_sigkill() {
                 })
             })
             .collect();
-        // Kill once some are acknowledged, at no moment in particular.
+        // Kill once some are acknowledged, each time after another number of changes.
         let mut client = client.queue_access.clone();
-        let list = ListSessionsRequest { organization_id: ACME.into(), page_size: 1_000, ..Default::default() };
-        let before = client.list_sessions(list.clone()).await.unwrap().into_inner().revision;
-        while client.list_sessions(list.clone()).await.unwrap().into_inner().revision == before {}
+        let list = ListSessionsRequest { organization_id: ACME.into(), page_size: 1, ..Default::default() };
+        let mut changes = async || {
+            let revision = client.list_sessions(list.clone()).await.unwrap().into_inner().revision;
+            u64::from_str_radix(revision.rsplit('-').next().unwrap(), 16).unwrap()
+        };
+        let enough = changes().await + 20 + u64::try_from(round).unwrap() * 37 % 300;
+        while changes().await < enough {}
         server.kill();
         server = Process::start(&database);
         let mut client = server.client().await.queue_access;
@@ -149,6 +140,15 @@ async fn what_was_acknowledged_survives_sigkill() {
     }
     assert!(replayed == live && acknowledged > 0);
     println!("{acknowledged} sign-ins were acknowledged over {kills} kills, and all were there");
+}
+
+/// Signs everybody out, in one command.
+async fn empty_queue(mut client: Client) {
+    let delete = DeleteQueueRequest { organization_id: ACME.into(), queue_id: "sales".into(), ..Default::default() };
+    client.directory.delete_queue(delete).await.unwrap();
+    let queue = Queue { queue_id: "sales".into(), kind: QueueKind::CallQueue.into(), ..Default::default() };
+    let create = CreateQueueRequest { organization_id: ACME.into(), queue: Some(queue), ..Default::default() };
+    client.directory.create_queue(create).await.unwrap();
 }
 
 async fn get(
