@@ -75,10 +75,13 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return exit::failed(&anyhow::Error::new(error)),
     };
-    match runtime.block_on(run(cli.command)) {
+    let code = match runtime.block_on(run(cli.command)) {
         Ok(outcome) => outcome.into(),
         Err(error) => exit::failed(&error),
-    }
+    };
+    // Whatever still runs is of no use to anybody any more, such as the loading of a database for a server that was stopped.
+    runtime.shutdown_background();
+    code
 }
 
 async fn run(command: Command) -> anyhow::Result<Outcome> {

@@ -275,6 +275,13 @@ pub fn mend_answer<B>(mut response: http::Response<B>) -> http::Response<B> {
     response
 }
 
+/// The answer to a call whose deadline has passed.
+pub fn deadline_exceeded() -> http::Response<Body> {
+    let text =
+        "the deadline passed before there was an answer; a change may have been made: repeat it with its request_id";
+    status(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", text, ErrorDetails::new()).into_http()
+}
+
 /// Makes the end of a request stream that was broken off an error. The transport takes it for the end of what the caller
 /// had to say, and half a document would be imported as a whole one.
 pub fn tell_broken_off(request: http::Request<Body>) -> http::Request<Body> {

@@ -1,5 +1,7 @@
 //! The server put together: the listener, the services, health, reflection, and how it ends.
 
+mod deadline;
+
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -17,6 +19,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::util::{MapRequestLayer, MapResponseLayer};
 use tracing::{error, info, warn};
 
+use self::deadline::Deadline;
 use crate::{
     rpc::{
         self, Rpc,
@@ -94,6 +97,7 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     set_health(&health, ServingStatus::NotServing).await;
     const BROKEN_DESCRIPTORS: Error = Error::Broken("set of service descriptors");
     let router = tonic::transport::Server::builder()
+        .layer(tower::layer::layer_fn(Deadline))
         .layer(MapResponseLayer::new(mend_answer))
         .layer(MapRequestLayer::new(tell_broken_off))
         .add_service(health_service)
@@ -123,7 +127,15 @@ impl Server {
     /// at the deadline, and every acknowledged change is in the file. Ends early if the store fails.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let Self { address: _, drain_deadline, health, state, loading, serving, stop_watches, stop_serving } = self;
-        let loaded = loading.await.map_err(|_| Error::Broken("loading of the database"))?;
+        tokio::pin!(stop);
+        let loaded = tokio::select! {
+            loaded = loading => loaded.map_err(|_| Error::Broken("loading of the database"))?,
+            () = &mut stop => {
+                // Nothing was promised to anybody yet.
+                info!("stopped before the database was loaded");
+                return Ok(());
+            }
+        };
         let (loaded, mut writer_end) = loaded?;
         info!(revision = %loaded.snapshot().revision(), "database loaded");
         // Set once, here.
@@ -132,7 +144,7 @@ impl Server {
 
         let mut serving = serving;
         let failed = tokio::select! {
-            () = stop => None,
+            () = &mut stop => None,
             ended = &mut writer_end => Some(writer_failed(ended)),
             ended = &mut serving => Some(ended.map_err(|_| Error::Broken("gRPC server")).and_then(|served| {
                 served.map_err(Error::from).and(Err(Error::Broken("gRPC server")))

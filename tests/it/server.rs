@@ -86,3 +86,31 @@ async fn pages_of_a_list_come_from_one_revision() {
     let (code, reason, _) = described(&status);
     assert_eq!((code, reason.as_str()), (Code::OutOfRange, "PAGE_TOKEN_EXPIRED"));
 }
+
+/// Over bare HTTP/2, because a gRPC client has a timer of its own, which comes first.
+#[tokio::test]
+async fn a_call_past_its_deadline_is_told_so() {
+    let mut server = TestServer::acme().await;
+    let revision = server.sign_in("anna", "sales").await.revision;
+    let (base, last) = revision.rsplit_once('-').unwrap();
+    let later = format!("{base}-{:016x}", u64::from_str_radix(last, 16).unwrap() + 1_000);
+    let request = GetOrganizationRequest { organization_id: ACME.into(), at_least_revision: later };
+    let message = prost::Message::encode_to_vec(&request);
+    let mut body = vec![0];
+    body.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+    body.extend(message);
+
+    let connection = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(connection).await.unwrap();
+    tokio::spawn(connection);
+    let call = http::Request::post(format!("http://{}/queuegate.v1.DirectoryService/GetOrganization", server.address))
+        .header("content-type", "application/grpc")
+        .header("grpc-timeout", "50m")
+        .body(())
+        .unwrap();
+    let (answer, mut sending) = client.send_request(call, false).unwrap();
+    sending.send_data(body.into(), true).unwrap();
+    let answer = answer.await.unwrap();
+    let status = tonic::Status::from_header_map(answer.headers()).unwrap();
+    assert_eq!(described(&status).0, Code::DeadlineExceeded);
+}
