@@ -20,7 +20,7 @@ const ORGANIZATION: &str = "acme";
 #[derive(Args)]
 pub(super) struct Demo {
     /// Where to listen.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051", value_parser = super::args::address)]
+    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_LISTEN", default_value = "127.0.0.1:50051", value_parser = super::args::address)]
     listen: SocketAddr,
     /// End when the story is over, instead of serving on.
     #[arg(long)]

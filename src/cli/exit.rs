@@ -44,7 +44,8 @@ pub(super) fn failed(error: &anyhow::Error) -> ExitCode {
     let red = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
     match error.chain().find_map(|cause| cause.downcast_ref::<tonic::Status>()) {
         Some(status) => {
-            anstream::eprintln!("{red}error:{red:#} {}", status.message());
+            let lost = if status.code() == Code::Unknown { "the connection to the server was lost: " } else { "" };
+            anstream::eprintln!("{red}error:{red:#} {lost}{}", status.message());
             let reason = status.get_details_error_info().map(|info| info.reason);
             let reason = reason.filter(|reason| !reason.is_empty());
             let reason = reason.map(|reason| format!(" / {reason}")).unwrap_or_default();
@@ -67,8 +68,13 @@ fn code(error: &anyhow::Error) -> u8 {
                 | Code::OutOfRange
                 | Code::PermissionDenied
                 | Code::Unauthenticated => WRONG,
-                Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => UNAVAILABLE,
-                Code::Ok | Code::Unknown | Code::Unimplemented | Code::Internal | Code::DataLoss => FAILED,
+                // Servers don't send UNKNOWN: it is what a connection that broke, or never spoke gRPC, comes to.
+                Code::Unavailable
+                | Code::DeadlineExceeded
+                | Code::ResourceExhausted
+                | Code::Cancelled
+                | Code::Unknown => UNAVAILABLE,
+                Code::Ok | Code::Unimplemented | Code::Internal | Code::DataLoss => FAILED,
             };
         }
         match cause.downcast_ref::<client::Error>() {

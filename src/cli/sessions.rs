@@ -101,7 +101,11 @@ impl Watch {
         };
         let mut client = self.common.connect().await?;
         let mut messages = client.queue_access.watch_sessions(request).await?.into_inner();
-        while let Some(message) = messages.message().await? {
+        let mut last = String::new();
+        while let Some(message) = messages.message().await.inspect_err(|_| say_where_to_resume(&last))? {
+            if message.r#type() != proto::WatchSessionsType::Initial {
+                last.clone_from(&message.revision);
+            }
             if self.common.json {
                 print::json_line(&message)?;
             } else {
@@ -109,6 +113,12 @@ impl Watch {
             }
         }
         Ok(Outcome::Done)
+    }
+}
+
+fn say_where_to_resume(last: &str) {
+    if !last.is_empty() {
+        anstream::eprintln!("the watch ended; resume it with --from {last}");
     }
 }
 

@@ -156,7 +156,7 @@ fn refused(status: Status, problems: &[proto::ImportProblem]) -> anyhow::Error {
         anstream::eprintln!("{line}{path} {}", problem.description);
     }
     let text = format!("the document has {} problem(s), and nothing of it was applied", problems.len());
-    Status::invalid_argument(text).into()
+    Status::with_details(status.code(), text, status.details().to_vec().into()).into()
 }
 
 /// Arguments of `export`.

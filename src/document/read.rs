@@ -62,6 +62,8 @@ impl Reader {
         if let Some(node) = settings {
             directory.settings = self.settings(node, Path::Field(&at, "settings"));
         }
+        let lists = [("queues", queues.is_some()), ("users", users.is_some())];
+        directory.left_out = lists.into_iter().filter(|(_, is_there)| !is_there).map(|(name, _)| name).collect();
         let queues_at = Path::Field(&at, "queues");
         for (index, node) in self.items(queues, queues_at).iter().enumerate() {
             let queue = self.queue(node, Path::Item(&queues_at, index));

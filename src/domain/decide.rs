@@ -202,7 +202,10 @@ pub fn is_retained(tenant: &Tenant, session: &Session, now: Timestamp) -> bool {
     let queue = tenant.queue_by_id(session.queue_id.as_str());
     match (user, queue) {
         (Some(user), Some(queue)) => {
-            session.is_live(now) && known(tenant, user, queue, channel, None) == Reason::UnassignedRestricted
+            // A session that is told of after its end, or after another took its place, is kept by nobody.
+            let live = tenant.live_session(session.user_id.as_str(), session.queue_id.as_str(), now);
+            live.is_some_and(|live| live.session_id == session.session_id)
+                && known(tenant, user, queue, channel, None) == Reason::UnassignedRestricted
         }
         (None, _) | (_, None) => false,
     }

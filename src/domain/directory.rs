@@ -18,6 +18,8 @@ pub struct Directory {
     pub display_name: Option<String>,
     /// The settings that the document gives.
     pub settings: SettingsPatch,
+    /// The lists that the document leaves out altogether: `queues`, `users`.
+    pub left_out: Vec<&'static str>,
     /// The queues.
     pub queues: Vec<QueueEntry>,
     /// The users with their roles.
@@ -104,6 +106,7 @@ pub fn describe(tenant: &Tenant) -> (Directory, PermissionSettings) {
         organization_id: Some(tenant.organization().organization_id.clone()),
         display_name: Some(tenant.organization().display_name.clone()),
         settings: SettingsPatch::default(),
+        left_out: Vec::new(),
         queues: queues.collect(),
         users: users.collect(),
     };

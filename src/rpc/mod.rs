@@ -94,8 +94,12 @@ impl Rpc {
             return Ok(snapshot);
         }
         let wanted = own_revision("at_least_revision", at_least_revision, &snapshot)?;
-        let reached = tokio::time::timeout(LONGEST_WAIT, state.reach(wanted.sequence)).await;
-        reached.map_err(|_| Error::RevisionNotReached)?;
+        let mut draining = self.draining.clone();
+        tokio::select! {
+            () = state.reach(wanted.sequence) => {}
+            () = tokio::time::sleep(LONGEST_WAIT) => return Err(Error::RevisionNotReached),
+            _ = draining.wait_for(|draining| *draining) => return Err(Error::Stopping),
+        }
         Ok(state.snapshot())
     }
 

@@ -45,6 +45,10 @@ pub enum Error {
     PageTokenExpired,
     /// The database is still being loaded.
     Loading,
+    /// The server is stopping, and what was waited for will not come.
+    Stopping,
+    /// Too many documents are being imported.
+    TooManyImports,
     /// `at_least_revision` didn't come in time.
     RevisionNotReached,
     /// A watcher didn't keep up.
@@ -110,6 +114,18 @@ impl From<Error> for Status {
                 Code::Unavailable,
                 "LOADING",
                 "the server is loading its database; try again in a moment",
+                ErrorDetails::with_retry_info(Some(RETRY_DELAY)),
+            ),
+            Error::Stopping => status(
+                Code::Unavailable,
+                "STOPPING",
+                "the server is stopping; try again when it is back",
+                ErrorDetails::with_retry_info(Some(RETRY_DELAY)),
+            ),
+            Error::TooManyImports => status(
+                Code::Unavailable,
+                "OVERLOADED",
+                "the server has as many imports under way as it takes; try again in a moment",
                 ErrorDetails::with_retry_info(Some(RETRY_DELAY)),
             ),
             Error::RevisionNotReached => status(

@@ -42,6 +42,9 @@ const PROBLEMS_IN_MESSAGE: usize = 500;
 /// How long a document may take to arrive.
 const UPLOAD_DEADLINE: Duration = Duration::from_secs(10 * 60);
 
+/// How long the next piece of a document may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// How many documents may be on their way in at once.
 const MOST_UPLOADS: usize = 8;
 
@@ -159,13 +162,13 @@ enum Mode {
 
 impl Import {
     async fn run(&self, pieces: Streaming<proto::ImportDirectoryRequest>) -> Result<(), Status> {
-        let upload = self.rpc.imports.uploads.try_acquire().map_err(|_| Error::State(state::Error::Overloaded))?;
+        let upload = self.rpc.imports.uploads.try_acquire().map_err(|_| Error::TooManyImports)?;
         let mut draining = self.rpc.draining.clone();
         let (options, bytes) = tokio::select! {
             received = timeout(UPLOAD_DEADLINE, self.receive(pieces)) => {
                 received.map_err(|_| Error::invalid("document", &"must arrive within 10 minutes"))??
             }
-            _ = draining.wait_for(|draining| *draining) => return Err(Error::State(state::Error::Stopped).into()),
+            _ = draining.wait_for(|draining| *draining) => return Err(Error::Stopping.into()),
         };
         self.tell(proto::ImportStage::Planning, 0, 0).await?;
         let plan = self.rpc.imports.plans.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
@@ -197,8 +200,10 @@ impl Import {
         let mut options: Option<Options> = None;
         let mut bytes = Vec::new();
         let mut told = 0;
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(mended)?;
+        loop {
+            let piece = timeout(PATIENCE, pieces.next()).await;
+            let piece = piece.map_err(|_| Error::invalid("document", &"stopped coming for 30 seconds"))?;
+            let Some(piece) = piece.transpose().map_err(mended)? else { break };
             let proto::ImportDirectoryRequest { organization_id, document, validate_only, delete_missing, request_id } =
                 piece;
             if let Some(options) = &options {
@@ -238,6 +243,10 @@ impl Import {
             problems.extend(import_problems(&directory, tenant, options.organization_id.as_str(), options.missing));
             problems.sort_by_key(|problem| problem.line);
             return Err(Rejection::FaultyDocument(problems).into());
+        }
+        if self.answers.is_closed() {
+            // Whoever asked went away before anything was begun.
+            return Err(Error::Stopping);
         }
         match options.mode {
             Mode::ValidateOnly => self.validate(options, directory).await,

@@ -19,7 +19,7 @@ use crate::{
         change::{Event, Record},
         ids::{OrganizationId, QueueId, QueueRef, Revision, Sequence, UserId, UserRef},
         model::Session,
-        plan::{found_queue, found_tenant, found_user},
+        plan::{found_queue, found_tenant, found_user, no_organization},
         snapshot::Snapshot,
     },
     state::State,
@@ -30,6 +30,9 @@ const BUFFER: usize = 64;
 
 /// How long a message may wait for the reader before the watch is cut off.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why a watch is not resumed by extension.
+const MAY_HAVE_MOVED: &str = "must be left out with start_revision, since the extension may have moved; give the id";
 
 /// How many changes are read from the log at a time.
 const CHUNK: u32 = 1_000;
@@ -76,12 +79,14 @@ pub(super) fn begin(rpc: &Rpc, request: proto::WatchSessionsRequest) -> Result<M
     // Whoever resumes may ask for the end of the sessions of a user or a queue that is gone by now.
     let user_id = match (user, start) {
         (Some(UserRef::Id(id)), Some(_)) => Some(id),
-        (Some(user), _) => Some(found_user(tenant, &user)?.user_id.clone()),
+        (Some(UserRef::Extension(_)), Some(_)) => return Err(Error::invalid("user_extension", &MAY_HAVE_MOVED)),
+        (Some(user), None) => Some(found_user(tenant, &user)?.user_id.clone()),
         (None, _) => None,
     };
     let queue_id = match (queue, start) {
         (Some(QueueRef::Id(id)), Some(_)) => Some(id),
-        (Some(queue), _) => Some(found_queue(tenant, &queue)?.queue_id.clone()),
+        (Some(QueueRef::Extension(_)), Some(_)) => return Err(Error::invalid("queue_extension", &MAY_HAVE_MOVED)),
+        (Some(queue), None) => Some(found_queue(tenant, &queue)?.queue_id.clone()),
         (None, _) => None,
     };
     let (sender, messages) = mpsc::channel(BUFFER);
@@ -135,8 +140,10 @@ impl From<Error> for Stop {
 impl Watch {
     async fn run(mut self, start: Option<Sequence>) -> Result<(), Stop> {
         let mut draining = self.draining.clone();
+        let sender = self.sender.clone();
         let stopped = tokio::select! {
             stopped = self.send_everything(start) => stopped,
+            () = sender.closed() => Err(Stop::Gone),
             // The sender of the signal lives as long as the server.
             _ = draining.wait_for(|draining| *draining) => Err(Stop::Draining),
         };
@@ -231,12 +238,7 @@ impl Watch {
             Event::SessionEnded { session, supervisor_id: _, justification: _ } => {
                 (proto::WatchSessionsType::SignedOut, session)
             }
-            Event::OrganizationDeleted => {
-                let snapshot = self.state.snapshot();
-                return found_tenant(&snapshot, &self.organization_id)
-                    .map(drop)
-                    .map_err(|gone| Error::from(gone).into());
-            }
+            Event::OrganizationDeleted => return Err(Error::from(no_organization(&self.organization_id)).into()),
             Event::OrganizationCreated { .. }
             | Event::OrganizationUpdated { .. }
             | Event::SettingsUpdated { .. }

@@ -3,6 +3,7 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{ErrorKind, Read, Seek, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -53,14 +54,19 @@ impl LogReader {
     }
 }
 
-/// The file itself, whichever links lead to it, so that all of its names have one lock. Creates it, empty, if there is
+/// The file itself, whichever symbolic links lead to it, so that it has one lock. Creates it, empty, if there is
 /// none: that is what SQLite makes a new database of.
 fn real_path(path: &Path) -> Result<PathBuf, Error> {
-    let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
-    opened.and_then(|_| path.canonicalize()).map_err(|error| match error.kind() {
+    let refused = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => unopenable(path, &"the folder doesn't exist; create it first"),
         _ => unopenable(path, &error),
-    })
+    };
+    let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(refused)?;
+    if file.metadata().map_err(refused)?.nlink() > 1 {
+        // Each of its names would have a lock, and a write-ahead log, of its own.
+        return Err(unopenable(path, &"the file has more than one name (hard links); remove the others, or copy it"));
+    }
+    path.canonicalize().map_err(refused)
 }
 
 /// Takes the lock file beside the database. The system lets go of it when the process ends, however it ends.

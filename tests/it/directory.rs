@@ -120,7 +120,13 @@ async fn roles_that_a_document_does_not_name_stay_unless_missing_ones_are_delete
     let queues = include_str!("../../examples/acme.yaml").split("\nusers:").next().unwrap();
     let request = ImportDirectoryRequest { delete_missing: true, ..import(&format!("{queues}\n{document}\n")) };
     let exact = server.import_with(request).await.0.unwrap().report.unwrap();
-    assert_eq!((exact.assignments_created, exact.assignments_deleted, exact.users_deleted), (0, 1, 5));
+    // Anna's on chat, and those of Petra, Sam and Bo, who are gone.
+    assert_eq!((exact.assignments_created, exact.assignments_deleted, exact.users_deleted), (0, 4, 5));
+    // A section that was forgotten is not taken for an empty one.
+    let request = ImportDirectoryRequest { delete_missing: true, ..import("settings: {}") };
+    let (refused, problems) = server.import_with(request).await;
+    assert_eq!(described(&refused.unwrap_err()).2, ["queues", "users"]);
+    assert_eq!(problems.len(), 2);
     let list = ListRoleAssignmentsRequest { organization_id: ACME.into(), ..Default::default() };
     let left = server.client.directory.list_role_assignments(list).await.unwrap().into_inner().assignments;
     let left: Vec<_> = left.iter().map(|left| (left.role(), left.queue_id.as_str())).collect();

@@ -207,6 +207,11 @@ fn a_file_that_is_not_ours_is_refused_and_left_as_it_is() {
         assert!(text.contains(says), "{text}");
         assert_eq!((code, std::fs::read(file).unwrap() == before), (2, true));
     }
+    let twice = folder.path().join("twice.db");
+    drop(Store::open(&twice, 1).unwrap());
+    std::fs::hard_link(&twice, folder.path().join("other-name.db")).unwrap();
+    let (text, code) = refused(&twice);
+    assert!(text.contains("more than one name") && code == 2, "{text}");
     let (text, code) = refused(&folder.path().join("nowhere/x.db"));
     assert!(text.contains("the folder doesn't exist") && code == 2, "{text}");
 }

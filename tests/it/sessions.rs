@@ -106,8 +106,10 @@ async fn a_repeated_request_gives_the_first_outcome_for_24_hours_and_across_a_re
     let first = server.client.queue_access.sign_in(request.clone()).await.unwrap().into_inner();
     assert!(first.created);
     server.sign_out("bo", "sales").await;
+    server.set(UnassignedQueueSignIn::Restricted).await;
     let again = server.client.queue_access.sign_in(request.clone()).await.unwrap().into_inner();
     assert_eq!(again, first, "the first outcome, and nothing changed");
+    server.set(UnassignedQueueSignIn::Allowed).await;
     assert!(server.sessions().await.is_empty());
 
     let mut server = server.restart().await;

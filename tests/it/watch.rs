@@ -124,6 +124,8 @@ async fn a_watch_ends_when_its_organization_does() {
     server.client.directory.delete_organization(request).await.unwrap();
     let ended = next(&mut watch).await.session.unwrap();
     assert_eq!(ended.end_reason(), EndReason::OrganizationRemoved);
+    // Also if there is one of that name again by the time.
+    server.import(include_str!("../../examples/acme.yaml")).await.unwrap();
     let status = watch.message().await.unwrap_err();
     assert_eq!(described(&status).0, Code::NotFound);
 }
@@ -183,6 +185,13 @@ async fn a_watch_of_a_user_resumes_after_the_user_is_gone() {
     };
     let mut watch = server.client.queue_access.watch_sessions(request.clone()).await.unwrap().into_inner();
     assert_eq!(next(&mut watch).await.session.unwrap().end_reason(), EndReason::UserRemoved);
+    // An extension may have moved to somebody else.
+    let by_extension = WatchSessionsRequest {
+        user: Some(watch_sessions_request::User::UserExtension("101".into())),
+        ..request.clone()
+    };
+    let status = server.client.queue_access.watch_sessions(by_extension).await.unwrap_err();
+    assert_eq!(described(&status).2, ["user_extension"]);
     let anew = WatchSessionsRequest { start_revision: String::new(), ..request };
     let status = server.client.queue_access.watch_sessions(anew).await.unwrap_err();
     assert_eq!(described(&status).0, Code::NotFound);

@@ -67,11 +67,14 @@ impl Planner<'_> {
         let queues = tenant.queues_after(None).map(|queue| queue.queue_id.clone());
         let queues: Vec<QueueId> = queues.filter(|queue_id| !named_queues.contains(queue_id)).collect();
         for user_id in users {
+            report.assignments_deleted += count(held_assignments(self.tenant()?, &user_id).len());
             report.sessions_ended += count(self.remove_user(&user_id)?.len());
             report.users_deleted += 1;
             note(report, || format!("delete user {user_id}"));
         }
         for queue_id in queues {
+            let on_queue = self.tenant()?.users_with_roles_on(queue_id.as_str(), None);
+            report.assignments_deleted += on_queue.map(|(_, roles)| count(roles.iter().count())).sum::<u64>();
             report.sessions_ended += count(self.remove_queue(&queue_id)?.len());
             report.queues_deleted += 1;
             note(report, || format!("delete queue {queue_id}"));
@@ -199,6 +202,18 @@ pub fn problems(
     }
     let queues: BTreeSet<&QueueId> = directory.queues.iter().map(|queue| &queue.queue_id).collect();
     let users: BTreeSet<&UserId> = directory.users.iter().map(|user| &user.user_id).collect();
+    if missing == Missing::Delete {
+        found.extend(directory.left_out.iter().map(|section| {
+            Problem {
+                line: 0,
+                path: (*section).to_owned(),
+                description:
+                    "must be there with delete_missing, if only as an empty list `[]`: without it, all of them would \
+                          be deleted"
+                        .to_owned(),
+            }
+        }));
+    }
     // What is in the store and not in the document stays there and can be in the way, unless it is deleted.
     let staying = tenant.filter(|_| missing == Missing::Keep);
 

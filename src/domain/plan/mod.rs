@@ -96,11 +96,16 @@ pub fn plan_expirations(
 
 /// The organization, which must exist.
 pub fn found_tenant<'s>(snapshot: &'s Snapshot, organization_id: &OrganizationId) -> Result<&'s Tenant, Rejection> {
-    snapshot.tenant(organization_id.as_str()).ok_or_else(|| Rejection::NotFound {
+    snapshot.tenant(organization_id.as_str()).ok_or_else(|| no_organization(organization_id))
+}
+
+/// There is no such organization.
+pub fn no_organization(organization_id: &OrganizationId) -> Rejection {
+    Rejection::NotFound {
         resource: Resource::Organization,
         name: organization_id.to_string(),
         description: format!("there is no organization `{organization_id}`"),
-    })
+    }
 }
 
 /// The user, who must exist.
