@@ -28,6 +28,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let names = [self.user.clone(), self.queue.clone()];
         let request = proto::CheckQueueAccessRequest {
             organization_id: self.common.organization.clone(),
             user: Some(one_of!(self.user, check_queue_access_request::User)),
@@ -42,6 +43,7 @@ impl Check {
             print::json(&response)?;
         } else if let Some(decision) = &response.decision {
             print::decision(decision)?;
+            print_hint(decision, &names)?;
             if let Some(facts) = &decision.facts {
                 print_facts(facts)?;
             }
@@ -72,6 +74,7 @@ pub(super) struct SignIn {
 
 impl SignIn {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let names = [self.user.clone(), self.queue.clone()];
         let request = proto::SignInRequest {
             organization_id: self.common.organization.clone(),
             user: Some(one_of!(self.user, sign_in_request::User)),
@@ -86,6 +89,7 @@ impl SignIn {
             print::json(&response)?;
         } else {
             print_outcome(response.decision.as_ref(), response.session.iter())?;
+            response.decision.as_ref().map_or(Ok(()), |decision| print_hint(decision, &names))?;
         }
         Ok(outcome(response.decision.as_ref()))
     }
@@ -332,6 +336,16 @@ fn print_outcome<'s>(
 ) -> anyhow::Result<()> {
     decision.map_or(Ok(()), print::decision)?;
     sessions.try_for_each(print::session)
+}
+
+/// Helps whoever forgot that an extension is written `ext:101`.
+fn print_hint(decision: &proto::Decision, [user, queue]: &[Name; 2]) -> anyhow::Result<()> {
+    let hint = match decision.reason() {
+        proto::Reason::UnknownUser => user.hint(),
+        proto::Reason::UnknownQueue => queue.hint(),
+        _ => None,
+    };
+    hint.map_or(Ok(()), |hint| print::line(&hint))
 }
 
 fn print_none(text: &str, denied_reason: i32) -> anyhow::Result<()> {

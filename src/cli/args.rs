@@ -62,6 +62,18 @@ pub(super) enum Name {
     Extension(String),
 }
 
+impl Name {
+    /// What to try if nobody has this name: a number is more often an extension than an id.
+    pub(super) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Id(id) if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some(format!("an extension is written ext:{id}"))
+            }
+            Self::Id(_) | Self::Extension(_) => None,
+        }
+    }
+}
+
 impl std::str::FromStr for Name {
     type Err = std::convert::Infallible;
 

@@ -139,9 +139,7 @@ impl Story {
         let mut answers = self.client.directory.import_directory(tokio_stream::once(request)).await?.into_inner();
         while let Some(answer) = answers.message().await? {
             if let Some(report) = answer.report {
-                let (users, queues) = (report.users_created, report.queues_created);
-                let assignments = report.assignments_created;
-                print::line(&format!("created {users} users, {queues} queues, {assignments} role assignments"))?;
+                print::line(&super::transfer::summary(&report))?;
             }
         }
         Ok(())
@@ -153,8 +151,7 @@ impl Story {
             user: Some(sign_in_request::User::UserExtension(user.to_owned())),
             queue: Some(sign_in_request::Queue::QueueExtension(queue.to_owned())),
             channel: Channel::FeatureCode.into(),
-            device: format!("PJSIP/{user}"),
-            request_id: String::new(),
+            ..Default::default()
         };
         let answer = self.client.queue_access.sign_in(request).await?.into_inner();
         answer.decision.as_ref().map_or(Ok(()), print::decision)?;
@@ -170,9 +167,8 @@ impl Story {
             ..Default::default()
         };
         let answer = self.client.permission.update_permission_settings(request).await?.into_inner();
-        let now = answer.settings.unwrap_or_default().organization.unwrap_or_default().unassigned_queue_sign_in();
-        let now = print::short(now.as_str_name(), "UNASSIGNED_QUEUE_SIGN_IN_");
-        print::line(&format!("organization.unassigned_queue_sign_in is {now}"))
+        let paths = [super::settings::UNASSIGNED_QUEUE_SIGN_IN];
+        super::settings::print_some(answer.settings.unwrap_or_default(), &paths)
     }
 
     async fn check(&mut self, user: &str, queue: &str) -> anyhow::Result<()> {

@@ -71,17 +71,20 @@ impl Get {
 impl Set {
     async fn run(self) -> anyhow::Result<Outcome> {
         let mut settings = proto::PermissionSettings { etag: self.etag, ..Default::default() };
-        let mut paths = Vec::new();
+        let mut paths: Vec<String> = Vec::new();
         for assignment in &self.settings {
             let wrong = |problem: &str| Wrong(format!("`{assignment}`: {problem}"));
             let (path, value) = assignment.split_once('=').ok_or_else(|| wrong("write it as PATH=VALUE"))?;
             set(&mut settings, path, value).map_err(|problem| wrong(&problem))?;
+            if paths.iter().any(|other| other == path) {
+                return Err(wrong("the setting is given twice").into());
+            }
             paths.push(path.to_owned());
         }
         let request = proto::UpdatePermissionSettingsRequest {
             organization_id: self.common.organization.clone(),
             settings: Some(settings),
-            update_mask: Some(FieldMask { paths }),
+            update_mask: Some(FieldMask { paths: paths.clone() }),
             request_id: self.request_id,
         };
         let mut client = self.common.connect().await?;
@@ -89,7 +92,8 @@ impl Set {
         if self.common.json {
             print::json(&response)?;
         } else {
-            print_settings(response.settings.unwrap_or_default())?;
+            let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+            print_some(response.settings.unwrap_or_default(), &paths)?;
         }
         Ok(Outcome::Done)
     }
@@ -114,7 +118,7 @@ fn switches(settings: &mut proto::PermissionSettings) -> [(&'static str, &mut Op
     ]
 }
 
-const UNASSIGNED_QUEUE_SIGN_IN: &str = "organization.unassigned_queue_sign_in";
+pub(super) const UNASSIGNED_QUEUE_SIGN_IN: &str = "organization.unassigned_queue_sign_in";
 
 fn set(settings: &mut proto::PermissionSettings, path: &str, value: &str) -> Result<(), String> {
     if path == UNASSIGNED_QUEUE_SIGN_IN {
@@ -134,14 +138,24 @@ fn set(settings: &mut proto::PermissionSettings, path: &str, value: &str) -> Res
     Ok(())
 }
 
-fn print_settings(mut settings: proto::PermissionSettings) -> anyhow::Result<()> {
+/// Every setting and its value.
+fn rows(mut settings: proto::PermissionSettings) -> Vec<[String; 2]> {
     let unassigned = settings.organization.unwrap_or_default().unassigned_queue_sign_in();
     let unassigned = print::short(unassigned.as_str_name(), "UNASSIGNED_QUEUE_SIGN_IN_");
     let mut rows = vec![[UNASSIGNED_QUEUE_SIGN_IN.to_owned(), unassigned]];
+    rows.extend(switches(&mut settings).map(|(path, on)| [path.to_owned(), on.unwrap_or_default().to_string()]));
+    rows
+}
+
+fn print_settings(settings: proto::PermissionSettings) -> anyhow::Result<()> {
     let etag = settings.etag.clone();
-    for (path, on) in switches(&mut settings) {
-        rows.push([path.to_owned(), on.unwrap_or_default().to_string()]);
-    }
+    let mut rows = rows(settings);
     rows.push(["etag".to_owned(), etag]);
     print::table(["SETTING", "VALUE"], rows)
+}
+
+/// The settings of these paths, a line each.
+pub(super) fn print_some(settings: proto::PermissionSettings, paths: &[&str]) -> anyhow::Result<()> {
+    let wanted = rows(settings).into_iter().filter(|[path, _]| paths.contains(&path.as_str()));
+    wanted.map(|[path, value]| format!("{path} is {value}")).try_for_each(|text| print::line(&text))
 }

@@ -93,35 +93,68 @@ impl Import {
             return print::json(answer);
         }
         let report = answer.report.clone().unwrap_or_default();
-        let counts = [
-            ("users", report.users_created, report.users_updated, report.users_deleted),
-            ("queues", report.queues_created, report.queues_updated, report.queues_deleted),
-            ("assignments", report.assignments_created, 0, report.assignments_deleted),
-        ];
-        for change in &report.changes {
-            print::line(&format!("  {change}"))?;
+        if self.validate_only {
+            for change in &report.changes {
+                print::line(&format!("  {change}"))?;
+            }
+            let shown = i64::try_from(report.changes.len()).unwrap_or(i64::MAX);
+            if count(&report) > shown {
+                print::line(&format!("  ... and {} more", count(&report) - shown))?;
+            }
         }
-        let shown = i64::try_from(report.changes.len()).unwrap_or(i64::MAX);
-        let of_things: i64 = counts.iter().map(|(_, created, updated, deleted)| created + updated + deleted).sum();
-        let of_organization =
-            [report.organization_created, report.organization_updated, report.settings_updated].map(i64::from);
-        let all = of_things + of_organization.iter().sum::<i64>();
-        if all > shown {
-            print::line(&format!("  ... and {} more", all - shown))?;
-        }
-        if all == 0 {
-            return print::line("nothing to change");
-        }
-        let rows = counts.map(|(what, created, updated, deleted)| {
-            [what.to_owned(), created.to_string(), updated.to_string(), deleted.to_string()]
-        });
-        print::table([if self.validate_only { "WOULD BE" } else { "WERE" }, "CREATED", "UPDATED", "DELETED"], rows)?;
-        if report.sessions_ended > 0 {
-            let verb = if self.validate_only { "would end" } else { "ended" };
-            print::line(&format!("{} sessions {verb}", report.sessions_ended))?;
-        }
-        Ok(())
+        let would = if self.validate_only && count(&report) > 0 { "would have: " } else { "" };
+        print::line(&format!("{would}{}", summary(&report)))
     }
+}
+
+/// How many things an import changes.
+fn count(report: &proto::ImportReport) -> i64 {
+    let organization = [report.organization_created, report.organization_updated, report.settings_updated];
+    report.users_created
+        + report.users_updated
+        + report.users_deleted
+        + report.queues_created
+        + report.queues_updated
+        + report.queues_deleted
+        + report.assignments_created
+        + report.assignments_deleted
+        + organization.map(i64::from).iter().sum::<i64>()
+}
+
+/// What an import changed, in one sentence.
+pub(super) fn summary(report: &proto::ImportReport) -> String {
+    let listed = |verb: &str, counts: [(i64, &str); 3]| {
+        let things = counts.iter().filter(|(number, _)| *number > 0);
+        let things: Vec<String> =
+            things.map(|(number, thing)| format!("{number} {thing}{}", if *number == 1 { "" } else { "s" })).collect();
+        (!things.is_empty()).then(|| format!("{verb} {}", things.join(", ")))
+    };
+    let assignment = "role assignment";
+    let parts = [
+        report.organization_created.then(|| "created the organization".to_owned()),
+        report.organization_updated.then(|| "renamed the organization".to_owned()),
+        report.settings_updated.then(|| "changed settings".to_owned()),
+        listed(
+            "created",
+            [
+                (report.users_created, "user"),
+                (report.queues_created, "queue"),
+                (report.assignments_created, assignment),
+            ],
+        ),
+        listed("updated", [(report.users_updated, "user"), (report.queues_updated, "queue"), (0, "")]),
+        listed(
+            "deleted",
+            [
+                (report.users_deleted, "user"),
+                (report.queues_deleted, "queue"),
+                (report.assignments_deleted, assignment),
+            ],
+        ),
+        listed("ended", [(report.sessions_ended, "session"), (0, ""), (0, "")]),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "nothing to change".to_owned() } else { parts.join("; ") }
 }
 
 fn show(bar: &ProgressBar, answer: &proto::ImportDirectoryResponse, bytes: u64) {
