@@ -18,9 +18,10 @@ use crate::{
     domain::{
         change::{Event, Record},
         ids::{OrganizationId, QueueId, QueueRef, Revision, Sequence, UserId, UserRef},
-        model::Session,
+        model::{EndReason, Session, SessionEnd},
         plan::{found_queue, found_tenant, found_user, no_organization},
         snapshot::Snapshot,
+        time::Timestamp,
     },
     state::State,
 };
@@ -98,6 +99,7 @@ pub(super) fn begin(rpc: &Rpc, request: proto::WatchSessionsRequest) -> Result<M
         queue_id,
         sender,
         last: start,
+        initial_time: None,
     };
     let (tell_end, end) = oneshot::channel();
     tokio::spawn(async move {
@@ -119,6 +121,8 @@ struct Watch {
     sender: mpsc::Sender<proto::WatchSessionsResponse>,
     /// Everything up to here has been sent; none while INITIAL sessions are still to come.
     last: Option<Sequence>,
+    /// When the INITIAL sessions were read, if they were. What had expired by then was not among them.
+    initial_time: Option<Timestamp>,
 }
 
 /// Why a watch ends.
@@ -192,6 +196,7 @@ impl Watch {
         let sequence = snapshot.revision().sequence;
         let tenant = found_tenant(snapshot, &self.organization_id).map_err(Error::from)?;
         let now = self.state.now();
+        self.initial_time = Some(now);
         let sessions = tenant.sessions_after(None).filter(|session| session.is_live(now) && self.wants(session));
         for session in sessions {
             let message = self.message(proto::WatchSessionsType::Initial, Some(session), sequence);
@@ -251,6 +256,13 @@ impl Watch {
             | Event::RoleAssigned { .. }
             | Event::RoleUnassigned { .. } => return Ok(()),
         };
+        let had_expired = |end: SessionEnd| {
+            end.reason == EndReason::Expired && self.initial_time.is_some_and(|initial_time| end.time <= initial_time)
+        };
+        if session.end.is_some_and(had_expired) {
+            // It was swept only now, but had counted as absent from the beginning.
+            return Ok(());
+        }
         if self.wants(session) { self.send(self.message(kind, Some(session), sequence)).await } else { Ok(()) }
     }
 

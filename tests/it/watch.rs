@@ -171,6 +171,21 @@ async fn a_reader_that_does_not_keep_up_is_cut_off_and_can_resume() {
     }
 }
 
+/// Whether it is swept before the watch begins or after: what was not live at its beginning is not told to end.
+#[tokio::test]
+async fn a_session_that_had_expired_is_neither_initial_nor_ended() {
+    let mut server = TestServer::acme().await;
+    for _ in 0..20 {
+        server.supervisor_sign_in("cleo", "sales", Some(std::time::Duration::from_secs(1))).await;
+        server.clock.advance(std::time::Duration::from_secs(1));
+        let mut watch = server.watch("").await;
+        assert_eq!(next(&mut watch).await.r#type(), WatchSessionsType::Checkpoint);
+        server.sign_in("anna", "sales").await;
+        assert_eq!(told(&next(&mut watch).await), (WatchSessionsType::SignedIn, "anna".into()));
+        server.sign_out("anna", "sales").await;
+    }
+}
+
 #[tokio::test]
 async fn a_watch_of_a_user_resumes_after_the_user_is_gone() {
     let mut server = TestServer::acme().await;
