@@ -225,3 +225,32 @@ async fn settings_change_by_mask_group_or_what_is_carried() {
     let same = update(PermissionSettings::default(), &[]).await.etag;
     assert_eq!(etag, same, "an update that changes nothing keeps the etag");
 }
+
+#[tokio::test]
+async fn an_organization_is_renamed_without_touching_what_is_in_it() {
+    let mut server = TestServer::acme().await;
+    let session = server.sign_in("anna", "sales").await.session;
+    let mut rename = async |display_name: Option<&str>, paths: &[&str]| {
+        let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        let request = UpdateOrganizationRequest {
+            organization: Some(Organization {
+                organization_id: ACME.into(),
+                display_name: display_name.map(str::to_owned),
+            }),
+            update_mask: (!paths.is_empty()).then_some(prost_types::FieldMask { paths }),
+            ..Default::default()
+        };
+        let answer = server.client.directory.update_organization(request).await.unwrap().into_inner();
+        (answer.organization.unwrap().display_name.unwrap(), answer.revision)
+    };
+    let (name, renamed) = rename(Some("Acme & Sons"), &[]).await;
+    assert_eq!(name, "Acme & Sons");
+    assert_eq!(rename(None, &[]).await, (name, renamed.clone()), "nothing carried, nothing changed");
+    let (name, cleared) = rename(None, &["display_name"]).await;
+    assert!(name.is_empty() && cleared > renamed);
+    assert_eq!(server.check("anna", "sales").await.session, session);
+    let mut server = server.restart().await;
+    let request = GetOrganizationRequest { organization_id: ACME.into(), ..Default::default() };
+    let organization = server.client.directory.get_organization(request).await.unwrap().into_inner().organization;
+    assert_eq!(organization.unwrap().display_name(), "");
+}
