@@ -39,7 +39,7 @@ impl Check {
         };
         let mut client = self.common.connect().await?;
         let response = client.queue_access.check_queue_access(request).await?.into_inner();
-        if self.common.json {
+        if self.common.server.json {
             print::json(&response)?;
         } else if let Some(decision) = &response.decision {
             print::decision(decision)?;
@@ -85,7 +85,7 @@ impl SignIn {
         };
         let mut client = self.common.connect().await?;
         let response = client.queue_access.sign_in(request).await?.into_inner();
-        if self.common.json {
+        if self.common.server.json {
             print::json(&response)?;
         } else {
             print_outcome(response.decision.as_ref(), response.session.iter())?;
@@ -127,7 +127,7 @@ impl SignOut {
         };
         let mut client = self.common.connect().await?;
         let response = client.queue_access.sign_out(request).await?.into_inner();
-        if self.common.json {
+        if self.common.server.json {
             print::json(&response)?;
         } else {
             match response.ended_sessions.len() {
@@ -177,7 +177,7 @@ impl SupervisorSignIn {
         };
         let mut client = self.common.connect().await?;
         let response = client.queue_access.supervisor_sign_in(request).await?.into_inner();
-        if self.common.json {
+        if self.common.server.json {
             print::json(&response)?;
         } else {
             print_outcome(response.decision.as_ref(), response.session.iter())?;
@@ -217,7 +217,7 @@ impl SupervisorSignOut {
         };
         let mut client = self.common.connect().await?;
         let response = client.queue_access.supervisor_sign_out(request).await?.into_inner();
-        if self.common.json {
+        if self.common.server.json {
             print::json(&response)?;
         } else {
             print_outcome(response.decision.as_ref(), response.ended_sessions.iter())?;
@@ -263,7 +263,7 @@ impl Queues {
             }
             request.page_token = page.next_page_token;
         }
-        if self.common.json {
+        if self.common.server.json {
             print::json(&all)?;
         } else if all.queues.is_empty() {
             print_none("may sign in to no queue", all.denied_reason)?;
@@ -311,7 +311,7 @@ impl Agents {
             }
             request.page_token = page.next_page_token;
         }
-        if self.common.json {
+        if self.common.server.json {
             print::json(&all)?;
         } else if all.agents.is_empty() {
             print_none("nobody may sign in", all.denied_reason)?;

@@ -11,23 +11,36 @@ use crate::{client::Client, rpc::proto};
 #[error("{0}")]
 pub(super) struct Wrong(pub String);
 
-/// Which server, which organization, and how to print.
+/// Which server, and how to print.
 #[derive(Args, Clone)]
-pub(super) struct Common {
+pub(super) struct Server {
     /// The server.
-    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_SERVER", default_value = "http://127.0.0.1:50051")]
-    pub server: String,
-    /// The organization's id.
-    #[arg(long, short, value_name = "ID", env = "QUEUEGATE_ORGANIZATION")]
-    pub organization: String,
+    #[arg(long = "server", value_name = "ADDRESS", env = "QUEUEGATE_SERVER", default_value = "http://127.0.0.1:50051")]
+    pub address: String,
     /// Print JSON for machines.
     #[arg(long)]
     pub json: bool,
 }
 
+/// Which server, which organization, and how to print.
+#[derive(Args, Clone)]
+pub(super) struct Common {
+    #[command(flatten)]
+    pub server: Server,
+    /// The organization's id.
+    #[arg(long, short, value_name = "ID", env = "QUEUEGATE_ORGANIZATION")]
+    pub organization: String,
+}
+
+impl Server {
+    pub(super) async fn connect(&self) -> anyhow::Result<Client> {
+        Ok(Client::connect(&self.address).await?)
+    }
+}
+
 impl Common {
     pub(super) async fn connect(&self) -> anyhow::Result<Client> {
-        Ok(Client::connect(&self.server).await?)
+        self.server.connect().await
     }
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod args;
 mod demo;
 mod exit;
+mod permissions;
 mod print;
 mod serve;
 mod sessions;
@@ -58,6 +59,9 @@ enum Command {
     Import(transfer::Import),
     /// Write an organization as a document.
     Export(transfer::Export),
+    /// Who may do what, and why.
+    #[command(subcommand)]
+    Permissions(permissions::Permissions),
     /// Read or change an organization's permission settings.
     #[command(subcommand)]
     Settings(settings::Settings),
@@ -99,6 +103,7 @@ async fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Agents(agents) => agents.run().await,
         Command::Import(import) => import.run().await,
         Command::Export(export) => export.run().await,
+        Command::Permissions(permissions) => permissions.run().await,
         Command::Settings(settings) => settings.run().await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

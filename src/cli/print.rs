@@ -82,11 +82,16 @@ pub(super) fn time(time: Option<&prost_types::Timestamp>) -> String {
     time.map(ToString::to_string).unwrap_or_default()
 }
 
-/// A decision: the word, the reason, and the sentence.
+/// A decision about queue access.
 pub(super) fn decision(decision: &proto::Decision) -> anyhow::Result<()> {
-    let (style, word) = if decision.allowed() { (GREEN, "allowed") } else { (RED, "denied") };
-    line(&format!("{style}{word}{style:#}  {}", reason(decision.reason)))?;
-    line(&decision.explanation)
+    answer(decision.allowed(), &reason(decision.reason), &decision.explanation)
+}
+
+/// An answer: the word, the reason, and the sentence.
+pub(super) fn answer(allowed: bool, reason: &str, explanation: &str) -> anyhow::Result<()> {
+    let (style, word) = if allowed { (GREEN, "allowed") } else { (RED, "denied") };
+    line(&format!("{style}{word}{style:#}  {reason}"))?;
+    line(explanation)
 }
 
 /// A session in a line or two.

@@ -47,7 +47,7 @@ impl Sessions {
             }
             request.page_token = page.next_page_token;
         }
-        if self.common.json {
+        if self.common.server.json {
             print::json(&all)?;
         } else {
             print_sessions(&all.sessions)?;
@@ -106,7 +106,7 @@ impl Watch {
             if message.r#type() != proto::WatchSessionsType::Initial {
                 last.clone_from(&message.revision);
             }
-            if self.common.json {
+            if self.common.server.json {
                 print::json_line(&message)?;
             } else {
                 print_message(&message)?;

@@ -59,7 +59,7 @@ impl Get {
         };
         let mut client = self.common.connect().await?;
         let response = client.permission.get_permission_settings(request).await?.into_inner();
-        if self.common.json {
+        if self.common.server.json {
             print::json(&response)?;
         } else {
             print_settings(response.settings.unwrap_or_default())?;
@@ -89,7 +89,7 @@ impl Set {
         };
         let mut client = self.common.connect().await?;
         let response = client.permission.update_permission_settings(request).await?.into_inner();
-        if self.common.json {
+        if self.common.server.json {
             print::json(&response)?;
         } else {
             let paths: Vec<&str> = paths.iter().map(String::as_str).collect();

@@ -77,7 +77,7 @@ impl Import {
                 Ok(None) => return Ok(Outcome::Done),
                 Err(status) => {
                     bar.finish_and_clear();
-                    if self.common.json && !problems.is_empty() {
+                    if self.common.server.json && !problems.is_empty() {
                         let stage = proto::ImportStage::Refused.into();
                         print::json(&proto::ImportDirectoryResponse { stage, problems, ..Default::default() })?;
                         return Err(status.into());
@@ -89,7 +89,7 @@ impl Import {
     }
 
     fn print(&self, answer: &proto::ImportDirectoryResponse) -> anyhow::Result<()> {
-        if self.common.json {
+        if self.common.server.json {
             return print::json(answer);
         }
         let report = answer.report.clone().unwrap_or_default();
@@ -215,7 +215,7 @@ impl Export {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
         let format = match self.format {
             Format::Json => proto::DocumentFormat::Json,
-            Format::Yaml if self.common.json => proto::DocumentFormat::Json,
+            Format::Yaml if self.common.server.json => proto::DocumentFormat::Json,
             Format::Yaml => proto::DocumentFormat::Yaml,
         };
         let request = proto::ExportDirectoryRequest {

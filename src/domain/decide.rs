@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{
     ids::{QueueRef, UserRef},
     model::{Channel, Queue, QueueKind, Role, Session, SignInChannel, User, named_enum},
-    permission::{SignInAgents, sign_in_agents},
+    permission::{Permission, PermissionReason, by_role},
     settings::UnassignedQueueSignIn,
     snapshot::Tenant,
     time::Timestamp,
@@ -176,14 +176,18 @@ pub fn decide_supervisor<'s>(tenant: &'s Tenant, question: SupervisorQuestion<'_
         (Some(_), Some(_), None) => Reason::UnknownQueue,
         (Some(_), Some(_), Some(queue)) if queue.kind == QueueKind::RingGroup => Reason::QueueKindNotSupported,
         (Some(supervisor), Some(_), Some(queue)) => {
-            match sign_in_agents(tenant, supervisor.user_id.as_str(), queue.queue_id.as_str()) {
-                SignInAgents::RoleRequired => Reason::SupervisorRoleRequired,
-                SignInAgents::QueueNotAssigned => Reason::SupervisorQueueNotAssigned,
-                SignInAgents::Granted(_) => match question.action {
+            match by_role(tenant, supervisor, Permission::SignInAgents, Some(queue), now).0 {
+                PermissionReason::Granted => match question.action {
                     SupervisorAction::SignIn if session.is_some() => Reason::AlreadySignedIn,
                     SupervisorAction::SignIn => Reason::SupervisorSignIn,
                     SupervisorAction::SignOut => Reason::SupervisorSignOut,
                 },
+                PermissionReason::QueueNotAssigned => Reason::SupervisorQueueNotAssigned,
+                PermissionReason::RoleRequired
+                | PermissionReason::SettingDisabled
+                | PermissionReason::UnknownUser
+                | PermissionReason::UserDisabled
+                | PermissionReason::UnknownQueue => Reason::SupervisorRoleRequired,
             }
         }
     };

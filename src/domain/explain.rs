@@ -5,7 +5,8 @@ use std::fmt;
 use super::{
     decide::{Decision, Reason, SupervisorQuestion},
     ids::{Extension, QueueRef, UserRef},
-    model::{Queue, QueueKind, SignInChannel, User},
+    model::{Queue, QueueKind, Role, SignInChannel, User},
+    permission::{self, PermissionReason},
 };
 
 /// Says why a user may or may not sign in.
@@ -41,6 +42,43 @@ pub fn explain_supervisor(decision: &Decision<'_>, question: &SupervisorQuestion
         None => Named::Unknown("user", question.supervisor.to_string()),
     };
     whose.explain(decision.reason, &supervisor)
+}
+
+/// Says why a user has a permission or not.
+pub fn explain_permission(decision: &permission::Decision<'_>, question: &permission::Question<'_>) -> String {
+    let permission::Decision { permission, reason, role, user, queue } = decision;
+    let entry = permission.entry();
+    let user = Named::user(*user, question.user);
+    let queue = question.queue.map(|asked| Named::queue(*queue, asked));
+    let on_queue = queue.as_ref().map_or_else(String::new, |queue| format!(" on {queue}"));
+    let doing = format!("{}{on_queue}", entry.description);
+    match reason {
+        PermissionReason::UnknownUser => format!("There is {user}."),
+        PermissionReason::UserDisabled => format!("{user} is disabled and may do nothing."),
+        PermissionReason::UnknownQueue => {
+            queue.as_ref().map_or_else(|| "There is no such queue.".to_owned(), |queue| format!("There is {queue}."))
+        }
+        PermissionReason::Granted => format!("{user} may {doing}, as {}.", role.map_or("nobody", a_role)),
+        PermissionReason::QueueNotAssigned => match role {
+            Some(Role::Agent) => format!("{user} may not {doing}, being neither assigned nor signed in to it."),
+            Some(Role::Supervisor | Role::ContactAdmin) | None => {
+                format!(
+                    "{user} may not {doing}: they don't supervise it, and supervisors here are limited to their own queues."
+                )
+            }
+        },
+        PermissionReason::SettingDisabled => {
+            let settings = entry.governed().map_or_else(String::new, |(_, switch)| match switch.included_in() {
+                Some(manage) => format!("the settings {switch} and {manage} are off"),
+                None => format!("the setting {switch} is off"),
+            });
+            format!("{user} may not {doing}: they are {}, but {settings}.", role.map_or("nobody", a_role))
+        }
+        PermissionReason::RoleRequired => {
+            let roles: Vec<&str> = entry.grants.iter().map(|(role, _)| a_role(*role)).collect();
+            format!("{user} may not {doing}: that takes {}.", roles.join(" or "))
+        }
+    }
 }
 
 struct WhoAndWhere<'a> {
@@ -136,5 +174,13 @@ fn a(kind: QueueKind) -> &'static str {
         QueueKind::Inbox => "an inbox",
         QueueKind::Campaign => "a campaign",
         QueueKind::RingGroup => "a ring group",
+    }
+}
+
+fn a_role(role: Role) -> &'static str {
+    match role {
+        Role::ContactAdmin => "a contact admin",
+        Role::Supervisor => "a supervisor",
+        Role::Agent => "an agent",
     }
 }

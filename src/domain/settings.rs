@@ -46,15 +46,54 @@ named_enum!(
     }
 );
 
+/// What is true of a switch in every organization.
+struct Row {
+    default_on: bool,
+    is_removable: bool,
+    included_in: Option<Switch>,
+}
+
+impl Row {
+    const OFF: Self = Self { default_on: false, is_removable: true, included_in: None };
+    const ON: Self = Self { default_on: true, ..Self::OFF };
+    const ALWAYS_ON: Self = Self { is_removable: false, ..Self::ON };
+
+    const fn or_with(self, manage: Switch) -> Self {
+        Self { included_in: Some(manage), ..self }
+    }
+}
+
 impl Switch {
+    /// The table of `SEMANTICS.md` section 4.
+    fn row(self) -> Row {
+        match self {
+            Self::AccessConfigurationPortal => Row::OFF,
+            Self::LimitToAssignedQueues => Row::ON,
+            Self::ViewQueueSettings => Row::ALWAYS_ON.or_with(Self::ManageQueueSettings),
+            Self::ManageQueueSettings => Row::OFF,
+            Self::ViewPauseReasons => Row::OFF.or_with(Self::ManagePauseReasons),
+            Self::ManagePauseReasons => Row::OFF,
+            Self::ViewSkills => Row::OFF.or_with(Self::ManageSkills),
+            Self::ManageSkills => Row::OFF,
+            Self::ManagePrerecordedMessages => Row::OFF,
+            Self::ManagePublicCannedMessages => Row::OFF,
+            Self::CreateCustomTags => Row::OFF,
+        }
+    }
+
     /// Whether it is on in a new organization.
     pub fn default_on(self) -> bool {
-        matches!(self, Self::LimitToAssignedQueues | Self::ViewQueueSettings)
+        self.row().default_on
     }
 
     /// Whether it can be turned off.
     pub fn is_removable(self) -> bool {
-        self != Self::ViewQueueSettings
+        self.row().is_removable
+    }
+
+    /// The switch that grants what this one does, and more: manage includes view.
+    pub fn included_in(self) -> Option<Self> {
+        self.row().included_in
     }
 
     fn bit(self) -> u16 {
@@ -84,6 +123,11 @@ impl PermissionSettings {
     /// Whether the switch is on.
     pub fn is_on(&self, switch: Switch) -> bool {
         self.switches_on & switch.bit() != 0
+    }
+
+    /// Whether what the switch stands for is granted: it is on, or the one that includes it is.
+    pub fn grants(&self, switch: Switch) -> bool {
+        self.is_on(switch) || switch.included_in().is_some_and(|manage| self.is_on(manage))
     }
 
     /// Turns the switch on or off.
@@ -168,6 +212,15 @@ mod tests {
         settings.set(Switch::LimitToAssignedQueues, false);
         let text = serde_json::to_string(&settings).unwrap();
         assert_eq!(serde_json::from_str::<PermissionSettings>(&text).unwrap(), settings);
+    }
+
+    #[test]
+    fn manage_includes_view_and_not_the_other_way_round() {
+        let mut settings = PermissionSettings::default();
+        settings.set(Switch::ManageSkills, true);
+        assert!(settings.grants(Switch::ViewSkills) && !settings.is_on(Switch::ViewSkills));
+        settings.set(Switch::ViewPauseReasons, true);
+        assert!(!settings.grants(Switch::ManagePauseReasons));
     }
 
     #[test]

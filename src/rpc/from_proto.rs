@@ -9,6 +9,7 @@ use crate::domain::{
     command::{IfMissing, QueuePatch, UserPatch},
     ids::{Extension, Malformed, OrganizationId, QueueRef, UserRef, display_name, free_text, shortened},
     model::{Queue, QueueKind, Role, SignInChannel, User},
+    permission::{Permission, WrongScope},
     settings::{SettingsPatch, Switch, UNASSIGNED_QUEUE_SIGN_IN, UnassignedQueueSignIn},
 };
 
@@ -83,10 +84,12 @@ macro_rules! names_supervisor {
 
 names_user!(check_queue_access_request check_queue_access_item list_accessible_queues_request sign_in_request
     sign_out_request supervisor_sign_in_request supervisor_sign_out_request get_session_request list_sessions_request
-    watch_sessions_request get_user_request assign_role_request unassign_role_request list_role_assignments_request);
+    watch_sessions_request get_user_request assign_role_request unassign_role_request list_role_assignments_request
+    check_permission_request check_permission_item list_user_permissions_request);
 names_queue!(check_queue_access_request check_queue_access_item list_eligible_agents_request sign_in_request
     sign_out_request supervisor_sign_in_request supervisor_sign_out_request get_session_request list_sessions_request
-    watch_sessions_request get_queue_request assign_role_request unassign_role_request list_role_assignments_request);
+    watch_sessions_request get_queue_request assign_role_request unassign_role_request list_role_assignments_request
+    check_permission_request check_permission_item list_user_permissions_request);
 names_supervisor!(supervisor_sign_in_request supervisor_sign_out_request);
 
 pub(super) fn user(user: Option<impl NamesUser>) -> Result<UserRef, Error> {
@@ -139,6 +142,30 @@ pub(super) fn optional_role(role: i32) -> Result<Option<Role>, Error> {
             Err(Error::invalid("role", &problem))
         }
     }
+}
+
+pub(super) fn permission(value: i32) -> Result<Permission, Error> {
+    const EXPECTED: &str = "a permission that ListPermissions lists, such as PERMISSION_SIGN_IN_AGENTS";
+    match proto::Permission::try_from(value) {
+        Ok(proto::Permission::Unspecified) => {
+            Err(Error::invalid("permission", &format_args!("is required: {EXPECTED}")))
+        }
+        Ok(permission) => {
+            let name = permission.as_str_name();
+            let name = name.strip_prefix(super::PERMISSION_PREFIX).unwrap_or(name);
+            name.parse().map_err(|error| Error::invalid("permission", &error))
+        }
+        Err(_) => Err(Error::invalid("permission", &format_args!("must be {EXPECTED}, but is {value}"))),
+    }
+}
+
+/// A question about a permission that names a queue where none belongs, or none where one does.
+pub(super) fn wrong_scope(error: WrongScope, queue: Option<&QueueRef>) -> Error {
+    let field = match queue {
+        None | Some(QueueRef::Id(_)) => "queue_id",
+        Some(QueueRef::Extension(_)) => "queue_extension",
+    };
+    Error::invalid(field, &error)
 }
 
 fn queue_kind(kind: i32) -> Result<QueueKind, Error> {

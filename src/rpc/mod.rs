@@ -7,6 +7,7 @@ pub mod proto {
     tonic::include_proto!("queuegate.v1");
 }
 
+mod batch;
 mod directory;
 mod from_proto;
 mod page;
@@ -47,6 +48,9 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 /// The names of the services, as health checks ask for them.
 pub const SERVICE_NAMES: [&str; 3] =
     ["queuegate.v1.QueueAccessService", "queuegate.v1.PermissionService", "queuegate.v1.DirectoryService"];
+
+/// What the names of the API's permissions have before the names of the rules' permissions.
+const PERMISSION_PREFIX: &str = "PERMISSION_";
 
 /// How long a read waits for its `at_least_revision` if its caller's deadline doesn't come before.
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);

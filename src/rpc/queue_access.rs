@@ -5,29 +5,23 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Rpc, from_proto,
+    Rpc, batch, from_proto,
     page::{Page, Paging},
     proto::{self, queue_access_service_server::QueueAccessService},
-    status::{Error, item_status},
+    status::Error,
     to_proto, unexpected, watch,
 };
 use crate::domain::{
     command::{Action, Outcome, QueueSelection, Rejection, Resource},
     decide::{Question, decide, is_retained},
     explain::explain,
-    ids::{QueueRef, UserRef, shortened},
+    ids::{QueueRef, UserRef},
     list::{accessible_queues, denied_everywhere, denied_to_everybody, eligible_agents},
     model::{Session, SignInChannel},
     plan::found_tenant,
     snapshot::Tenant,
     time::Timestamp,
 };
-
-/// How many questions a batch may hold.
-const LARGEST_BATCH: usize = 1_000;
-
-/// How long a correlation id may be, in characters.
-const LONGEST_CORRELATION_ID: usize = 256;
 
 #[tonic::async_trait]
 impl QueueAccessService for Rpc {
@@ -57,24 +51,19 @@ impl QueueAccessService for Rpc {
     ) -> Result<Response<proto::BatchCheckQueueAccessResponse>, Status> {
         let proto::BatchCheckQueueAccessRequest { organization_id, items, at_least_revision } = request.into_inner();
         let organization_id = from_proto::organization_id(&organization_id)?;
-        if items.is_empty() || items.len() > LARGEST_BATCH {
-            let problem = format_args!("must be 1 to {LARGEST_BATCH} items, but are {}", items.len());
-            return Err(Error::invalid("items", &problem).into());
-        }
+        batch::check_size(items.len())?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
         let now = self.state()?.now();
         let results = items.into_iter().map(|item| {
             use proto::check_queue_access_result::Result as Answer;
-            let proto::CheckQueueAccessItem { mut correlation_id, user, queue, channel } = item;
-            let result = match check_item(tenant, &correlation_id, user, queue, channel, now) {
-                Ok(decision) => Answer::Decision(decision),
-                Err(error) => Answer::Error(item_status(error)),
-            };
-            if is_too_long(&correlation_id) {
-                correlation_id = shortened(&correlation_id);
-            }
-            proto::CheckQueueAccessResult { correlation_id, result: Some(result) }
+            let proto::CheckQueueAccessItem { correlation_id, user, queue, channel } = item;
+            let (correlation_id, result) = batch::answer(correlation_id, || {
+                let (user, queue) = (from_proto::user(user)?, from_proto::queue(queue)?);
+                Ok(check(tenant, &user, &queue, from_proto::channel(channel)?, Detail::Reason, now))
+            });
+            let result = Some(result.map_or_else(Answer::Error, Answer::Decision));
+            proto::CheckQueueAccessResult { correlation_id, result }
         });
         let results = results.collect();
         let revision = snapshot.revision().to_string();
@@ -340,28 +329,6 @@ fn check(
     let decision = decide(tenant, Question { user, queue, channel }, now);
     let facts = (detail == Detail::Facts).then(|| to_proto::facts(tenant, &decision, now));
     to_proto::decision(tenant, &decision, explain(&decision, user, queue, channel), facts, now)
-}
-
-fn is_too_long(correlation_id: &str) -> bool {
-    correlation_id.chars().nth(LONGEST_CORRELATION_ID).is_some()
-}
-
-fn check_item(
-    tenant: &Tenant,
-    correlation_id: &str,
-    user: Option<impl from_proto::NamesUser>,
-    queue: Option<impl from_proto::NamesQueue>,
-    channel: i32,
-    now: Timestamp,
-) -> Result<proto::Decision, Error> {
-    if is_too_long(correlation_id) {
-        let problem = format_args!("must be at most {LONGEST_CORRELATION_ID} characters");
-        return Err(Error::invalid("correlation_id", &problem));
-    }
-    let user = from_proto::user(user)?;
-    let queue = from_proto::queue(queue)?;
-    let channel = from_proto::channel(channel)?;
-    Ok(check(tenant, &user, &queue, channel, Detail::Reason, now))
 }
 
 fn live_session<'s>(tenant: &'s Tenant, user: &UserRef, queue: &QueueRef, now: Timestamp) -> Option<&'s Arc<Session>> {

@@ -8,6 +8,7 @@ use crate::domain::{
     directory::Problem,
     ids::OrganizationId,
     model::{Basis, Channel, EndReason, Organization, Queue, QueueKind, Role, RoleAssignment, Session, User},
+    permission::{self, Permission, PermissionReason, Scope},
     settings::{PermissionSettings, Switch, UnassignedQueueSignIn},
     snapshot::Tenant,
     time::Timestamp,
@@ -113,6 +114,54 @@ pub(super) fn recorded_decision(
         explanation: explanation.clone(),
         session: live.as_ref().map(|live| session(organization_id, tenant, live, now)),
         facts: None,
+    }
+}
+
+pub(super) fn permission(known: Permission) -> proto::Permission {
+    // By name, so that a new permission is one entry in the catalogue and one value in the API; a test sees to both.
+    let name = format!("{}{known}", super::PERMISSION_PREFIX);
+    proto::Permission::from_str_name(&name).unwrap_or(proto::Permission::Unspecified)
+}
+
+pub(super) fn permission_description(asked: Permission) -> proto::PermissionDescription {
+    let entry = asked.entry();
+    let governed = entry.governed();
+    let switch = governed.map(|(_, switch)| switch);
+    let path = |switch: Option<Switch>| switch.map_or("", Switch::as_str).to_owned();
+    proto::PermissionDescription {
+        permission: permission(asked).into(),
+        description: entry.description.to_owned(),
+        roles: entry.grants.iter().map(|(held, _)| role(*held).into()).collect(),
+        queue_scoped: entry.scope == Scope::Queue,
+        setting: path(switch),
+        governed_role: governed.map_or(proto::Role::Unspecified, |(governed, _)| role(governed)).into(),
+        default_on: switch.map(Switch::default_on),
+        removable: switch.is_some_and(Switch::is_removable),
+        included_in_setting: path(switch.and_then(Switch::included_in)),
+    }
+}
+
+pub(super) fn permission_decision(
+    decision: &permission::Decision<'_>,
+    explanation: String,
+) -> proto::PermissionDecision {
+    proto::PermissionDecision {
+        allowed: Some(decision.is_allowed()),
+        reason: permission_reason(decision.reason).into(),
+        role: decision.role.map_or(proto::Role::Unspecified, role).into(),
+        explanation,
+    }
+}
+
+fn permission_reason(reason: PermissionReason) -> proto::PermissionReason {
+    match reason {
+        PermissionReason::UnknownUser => proto::PermissionReason::UnknownUser,
+        PermissionReason::UserDisabled => proto::PermissionReason::UserDisabled,
+        PermissionReason::UnknownQueue => proto::PermissionReason::UnknownQueue,
+        PermissionReason::Granted => proto::PermissionReason::Granted,
+        PermissionReason::QueueNotAssigned => proto::PermissionReason::QueueNotAssigned,
+        PermissionReason::SettingDisabled => proto::PermissionReason::SettingDisabled,
+        PermissionReason::RoleRequired => proto::PermissionReason::RoleRequired,
     }
 }
 
@@ -297,5 +346,27 @@ fn unassigned_queue_sign_in(value: UnassignedQueueSignIn) -> proto::UnassignedQu
     match value {
         UnassignedQueueSignIn::Allowed => proto::UnassignedQueueSignIn::Allowed,
         UnassignedQueueSignIn::Restricted => proto::UnassignedQueueSignIn::Restricted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_api_has_the_permissions_of_the_catalogue_and_no_others() {
+        let mut of_api = BTreeSet::new();
+        for value in 1.. {
+            let Ok(permission) = proto::Permission::try_from(value) else { break };
+            of_api.insert(permission);
+        }
+        let of_catalogue: Vec<_> = Permission::ALL.iter().copied().map(permission).collect();
+        assert_eq!(of_catalogue.iter().copied().collect::<BTreeSet<_>>(), of_api);
+        assert_eq!(of_catalogue.len(), of_api.len());
+        for known in Permission::ALL {
+            assert_eq!(super::super::from_proto::permission(permission(*known).into()).unwrap(), *known);
+        }
     }
 }

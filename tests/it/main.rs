@@ -18,6 +18,7 @@ mod directory;
 mod durability;
 mod expiry;
 mod model;
+mod permissions;
 mod races;
 mod readme;
 mod server;

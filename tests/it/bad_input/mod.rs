@@ -5,7 +5,7 @@ mod cases;
 use std::collections::BTreeSet;
 
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage};
+use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor};
 use queuegate::rpc::FILE_DESCRIPTOR_SET;
 use tonic::{
     Code, Request, Status,
@@ -87,12 +87,20 @@ impl Caller {
             .collect()
     }
 
-    fn encoded(&self, rpc: &str, json: &str) -> Vec<u8> {
+    fn input(&self, rpc: &str) -> MessageDescriptor {
         let (service, method) = rpc.split_once('/').unwrap();
         let service = self.pool.get_service_by_name(&format!("queuegate.v1.{service}")).unwrap();
-        let method = service.methods().find(|candidate| candidate.name() == method).unwrap();
+        service.methods().find(|candidate| candidate.name() == method).unwrap().input()
+    }
+
+    /// Whether the first field is text or a message; a few rpcs have a number there, or no field at all.
+    fn begins_with_bytes(&self, rpc: &str) -> bool {
+        self.input(rpc).get_field(1).is_some_and(|field| matches!(field.kind(), Kind::String | Kind::Message(_)))
+    }
+
+    fn encoded(&self, rpc: &str, json: &str) -> Vec<u8> {
         let mut json = serde_json::Deserializer::from_str(json);
-        DynamicMessage::deserialize(method.input(), &mut json).unwrap().encode_to_vec()
+        DynamicMessage::deserialize(self.input(rpc), &mut json).unwrap().encode_to_vec()
     }
 
     /// The first error of a call, however many answers come before it.
@@ -125,7 +133,8 @@ async fn bad_input_gets_the_status_and_detail_of_the_specification() {
         assert!(!status.message().is_empty());
         covered.insert((*rpc).to_owned());
     }
-    assert_eq!(covered, caller.rpcs(), "an rpc without a case");
+    let with_fields = caller.rpcs().into_iter().filter(|rpc| caller.input(rpc).fields().len() > 0).collect();
+    assert_eq!(covered, with_fields, "an rpc without a case");
 }
 
 #[tokio::test]
@@ -137,7 +146,7 @@ async fn bytes_that_are_no_message_and_messages_too_large_are_the_callers_mistak
         let status = caller.call(&rpc, vec![0x0a, 0xff, 0x01]).await.unwrap_err();
         assert_eq!(described(&status), (Code::InvalidArgument, FIELD.into(), vec!["request".into()]), "{rpc}");
         // Text that is no UTF-8.
-        if rpc != "DirectoryService/ListOrganizations" {
+        if caller.begins_with_bytes(&rpc) {
             let status = caller.call(&rpc, vec![0x0a, 0x01, 0xff]).await.unwrap_err();
             assert_eq!(described(&status).0, Code::InvalidArgument, "{rpc}");
         }

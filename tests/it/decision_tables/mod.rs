@@ -1,5 +1,7 @@
 //! The whole decision space against `tests/tables/*.txt`, which `tests/tables/generate.py` wrote from the specification.
 
+mod permission;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use queuegate::domain::{
@@ -120,7 +122,7 @@ fn id() -> OrganizationId {
 
 #[test]
 fn queue_access_is_decided_as_the_table_says() {
-    let rows = rows(include_str!("../tables/queue_access.txt"));
+    let rows = rows(include_str!("../../tables/queue_access.txt"));
     assert_eq!(rows.len(), 3 * 5 * 2 * 5 * 2 * 4 * 2);
     let (user, queue) = (UserRef::Id("user".parse().unwrap()), QueueRef::Id("queue".parse().unwrap()));
     for row in &rows {
@@ -151,7 +153,7 @@ fn queue_access_is_decided_as_the_table_says() {
 
 #[test]
 fn a_supervisor_is_decided_on_as_the_table_says() {
-    let rows = rows(include_str!("../tables/supervisor.txt"));
+    let rows = rows(include_str!("../../tables/supervisor.txt"));
     assert_eq!(rows.len(), 3 * 6 * 2 * 3 * 5 * 3 * 2);
     let (user, queue) = (UserRef::Id("user".parse().unwrap()), QueueRef::Id("queue".parse().unwrap()));
     let supervisor = UserRef::Id("supervisor".parse().unwrap());
@@ -186,8 +188,8 @@ fn a_supervisor_is_decided_on_as_the_table_says() {
 
 #[test]
 fn the_tables_cover_every_value_there_is() {
-    let access = rows(include_str!("../tables/queue_access.txt"));
-    let supervisor = rows(include_str!("../tables/supervisor.txt"));
+    let access = rows(include_str!("../../tables/queue_access.txt"));
+    let supervisor = rows(include_str!("../../tables/supervisor.txt"));
     let mut kinds = names(QueueKind::ALL);
     kinds.insert("unknown".to_owned());
     assert_eq!(column(&access, "queue"), kinds);
