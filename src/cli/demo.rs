@@ -167,8 +167,8 @@ impl Story {
             ..Default::default()
         };
         let answer = self.client.permission.update_permission_settings(request).await?.into_inner();
-        let paths = [super::settings::UNASSIGNED_QUEUE_SIGN_IN];
-        super::settings::print_some(answer.settings.unwrap_or_default(), &paths)
+        let paths = [super::settings::UNASSIGNED_QUEUE_SIGN_IN.to_owned()];
+        super::settings::print_some(answer.settings.unwrap_or_default(), &paths, "is")
     }
 
     async fn check(&mut self, user: &str, queue: &str) -> anyhow::Result<()> {

@@ -10,13 +10,15 @@ use super::{
 };
 use crate::rpc::proto;
 
-/// `settings get` and `settings set`.
+/// Subcommands of `settings`.
 #[derive(Subcommand)]
 pub(super) enum Settings {
     /// Print the settings.
     Get(Get),
     /// Change settings: `settings set organization.unassigned_queue_sign_in=RESTRICTED`.
     Set(Set),
+    /// Print what a change of settings would do to whom, and change nothing.
+    Preview(Preview),
 }
 
 /// Arguments of `settings get`.
@@ -26,18 +28,37 @@ pub(super) struct Get {
     common: Common,
 }
 
-/// Arguments of `settings set`.
+/// New values for settings.
 #[derive(Args)]
-pub(super) struct Set {
+struct Change {
     /// A setting's path and its new value: true or false, ALLOWED or RESTRICTED.
     #[arg(required = true, value_name = "PATH=VALUE")]
     settings: Vec<String>,
     /// Refuse if the settings have changed since this etag was read.
     #[arg(long, default_value = "")]
     etag: String,
+}
+
+/// Arguments of `settings set`.
+#[derive(Args)]
+pub(super) struct Set {
+    #[command(flatten)]
+    change: Change,
+    /// Print what the settings would be, and change nothing.
+    #[arg(long)]
+    validate_only: bool,
     /// Makes a retry safe: repeating the command with the same id changes nothing.
     #[arg(long, default_value = "", value_name = "ID")]
     request_id: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Arguments of `settings preview`.
+#[derive(Args)]
+pub(super) struct Preview {
+    #[command(flatten)]
+    change: Change,
     #[command(flatten)]
     common: Common,
 }
@@ -47,7 +68,26 @@ impl Settings {
         match self {
             Self::Get(get) => get.run().await,
             Self::Set(set) => set.run().await,
+            Self::Preview(preview) => preview.run().await,
         }
+    }
+}
+
+impl Change {
+    /// The settings that carry the new values, and their paths.
+    fn read(&self) -> Result<(proto::PermissionSettings, Vec<String>), Wrong> {
+        let mut settings = proto::PermissionSettings { etag: self.etag.clone(), ..Default::default() };
+        let mut paths: Vec<String> = Vec::new();
+        for assignment in &self.settings {
+            let wrong = |problem: &str| Wrong(format!("`{assignment}`: {problem}"));
+            let (path, value) = assignment.split_once('=').ok_or_else(|| wrong("write it as PATH=VALUE"))?;
+            set(&mut settings, path, value).map_err(|problem| wrong(&problem))?;
+            if paths.iter().any(|other| other == path) {
+                return Err(wrong("the setting is given twice"));
+            }
+            paths.push(path.to_owned());
+        }
+        Ok((settings, paths))
     }
 }
 
@@ -70,33 +110,107 @@ impl Get {
 
 impl Set {
     async fn run(self) -> anyhow::Result<Outcome> {
-        let mut settings = proto::PermissionSettings { etag: self.etag, ..Default::default() };
-        let mut paths: Vec<String> = Vec::new();
-        for assignment in &self.settings {
-            let wrong = |problem: &str| Wrong(format!("`{assignment}`: {problem}"));
-            let (path, value) = assignment.split_once('=').ok_or_else(|| wrong("write it as PATH=VALUE"))?;
-            set(&mut settings, path, value).map_err(|problem| wrong(&problem))?;
-            if paths.iter().any(|other| other == path) {
-                return Err(wrong("the setting is given twice").into());
-            }
-            paths.push(path.to_owned());
-        }
+        let (settings, paths) = self.change.read()?;
         let request = proto::UpdatePermissionSettingsRequest {
             organization_id: self.common.organization.clone(),
             settings: Some(settings),
             update_mask: Some(FieldMask { paths: paths.clone() }),
             request_id: self.request_id,
+            validate_only: self.validate_only,
         };
         let mut client = self.common.connect().await?;
         let response = client.permission.update_permission_settings(request).await?.into_inner();
         if self.common.server.json {
             print::json(&response)?;
         } else {
-            let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-            print_some(response.settings.unwrap_or_default(), &paths)?;
+            print_some(
+                response.settings.unwrap_or_default(),
+                &paths,
+                if self.validate_only { "would be" } else { "is" },
+            )?;
         }
         Ok(Outcome::Done)
     }
+}
+
+impl Preview {
+    async fn run(self) -> anyhow::Result<Outcome> {
+        let (settings, paths) = self.change.read()?;
+        let mut request = proto::PreviewPermissionSettingsRequest {
+            organization_id: self.common.organization.clone(),
+            settings: Some(settings),
+            update_mask: Some(FieldMask { paths: paths.clone() }),
+            page_size: 1_000,
+            page_token: String::new(),
+            at_least_revision: String::new(),
+        };
+        let mut client = self.common.connect().await?;
+        let mut all = proto::PreviewPermissionSettingsResponse::default();
+        loop {
+            let page = client.permission.preview_permission_settings(request.clone()).await?.into_inner();
+            let mut impact = page.impact.unwrap_or_default();
+            let before = all.impact.take().unwrap_or_default();
+            impact.users.splice(..0, before.users);
+            impact.sessions.splice(..0, before.sessions);
+            (all.impact, all.revision) = (Some(impact), page.revision);
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = page.next_page_token;
+        }
+        if self.common.server.json {
+            print::json(&all)?;
+        } else {
+            print_impact(all.impact.unwrap_or_default(), &paths)?;
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+fn print_impact(impact: proto::PermissionSettingsImpact, paths: &[String]) -> anyhow::Result<()> {
+    print_some(impact.settings.unwrap_or_default(), paths, "would be")?;
+    if impact.users.is_empty() && impact.sessions.is_empty() {
+        return print::line("Nobody would gain or lose anything.");
+    }
+    if !impact.permissions.is_empty() {
+        let rows = impact.permissions.iter().map(|permission| {
+            let name = super::permissions::name(permission.permission());
+            [name, permission.users_gaining.to_string(), permission.users_losing.to_string()]
+        });
+        print::table(["PERMISSION", "USERS GAIN IT", "USERS LOSE IT"], rows)?;
+    }
+    if !impact.users.is_empty() {
+        let rows = impact.users.iter().map(|user| {
+            let list = |permissions: &mut dyn Iterator<Item = proto::Permission>| {
+                permissions.map(super::permissions::name).collect::<Vec<_>>().join(", ")
+            };
+            [
+                user.user_id.clone(),
+                user.display_name.clone(),
+                list(&mut user.gained_permissions()),
+                list(&mut user.lost_permissions()),
+                match user.gained_queues - user.lost_queues {
+                    0 => String::new(),
+                    queues => format!("{queues:+}"),
+                },
+            ]
+        });
+        print::table(["USER", "NAME", "GAINS", "LOSES", "QUEUES IN REACH"], rows)?;
+    }
+    if !impact.sessions.is_empty() {
+        let rows = impact.sessions.iter().map(|impact| {
+            let session = impact.session.clone().unwrap_or_default();
+            let becomes = if impact.retained {
+                "becomes retained: kept until sign-out, and no signing in again"
+            } else {
+                "is retained no more: signing in again is allowed"
+            };
+            let since = print::time(session.sign_in_time.as_ref());
+            [session.user_id, session.queue_id, since, becomes.to_owned()]
+        });
+        print::table(["USER", "SIGNED IN TO", "SINCE", "THE SESSION"], rows)?;
+    }
+    Ok(())
 }
 
 /// The switches of a message by their paths.
@@ -154,8 +268,8 @@ fn print_settings(settings: proto::PermissionSettings) -> anyhow::Result<()> {
     print::table(["SETTING", "VALUE"], rows)
 }
 
-/// The settings of these paths, a line each.
-pub(super) fn print_some(settings: proto::PermissionSettings, paths: &[&str]) -> anyhow::Result<()> {
-    let wanted = rows(settings).into_iter().filter(|[path, _]| paths.contains(&path.as_str()));
-    wanted.map(|[path, value]| format!("{path} is {value}")).try_for_each(|text| print::line(&text))
+/// The settings of these paths, a line each, such as `supervisor.view_skills is true`.
+pub(super) fn print_some(settings: proto::PermissionSettings, paths: &[String], verb: &str) -> anyhow::Result<()> {
+    let wanted = rows(settings).into_iter().filter(|[path, _]| paths.contains(path));
+    wanted.map(|[path, value]| format!("{path} {verb} {value}")).try_for_each(|text| print::line(&text))
 }

@@ -13,6 +13,7 @@ pub mod list;
 pub mod model;
 pub mod permission;
 pub mod plan;
+pub mod preview;
 pub mod settings;
 pub mod snapshot;
 pub mod time;

@@ -232,6 +232,14 @@ pub(super) fn by_role(
     nearest
 }
 
+/// Whether another state of the settings could change who has the permission.
+pub(super) fn could_change(permission: Permission, before: &PermissionSettings, after: &PermissionSettings) -> bool {
+    let Entry { description: _, scope, grants } = permission.entry();
+    let reach_changes = *scope == Scope::Queue
+        && before.is_on(Switch::LimitToAssignedQueues) != after.is_on(Switch::LimitToAssignedQueues);
+    reach_changes || grants.iter().any(|(_, grant)| is_granted(before, *grant) != is_granted(after, *grant))
+}
+
 fn is_granted(settings: &PermissionSettings, grant: Grant) -> bool {
     match grant {
         Grant::Always => true,
@@ -245,13 +253,9 @@ fn is_in_reach(tenant: &Tenant, user: &User, role: Role, queue: &Queue, now: Tim
     let (user_id, queue_id) = (user.user_id.as_str(), queue.queue_id.as_str());
     match role {
         Role::ContactAdmin => true,
-        Role::Supervisor => supervises(tenant, user_id, queue_id),
+        Role::Supervisor => {
+            !tenant.limits_supervisors() || tenant.roles_on_queue(user_id, queue_id).contains(Role::Supervisor)
+        }
         Role::Agent => tenant.is_assigned(user_id, queue_id) || tenant.live_session(user_id, queue_id, now).is_some(),
     }
-}
-
-/// Whether a queue is in the reach of a user who holds SUPERVISOR.
-pub(super) fn supervises(tenant: &Tenant, user_id: &str, queue_id: &str) -> bool {
-    !tenant.settings().is_on(Switch::LimitToAssignedQueues)
-        || tenant.roles_on_queue(user_id, queue_id).contains(Role::Supervisor)
 }

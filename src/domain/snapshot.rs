@@ -13,7 +13,7 @@ use super::{
     change::{Change, Etag, Event},
     ids::{Extension, Lineage, OrganizationId, QueueId, QueueRef, Revision, Sequence, UserId, UserRef},
     model::{Organization, Queue, Role, RoleAssignment, RoleSet, Session, User},
-    settings::PermissionSettings,
+    settings::{PermissionSettings, Switch},
     time::Timestamp,
 };
 
@@ -185,6 +185,11 @@ impl Tenant {
         &self.settings
     }
 
+    /// Whether supervisors reach only the queues on which they have an assignment.
+    pub fn limits_supervisors(&self) -> bool {
+        self.settings.is_on(Switch::LimitToAssignedQueues)
+    }
+
     /// Names the state of the settings.
     pub fn settings_etag(&self) -> Etag {
         self.settings_etag
@@ -234,6 +239,16 @@ impl Tenant {
     /// Queues in order of their ids, from the one after `after`.
     pub fn queues_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s Arc<Queue>> {
         self.queues.range::<_, str>(beyond(after)).map(|(_, queue)| queue)
+    }
+
+    /// How many queues there are.
+    pub fn queue_count(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// On how many queues a user has a SUPERVISOR assignment.
+    pub fn supervised_queues(&self, user_id: &str) -> usize {
+        self.roles.get(user_id).map_or(0, |roles| roles.supervisor_queues as usize)
     }
 
     /// The roles that a user holds: those for the organization, and those that any queue assignment confers

@@ -35,9 +35,11 @@ use self::{
 use crate::{
     domain::{
         command::{Action, Command, DecisionRecord, Outcome},
-        ids::{OrganizationId, Revision},
+        ids::{OrganizationId, Revision, SessionId},
         model::Session,
+        plan::{Context, Plan, plan},
         snapshot::Snapshot,
+        time::Timestamp,
     },
     state::{Done, State},
 };
@@ -147,4 +149,16 @@ fn own_revision(field: &'static str, text: &str, snapshot: &Snapshot) -> Result<
 /// A command answered with what only another command answers with.
 fn unexpected(outcome: &Outcome) -> Error {
     Error::Internal(format!("unexpected outcome {outcome:?}"))
+}
+
+/// Does work that takes a while off the threads that answer calls.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))
+}
+
+/// Carries out a command on a copy of the state, which changes nothing.
+fn try_out(snapshot: &Snapshot, command: &Command, now: Timestamp) -> Result<Plan, Error> {
+    // What is tried out creates no session, so the id is never used.
+    let context = Context { now, new_session_id: SessionId::from_bits(0) };
+    Ok(plan(snapshot, command, &context)?)
 }

@@ -1,20 +1,23 @@
 //! PermissionService.
 
+use prost_types::FieldMask;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Rpc, batch, from_proto,
+    Rpc, batch, blocking, from_proto,
+    page::{Page, Paging},
     proto::{self, permission_service_server::PermissionService},
     status::Error,
-    to_proto, unexpected,
+    to_proto, try_out, unexpected,
 };
 use crate::domain::{
-    command::{Action, Outcome},
+    command::{Action, Command, Outcome},
     explain::explain_permission,
-    ids::{QueueRef, UserRef},
+    ids::{OrganizationId, QueueRef, UserRef},
     permission::{Permission, Question, check},
-    plan::found_tenant,
-    snapshot::Tenant,
+    plan::{Plan, found_tenant},
+    preview::{Impact, SessionImpact, UserImpact, preview},
+    snapshot::{Snapshot, Tenant},
     time::Timestamp,
 };
 
@@ -49,17 +52,22 @@ impl PermissionService for Rpc {
         &self,
         request: Request<proto::UpdatePermissionSettingsRequest>,
     ) -> Result<Response<proto::UpdatePermissionSettingsResponse>, Status> {
-        let proto::UpdatePermissionSettingsRequest { organization_id, settings, update_mask, request_id } =
-            request.into_inner();
+        let proto::UpdatePermissionSettingsRequest {
+            organization_id,
+            settings,
+            update_mask,
+            request_id,
+            validate_only,
+        } = request.into_inner();
         let organization_id = from_proto::organization_id(&organization_id)?;
-        let settings = settings.ok_or_else(|| Error::invalid("settings", &"is required"))?;
-        if !settings.organization_id.is_empty() && settings.organization_id != organization_id.as_str() {
-            let problem = format_args!("must be left out, or be `{organization_id}` as in the request");
-            return Err(Error::invalid("settings.organization_id", &problem).into());
+        let action = update(&organization_id, settings, update_mask)?;
+        if validate_only {
+            let (snapshot, now) = (self.snapshot("").await?, self.state()?.now());
+            let command = Command { organization_id, action };
+            let settings = tried_out(&snapshot, &try_out(&snapshot, &command, now)?, &command.organization_id)?;
+            let revision = snapshot.revision().to_string();
+            return Ok(Response::new(proto::UpdatePermissionSettingsResponse { settings: Some(settings), revision }));
         }
-        let expected_etag = Some(settings.etag.clone()).filter(|etag| !etag.is_empty());
-        let patch = from_proto::settings_patch(settings, update_mask)?;
-        let action = Action::UpdateSettings { patch, expected_etag };
         let done = self.execute(organization_id.clone(), action, &request_id).await?;
         let Outcome::Settings { settings, etag } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
@@ -68,6 +76,29 @@ impl PermissionService for Rpc {
             settings: Some(to_proto::settings(&organization_id, settings, *etag)),
             revision: done.revision.to_string(),
         }))
+    }
+
+    async fn preview_permission_settings(
+        &self,
+        request: Request<proto::PreviewPermissionSettingsRequest>,
+    ) -> Result<Response<proto::PreviewPermissionSettingsResponse>, Status> {
+        let proto::PreviewPermissionSettingsRequest {
+            organization_id,
+            settings,
+            update_mask,
+            page_size,
+            page_token,
+            at_least_revision,
+        } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let action = update(&organization_id, settings, update_mask)?;
+        let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
+        let page = Page::begin(self, &("PreviewPermissionSettings", &organization_id, &action), paging).await?;
+        let now = self.state()?.now();
+        let command = Command { organization_id, action };
+        // It looks at everybody who holds a role.
+        let answer = blocking(move || impact(&page, &command, now)).await??;
+        Ok(Response::new(answer))
     }
 
     async fn check_permission(
@@ -130,6 +161,82 @@ impl PermissionService for Rpc {
             revision: snapshot.revision().to_string(),
         }))
     }
+}
+
+/// The update that a request asks for.
+fn update(
+    organization_id: &OrganizationId,
+    settings: Option<proto::PermissionSettings>,
+    update_mask: Option<FieldMask>,
+) -> Result<Action, Error> {
+    let settings = settings.ok_or_else(|| Error::invalid("settings", &"is required"))?;
+    if !settings.organization_id.is_empty() && settings.organization_id != organization_id.as_str() {
+        let problem = format_args!("must be left out, or be `{organization_id}` as in the request");
+        return Err(Error::invalid("settings.organization_id", &problem));
+    }
+    let expected_etag = Some(settings.etag.clone()).filter(|etag| !etag.is_empty());
+    Ok(Action::UpdateSettings { patch: from_proto::settings_patch(settings, update_mask)?, expected_etag })
+}
+
+/// The settings as an update would leave them, with the etag that they have now.
+fn tried_out(
+    snapshot: &Snapshot,
+    planned: &Plan,
+    organization_id: &OrganizationId,
+) -> Result<proto::PermissionSettings, Error> {
+    let Outcome::Settings { settings, etag: _ } = &planned.outcome else {
+        return Err(unexpected(&planned.outcome));
+    };
+    Ok(to_proto::settings(organization_id, settings, found_tenant(snapshot, organization_id)?.settings_etag()))
+}
+
+/// One line of the lists of a preview: users first, then sessions.
+enum Line<'s> {
+    User(UserImpact<'s>),
+    Session(SessionImpact<'s>),
+}
+
+impl Line<'_> {
+    fn key(&self) -> Vec<String> {
+        match self {
+            Self::User(UserImpact { user, .. }) => vec!["users".to_owned(), user.user_id.to_string()],
+            Self::Session(SessionImpact { session, .. }) => {
+                vec!["~sessions".to_owned(), session.user_id.to_string(), session.queue_id.to_string()]
+            }
+        }
+    }
+}
+
+fn impact(page: &Page, command: &Command, now: Timestamp) -> Result<proto::PreviewPermissionSettingsResponse, Error> {
+    let Command { organization_id, action: _ } = command;
+    let planned = try_out(&page.snapshot, command, now)?;
+    let (before, after) =
+        (found_tenant(&page.snapshot, organization_id)?, found_tenant(&planned.after, organization_id)?);
+    let Impact { permissions, supervisors, retained, users, sessions } = preview(before, after, now);
+    let lines = users.into_iter().map(Line::User).chain(sessions.into_iter().map(Line::Session));
+    let lines = lines.skip_while(|line| line.key() <= page.after);
+    let (lines, next_page_token) = page.take(lines, Line::key);
+    let mut impact = proto::PermissionSettingsImpact {
+        settings: Some(tried_out(&page.snapshot, &planned, organization_id)?),
+        permissions: permissions.into_iter().map(to_proto::permission_impact).collect(),
+        supervisors_gaining_queues: to_proto::count(supervisors.gaining),
+        supervisors_losing_queues: to_proto::count(supervisors.losing),
+        sessions_becoming_retained: to_proto::count(retained.gaining),
+        sessions_ceasing_to_be_retained: to_proto::count(retained.losing),
+        users: Vec::new(),
+        sessions: Vec::new(),
+    };
+    for line in lines {
+        match line {
+            Line::User(user) => impact.users.push(to_proto::user_impact(user)),
+            Line::Session(SessionImpact { session, retained }) => impact.sessions.push(proto::SessionImpact {
+                session: Some(to_proto::session(organization_id, Some(before), session, now)),
+                retained,
+            }),
+        }
+    }
+    let revision = page.snapshot.revision().to_string();
+    Ok(proto::PreviewPermissionSettingsResponse { impact: Some(impact), next_page_token, revision })
 }
 
 /// A question about a permission, as a request asks it.

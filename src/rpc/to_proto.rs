@@ -9,6 +9,7 @@ use crate::domain::{
     ids::OrganizationId,
     model::{Basis, Channel, EndReason, Organization, Queue, QueueKind, Role, RoleAssignment, Session, User},
     permission::{self, Permission, PermissionReason, Scope},
+    preview::{Count, UserImpact},
     settings::{PermissionSettings, Switch, UnassignedQueueSignIn},
     snapshot::Tenant,
     time::Timestamp,
@@ -138,6 +139,26 @@ pub(super) fn permission_description(asked: Permission) -> proto::PermissionDesc
         default_on: switch.map(Switch::default_on),
         removable: switch.is_some_and(Switch::is_removable),
         included_in_setting: path(switch.and_then(Switch::included_in)),
+    }
+}
+
+pub(super) fn permission_impact((changed, users): (Permission, Count)) -> proto::PermissionImpact {
+    let Count { gaining, losing } = users;
+    let permission = permission(changed).into();
+    proto::PermissionImpact { permission, users_gaining: count(gaining), users_losing: count(losing) }
+}
+
+pub(super) fn user_impact(impact: UserImpact<'_>) -> proto::UserImpact {
+    let UserImpact { user, gained, lost, gained_queues, lost_queues } = impact;
+    let permissions = |list: Vec<Permission>| list.into_iter().map(|known| permission(known).into()).collect();
+    proto::UserImpact {
+        user_id: user.user_id.to_string(),
+        user_extension: user.extension.as_ref().map(ToString::to_string).unwrap_or_default(),
+        display_name: user.display_name.clone(),
+        gained_permissions: permissions(gained),
+        lost_permissions: permissions(lost),
+        gained_queues: count(gained_queues),
+        lost_queues: count(lost_queues),
     }
 }
 
@@ -272,8 +293,8 @@ pub(super) fn import_problem(problem: &Problem) -> proto::ImportProblem {
     }
 }
 
-pub(super) fn count(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
+pub(super) fn count(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
 }
 
 pub(super) fn reason(reason: Reason) -> proto::Reason {

@@ -15,17 +15,17 @@ use tokio_stream::StreamExt;
 use tonic::{Status, Streaming};
 
 use super::{
-    Rpc, from_proto, proto,
+    Rpc, blocking, from_proto, proto,
     status::{Error, mended},
-    to_proto, unexpected,
+    to_proto, try_out, unexpected,
 };
 use crate::{
     document,
     domain::{
         command::{Action, Command, ImportReport, Missing, Outcome, Rejection},
         directory::{Directory, describe},
-        ids::{OrganizationId, RequestId, Revision, SessionId},
-        plan::{Context as PlanContext, found_tenant, import_problems, plan},
+        ids::{OrganizationId, RequestId, Revision},
+        plan::{found_tenant, import_problems},
     },
     state::{self, Progress},
 };
@@ -226,7 +226,7 @@ impl Import {
             }
             if bytes.len() - told >= TELL_EVERY_BYTES {
                 told = bytes.len();
-                self.tell(proto::ImportStage::Receiving, to_proto::count(told as u64), 0).await?;
+                self.tell(proto::ImportStage::Receiving, to_proto::count(told), 0).await?;
             }
         }
         let options = options.ok_or_else(|| Error::invalid("organization_id", &"is required: no message came"))?;
@@ -260,10 +260,9 @@ impl Import {
         let state = self.rpc.state()?;
         let snapshot = state.snapshot();
         let revision = snapshot.revision();
-        // An import creates no session, so the id is never used.
-        let context = PlanContext { now: state.now(), new_session_id: SessionId::from_bits(0) };
+        let now = state.now();
         let command = Command { organization_id, action: Action::Import { directory, missing } };
-        let planned = blocking(move || plan(&snapshot, &command, &context)).await?;
+        let planned = blocking(move || try_out(&snapshot, &command, now)).await?;
         match planned?.outcome {
             Outcome::Imported { report } => Ok((report, revision)),
             outcome => Err(unexpected(&outcome)),
@@ -312,8 +311,4 @@ fn message(stage: proto::ImportStage, done: i64, total: i64) -> proto::ImportDir
         problems: Vec::new(),
         revision: String::new(),
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))
 }
