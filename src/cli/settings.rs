@@ -50,6 +50,9 @@ pub(super) struct Set {
     /// Makes a retry safe: repeating the command with the same id changes nothing.
     #[arg(long, default_value = "", value_name = "ID")]
     request_id: String,
+    /// The user on whose behalf you change them, who must be allowed to. Left out: on your own.
+    #[arg(long, default_value = "", value_name = "USER_ID")]
+    actor: String,
     #[command(flatten)]
     common: Common,
 }
@@ -117,6 +120,7 @@ impl Set {
             update_mask: Some(FieldMask { paths: paths.clone() }),
             request_id: self.request_id,
             validate_only: self.validate_only,
+            actor_user_id: self.actor,
         };
         let mut client = self.common.connect().await?;
         let response = client.permission.update_permission_settings(request).await?.into_inner();

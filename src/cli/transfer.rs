@@ -56,6 +56,7 @@ impl Import {
             validate_only: self.validate_only,
             delete_missing: self.delete_missing,
             request_id: self.request_id.clone(),
+            actor_user_id: String::new(),
         };
         let pieces: Vec<Vec<u8>> = document.chunks(PIECE).map(<[u8]>::to_vec).collect();
         let pieces =

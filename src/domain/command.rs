@@ -10,6 +10,7 @@ use super::{
     directory::{Directory, Problem},
     ids::{Extension, OrganizationId, QueueId, QueueRef, UserId, UserRef},
     model::{Organization, Queue, QueueKind, Role, RoleAssignment, Session, SignInChannel, User},
+    permission::{Permission, PermissionReason},
     settings::{PermissionSettings, SettingsPatch, UnassignedQueueSignIn},
     snapshot::Inapplicable,
 };
@@ -22,6 +23,9 @@ pub struct Command {
     pub organization_id: OrganizationId,
     /// What.
     pub action: Action,
+    /// The user on whose behalf the caller asks, who must hold the permission for it. None: the caller asks on its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<UserId>,
 }
 
 /// What a caller asks for.
@@ -213,6 +217,21 @@ pub enum Resource {
     Session,
 }
 
+/// Why an acting user may not do what was asked on their behalf (`SEMANTICS.md` section 5.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActorRefusal {
+    /// The acting user, as named.
+    pub actor: UserId,
+    /// What it takes; none: no user may, only a system that names no acting user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permission: Option<Permission>,
+    /// Why the acting user doesn't have that permission.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<PermissionReason>,
+    /// The plain sentence.
+    pub explanation: String,
+}
+
 /// Why a command can't be carried out. Nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
@@ -252,6 +271,9 @@ pub enum Rejection {
         /// In words.
         description: String,
     },
+    /// The acting user may not do this (PERMISSION_DENIED).
+    #[error("actor_user_id `{}`: {}", .0.actor, .0.explanation)]
+    ActorNotPermitted(ActorRefusal),
     /// The settings changed since the caller read them (ABORTED).
     #[error("the settings have changed since this etag was read; read them again and repeat the change")]
     StaleEtag,

@@ -110,9 +110,16 @@ impl Rpc {
     }
 
     /// Carries out a command.
-    async fn execute(&self, organization_id: OrganizationId, action: Action, request_id: &str) -> Result<Done, Error> {
+    async fn execute(
+        &self,
+        organization_id: OrganizationId,
+        action: Action,
+        actor_user_id: &str,
+        request_id: &str,
+    ) -> Result<Done, Error> {
+        let actor = from_proto::optional("actor_user_id", actor_user_id)?;
         let request_id = from_proto::optional("request_id", request_id)?;
-        Ok(self.state()?.execute(Command { organization_id, action }, request_id).await?)
+        Ok(self.state()?.execute(Command { organization_id, action, actor }, request_id).await?)
     }
 
     /// Sessions of an outcome, as they are read now.

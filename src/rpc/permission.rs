@@ -58,17 +58,19 @@ impl PermissionService for Rpc {
             update_mask,
             request_id,
             validate_only,
+            actor_user_id,
         } = request.into_inner();
         let organization_id = from_proto::organization_id(&organization_id)?;
         let action = update(&organization_id, settings, update_mask)?;
         if validate_only {
             let (snapshot, now) = (self.snapshot("").await?, self.state()?.now());
-            let command = Command { organization_id, action };
+            let actor = from_proto::optional("actor_user_id", &actor_user_id)?;
+            let command = Command { organization_id, action, actor };
             let settings = tried_out(&snapshot, &try_out(&snapshot, &command, now)?, &command.organization_id)?;
             let revision = snapshot.revision().to_string();
             return Ok(Response::new(proto::UpdatePermissionSettingsResponse { settings: Some(settings), revision }));
         }
-        let done = self.execute(organization_id.clone(), action, &request_id).await?;
+        let done = self.execute(organization_id.clone(), action, &actor_user_id, &request_id).await?;
         let Outcome::Settings { settings, etag } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -95,7 +97,7 @@ impl PermissionService for Rpc {
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
         let page = Page::begin(self, &("PreviewPermissionSettings", &organization_id, &action), paging).await?;
         let now = self.state()?.now();
-        let command = Command { organization_id, action };
+        let command = Command { organization_id, action, actor: None };
         // It looks at everybody who holds a role.
         let answer = blocking(move || impact(&page, &command, now)).await??;
         Ok(Response::new(answer))
@@ -208,7 +210,7 @@ impl Line<'_> {
 }
 
 fn impact(page: &Page, command: &Command, now: Timestamp) -> Result<proto::PreviewPermissionSettingsResponse, Error> {
-    let Command { organization_id, action: _ } = command;
+    let Command { organization_id, .. } = command;
     let planned = try_out(&page.snapshot, command, now)?;
     let (before, after) =
         (found_tenant(&page.snapshot, organization_id)?, found_tenant(&planned.after, organization_id)?);

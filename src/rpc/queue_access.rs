@@ -151,7 +151,7 @@ impl QueueAccessService for Rpc {
             channel: from_proto::channel(channel)?,
             device: from_proto::device(&device)?,
         };
-        let done = self.execute(organization_id.clone(), action, &request_id).await?;
+        let done = self.execute(organization_id.clone(), action, "", &request_id).await?;
         let Outcome::SignIn { decision, session, created } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -181,7 +181,7 @@ impl QueueAccessService for Rpc {
                 return Err(Error::invalid("queue_id", &"is required, or queue_extension, or all_queues").into());
             }
         };
-        let done = self.execute(organization_id.clone(), Action::SignOut { user, queues }, &request_id).await?;
+        let done = self.execute(organization_id.clone(), Action::SignOut { user, queues }, "", &request_id).await?;
         let Outcome::SessionsEnded { ended } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -205,7 +205,7 @@ impl QueueAccessService for Rpc {
             ttl: from_proto::ttl(ttl)?,
             justification: from_proto::justification(&justification)?,
         };
-        let done = self.execute(organization_id.clone(), action, &request_id).await?;
+        let done = self.execute(organization_id.clone(), action, "", &request_id).await?;
         let Outcome::SignIn { decision, session, created } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -231,7 +231,7 @@ impl QueueAccessService for Rpc {
             queue: from_proto::queue(queue)?,
             justification: from_proto::justification(&justification)?,
         };
-        let done = self.execute(organization_id.clone(), action, &request_id).await?;
+        let done = self.execute(organization_id.clone(), action, "", &request_id).await?;
         let Outcome::SupervisorSignOut { decision, ended } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };

@@ -13,7 +13,7 @@ use tracing::error;
 
 use crate::{
     domain::{
-        command::{Rejection, Resource},
+        command::{ActorRefusal, Rejection, Resource},
         ids::Revision,
     },
     state, store,
@@ -163,6 +163,19 @@ fn rejected(rejection: Rejection) -> Status {
             let mut details = ErrorDetails::new();
             details.add_precondition_failure_violation("LICENSE_REQUIRED", user_id.as_str(), description.as_str());
             status(Code::FailedPrecondition, "LICENSE_REQUIRED", &description, details)
+        }
+        Rejection::ActorNotPermitted(refusal) => {
+            let text = Rejection::ActorNotPermitted(refusal.clone()).to_string();
+            let ActorRefusal { actor, permission, reason, explanation: _ } = refusal;
+            let named = [
+                ("actor_user_id", Some(actor.to_string())),
+                ("permission", permission.map(|permission| permission.to_string())),
+                ("permission_reason", reason.map(|reason| reason.to_string())),
+            ];
+            let named = named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+            let details =
+                ErrorDetails::with_error_info("ACTOR_NOT_PERMITTED", DOMAIN, named.collect::<HashMap<_, _>>());
+            Status::with_error_details(Code::PermissionDenied, text, details)
         }
         Rejection::StaleEtag => {
             status(Code::Aborted, "STALE_ETAG", &Rejection::StaleEtag.to_string(), ErrorDetails::new())

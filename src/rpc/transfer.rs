@@ -24,7 +24,7 @@ use crate::{
     domain::{
         command::{Action, Command, ImportReport, Missing, Outcome, Rejection},
         directory::{Directory, describe},
-        ids::{OrganizationId, RequestId, Revision},
+        ids::{OrganizationId, RequestId, Revision, UserId},
         plan::{found_tenant, import_problems},
     },
     state::{self, Progress},
@@ -152,6 +152,7 @@ struct Options {
     mode: Mode,
     missing: Missing,
     request_id: Option<RequestId>,
+    actor: Option<UserId>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -204,11 +205,17 @@ impl Import {
             let piece = timeout(PATIENCE, pieces.next()).await;
             let piece = piece.map_err(|_| Error::invalid("document", &"stopped coming for 30 seconds"))?;
             let Some(piece) = piece.transpose().map_err(mended)? else { break };
-            let proto::ImportDirectoryRequest { organization_id, document, validate_only, delete_missing, request_id } =
-                piece;
+            let proto::ImportDirectoryRequest {
+                organization_id,
+                document,
+                validate_only,
+                delete_missing,
+                request_id,
+                actor_user_id,
+            } = piece;
             if let Some(options) = &options {
                 let repeats = organization_id.is_empty() || organization_id == options.organization_id.as_str();
-                if !repeats || validate_only || delete_missing || !request_id.is_empty() {
+                if !repeats || validate_only || delete_missing || !request_id.is_empty() || !actor_user_id.is_empty() {
                     let problem = "the first message has the options; a later one may have only `document`";
                     return Err(Error::invalid("document", &problem).into());
                 }
@@ -218,6 +225,7 @@ impl Import {
                     mode: if validate_only { Mode::ValidateOnly } else { Mode::Apply },
                     missing: if delete_missing { Missing::Delete } else { Missing::Keep },
                     request_id: from_proto::optional("request_id", &request_id)?,
+                    actor: from_proto::optional("actor_user_id", &actor_user_id)?,
                 });
             }
             bytes.extend_from_slice(&document);
@@ -256,12 +264,12 @@ impl Import {
 
     /// Says what an import would do, by the same plan, and does nothing.
     async fn validate(&self, options: Options, directory: Directory) -> Result<(ImportReport, Revision), Error> {
-        let Options { organization_id, mode: _, missing, request_id: _ } = options;
+        let Options { organization_id, mode: _, missing, request_id: _, actor } = options;
         let state = self.rpc.state()?;
         let snapshot = state.snapshot();
         let revision = snapshot.revision();
         let now = state.now();
-        let command = Command { organization_id, action: Action::Import { directory, missing } };
+        let command = Command { organization_id, action: Action::Import { directory, missing }, actor };
         let planned = blocking(move || try_out(&snapshot, &command, now)).await?;
         match planned?.outcome {
             Outcome::Imported { report } => Ok((report, revision)),
@@ -270,8 +278,8 @@ impl Import {
     }
 
     async fn apply(&self, options: Options, directory: Directory) -> Result<(ImportReport, Revision), Error> {
-        let Options { organization_id, mode: _, missing, request_id } = options;
-        let command = Command { organization_id, action: Action::Import { directory, missing } };
+        let Options { organization_id, mode: _, missing, request_id, actor } = options;
+        let command = Command { organization_id, action: Action::Import { directory, missing }, actor };
         let progress = Arc::new(Progress::default());
         let done = self.rpc.state()?.execute_with_progress(command, request_id, Arc::clone(&progress));
         tokio::pin!(done);

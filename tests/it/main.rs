@@ -10,6 +10,7 @@
 
 mod support;
 
+mod actor;
 mod architecture;
 mod bad_input;
 mod command_line;

@@ -3,6 +3,7 @@
 //! INVARIANT: a rejection changes nothing; an acceptance yields every change of the command, in the order in which they
 //! are applied and logged.
 
+mod actor;
 mod directory;
 mod import;
 mod sessions;
@@ -43,6 +44,7 @@ pub struct Plan {
 
 /// Works out what a command changes.
 pub fn plan(snapshot: &Snapshot, command: &Command, context: &Context) -> Result<Plan, Rejection> {
+    actor::authorize(snapshot, command, context.now)?;
     let mut planner = Planner::new(snapshot, &command.organization_id, context.now);
     let outcome = match &command.action {
         Action::SignIn { user, queue, channel, device } => {

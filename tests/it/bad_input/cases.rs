@@ -403,6 +403,27 @@ pub const CASES: &[Case] = &[
         FIELD,
         "queue_id",
     ),
+    (
+        "DirectoryService/AssignRole",
+        r#"{"organization_id":"acme","user_id":"anna","role":"ROLE_AGENT","actor_user_id":"Petra"}"#,
+        Code::InvalidArgument,
+        FIELD,
+        "actor_user_id",
+    ),
+    (
+        "DirectoryService/AssignRole",
+        r#"{"organization_id":"acme","user_id":"anna","role":"ROLE_AGENT","actor_user_id":"anna"}"#,
+        Code::PermissionDenied,
+        "ACTOR_NOT_PERMITTED",
+        "",
+    ),
+    (
+        "DirectoryService/AssignRole",
+        r#"{"organization_id":"nobody","user_id":"anna","role":"ROLE_AGENT","actor_user_id":"anna"}"#,
+        Code::NotFound,
+        "NOT_FOUND",
+        "queuegate.v1.Organization nobody",
+    ),
     // Request ids, page tokens and revisions.
     (
         "QueueAccessService/SignIn",

@@ -1,0 +1,64 @@
+//! The acting user: whoever a system asks on behalf of must hold the permission for it (`SEMANTICS.md` section 5.2).
+//!
+//! INVARIANT: it is decided in the same step as the change itself, against the same state, so that nobody acts on a role
+//! that they have just lost.
+
+use super::found_tenant;
+use crate::domain::{
+    command::{Action, ActorRefusal, Command, Rejection, UserPatch},
+    explain::explain_permission,
+    ids::UserRef,
+    permission::{Permission, Question, check},
+    snapshot::Snapshot,
+    time::Timestamp,
+};
+
+/// Refuses a command whose acting user may not ask for it. A command without one is the caller's own.
+pub(super) fn authorize(snapshot: &Snapshot, command: &Command, now: Timestamp) -> Result<(), Rejection> {
+    let Some(actor) = &command.actor else { return Ok(()) };
+    let refused = |permission, reason, explanation| {
+        Err(Rejection::ActorNotPermitted(ActorRefusal { actor: actor.clone(), permission, reason, explanation }))
+    };
+    let user = UserRef::Id(actor.clone());
+    let permission = required(&command.action);
+    // Only permissions about the organization are asked of an acting user, so the question is always well-formed.
+    let question = permission.and_then(|permission| Question::new(&user, permission, None).ok());
+    let Some(question) = question else {
+        let explanation = "No user may do this, only a system that names no acting user.".to_owned();
+        return refused(None, None, explanation);
+    };
+    let decision = check(found_tenant(snapshot, &command.organization_id)?, question, now);
+    if decision.is_allowed() {
+        return Ok(());
+    }
+    refused(permission, Some(decision.reason), explain_permission(&decision, &question))
+}
+
+/// What an acting user must hold; none: no user may.
+fn required(action: &Action) -> Option<Permission> {
+    match action {
+        Action::UpdateSettings { .. } => Some(Permission::ManagePermissions),
+        Action::AssignRole { .. } | Action::UnassignRole { .. } => Some(Permission::AssignRoles),
+        Action::CreateQueue { .. } | Action::UpdateQueue { .. } | Action::DeleteQueue { .. } => {
+            Some(Permission::ConfigureQueues)
+        }
+        // A user's licence is a permission of its own; the rest of a user is the PBX's.
+        Action::UpdateUser { user_id: _, patch } => match patch {
+            UserPatch { display_name: None, extension: None, contact_center_license: Some(_), disabled: None } => {
+                Some(Permission::AssignLicenses)
+            }
+            UserPatch { .. } => None,
+        },
+        Action::CreateUser { .. }
+        | Action::DeleteUser { .. }
+        | Action::CreateOrganization { .. }
+        | Action::UpdateOrganization { .. }
+        | Action::DeleteOrganization { .. }
+        | Action::Import { .. } => None,
+        // Who signs in or out, or supervises, is decided by rules of their own.
+        Action::SignIn { .. }
+        | Action::SignOut { .. }
+        | Action::SupervisorSignIn { .. }
+        | Action::SupervisorSignOut { .. } => None,
+    }
+}
