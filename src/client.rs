@@ -5,8 +5,8 @@ use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::rpc::proto::{
-    directory_service_client::DirectoryServiceClient, permission_service_client::PermissionServiceClient,
-    queue_access_service_client::QueueAccessServiceClient,
+    audit_service_client::AuditServiceClient, directory_service_client::DirectoryServiceClient,
+    permission_service_client::PermissionServiceClient, queue_access_service_client::QueueAccessServiceClient,
 };
 
 /// How long connecting may take.
@@ -24,6 +24,8 @@ pub struct Client {
     pub permission: PermissionServiceClient<Channel>,
     /// The directory.
     pub directory: DirectoryServiceClient<Channel>,
+    /// What happened.
+    pub audit: AuditServiceClient<Channel>,
 }
 
 /// Why there is no connection.
@@ -58,7 +60,8 @@ impl Client {
         Ok(Self {
             queue_access: QueueAccessServiceClient::new(channel.clone()),
             permission: PermissionServiceClient::new(channel.clone()),
-            directory: DirectoryServiceClient::new(channel),
+            directory: DirectoryServiceClient::new(channel.clone()),
+            audit: AuditServiceClient::new(channel),
         })
     }
 }

@@ -1,7 +1,9 @@
 //! The command line, a client of the same API as everybody else.
 
 mod access;
+mod archive;
 mod args;
+mod audit;
 mod demo;
 mod exit;
 mod permissions;
@@ -10,6 +12,7 @@ mod serve;
 mod sessions;
 mod settings;
 mod transfer;
+mod when;
 
 use std::{io::Write, process::ExitCode};
 
@@ -28,7 +31,7 @@ struct Cli {
 const AFTER_HELP: &str = "\
 Users and queues are named by id (`anna`, `sales`) or by extension (`ext:101`, `ext:801`).
 
-Exit codes: 0 allowed or done; 1 denied; 2 the command or request is wrong; 3 the server can't be reached or can't \
+Exit codes: 0 allowed or done; 1 denied, or the audit log is broken; 2 the command or request is wrong; 3 the server can't be reached or can't \
 answer now; 4 anything else that failed.";
 
 #[derive(Subcommand)]
@@ -65,6 +68,9 @@ enum Command {
     /// Read or change an organization's permission settings.
     #[command(subcommand)]
     Settings(settings::Settings),
+    /// What was done and refused, by whom, and whether the record of it can be trusted.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Print a script that completes commands in your shell.
     Completions {
         /// The shell.
@@ -105,6 +111,7 @@ async fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Export(export) => export.run().await,
         Command::Permissions(permissions) => permissions.run().await,
         Command::Settings(settings) => settings.run().await,
+        Command::Audit(audit) => audit.run().await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "queuegate", &mut script);

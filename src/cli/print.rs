@@ -1,6 +1,6 @@
 //! Answers on standard output: tables for people, JSON for machines. Colour on a terminal only.
 
-use std::{io::Write, sync::OnceLock};
+use std::{collections::BTreeMap, io::Write, sync::OnceLock};
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
@@ -110,4 +110,39 @@ pub(super) fn session(session: &proto::Session) -> anyhow::Result<()> {
         text.push_str(&format!(", ended {} ({})", time(session.end_time.as_ref()), end_reason(session.end_reason)));
     }
     line(&format!("{DIM}{text}{DIM:#}"))
+}
+
+/// Says after which revision a watch that broke off can be resumed.
+pub(super) fn where_to_resume(last: &str) {
+    if !last.is_empty() {
+        anstream::eprintln!("the watch ended; resume it with --from {last}");
+    }
+}
+
+/// What two messages of one type say differently, such as `user.disabled: false → true`.
+pub(super) fn differences<M: Message + Name>(before: &M, after: &M) -> anyhow::Result<Vec<String>> {
+    let (before, after) = (leaves(&to_json(before)?), leaves(&to_json(after)?));
+    let changed = after.iter().filter(|(path, value)| before.get(*path) != Some(*value));
+    let changed = changed.map(|(path, value)| {
+        let old = before.get(path).map_or("", String::as_str);
+        format!("{path}: {old} → {value}")
+    });
+    Ok(changed.collect())
+}
+
+/// The values of a JSON document by their paths.
+fn leaves(value: &serde_json::Value) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![(String::new(), value)];
+    while let Some((path, value)) = open.pop() {
+        match value {
+            serde_json::Value::Object(fields) => open.extend(fields.iter().map(|(name, value)| {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                (path, value)
+            })),
+            serde_json::Value::String(text) => drop(found.insert(path, text.clone())),
+            other => drop(found.insert(path, other.to_string())),
+        }
+    }
+    found
 }

@@ -102,7 +102,7 @@ impl Watch {
         let mut client = self.common.connect().await?;
         let mut messages = client.queue_access.watch_sessions(request).await?.into_inner();
         let mut last = String::new();
-        while let Some(message) = messages.message().await.inspect_err(|_| say_where_to_resume(&last))? {
+        while let Some(message) = messages.message().await.inspect_err(|_| print::where_to_resume(&last))? {
             if message.r#type() != proto::WatchSessionsType::Initial {
                 last.clone_from(&message.revision);
             }
@@ -113,12 +113,6 @@ impl Watch {
             }
         }
         Ok(Outcome::Done)
-    }
-}
-
-fn say_where_to_resume(last: &str) {
-    if !last.is_empty() {
-        anstream::eprintln!("the watch ended; resume it with --from {last}");
     }
 }
 

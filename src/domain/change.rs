@@ -1,11 +1,15 @@
-//! What can happen to the state. One [`Change`] does three jobs: it is applied to the snapshot, written to the tables,
-//! and kept in the change log, where it has a dense revision of its own.
+//! What can happen. One [`Change`] does three jobs: it is applied to the snapshot, written to the tables, and kept in the
+//! audit log, where it has a dense revision of its own. What was refused is a change too, of the log alone: so it is
+//! numbered, made durable and told of like everything else.
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ids::{OrganizationId, QueueId, Sequence, UserId},
-    model::{Organization, Queue, RoleAssignment, Session, User},
+    audit::{AuditAction, Digest},
+    command::ActorRefusal,
+    decide::Reason,
+    ids::{Caller, OrganizationId, QueueRef, Sequence, UserId, UserRef},
+    model::{Organization, Queue, Role, RoleAssignment, Session, SignInChannel, User},
     settings::PermissionSettings,
     time::Timestamp,
 };
@@ -26,11 +30,23 @@ pub struct Record {
     pub sequence: Sequence,
     /// When it was decided.
     pub time: Timestamp,
+    /// Who asked for it.
+    pub origin: Origin,
     /// The change.
     pub change: Change,
 }
 
-/// What happened. The tag is the `kind` column of the change log.
+/// Who asked for a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The system.
+    pub caller: Caller,
+    /// The user on whose behalf it asked, if it named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<UserId>,
+}
+
+/// What happened. Where something changed or went away, what it was before is part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Event {
@@ -45,13 +61,22 @@ pub enum Event {
     },
     /// The organization's attributes changed.
     OrganizationUpdated {
+        /// Its attributes before.
+        before: Organization,
         /// Its attributes now.
         organization: Organization,
     },
     /// The organization went away with everything in it. INVARIANT: its sessions ended before.
-    OrganizationDeleted,
+    OrganizationDeleted {
+        /// What it was.
+        organization: Organization,
+        /// Its settings.
+        settings: PermissionSettings,
+    },
     /// The settings changed.
     SettingsUpdated {
+        /// The settings before.
+        before: PermissionSettings,
         /// The settings now.
         settings: PermissionSettings,
         /// Names this state of the settings.
@@ -64,13 +89,15 @@ pub enum Event {
     },
     /// A user's attributes changed.
     UserUpdated {
+        /// The user before.
+        before: User,
         /// The user now.
         user: User,
     },
-    /// A user went away with their role assignments. INVARIANT: their sessions ended before.
+    /// A user went away. INVARIANT: their sessions ended and their roles were taken before.
     UserDeleted {
         /// The user.
-        user_id: UserId,
+        user: User,
     },
     /// A queue came to be.
     QueueCreated {
@@ -79,13 +106,15 @@ pub enum Event {
     },
     /// A queue's attributes changed.
     QueueUpdated {
+        /// The queue before.
+        before: Queue,
         /// The queue now.
         queue: Queue,
     },
-    /// A queue went away with the role assignments on it. INVARIANT: its sessions ended before.
+    /// A queue went away. INVARIANT: its sessions ended and the roles on it were taken before.
     QueueDeleted {
         /// The queue.
-        queue_id: QueueId,
+        queue: Queue,
     },
     /// A user was given a role.
     RoleAssigned {
@@ -116,6 +145,68 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         justification: String,
     },
+    /// A sign-in, or what a supervisor wanted, was denied.
+    AttemptRefused {
+        /// The attempt.
+        attempt: RefusedAttempt,
+    },
+    /// An acting user was not permitted what was asked on their behalf.
+    WriteRefused {
+        /// The attempt.
+        attempt: RefusedWrite,
+    },
+    /// The beginning of the organization's audit log was cut off, after it was archived.
+    AuditLogCut {
+        /// The last event that was cut.
+        through: Sequence,
+        /// Its hash, which the chain goes on from.
+        hash: Digest,
+    },
+}
+
+/// A sign-in, or what a supervisor wanted for somebody, that the rules denied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedAttempt {
+    /// What was attempted.
+    pub action: AuditAction,
+    /// Who was to be signed in or out: by id if there is such a user, and otherwise as they were named.
+    pub user: UserRef,
+    /// Where: by id if there is such a queue, and otherwise as it was named.
+    pub queue: QueueRef,
+    /// The supervisor, if one attempted it: by id if there is such a user, and otherwise as they were named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervisor: Option<UserRef>,
+    /// How the user asked, if no supervisor did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<SignInChannel>,
+    /// The device that the caller named; empty if it named none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub device: String,
+    /// The rule that denied it.
+    pub reason: Reason,
+    /// The plain sentence.
+    pub explanation: String,
+    /// Why, in the supervisor's words; empty if nothing was said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub justification: String,
+}
+
+/// A write that the acting user was not permitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedWrite {
+    /// What was attempted.
+    pub action: AuditAction,
+    /// Why not.
+    pub refusal: ActorRefusal,
+    /// The user that it was about, if it was about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserRef>,
+    /// The queue that it was about, if it was about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueRef>,
+    /// The role that was to be given or taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
 }
 
 /// Names one state of an organization's settings: the sequence number that its change was planned for.

@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    audit::Digest,
     change::Etag,
     decide::Reason,
     directory::{Directory, Problem},
-    ids::{Extension, OrganizationId, QueueId, QueueRef, UserId, UserRef},
+    ids::{Extension, OrganizationId, QueueId, QueueRef, Sequence, UserId, UserRef},
     model::{Organization, Queue, QueueKind, Role, RoleAssignment, Session, SignInChannel, User},
     permission::{Permission, PermissionReason},
     settings::{PermissionSettings, SettingsPatch, UnassignedQueueSignIn},
@@ -72,6 +73,8 @@ pub enum Action {
     UpdateSettings { patch: SettingsPatch, expected_etag: Option<String> },
     /// Make the organization what a document says.
     Import { directory: Directory, missing: Missing },
+    /// Cut the beginning off the organization's audit log.
+    CutAuditLog { through: Sequence, hash: Digest },
 }
 
 /// The queues that somebody signs out of.
@@ -169,6 +172,8 @@ pub enum Outcome {
     Settings { settings: PermissionSettings, etag: Etag },
     /// Of Import.
     Imported { report: ImportReport },
+    /// Of CutAuditLog.
+    AuditLogCut,
 }
 
 /// What an import changed, or would change.
@@ -274,6 +279,9 @@ pub enum Rejection {
     /// The acting user may not do this (PERMISSION_DENIED).
     #[error("actor_user_id `{}`: {}", .0.actor, .0.explanation)]
     ActorNotPermitted(ActorRefusal),
+    /// What is asked about was cut off the audit log (OUT_OF_RANGE).
+    #[error("this part of the audit log was cut off before")]
+    AlreadyCut,
     /// The settings changed since the caller read them (ABORTED).
     #[error("the settings have changed since this etag was read; read them again and repeat the change")]
     StaleEtag,

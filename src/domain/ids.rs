@@ -118,6 +118,28 @@ text_newtype!(
     RequestId, "1 to 64 characters without control characters", is_request_id
 );
 
+text_newtype!(
+    /// The system that asks for something, as far as it is known.
+    Caller, "1 to 200 characters without control characters", is_caller
+);
+
+impl Caller {
+    /// The server itself, which ends sessions whose time has come.
+    pub fn server() -> Self {
+        Self("queuegate".into())
+    }
+
+    /// Somebody who asks from a network address and has not said who they are.
+    pub fn at_address(address: impl fmt::Display) -> Self {
+        Self(format!("ip:{address}").into())
+    }
+
+    /// Somebody of whom nothing is known.
+    pub fn unknown() -> Self {
+        Self("unknown".into())
+    }
+}
+
 impl SessionId {
     /// The session id made of 128 bits, which must never be the same twice.
     pub fn from_bits(bits: u128) -> Self {
@@ -140,8 +162,12 @@ fn is_request_id(text: &str) -> bool {
     (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 
+fn is_caller(text: &str) -> bool {
+    (1..=200).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+}
+
 /// A user as callers name one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UserRef {
     /// By id.
     Id(UserId),
@@ -150,7 +176,7 @@ pub enum UserRef {
 }
 
 /// A queue as callers name one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum QueueRef {
     /// By id.
     Id(QueueId),
@@ -161,6 +187,14 @@ pub enum QueueRef {
 macro_rules! ref_display {
     ($name:ident) => {
         impl $name {
+            /// The name in one word: the id, or `ext:` and the extension.
+            pub fn key(&self) -> String {
+                match self {
+                    Self::Id(id) => id.to_string(),
+                    Self::Extension(extension) => format!("ext:{extension}"),
+                }
+            }
+
             /// The id or the extension, whichever was given.
             pub fn name(&self) -> &str {
                 match self {

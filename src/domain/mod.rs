@@ -3,6 +3,7 @@
 //! Everything that decides is a function over an immutable [`Snapshot`](snapshot::Snapshot); everything that changes
 //! it is a [`Change`](change::Change). Time and randomness are passed in.
 
+pub mod audit;
 pub mod change;
 pub mod command;
 pub mod decide;

@@ -24,6 +24,8 @@ pub struct Snapshot {
     tenants: OrdMap<OrganizationId, Arc<Tenant>>,
     /// Sessions that end by themselves, soonest first.
     expirations: OrdSet<(Timestamp, OrganizationId, UserId, QueueId)>,
+    /// Where the audit logs that were cut begin: after these.
+    audit_cuts: OrdMap<OrganizationId, Sequence>,
 }
 
 /// One organization and everything in it.
@@ -71,6 +73,7 @@ impl Snapshot {
             revision: Revision { lineage, sequence: Sequence(0) },
             tenants: OrdMap::new(),
             expirations: OrdSet::new(),
+            audit_cuts: OrdMap::new(),
         }
     }
 
@@ -113,6 +116,11 @@ impl Snapshot {
         self.expirations.get_min().map(|(expire_time, ..)| *expire_time)
     }
 
+    /// The last event that was cut off an organization's audit log; 0 if nothing ever was.
+    pub fn audit_cut(&self, organization_id: &str) -> Sequence {
+        self.audit_cuts.get(organization_id).copied().unwrap_or_default()
+    }
+
     /// Applies one change and moves on to its revision. A change that doesn't fit leaves the state as it was.
     pub fn apply(&mut self, change: &Change) -> Result<(), Inapplicable> {
         let sequence = self.revision.sequence.next();
@@ -126,50 +134,61 @@ impl Snapshot {
     }
 
     fn apply_event(&mut self, organization_id: &OrganizationId, event: &Event) -> Result<(), &'static str> {
-        if let Event::OrganizationCreated { organization, settings, etag } = event {
-            if self.tenants.contains_key(organization_id) {
-                return Err("the organization exists already");
-            }
-            let tenant = Tenant::new(organization.clone(), *settings, *etag);
-            self.tenants.insert(organization_id.clone(), Arc::new(tenant));
-            return Ok(());
-        }
-        let tenant = Arc::make_mut(self.tenants.get_mut(organization_id).ok_or("no such organization")?);
         match event {
-            Event::OrganizationCreated { .. } => {}
-            Event::OrganizationUpdated { organization } => tenant.organization = organization.clone(),
-            Event::OrganizationDeleted => {
-                if !tenant.sessions.is_empty() {
+            Event::OrganizationCreated { organization, settings, etag } => {
+                if self.tenants.contains_key(organization_id) {
+                    return Err("the organization exists already");
+                }
+                let tenant = Tenant::new(organization.clone(), *settings, *etag);
+                self.tenants.insert(organization_id.clone(), Arc::new(tenant));
+            }
+            Event::OrganizationDeleted { .. } => {
+                if !self.tenant_mut(organization_id)?.sessions.is_empty() {
                     return Err("the organization still has sessions");
                 }
                 self.tenants.remove(organization_id);
             }
-            Event::SettingsUpdated { settings, etag } => {
-                tenant.settings = *settings;
-                tenant.settings_etag = *etag;
+            Event::OrganizationUpdated { before: _, organization } => {
+                self.tenant_mut(organization_id)?.organization = organization.clone();
             }
-            Event::UserCreated { user } => tenant.create_user(user)?,
-            Event::UserUpdated { user } => tenant.update_user(user)?,
-            Event::UserDeleted { user_id } => tenant.delete_user(user_id)?,
-            Event::QueueCreated { queue } => tenant.create_queue(queue)?,
-            Event::QueueUpdated { queue } => tenant.update_queue(queue)?,
-            Event::QueueDeleted { queue_id } => tenant.delete_queue(queue_id)?,
-            Event::RoleAssigned { assignment } => tenant.assign_role(assignment)?,
-            Event::RoleUnassigned { assignment } => tenant.unassign_role(assignment)?,
+            Event::SettingsUpdated { before: _, settings, etag } => {
+                let tenant = self.tenant_mut(organization_id)?;
+                (tenant.settings, tenant.settings_etag) = (*settings, *etag);
+            }
+            Event::UserCreated { user } => self.tenant_mut(organization_id)?.create_user(user)?,
+            Event::UserUpdated { before: _, user } => self.tenant_mut(organization_id)?.update_user(user)?,
+            Event::UserDeleted { user } => self.tenant_mut(organization_id)?.delete_user(&user.user_id)?,
+            Event::QueueCreated { queue } => self.tenant_mut(organization_id)?.create_queue(queue)?,
+            Event::QueueUpdated { before: _, queue } => self.tenant_mut(organization_id)?.update_queue(queue)?,
+            Event::QueueDeleted { queue } => self.tenant_mut(organization_id)?.delete_queue(&queue.queue_id)?,
+            Event::RoleAssigned { assignment } => self.tenant_mut(organization_id)?.assign_role(assignment)?,
+            Event::RoleUnassigned { assignment } => self.tenant_mut(organization_id)?.unassign_role(assignment)?,
             Event::SessionStarted { session, justification: _ } => {
-                tenant.start_session(session)?;
+                self.tenant_mut(organization_id)?.start_session(session)?;
                 if let Some(key) = expiration(organization_id, session) {
                     self.expirations.insert(key);
                 }
             }
             Event::SessionEnded { session, supervisor_id: _, justification: _ } => {
-                tenant.end_session(session)?;
+                self.tenant_mut(organization_id)?.end_session(session)?;
                 if let Some(key) = expiration(organization_id, session) {
                     self.expirations.remove(&key);
                 }
             }
+            // What was refused changed nothing, but for the log's own number.
+            Event::AttemptRefused { .. } | Event::WriteRefused { .. } => {}
+            Event::AuditLogCut { through, hash: _ } => {
+                if *through <= self.audit_cut(organization_id.as_str()) {
+                    return Err("the audit log was cut there before");
+                }
+                self.audit_cuts.insert(organization_id.clone(), *through);
+            }
         }
         Ok(())
+    }
+
+    fn tenant_mut(&mut self, organization_id: &OrganizationId) -> Result<&mut Tenant, &'static str> {
+        self.tenants.get_mut(organization_id).map(Arc::make_mut).ok_or("no such organization")
     }
 }
 
@@ -291,6 +310,14 @@ impl Tenant {
         )
     }
 
+    /// The role assignments on a queue, in order of the users' ids.
+    pub fn assignments_on_queue<'s>(&'s self, queue_id: &'s QueueId) -> impl Iterator<Item = RoleAssignment> + 's {
+        self.users_with_roles_on(queue_id.as_str(), None).flat_map(move |(user_id, roles)| {
+            let queue_id = Some(queue_id.clone());
+            roles.iter().map(move |role| RoleAssignment { user_id: user_id.clone(), role, queue_id: queue_id.clone() })
+        })
+    }
+
     /// The users with roles on a queue, in order of their ids, from the one after `after`.
     pub fn users_with_roles_on<'s>(
         &'s self,
@@ -386,16 +413,12 @@ impl Tenant {
         if self.sessions.contains_key(user_id) {
             return Err("the user still has sessions");
         }
+        if self.roles.contains_key(user_id) {
+            return Err("the user still has roles");
+        }
         let user = self.users.remove(user_id).ok_or("no such user")?;
         if let Some(extension) = &user.extension {
             self.user_extensions.remove(extension);
-        }
-        if let Some(roles) = self.roles.remove(user_id) {
-            for queue_id in roles.queues.keys() {
-                update_nested(&mut self.queue_roles, queue_id, OrdMap::is_empty, |users| {
-                    users.remove(user_id);
-                });
-            }
         }
         Ok(())
     }
@@ -420,16 +443,12 @@ impl Tenant {
         if self.queue_sessions.contains_key(queue_id) {
             return Err("the queue still has sessions");
         }
+        if self.queue_roles.contains_key(queue_id) {
+            return Err("the queue still has roles");
+        }
         let queue = self.queues.remove(queue_id).ok_or("no such queue")?;
         if let Some(extension) = &queue.extension {
             self.queue_extensions.remove(extension);
-        }
-        if let Some(users) = self.queue_roles.remove(queue_id) {
-            for user_id in users.keys() {
-                update_nested(&mut self.roles, user_id, UserRoles::is_empty, |roles| {
-                    roles.set_on_queue(queue_id, RoleSet::default());
-                });
-            }
         }
         Ok(())
     }

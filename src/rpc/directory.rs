@@ -5,7 +5,7 @@ use std::ops::Bound;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Rpc, from_proto,
+    Rpc, caller, from_proto,
     page::{Page, Paging},
     proto::{self, directory_service_server::DirectoryService},
     status::Error,
@@ -26,6 +26,7 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::CreateOrganizationRequest>,
     ) -> Result<Response<proto::CreateOrganizationResponse>, Status> {
+        let caller = caller(&request);
         let proto::CreateOrganizationRequest { organization, unassigned_queue_sign_in, request_id, actor_user_id } =
             request.into_inner();
         let organization = organization.ok_or_else(|| Error::invalid("organization", &"is required"))?;
@@ -36,7 +37,7 @@ impl DirectoryService for Rpc {
             display_name: from_proto::name("organization.display_name", &display_name.unwrap_or_default())?,
             unassigned_queue_sign_in: setting.unwrap_or(UnassignedQueueSignIn::Allowed),
         };
-        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
+        let done = self.execute(caller, organization_id, action, &actor_user_id, &request_id).await?;
         let Outcome::Organization { organization } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -80,6 +81,7 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::UpdateOrganizationRequest>,
     ) -> Result<Response<proto::UpdateOrganizationResponse>, Status> {
+        let caller = caller(&request);
         let proto::UpdateOrganizationRequest { organization, update_mask, request_id, actor_user_id } =
             request.into_inner();
         let organization = organization.ok_or_else(|| Error::invalid("organization", &"is required"))?;
@@ -88,7 +90,7 @@ impl DirectoryService for Rpc {
         let display_name = from_proto::Mask::new(update_mask, &["display_name"])?.choose("display_name", display_name);
         let display_name = display_name.map(|text| from_proto::name("organization.display_name", &text)).transpose()?;
         let done = self
-            .execute(organization_id, Action::UpdateOrganization { display_name }, &actor_user_id, &request_id)
+            .execute(caller, organization_id, Action::UpdateOrganization { display_name }, &actor_user_id, &request_id)
             .await?;
         let Outcome::Organization { organization } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
@@ -103,11 +105,12 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::DeleteOrganizationRequest>,
     ) -> Result<Response<proto::DeleteOrganizationResponse>, Status> {
+        let caller = caller(&request);
         let proto::DeleteOrganizationRequest { organization_id, allow_missing, request_id, actor_user_id } =
             request.into_inner();
         let organization_id = from_proto::organization_id(&organization_id)?;
         let action = Action::DeleteOrganization { if_missing: from_proto::if_missing(allow_missing) };
-        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
+        let done = self.execute(caller, organization_id, action, &actor_user_id, &request_id).await?;
         Ok(Response::new(proto::DeleteOrganizationResponse { revision: done.revision.to_string() }))
     }
 
@@ -115,10 +118,11 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::CreateUserRequest>,
     ) -> Result<Response<proto::CreateUserResponse>, Status> {
+        let caller = caller(&request);
         let proto::CreateUserRequest { organization_id, user, request_id, actor_user_id } = request.into_inner();
         let organization_id = from_proto::organization_id(&organization_id)?;
         let action = Action::CreateUser { user: from_proto::new_user(user)? };
-        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
+        let done = self.execute(caller, organization_id, action, &actor_user_id, &request_id).await?;
         let Outcome::User { user } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -166,13 +170,14 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::UpdateUserRequest>,
     ) -> Result<Response<proto::UpdateUserResponse>, Status> {
+        let caller = caller(&request);
         let proto::UpdateUserRequest { organization_id, user, update_mask, request_id, actor_user_id } =
             request.into_inner();
         let organization_id = from_proto::organization_id(&organization_id)?;
         let user = user.ok_or_else(|| Error::invalid("user", &"is required"))?;
         let user_id = from_proto::required("user.user_id", &user.user_id)?;
         let action = Action::UpdateUser { user_id, patch: from_proto::user_patch(user, update_mask)? };
-        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
+        let done = self.execute(caller, organization_id, action, &actor_user_id, &request_id).await?;
         let Outcome::User { user } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -186,12 +191,13 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::DeleteUserRequest>,
     ) -> Result<Response<proto::DeleteUserResponse>, Status> {
+        let caller = caller(&request);
         let proto::DeleteUserRequest { organization_id, user_id, allow_missing, request_id, actor_user_id } =
             request.into_inner();
         let organization_id = from_proto::organization_id(&organization_id)?;
         let user_id = from_proto::required("user_id", &user_id)?;
         let action = Action::DeleteUser { user_id, if_missing: from_proto::if_missing(allow_missing) };
-        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
+        let done = self.execute(caller, organization_id, action, &actor_user_id, &request_id).await?;
         Ok(Response::new(proto::DeleteUserResponse { revision: done.revision.to_string() }))
     }
 
@@ -199,10 +205,11 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::CreateQueueRequest>,
     ) -> Result<Response<proto::CreateQueueResponse>, Status> {
+        let caller = caller(&request);
         let proto::CreateQueueRequest { organization_id, queue, request_id, actor_user_id } = request.into_inner();
         let organization_id = from_proto::organization_id(&organization_id)?;
         let action = Action::CreateQueue { queue: from_proto::new_queue(queue)? };
-        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
+        let done = self.execute(caller, organization_id, action, &actor_user_id, &request_id).await?;
         let Outcome::Queue { queue } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -250,13 +257,14 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::UpdateQueueRequest>,
     ) -> Result<Response<proto::UpdateQueueResponse>, Status> {
+        let caller = caller(&request);
         let proto::UpdateQueueRequest { organization_id, queue, update_mask, request_id, actor_user_id } =
             request.into_inner();
         let organization_id = from_proto::organization_id(&organization_id)?;
         let queue = queue.ok_or_else(|| Error::invalid("queue", &"is required"))?;
         let queue_id = from_proto::required("queue.queue_id", &queue.queue_id)?;
         let action = Action::UpdateQueue { queue_id, patch: from_proto::queue_patch(queue, update_mask)? };
-        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
+        let done = self.execute(caller, organization_id, action, &actor_user_id, &request_id).await?;
         let Outcome::Queue { queue } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -270,12 +278,13 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::DeleteQueueRequest>,
     ) -> Result<Response<proto::DeleteQueueResponse>, Status> {
+        let caller = caller(&request);
         let proto::DeleteQueueRequest { organization_id, queue_id, allow_missing, request_id, actor_user_id } =
             request.into_inner();
         let organization_id = from_proto::organization_id(&organization_id)?;
         let queue_id = from_proto::required("queue_id", &queue_id)?;
         let action = Action::DeleteQueue { queue_id, if_missing: from_proto::if_missing(allow_missing) };
-        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
+        let done = self.execute(caller, organization_id, action, &actor_user_id, &request_id).await?;
         Ok(Response::new(proto::DeleteQueueResponse { revision: done.revision.to_string() }))
     }
 
@@ -283,6 +292,7 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::AssignRoleRequest>,
     ) -> Result<Response<proto::AssignRoleResponse>, Status> {
+        let caller = caller(&request);
         let proto::AssignRoleRequest { organization_id, user, role, queue, request_id, actor_user_id } =
             request.into_inner();
         let organization_id = from_proto::organization_id(&organization_id)?;
@@ -291,7 +301,7 @@ impl DirectoryService for Rpc {
             role: from_proto::role(role)?,
             queue: from_proto::optional_queue(queue)?,
         };
-        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
+        let done = self.execute(caller, organization_id, action, &actor_user_id, &request_id).await?;
         let Outcome::RoleAssigned { assignment, created } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -306,6 +316,7 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::UnassignRoleRequest>,
     ) -> Result<Response<proto::UnassignRoleResponse>, Status> {
+        let caller = caller(&request);
         let proto::UnassignRoleRequest { organization_id, user, role, queue, end_sessions, request_id, actor_user_id } =
             request.into_inner();
         let organization_id = from_proto::organization_id(&organization_id)?;
@@ -315,7 +326,7 @@ impl DirectoryService for Rpc {
             queue: from_proto::optional_queue(queue)?,
             sessions: if end_sessions { SessionsThen::End } else { SessionsThen::Keep },
         };
-        let done = self.execute(organization_id.clone(), action, &actor_user_id, &request_id).await?;
+        let done = self.execute(caller, organization_id.clone(), action, &actor_user_id, &request_id).await?;
         let Outcome::SessionsEnded { ended } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -363,7 +374,7 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<Streaming<proto::ImportDirectoryRequest>>,
     ) -> Result<Response<Self::ImportDirectoryStream>, Status> {
-        Ok(Response::new(transfer::import(self, request.into_inner())))
+        Ok(Response::new(transfer::import(self, caller(&request), request.into_inner())))
     }
 
     type ExportDirectoryStream = transfer::ExportMessages;

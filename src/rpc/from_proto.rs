@@ -6,11 +6,13 @@ use prost_types::FieldMask;
 
 use super::{proto, status::Error};
 use crate::domain::{
+    audit::AuditAction,
     command::{IfMissing, QueuePatch, UserPatch},
     ids::{Extension, Malformed, OrganizationId, QueueRef, UserRef, display_name, free_text, shortened},
     model::{Queue, QueueKind, Role, SignInChannel, User},
     permission::{Permission, WrongScope},
     settings::{SettingsPatch, Switch, UNASSIGNED_QUEUE_SIGN_IN, UnassignedQueueSignIn},
+    time::Timestamp,
 };
 
 /// The longest time to live of a session: 3,650 days.
@@ -85,11 +87,11 @@ macro_rules! names_supervisor {
 names_user!(check_queue_access_request check_queue_access_item list_accessible_queues_request sign_in_request
     sign_out_request supervisor_sign_in_request supervisor_sign_out_request get_session_request list_sessions_request
     watch_sessions_request get_user_request assign_role_request unassign_role_request list_role_assignments_request
-    check_permission_request check_permission_item list_user_permissions_request);
+    check_permission_request check_permission_item list_user_permissions_request list_audit_events_request);
 names_queue!(check_queue_access_request check_queue_access_item list_eligible_agents_request sign_in_request
     sign_out_request supervisor_sign_in_request supervisor_sign_out_request get_session_request list_sessions_request
     watch_sessions_request get_queue_request assign_role_request unassign_role_request list_role_assignments_request
-    check_permission_request check_permission_item list_user_permissions_request);
+    check_permission_request check_permission_item list_user_permissions_request list_audit_events_request);
 names_supervisor!(supervisor_sign_in_request supervisor_sign_out_request);
 
 pub(super) fn user(user: Option<impl NamesUser>) -> Result<UserRef, Error> {
@@ -142,6 +144,32 @@ pub(super) fn optional_role(role: i32) -> Result<Option<Role>, Error> {
             Err(Error::invalid("role", &problem))
         }
     }
+}
+
+/// Unspecified is none.
+pub(super) fn audit_action(value: i32) -> Result<Option<AuditAction>, Error> {
+    match proto::AuditAction::try_from(value) {
+        Ok(proto::AuditAction::Unspecified) => Ok(None),
+        Ok(action) => {
+            let name = action.as_str_name();
+            let name = name.strip_prefix(super::AUDIT_ACTION_PREFIX).unwrap_or(name);
+            name.parse().map(Some).map_err(|error| Error::invalid("action", &error))
+        }
+        Err(_) => {
+            let problem = format_args!("must be an audit action such as AUDIT_ACTION_SIGN_IN, but is {value}");
+            Err(Error::invalid("action", &problem))
+        }
+    }
+}
+
+/// An instant, to the millisecond.
+pub(super) fn time(field: &str, time: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>, Error> {
+    let Some(prost_types::Timestamp { seconds, nanos }) = time else { return Ok(None) };
+    let wrong = || Error::invalid(field, &"must be a timestamp from the year 1 to 9999");
+    if !(-62_135_596_800..=253_402_300_799).contains(&seconds) || !(0..1_000_000_000).contains(&nanos) {
+        return Err(wrong());
+    }
+    Ok(Some(Timestamp::from_unix_ms(seconds * 1_000 + i64::from(nanos / 1_000_000))))
 }
 
 pub(super) fn permission(value: i32) -> Result<Permission, Error> {

@@ -7,6 +7,8 @@ pub mod proto {
     tonic::include_proto!("queuegate.v1");
 }
 
+mod audit;
+mod audit_watch;
 mod batch;
 mod directory;
 mod from_proto;
@@ -27,15 +29,15 @@ use tokio::sync::watch as signal;
 
 use self::{
     proto::{
-        directory_service_server::DirectoryServiceServer, permission_service_server::PermissionServiceServer,
-        queue_access_service_server::QueueAccessServiceServer,
+        audit_service_server::AuditServiceServer, directory_service_server::DirectoryServiceServer,
+        permission_service_server::PermissionServiceServer, queue_access_service_server::QueueAccessServiceServer,
     },
     status::Error,
 };
 use crate::{
     domain::{
         command::{Action, Command, DecisionRecord, Outcome},
-        ids::{OrganizationId, Revision, SessionId},
+        ids::{Caller, OrganizationId, Revision, SessionId},
         model::Session,
         plan::{Context, Plan, plan},
         snapshot::Snapshot,
@@ -48,11 +50,16 @@ use crate::{
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/queuegate_descriptor.bin"));
 
 /// The names of the services, as health checks ask for them.
-pub const SERVICE_NAMES: [&str; 3] =
-    ["queuegate.v1.QueueAccessService", "queuegate.v1.PermissionService", "queuegate.v1.DirectoryService"];
+pub const SERVICE_NAMES: [&str; 4] = [
+    "queuegate.v1.QueueAccessService",
+    "queuegate.v1.PermissionService",
+    "queuegate.v1.DirectoryService",
+    "queuegate.v1.AuditService",
+];
 
-/// What the names of the API's permissions have before the names of the rules' permissions.
+/// What the names of the API's values have before those of the rules.
 const PERMISSION_PREFIX: &str = "PERMISSION_";
+const AUDIT_ACTION_PREFIX: &str = "AUDIT_ACTION_";
 
 /// How long a read waits for its `at_least_revision` if its caller's deadline doesn't come before.
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
@@ -88,6 +95,11 @@ impl Rpc {
         DirectoryServiceServer::new(self.clone())
     }
 
+    /// The service that tells what happened.
+    pub fn audit(&self) -> AuditServiceServer<Self> {
+        AuditServiceServer::new(self.clone())
+    }
+
     fn state(&self) -> Result<&State, Error> {
         self.state.get().ok_or(Error::Loading)
     }
@@ -112,6 +124,7 @@ impl Rpc {
     /// Carries out a command.
     async fn execute(
         &self,
+        caller: Caller,
         organization_id: OrganizationId,
         action: Action,
         actor_user_id: &str,
@@ -119,7 +132,7 @@ impl Rpc {
     ) -> Result<Done, Error> {
         let actor = from_proto::optional("actor_user_id", actor_user_id)?;
         let request_id = from_proto::optional("request_id", request_id)?;
-        Ok(self.state()?.execute(Command { organization_id, action, actor }, request_id).await?)
+        Ok(self.state()?.execute(Command { organization_id, action, actor }, caller, request_id).await?)
     }
 
     /// Sessions of an outcome, as they are read now.
@@ -141,6 +154,11 @@ impl Rpc {
         let (snapshot, now) = (state.snapshot(), state.now());
         Ok(to_proto::recorded_decision(organization_id, snapshot.tenant(organization_id.as_str()), record, now))
     }
+}
+
+/// The system that asks.
+fn caller<T>(request: &tonic::Request<T>) -> Caller {
+    request.remote_addr().map_or_else(Caller::unknown, |address| Caller::at_address(address.ip()))
 }
 
 /// A revision of this store.

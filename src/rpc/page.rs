@@ -1,14 +1,20 @@
-//! Pages of a list. INVARIANT: the pages of one list come from one snapshot, so nothing is missing or repeated; when that
-//! snapshot isn't kept any more, the next page is an error and not a guess.
+//! Pages of a list. INVARIANT: the pages of one list come from one revision, so nothing is missing or repeated; when that
+//! isn't kept any more, the next page is an error and not a guess.
 
 use std::{fmt::Debug, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 use super::{Rpc, own_revision, status::Error};
-use crate::{domain::snapshot::Snapshot, state::State};
+use crate::{
+    domain::{
+        ids::{OrganizationId, QueueRef, Revision, Sequence, UserRef},
+        snapshot::{Snapshot, Tenant},
+    },
+    state::State,
+};
 
 const DEFAULT_SIZE: usize = 100;
 const LARGEST_SIZE: usize = 1_000;
@@ -38,32 +44,89 @@ struct Token {
     after: Vec<String>,
 }
 
+/// What the token of a page of the audit log says. The log only grows at its end, so no state needs to be kept for it.
+#[derive(Serialize, Deserialize)]
+struct LogToken {
+    revision: String,
+    query: String,
+    before: Sequence,
+    cut: Sequence,
+    names: Names,
+}
+
+/// Whom and what the names in a request stood for when its first page was made.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Names {
+    pub users: Vec<UserRef>,
+    pub queues: Vec<QueueRef>,
+}
+
+/// One page of an organization's audit log, newest first.
+pub(super) struct LogPage {
+    pub snapshot: Arc<Snapshot>,
+    /// Only events before this one.
+    pub before: Sequence,
+    pub names: Names,
+    pub size: usize,
+    pub revision: Revision,
+    cut: Sequence,
+    query: String,
+}
+
+impl LogPage {
+    /// Begins a page of the list that `query` stands for. `names` reads the request's names on the first page.
+    pub(super) async fn begin(
+        rpc: &Rpc,
+        query: &(impl Debug + ?Sized),
+        organization_id: &OrganizationId,
+        paging: Paging<'_>,
+        names: impl FnOnce(Option<&Tenant>) -> Names,
+    ) -> Result<Self, Error> {
+        let Paging { page_size, page_token, at_least_revision } = paging;
+        let size = size(page_size)?;
+        let query = fingerprint(query);
+        let snapshot = rpc.snapshot(at_least_revision).await?;
+        let cut = snapshot.audit_cut(organization_id.as_str());
+        if page_token.is_empty() {
+            let names = names(snapshot.tenant(organization_id.as_str()));
+            let revision = snapshot.revision();
+            return Ok(Self { snapshot, before: revision.sequence.next(), names, size, revision, cut, query });
+        }
+        let token: LogToken = decode(page_token)?;
+        let revision = own_revision("page_token", &token.revision, &snapshot)?;
+        same_list(&token.query, &query)?;
+        if token.cut != cut {
+            return Err(Error::PageTokenExpired);
+        }
+        Ok(Self { snapshot, before: token.before, names: token.names, size, revision, cut, query })
+    }
+
+    /// The token for the page after this one, which ended with `last`.
+    pub(super) fn token(&self, last: Sequence) -> String {
+        encode(&LogToken {
+            revision: self.revision.to_string(),
+            query: self.query.clone(),
+            before: last,
+            cut: self.cut,
+            names: self.names.clone(),
+        })
+    }
+}
+
 impl Page {
     /// Begins a page of the list that `query` (the rpc and its filters) stands for.
     pub(super) async fn begin(rpc: &Rpc, query: &(impl Debug + ?Sized), paging: Paging<'_>) -> Result<Self, Error> {
         let Paging { page_size, page_token, at_least_revision } = paging;
-        let size = match usize::try_from(page_size) {
-            Ok(0) => DEFAULT_SIZE,
-            Ok(size) if size <= LARGEST_SIZE => size,
-            Ok(_) | Err(_) => {
-                let problem = format_args!("must be from 0 to {LARGEST_SIZE}, but is {page_size}");
-                return Err(Error::invalid("page_size", &problem));
-            }
-        };
+        let size = size(page_size)?;
         let state = rpc.state()?.clone();
         let query = fingerprint(query);
         if page_token.is_empty() {
             let snapshot = rpc.snapshot(at_least_revision).await?;
             return Ok(Self { state, snapshot, after: Vec::new(), size, query });
         }
-        let wrong = |problem: &str| Error::invalid("page_token", &problem);
-        let bytes = URL_SAFE_NO_PAD.decode(page_token);
-        let token = bytes.ok().and_then(|bytes| serde_json::from_slice::<Token>(&bytes).ok());
-        let token = token.ok_or_else(|| wrong("must be the next_page_token of the page before"))?;
+        let token: Token = decode(page_token)?;
         let revision = own_revision("page_token", &token.revision, &state.snapshot())?;
-        if token.query != query {
-            return Err(wrong("was given for another list; repeat the request with only the token changed"));
-        }
+        same_list(&token.query, &query)?;
         if !at_least_revision.is_empty() {
             let wanted = own_revision("at_least_revision", at_least_revision, &state.snapshot())?;
             if wanted.sequence > revision.sequence {
@@ -93,8 +156,7 @@ impl Page {
                 self.state.pin(&self.snapshot);
                 let revision = self.snapshot.revision().to_string();
                 let token = Token { revision, query: self.query.clone(), after: key(last) };
-                // A token is plain data, which always serializes.
-                URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
+                encode(&token)
             }
             Some(_) | None => String::new(),
         };
@@ -106,4 +168,34 @@ impl Page {
 fn fingerprint(query: &(impl Debug + ?Sized)) -> String {
     let hash = Sha256::digest(format!("{query:?}"));
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn size(page_size: i32) -> Result<usize, Error> {
+    match usize::try_from(page_size) {
+        Ok(0) => Ok(DEFAULT_SIZE),
+        Ok(size) if size <= LARGEST_SIZE => Ok(size),
+        Ok(_) | Err(_) => {
+            let problem = format_args!("must be from 0 to {LARGEST_SIZE}, but is {page_size}");
+            Err(Error::invalid("page_size", &problem))
+        }
+    }
+}
+
+fn same_list(of_token: &str, of_request: &str) -> Result<(), Error> {
+    if of_token == of_request {
+        return Ok(());
+    }
+    let problem = "was given for another list; repeat the request with only the token changed";
+    Err(Error::invalid("page_token", &problem))
+}
+
+fn encode(token: &impl Serialize) -> String {
+    // A token is plain data, which always serializes.
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(token).unwrap_or_default())
+}
+
+fn decode<T: DeserializeOwned>(page_token: &str) -> Result<T, Error> {
+    let bytes = URL_SAFE_NO_PAD.decode(page_token).ok();
+    let token = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    token.ok_or_else(|| Error::invalid("page_token", &"must be the next_page_token of the page before"))
 }

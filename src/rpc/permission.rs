@@ -4,7 +4,7 @@ use prost_types::FieldMask;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Rpc, batch, blocking, from_proto,
+    Rpc, batch, blocking, caller, from_proto,
     page::{Page, Paging},
     proto::{self, permission_service_server::PermissionService},
     status::Error,
@@ -52,6 +52,7 @@ impl PermissionService for Rpc {
         &self,
         request: Request<proto::UpdatePermissionSettingsRequest>,
     ) -> Result<Response<proto::UpdatePermissionSettingsResponse>, Status> {
+        let caller = caller(&request);
         let proto::UpdatePermissionSettingsRequest {
             organization_id,
             settings,
@@ -70,7 +71,7 @@ impl PermissionService for Rpc {
             let revision = snapshot.revision().to_string();
             return Ok(Response::new(proto::UpdatePermissionSettingsResponse { settings: Some(settings), revision }));
         }
-        let done = self.execute(organization_id.clone(), action, &actor_user_id, &request_id).await?;
+        let done = self.execute(caller, organization_id.clone(), action, &actor_user_id, &request_id).await?;
         let Outcome::Settings { settings, etag } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };

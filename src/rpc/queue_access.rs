@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Rpc, batch, from_proto,
+    Rpc, batch, caller, from_proto,
     page::{Page, Paging},
     proto::{self, queue_access_service_server::QueueAccessService},
     status::Error,
@@ -143,6 +143,7 @@ impl QueueAccessService for Rpc {
     }
 
     async fn sign_in(&self, request: Request<proto::SignInRequest>) -> Result<Response<proto::SignInResponse>, Status> {
+        let caller = caller(&request);
         let proto::SignInRequest { organization_id, user, queue, channel, device, request_id } = request.into_inner();
         let organization_id = from_proto::organization_id(&organization_id)?;
         let action = Action::SignIn {
@@ -151,7 +152,7 @@ impl QueueAccessService for Rpc {
             channel: from_proto::channel(channel)?,
             device: from_proto::device(&device)?,
         };
-        let done = self.execute(organization_id.clone(), action, "", &request_id).await?;
+        let done = self.execute(caller, organization_id.clone(), action, "", &request_id).await?;
         let Outcome::SignIn { decision, session, created } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -168,6 +169,7 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::SignOutRequest>,
     ) -> Result<Response<proto::SignOutResponse>, Status> {
+        let caller = caller(&request);
         let proto::SignOutRequest { organization_id, user, queue, all_queues, request_id } = request.into_inner();
         let organization_id = from_proto::organization_id(&organization_id)?;
         let user = from_proto::user(user)?;
@@ -181,7 +183,8 @@ impl QueueAccessService for Rpc {
                 return Err(Error::invalid("queue_id", &"is required, or queue_extension, or all_queues").into());
             }
         };
-        let done = self.execute(organization_id.clone(), Action::SignOut { user, queues }, "", &request_id).await?;
+        let done =
+            self.execute(caller, organization_id.clone(), Action::SignOut { user, queues }, "", &request_id).await?;
         let Outcome::SessionsEnded { ended } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -195,6 +198,7 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::SupervisorSignInRequest>,
     ) -> Result<Response<proto::SupervisorSignInResponse>, Status> {
+        let caller = caller(&request);
         let proto::SupervisorSignInRequest { organization_id, supervisor, user, queue, ttl, justification, request_id } =
             request.into_inner();
         let organization_id = from_proto::organization_id(&organization_id)?;
@@ -205,7 +209,7 @@ impl QueueAccessService for Rpc {
             ttl: from_proto::ttl(ttl)?,
             justification: from_proto::justification(&justification)?,
         };
-        let done = self.execute(organization_id.clone(), action, "", &request_id).await?;
+        let done = self.execute(caller, organization_id.clone(), action, "", &request_id).await?;
         let Outcome::SignIn { decision, session, created } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -222,6 +226,7 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::SupervisorSignOutRequest>,
     ) -> Result<Response<proto::SupervisorSignOutResponse>, Status> {
+        let caller = caller(&request);
         let proto::SupervisorSignOutRequest { organization_id, supervisor, user, queue, justification, request_id } =
             request.into_inner();
         let organization_id = from_proto::organization_id(&organization_id)?;
@@ -231,7 +236,7 @@ impl QueueAccessService for Rpc {
             queue: from_proto::queue(queue)?,
             justification: from_proto::justification(&justification)?,
         };
-        let done = self.execute(organization_id.clone(), action, "", &request_id).await?;
+        let done = self.execute(caller, organization_id.clone(), action, "", &request_id).await?;
         let Outcome::SupervisorSignOut { decision, ended } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };

@@ -43,6 +43,8 @@ pub enum Error {
     },
     /// The page token's revision isn't held any more.
     PageTokenExpired,
+    /// What is asked for was cut off the audit log.
+    Compacted,
     /// The database is still being loaded.
     Loading,
     /// The server is stopping, and what was waited for will not come.
@@ -110,6 +112,7 @@ impl From<Error> for Status {
                 "page_token: the state that it pinned is not kept any more; list again from the start",
                 ErrorDetails::new(),
             ),
+            Error::Compacted => compacted(),
             Error::Loading => status(
                 Code::Unavailable,
                 "LOADING",
@@ -177,6 +180,7 @@ fn rejected(rejection: Rejection) -> Status {
                 ErrorDetails::with_error_info("ACTOR_NOT_PERMITTED", DOMAIN, named.collect::<HashMap<_, _>>());
             Status::with_error_details(Code::PermissionDenied, text, details)
         }
+        Rejection::AlreadyCut => compacted(),
         Rejection::StaleEtag => {
             status(Code::Aborted, "STALE_ETAG", &Rejection::StaleEtag.to_string(), ErrorDetails::new())
         }
@@ -206,6 +210,11 @@ fn not_executed(error: &state::Error) -> Status {
         state::Error::Stopped => status(Code::Unavailable, "STOPPING", &error.to_string(), retry()),
         state::Error::Internal(problem) => internal(problem),
     }
+}
+
+fn compacted() -> Status {
+    let text = "this part of the history was archived and cut off; nothing of it is here any more";
+    status(Code::OutOfRange, "COMPACTED", text, ErrorDetails::new())
 }
 
 fn invalid(violations: &[(String, String)], found: usize) -> Status {

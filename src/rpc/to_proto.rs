@@ -2,11 +2,12 @@
 
 use super::proto;
 use crate::domain::{
-    change::Etag,
-    command::{DecisionRecord, ImportReport},
+    audit::{AuditAction, Link, Summary},
+    change::{Change, Etag, Event, Record, RefusedAttempt},
+    command::{ActorRefusal, DecisionRecord, ImportReport},
     decide::{Decision, Reason, is_retained},
     directory::Problem,
-    ids::OrganizationId,
+    ids::{Lineage, OrganizationId, QueueRef, Revision, Sequence, UserRef},
     model::{Basis, Channel, EndReason, Organization, Queue, QueueKind, Role, RoleAssignment, Session, User},
     permission::{self, Permission, PermissionReason, Scope},
     preview::{Count, UserImpact},
@@ -14,6 +15,7 @@ use crate::domain::{
     snapshot::Tenant,
     time::Timestamp,
 };
+use crate::store::Logged;
 
 pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     let ms = time.unix_ms();
@@ -226,10 +228,15 @@ pub(super) fn settings(
     settings: &PermissionSettings,
     etag: Etag,
 ) -> proto::PermissionSettings {
+    proto::PermissionSettings { etag: etag.to_string(), ..plain_settings(organization_id, settings) }
+}
+
+/// Settings of another time, which have no etag.
+fn plain_settings(organization_id: &OrganizationId, settings: &PermissionSettings) -> proto::PermissionSettings {
     let on = |switch| Some(settings.is_on(switch));
     proto::PermissionSettings {
         organization_id: organization_id.to_string(),
-        etag: etag.to_string(),
+        etag: String::new(),
         organization: Some(proto::OrganizationSettings {
             unassigned_queue_sign_in: unassigned_queue_sign_in(settings.unassigned_queue_sign_in).into(),
         }),
@@ -370,11 +377,166 @@ fn unassigned_queue_sign_in(value: UnassignedQueueSignIn) -> proto::UnassignedQu
     }
 }
 
+pub(super) fn revision(lineage: Lineage, sequence: Sequence) -> String {
+    Revision { lineage, sequence }.to_string()
+}
+
+pub(super) fn audit_log_position(lineage: Lineage, link: Link) -> proto::AuditLogPosition {
+    let Link { sequence, hash } = link;
+    let revision = if sequence == Sequence(0) { String::new() } else { revision(lineage, sequence) };
+    proto::AuditLogPosition { revision, hash: hash.to_string() }
+}
+
+fn audit_action(action: AuditAction) -> proto::AuditAction {
+    // By name, as with permissions.
+    let name = format!("{}{action}", super::AUDIT_ACTION_PREFIX);
+    proto::AuditAction::from_str_name(&name).unwrap_or(proto::AuditAction::Unspecified)
+}
+
+pub(super) fn audit_event(lineage: Lineage, logged: &Logged) -> proto::AuditEvent {
+    let Logged { record: Record { sequence, time, origin, change: Change { organization_id, event } }, hash } = logged;
+    let Summary { action, verdict, actor, user, queue, role: assigned, reason: decided } = Summary::of(event, origin);
+    let (actor_user_id, actor_extension) = named_user(actor);
+    let (user_id, user_extension) = named_user(user);
+    let (queue_id, queue_extension) = match queue {
+        Some(QueueRef::Id(id)) => (id.to_string(), String::new()),
+        Some(QueueRef::Extension(extension)) => (String::new(), extension.to_string()),
+        None => (String::new(), String::new()),
+    };
+    let mut told = proto::AuditEvent {
+        revision: revision(lineage, *sequence),
+        time: Some(timestamp(*time)),
+        organization_id: organization_id.to_string(),
+        caller: origin.caller.to_string(),
+        actor_user_id,
+        actor_extension,
+        action: audit_action(action).into(),
+        allowed: Some(verdict.is_allowed()),
+        user_id,
+        user_extension,
+        queue_id,
+        queue_extension,
+        role: assigned.map_or(proto::Role::Unspecified, role).into(),
+        reason: decided.map_or(proto::Reason::Unspecified, reason).into(),
+        hash: hash.to_string(),
+        ..proto::AuditEvent::default()
+    };
+    tell_refusal(&mut told, event);
+    tell_states(&mut told, organization_id, event);
+    told
+}
+
+fn named_user(user: Option<UserRef>) -> (String, String) {
+    match user {
+        Some(UserRef::Id(id)) => (id.to_string(), String::new()),
+        Some(UserRef::Extension(extension)) => (String::new(), extension.to_string()),
+        None => (String::new(), String::new()),
+    }
+}
+
+/// What only some events say of how they came about.
+fn tell_refusal(told: &mut proto::AuditEvent, event: &Event) {
+    match event {
+        Event::AttemptRefused { attempt } => {
+            let RefusedAttempt { channel: asked, device, explanation, justification, .. } = attempt;
+            let asked = asked.map_or(Channel::Supervisor, Channel::from);
+            told.channel = channel(asked).into();
+            told.device.clone_from(device);
+            told.explanation.clone_from(explanation);
+            told.justification.clone_from(justification);
+        }
+        Event::WriteRefused { attempt } => {
+            let ActorRefusal { actor: _, permission: lacked, reason, explanation } = &attempt.refusal;
+            told.permission = lacked.map_or(proto::Permission::Unspecified, permission).into();
+            let reason = reason.map_or(proto::PermissionReason::Unspecified, permission_reason);
+            told.permission_reason = reason.into();
+            told.explanation.clone_from(explanation);
+        }
+        Event::SessionStarted { session: _, justification }
+        | Event::SessionEnded { session: _, supervisor_id: _, justification } => {
+            told.justification.clone_from(justification);
+        }
+        Event::OrganizationCreated { .. }
+        | Event::OrganizationUpdated { .. }
+        | Event::OrganizationDeleted { .. }
+        | Event::SettingsUpdated { .. }
+        | Event::UserCreated { .. }
+        | Event::UserUpdated { .. }
+        | Event::UserDeleted { .. }
+        | Event::QueueCreated { .. }
+        | Event::QueueUpdated { .. }
+        | Event::QueueDeleted { .. }
+        | Event::RoleAssigned { .. }
+        | Event::RoleUnassigned { .. }
+        | Event::AuditLogCut { .. } => {}
+    }
+}
+
+/// What there was before and after.
+fn tell_states(told: &mut proto::AuditEvent, organization_id: &OrganizationId, event: &Event) {
+    use proto::AuditState as State;
+    let of_organization = |value: &Organization| State { organization: Some(organization(value)), ..State::default() };
+    let of_settings = |value: &PermissionSettings| State {
+        settings: Some(plain_settings(organization_id, value)),
+        ..State::default()
+    };
+    let of_user = |value: &User| State { user: Some(user(value)), ..State::default() };
+    let of_queue = |value: &Queue| State { queue: Some(queue(value)), ..State::default() };
+    let of_role = |value: &RoleAssignment| State { assignment: Some(role_assignment(value)), ..State::default() };
+    let of_session = |value: &Session| {
+        // As it was: `retained` is computed when a session is read, and this is history.
+        let session = session(organization_id, None, value, value.sign_in_time);
+        State { session: Some(session), ..State::default() }
+    };
+    (told.before, told.after) = match event {
+        Event::OrganizationCreated { organization, settings, etag: _ } => {
+            (None, Some(State { settings: of_settings(settings).settings, ..of_organization(organization) }))
+        }
+        Event::OrganizationDeleted { organization, settings } => {
+            (Some(State { settings: of_settings(settings).settings, ..of_organization(organization) }), None)
+        }
+        Event::OrganizationUpdated { before, organization } => {
+            (Some(of_organization(before)), Some(of_organization(organization)))
+        }
+        Event::SettingsUpdated { before, settings, etag: _ } => {
+            (Some(of_settings(before)), Some(of_settings(settings)))
+        }
+        Event::UserCreated { user } => (None, Some(of_user(user))),
+        Event::UserUpdated { before, user } => (Some(of_user(before)), Some(of_user(user))),
+        Event::UserDeleted { user } => (Some(of_user(user)), None),
+        Event::QueueCreated { queue } => (None, Some(of_queue(queue))),
+        Event::QueueUpdated { before, queue } => (Some(of_queue(before)), Some(of_queue(queue))),
+        Event::QueueDeleted { queue } => (Some(of_queue(queue)), None),
+        Event::RoleAssigned { assignment } => (None, Some(of_role(assignment))),
+        Event::RoleUnassigned { assignment } => (Some(of_role(assignment)), None),
+        Event::SessionStarted { session, justification: _ } => (None, Some(of_session(session))),
+        Event::SessionEnded { session, supervisor_id: _, justification: _ } => {
+            (Some(of_session(&Session { end: None, ..session.clone() })), Some(of_session(session)))
+        }
+        Event::AttemptRefused { .. } | Event::WriteRefused { .. } => (None, None),
+        Event::AuditLogCut { through, hash } => {
+            let lineage = told.revision.parse::<Revision>().map(|revision| revision.lineage);
+            let link = Link { sequence: *through, hash: *hash };
+            told.cut_through = lineage.ok().map(|lineage| audit_log_position(lineage, link));
+            (None, None)
+        }
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn the_api_has_the_audit_actions_of_the_rules_and_no_others() {
+        for (number, known) in (1..).zip(AuditAction::ALL) {
+            assert_eq!(i32::from(audit_action(*known)), number);
+            assert_eq!(super::super::from_proto::audit_action(number).unwrap(), Some(*known));
+        }
+        assert!(proto::AuditAction::try_from(i32::try_from(AuditAction::ALL.len()).unwrap() + 1).is_err());
+    }
 
     #[test]
     fn the_api_has_the_permissions_of_the_catalogue_and_no_others() {

@@ -24,7 +24,7 @@ use crate::{
     domain::{
         command::{Action, Command, ImportReport, Missing, Outcome, Rejection},
         directory::{Directory, describe},
-        ids::{OrganizationId, RequestId, Revision, UserId},
+        ids::{Caller, OrganizationId, RequestId, Revision, UserId},
         plan::{found_tenant, import_problems},
     },
     state::{self, Progress},
@@ -114,9 +114,9 @@ pub(super) async fn export(rpc: &Rpc, request: proto::ExportDirectoryRequest) ->
 }
 
 /// Carries out an import, and tells how far it is.
-pub(super) fn import(rpc: &Rpc, pieces: Streaming<proto::ImportDirectoryRequest>) -> ImportMessages {
+pub(super) fn import(rpc: &Rpc, caller: Caller, pieces: Streaming<proto::ImportDirectoryRequest>) -> ImportMessages {
     let (answers, messages) = mpsc::channel(16);
-    let import = Import { rpc: rpc.clone(), answers };
+    let import = Import { rpc: rpc.clone(), caller, answers };
     tokio::spawn(async move {
         if let Err(status) = import.run(pieces).await {
             // Whoever asked may be gone.
@@ -143,6 +143,7 @@ impl Places {
 
 struct Import {
     rpc: Rpc,
+    caller: Caller,
     answers: mpsc::Sender<Result<proto::ImportDirectoryResponse, Status>>,
 }
 
@@ -281,7 +282,8 @@ impl Import {
         let Options { organization_id, mode: _, missing, request_id, actor } = options;
         let command = Command { organization_id, action: Action::Import { directory, missing }, actor };
         let progress = Arc::new(Progress::default());
-        let done = self.rpc.state()?.execute_with_progress(command, request_id, Arc::clone(&progress));
+        let done =
+            self.rpc.state()?.execute_with_progress(command, self.caller.clone(), request_id, Arc::clone(&progress));
         tokio::pin!(done);
         let mut interval = tokio::time::interval(TELL_EVERY);
         let done = loop {

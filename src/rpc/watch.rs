@@ -24,6 +24,7 @@ use crate::{
         time::Timestamp,
     },
     state::State,
+    store::Logged,
 };
 
 /// How many messages may wait for the reader.
@@ -74,6 +75,9 @@ pub(super) fn begin(rpc: &Rpc, request: proto::WatchSessionsRequest) -> Result<M
         let start = own_revision("start_revision", &start_revision, &snapshot)?;
         if start.sequence > snapshot.revision().sequence {
             return Err(Error::invalid("start_revision", &"is later than anything this server has done"));
+        }
+        if start.sequence < snapshot.audit_cut(organization_id.as_str()) {
+            return Err(Error::Compacted);
         }
         Some(start.sequence)
     };
@@ -213,14 +217,17 @@ impl Watch {
         while after < up_to {
             let state = self.state.clone();
             let organization_id = self.organization_id.clone();
-            let reading = move || state.session_changes_since(after, up_to, &organization_id, CHUNK);
+            let reading = move || state.records_since(after, up_to, &organization_id, CHUNK);
             let records = tokio::task::spawn_blocking(reading).await;
             let records = records.map_err(|error| Error::Internal(error.to_string()))?.map_err(Error::from)?;
-            for record in &records {
+            if after < self.state.snapshot().audit_cut(self.organization_id.as_str()) {
+                return Err(Error::Compacted.into());
+            }
+            for Logged { record, hash: _ } in &records {
                 self.send_record(record).await?;
             }
             let is_full = records.len() == usize::try_from(CHUNK).unwrap_or(usize::MAX);
-            after = records.last().filter(|_| is_full).map_or(up_to, |record| record.sequence);
+            after = records.last().filter(|_| is_full).map_or(up_to, |logged| logged.record.sequence);
             self.last = Some(after);
         }
         Ok(())
@@ -243,7 +250,7 @@ impl Watch {
             Event::SessionEnded { session, supervisor_id: _, justification: _ } => {
                 (proto::WatchSessionsType::SignedOut, session)
             }
-            Event::OrganizationDeleted => return Err(Error::from(no_organization(&self.organization_id)).into()),
+            Event::OrganizationDeleted { .. } => return Err(Error::from(no_organization(&self.organization_id)).into()),
             Event::OrganizationCreated { .. }
             | Event::OrganizationUpdated { .. }
             | Event::SettingsUpdated { .. }
@@ -254,7 +261,10 @@ impl Watch {
             | Event::QueueUpdated { .. }
             | Event::QueueDeleted { .. }
             | Event::RoleAssigned { .. }
-            | Event::RoleUnassigned { .. } => return Ok(()),
+            | Event::RoleUnassigned { .. }
+            | Event::AttemptRefused { .. }
+            | Event::WriteRefused { .. }
+            | Event::AuditLogCut { .. } => return Ok(()),
         };
         let had_expired = |end: SessionEnd| {
             end.reason == EndReason::Expired && self.initial_time.is_some_and(|initial_time| end.time <= initial_time)

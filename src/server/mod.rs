@@ -105,7 +105,8 @@ pub async fn start(config: Config) -> Result<Server, Error> {
         .add_service(reflection().build_v1alpha().map_err(|_| BROKEN_DESCRIPTORS)?)
         .add_service(rpc.queue_access())
         .add_service(rpc.permission())
-        .add_service(rpc.directory());
+        .add_service(rpc.directory())
+        .add_service(rpc.audit());
     // Answers are small, and must not wait for more to send.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, async {

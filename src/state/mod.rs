@@ -25,11 +25,11 @@ use crate::{
     domain::{
         change::Record,
         command::{Command, Outcome, Rejection},
-        ids::{OrganizationId, RequestId, Revision, Sequence, SessionId},
+        ids::{Caller, OrganizationId, RequestId, Revision, Sequence, SessionId},
         snapshot::Snapshot,
         time::Timestamp,
     },
-    store::{self, LogReader, Store},
+    store::{self, LogReader, Logged, Store},
 };
 
 /// How many commands may wait for the writer before more are refused.
@@ -63,6 +63,7 @@ enum Job {
 
 struct Execute {
     command: Command,
+    caller: Caller,
     request: Option<Request>,
     progress: Option<Arc<Progress>>,
     reply: oneshot::Sender<Result<Done, Error>>,
@@ -182,29 +183,36 @@ impl State {
     }
 
     /// Carries out a command, durably. With a request id, a repetition within 24 hours gives the first outcome.
-    pub async fn execute(&self, command: Command, request_id: Option<RequestId>) -> Result<Done, Error> {
-        self.submit(command, request_id, None)?.await.unwrap_or(Err(Error::Stopped))
+    pub async fn execute(
+        &self,
+        command: Command,
+        caller: Caller,
+        request_id: Option<RequestId>,
+    ) -> Result<Done, Error> {
+        self.submit(command, caller, request_id, None)?.await.unwrap_or(Err(Error::Stopped))
     }
 
     /// Like [`State::execute`], and tells how far it is.
     pub async fn execute_with_progress(
         &self,
         command: Command,
+        caller: Caller,
         request_id: Option<RequestId>,
         progress: Arc<Progress>,
     ) -> Result<Done, Error> {
-        self.submit(command, request_id, Some(progress))?.await.unwrap_or(Err(Error::Stopped))
+        self.submit(command, caller, request_id, Some(progress))?.await.unwrap_or(Err(Error::Stopped))
     }
 
     fn submit(
         &self,
         command: Command,
+        caller: Caller,
         request_id: Option<RequestId>,
         progress: Option<Arc<Progress>>,
     ) -> Result<oneshot::Receiver<Result<Done, Error>>, Error> {
         let request = request_id.map(|id| Request { id, content_sha256: content_sha256(&command) });
         let (reply, answer) = oneshot::channel();
-        let job = Job::Execute(Box::new(Execute { command, request, progress, reply }));
+        let job = Job::Execute(Box::new(Execute { command, caller, request, progress, reply }));
         match self.jobs.try_send(job) {
             Ok(()) => Ok(answer),
             Err(TrySendError::Full(_)) => Err(Error::Overloaded),
@@ -218,16 +226,21 @@ impl State {
         self.shared.changes.subscribe()
     }
 
-    /// Changes of an organization's sessions from the change log. Reads the disk: not for an async thread.
-    pub fn session_changes_since(
+    /// What was recorded of an organization after `after`, and up to `up_to`. Reads the disk: not for an async thread.
+    pub fn records_since(
         &self,
         after: Sequence,
         up_to: Sequence,
         organization_id: &OrganizationId,
         most: u32,
-    ) -> Result<Vec<Record>, store::Error> {
+    ) -> Result<Vec<Logged>, store::Error> {
         let log = self.shared.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.changes_since(after, up_to, Some(organization_id), most)
+        log.records_since(after, up_to, Some(organization_id), most)
+    }
+
+    /// A reader of the audit log of its own, for work that takes a while. Reads the disk: not for an async thread.
+    pub fn log_reader(&self) -> Result<LogReader, store::Error> {
+        self.shared.log.lock().unwrap_or_else(PoisonError::into_inner).another()
     }
 
     /// Asks the writer to finish what it was asked so far, and to end. Blocks while the writer's queue is full.

@@ -18,11 +18,11 @@ use tracing::{error, info, warn};
 use super::{Done, Ended, Error, Execute, Job, Progress, Request, Shared};
 use crate::{
     domain::{
-        change::{Change, Record},
-        command::{Command, Outcome},
-        ids::{OrganizationId, RequestId, Revision, SessionId},
-        plan::{Context, plan, plan_expirations},
-        snapshot::Snapshot,
+        change::{Change, Origin, Record},
+        command::{Command, Outcome, Rejection},
+        ids::{Caller, OrganizationId, RequestId, Revision, SessionId},
+        plan::{Context, plan, plan_expirations, plan_refusal},
+        snapshot::{Inapplicable, Snapshot},
         time::Timestamp,
     },
     store::{self, RequestRecord, Store},
@@ -122,13 +122,12 @@ impl Writer {
             replies: Vec::new(),
             progress: Vec::new(),
         };
-        let (changes, after) = plan_expirations(&batch.working, now, MOST_EXPIRATIONS)
-            .map_err(|error| store::Error::Damaged(error.to_string()))?;
-        batch.accept(changes, after);
+        let (changes, after) = plan_expirations(&batch.working, now, MOST_EXPIRATIONS).map_err(damaged)?;
+        batch.accept(changes, after, &Origin { caller: Caller::server(), actor: None });
         for job in jobs {
-            let Execute { command, request, progress, reply } = job;
+            let Execute { command, caller, request, progress, reply } = job;
             batch.progress.extend(progress);
-            let result = self.execute(&mut batch, &command, request)?;
+            let result = self.execute(&mut batch, &command, caller, request)?;
             batch.replies.push((reply, result));
         }
         self.commit(batch)
@@ -138,6 +137,7 @@ impl Writer {
         &self,
         batch: &mut Batch,
         command: &Command,
+        caller: Caller,
         request: Option<Request>,
     ) -> Result<Result<Done, Error>, store::Error> {
         if let Some(request) = &request
@@ -146,11 +146,18 @@ impl Writer {
             return Ok(repeated(&first, request, batch.working.revision()));
         }
         let context = Context { now: batch.now, new_session_id: (self.new_session_id)() };
+        let origin = Origin { caller, actor: command.actor.clone() };
         let planned = match plan(&batch.working, command, &context) {
             Ok(planned) => planned,
-            Err(rejection) => return Ok(Err(rejection.into())),
+            Err(rejection) => {
+                if let Rejection::ActorNotPermitted(refusal) = &rejection {
+                    let (changes, after) = plan_refusal(&batch.working, command, refusal).map_err(damaged)?;
+                    batch.accept(changes, after, &origin);
+                }
+                return Ok(Err(rejection.into()));
+            }
         };
-        batch.accept(planned.changes, planned.after);
+        batch.accept(planned.changes, planned.after, &origin);
         let done = Done { outcome: planned.outcome, revision: batch.working.revision() };
         if let Some(request) = request {
             batch.remember(&command.organization_id, request, &done)?;
@@ -247,11 +254,11 @@ impl Writer {
 }
 
 impl Batch {
-    fn accept(&mut self, changes: Vec<Change>, after: Snapshot) {
+    fn accept(&mut self, changes: Vec<Change>, after: Snapshot, origin: &Origin) {
         let mut sequence = self.working.revision().sequence;
         for change in changes {
             sequence = sequence.next();
-            self.records.push(Record { sequence, time: self.now, change });
+            self.records.push(Record { sequence, time: self.now, origin: origin.clone(), change });
         }
         self.working = after;
     }
@@ -288,6 +295,11 @@ fn repeated(first: &RequestRecord, request: &Request, now: Revision) -> Result<D
             request.id
         ))),
     }
+}
+
+/// A change that the rules made and that doesn't fit: nothing more can be relied on.
+fn damaged(error: Inapplicable) -> store::Error {
+    store::Error::Damaged(error.to_string())
 }
 
 /// An error with everything that led to it, for the log.

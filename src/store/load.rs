@@ -7,6 +7,7 @@ use rusqlite::Row;
 
 use super::{Error, Store, sequence};
 use crate::domain::{
+    audit::Digest,
     change::{Change, Etag, Event},
     ids::{OrganizationId, Sequence},
     model::{Organization, Queue, RoleAssignment, Session, User},
@@ -87,9 +88,19 @@ impl Store {
                 Ok(Event::SessionStarted { session, justification: String::new() })
             },
         )?;
-        let last = self.connection.query_row("SELECT max(revision) FROM change_log", [], |row| row.get(0))?;
-        let last: Option<i64> = last;
+        self.load_cuts(&mut snapshot)?;
+        // The log may have been cut through its end, so where it ends is written down beside it.
+        let last = "SELECT max(last) FROM (SELECT max(revision) AS last FROM audit_log \
+                    UNION ALL SELECT max(head_revision) FROM audit_chain)";
+        let last: Option<i64> = self.connection.query_row(last, [], |row| row.get(0))?;
         Ok(snapshot.at(last.map_or(Ok(Sequence(0)), sequence)?))
+    }
+
+    fn load_cuts(&self, snapshot: &mut Snapshot) -> Result<(), Error> {
+        let sql = "SELECT organization_id, cut_revision FROM audit_chain WHERE cut_revision > 0";
+        self.each(snapshot, sql, |row, _| {
+            Ok(Event::AuditLogCut { through: sequence(row.get(1)?)?, hash: Digest::GENESIS })
+        })
     }
 
     fn load_settings(&self, snapshot: &mut Snapshot) -> Result<(), Error> {
@@ -130,17 +141,18 @@ impl Store {
 
 fn finish_settings(snapshot: &mut Snapshot, loaded: Option<(OrganizationId, PermissionSettings)>) -> Result<(), Error> {
     let Some((organization_id, settings)) = loaded else { return Ok(()) };
-    let Some(etag) = snapshot.tenant(organization_id.as_str()).map(|tenant| tenant.settings_etag()) else {
+    let Some(tenant) = snapshot.tenant(organization_id.as_str()) else {
         return Err(Error::Damaged(format!("permission_setting names no organization: `{organization_id}`")));
     };
-    apply(snapshot, Change { organization_id, event: Event::SettingsUpdated { settings, etag } })
+    let event = Event::SettingsUpdated { before: *tenant.settings(), settings, etag: tenant.settings_etag() };
+    apply(snapshot, Change { organization_id, event })
 }
 
 fn apply(snapshot: &mut Snapshot, change: Change) -> Result<(), Error> {
     snapshot.apply(&change).map_err(|error| Error::Damaged(error.to_string()))
 }
 
-fn text<T: FromStr<Err: Display>>(row: &Row<'_>, column: usize) -> Result<T, Error> {
+pub(super) fn text<T: FromStr<Err: Display>>(row: &Row<'_>, column: usize) -> Result<T, Error> {
     let text: String = row.get(column)?;
     text.parse().map_err(|error| Error::Damaged(format!("column {column} {error}")))
 }

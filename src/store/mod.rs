@@ -1,36 +1,43 @@
 //! The SQLite file: the only room that knows SQL.
 //!
-//! INVARIANT: one commit holds whole commands: their rows, their change-log entries and their request ids, or none of
-//! them. INVARIANT: when [`Store::commit`] has returned, what it was given survives a power failure.
+//! INVARIANT: one commit holds whole commands: their rows, their audit events and their request ids, or none of them. INVARIANT: when [`Store::commit`] has returned, what it was given survives a power failure.
 
 mod load;
+mod log;
 mod open;
 mod rows;
+mod verify;
 
 use std::{fs::File, path::PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 
 use crate::domain::{
-    change::{Change, Event, Record},
+    audit::Digest,
+    change::Record,
     ids::{Lineage, OrganizationId, RequestId, Sequence},
     time::Timestamp,
 };
+
+pub use log::{EventFilter, Logged};
+pub use verify::{Fault, Verification};
 
 /// The write side of the file. One owner.
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
     lineage: Lineage,
+    heads: log::Heads,
     path: PathBuf,
     /// Held for as long as the store is, so that a second process is turned away.
     _lock: File,
 }
 
-/// The read side, for whoever follows the change log.
+/// The read side, for whoever follows, searches or verifies the audit log.
 #[derive(Debug)]
 pub struct LogReader {
     connection: Connection,
+    path: PathBuf,
 }
 
 /// A request that was carried out, kept so that it can be repeated safely.
@@ -140,13 +147,18 @@ impl Store {
         progress: impl Fn(usize),
     ) -> Result<(), Error> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut heads = log::Heads::new();
         for (index, record) in records.iter().enumerate() {
+            let organization_id = &record.change.organization_id;
             rows::write(&transaction, &record.change)?;
-            rows::log(&transaction, record)?;
+            let previous = heads.get(organization_id).or_else(|| self.heads.get(organization_id));
+            let previous = previous.map_or(Digest::GENESIS, |link| link.hash);
+            heads.insert(organization_id.clone(), log::append(&transaction, self.lineage, record, previous)?);
             if index % 1_000 == 0 {
                 progress(index);
             }
         }
+        log::write_heads(&transaction, &heads)?;
         for request in requests {
             let mut statement = transaction.prepare_cached(
                 "INSERT OR REPLACE INTO request \
@@ -162,6 +174,7 @@ impl Store {
             ])?;
         }
         transaction.commit()?;
+        self.heads.extend(heads);
         progress(records.len());
         Ok(())
     }
@@ -215,57 +228,6 @@ impl Store {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(())
     }
-}
-
-impl LogReader {
-    /// Up to `most` changes after `after`, and up to `up_to`, in order. With an organization, only the changes of its
-    /// sessions.
-    pub fn changes_since(
-        &self,
-        after: Sequence,
-        up_to: Sequence,
-        sessions_of: Option<&OrganizationId>,
-        most: u32,
-    ) -> Result<Vec<Record>, Error> {
-        const COLUMNS: &str = "SELECT revision, time_ms, organization_id, change FROM change_log";
-        let (after, up_to) = (integer(after)?, integer(up_to)?);
-        let mut found = Vec::new();
-        match sessions_of {
-            Some(organization_id) => {
-                let mut statement = self.connection.prepare_cached(&format!(
-                    "{COLUMNS} WHERE organization_id = ? AND revision > ? AND revision <= ? \
-                     AND kind IN ('SESSION_STARTED', 'SESSION_ENDED') ORDER BY revision LIMIT ?"
-                ))?;
-                let mut rows = statement.query(params![organization_id.as_str(), after, up_to, most])?;
-                while let Some(row) = rows.next()? {
-                    found.push(record(row)?);
-                }
-            }
-            None => {
-                let mut statement = self.connection.prepare_cached(&format!(
-                    "{COLUMNS} WHERE revision > ? AND revision <= ? ORDER BY revision LIMIT ?"
-                ))?;
-                let mut rows = statement.query(params![after, up_to, most])?;
-                while let Some(row) = rows.next()? {
-                    found.push(record(row)?);
-                }
-            }
-        }
-        Ok(found)
-    }
-}
-
-fn record(row: &rusqlite::Row<'_>) -> Result<Record, Error> {
-    let revision: i64 = row.get(0)?;
-    let damaged = |problem: &dyn std::fmt::Display| Error::Damaged(format!("change_log row {revision}: {problem}"));
-    let organization_id: String = row.get(2)?;
-    let event: Event =
-        serde_json::from_str(row.get_ref(3)?.as_str().map_err(|e| damaged(&e))?).map_err(|e| damaged(&e))?;
-    Ok(Record {
-        sequence: sequence(revision)?,
-        time: Timestamp::from_unix_ms(row.get(1)?),
-        change: Change { organization_id: organization_id.parse().map_err(|e| damaged(&e))?, event },
-    })
 }
 
 fn integer(sequence: Sequence) -> Result<i64, Error> {

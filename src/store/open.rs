@@ -10,14 +10,14 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::{Error, LogReader, Store};
+use super::{Error, LogReader, Store, log};
 use crate::domain::ids::Lineage;
 
 /// Marks a SQLite file as ours: "QGAT".
 const APPLICATION_ID: i64 = 0x5147_4154;
 
 /// The schema's steps, oldest first. Append only: a step that was ever released is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("audit_log.sql")];
 
 /// The first SQLite in which WAL mode doesn't lose commits (its WAL-reset bug is mended in it).
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -41,7 +41,8 @@ impl Store {
         prepare(path, &connection)?;
         migrate(&mut connection)?;
         let lineage = lineage(&connection, new_store_id)?;
-        Ok(Self { connection, lineage, path: path.to_owned(), _lock: lock })
+        let heads = log::heads(&connection)?;
+        Ok(Self { connection, lineage, heads, path: path.to_owned(), _lock: lock })
     }
 }
 
@@ -50,7 +51,12 @@ impl LogReader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(|error| unopenable(path, &error))?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        Ok(Self { connection })
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// Another connection to the same file, for work that takes a while.
+    pub fn another(&self) -> Result<Self, Error> {
+        Self::open(&self.path)
     }
 }
 

@@ -2,29 +2,13 @@
 
 use rusqlite::{Connection, ToSql, params};
 
-use super::{Error, integer};
+use super::{Error, log};
 use crate::domain::{
-    change::{Change, Etag, Event, Record},
+    change::{Change, Etag, Event},
     ids::OrganizationId,
     model::{Organization, Queue, RoleAssignment, Session, User},
     settings::{PermissionSettings, Switch},
 };
-
-/// Appends a change to the change log.
-pub(super) fn log(connection: &Connection, record: &Record) -> Result<(), Error> {
-    let text = serde_json::to_string(&record.change.event).map_err(|error| Error::Damaged(error.to_string()))?;
-    execute(
-        connection,
-        "INSERT INTO change_log (revision, time_ms, organization_id, kind, change) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![
-            integer(record.sequence)?,
-            record.time.unix_ms(),
-            record.change.organization_id.as_str(),
-            kind(&record.change.event),
-            text
-        ],
-    )
-}
 
 /// Writes a change to the tables.
 pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Error> {
@@ -44,15 +28,19 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Erro
             )?;
             write_settings(connection, organization_id, settings, *etag)
         }
-        Event::OrganizationUpdated { organization: Organization { organization_id: _, display_name } } => execute(
-            connection,
-            "UPDATE organization SET display_name = ? WHERE organization_id = ?",
-            params![display_name, organization],
-        ),
-        Event::OrganizationDeleted => {
+        Event::OrganizationUpdated { before: _, organization: Organization { organization_id: _, display_name } } => {
+            execute(
+                connection,
+                "UPDATE organization SET display_name = ? WHERE organization_id = ?",
+                params![display_name, organization],
+            )
+        }
+        Event::OrganizationDeleted { .. } => {
             execute(connection, "DELETE FROM organization WHERE organization_id = ?", params![organization])
         }
-        Event::SettingsUpdated { settings, etag } => write_settings(connection, organization_id, settings, *etag),
+        Event::SettingsUpdated { before: _, settings, etag } => {
+            write_settings(connection, organization_id, settings, *etag)
+        }
         Event::UserCreated { user } => {
             let User { user_id, display_name, extension, contact_center_license, disabled } = user;
             execute(
@@ -69,7 +57,7 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Erro
                 ],
             )
         }
-        Event::UserUpdated { user } => {
+        Event::UserUpdated { before: _, user } => {
             let User { user_id, display_name, extension, contact_center_license, disabled } = user;
             execute(
                 connection,
@@ -85,10 +73,10 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Erro
                 ],
             )
         }
-        Event::UserDeleted { user_id } => execute(
+        Event::UserDeleted { user } => execute(
             connection,
             "DELETE FROM user WHERE organization_id = ? AND user_id = ?",
-            params![organization, user_id.as_str()],
+            params![organization, user.user_id.as_str()],
         ),
         Event::QueueCreated { queue } => {
             let Queue { queue_id, display_name, extension, kind } = queue;
@@ -104,7 +92,7 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Erro
                 ],
             )
         }
-        Event::QueueUpdated { queue } => {
+        Event::QueueUpdated { before: _, queue } => {
             let Queue { queue_id, display_name, extension, kind } = queue;
             execute(
                 connection,
@@ -118,10 +106,10 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Erro
                 ],
             )
         }
-        Event::QueueDeleted { queue_id } => execute(
+        Event::QueueDeleted { queue } => execute(
             connection,
             "DELETE FROM queue WHERE organization_id = ? AND queue_id = ?",
-            params![organization, queue_id.as_str()],
+            params![organization, queue.queue_id.as_str()],
         ),
         Event::RoleAssigned { assignment: RoleAssignment { user_id, role, queue_id } } => match queue_id {
             None => execute(
@@ -183,6 +171,9 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Erro
             "DELETE FROM session WHERE organization_id = ? AND user_id = ? AND queue_id = ? AND session_id = ?",
             params![organization, session.user_id.as_str(), session.queue_id.as_str(), session.session_id.as_str()],
         ),
+        // What was refused is in the audit log, and nowhere else.
+        Event::AttemptRefused { .. } | Event::WriteRefused { .. } => Ok(()),
+        Event::AuditLogCut { through, hash } => log::cut(connection, organization_id, *through, *hash),
     }
 }
 
@@ -214,25 +205,5 @@ fn execute(connection: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<
     match connection.prepare_cached(sql)?.execute(params)? {
         1 => Ok(()),
         rows => Err(Error::Damaged(format!("{rows} rows instead of one were touched by: {sql}"))),
-    }
-}
-
-/// The event's name in the change log, which is also its tag in the JSON.
-fn kind(event: &Event) -> &'static str {
-    match event {
-        Event::OrganizationCreated { .. } => "ORGANIZATION_CREATED",
-        Event::OrganizationUpdated { .. } => "ORGANIZATION_UPDATED",
-        Event::OrganizationDeleted => "ORGANIZATION_DELETED",
-        Event::SettingsUpdated { .. } => "SETTINGS_UPDATED",
-        Event::UserCreated { .. } => "USER_CREATED",
-        Event::UserUpdated { .. } => "USER_UPDATED",
-        Event::UserDeleted { .. } => "USER_DELETED",
-        Event::QueueCreated { .. } => "QUEUE_CREATED",
-        Event::QueueUpdated { .. } => "QUEUE_UPDATED",
-        Event::QueueDeleted { .. } => "QUEUE_DELETED",
-        Event::RoleAssigned { .. } => "ROLE_ASSIGNED",
-        Event::RoleUnassigned { .. } => "ROLE_UNASSIGNED",
-        Event::SessionStarted { .. } => "SESSION_STARTED",
-        Event::SessionEnded { .. } => "SESSION_ENDED",
     }
 }

@@ -135,8 +135,8 @@ async fn what_was_acknowledged_survives_sigkill() {
     let live = store.load().unwrap();
     let mut replayed = Snapshot::empty(live.revision().lineage);
     let log = store.log_reader().unwrap();
-    for record in log.changes_since(Sequence(0), live.revision().sequence, None, u32::MAX).unwrap() {
-        replayed.apply(&record.change).unwrap();
+    for logged in log.records_since(Sequence(0), live.revision().sequence, None, u32::MAX).unwrap() {
+        replayed.apply(&logged.record.change).unwrap();
     }
     assert!(replayed == live && acknowledged > 0);
     println!("{acknowledged} sign-ins were acknowledged over {kills} kills, and all were there");

@@ -3,11 +3,13 @@
 //! INVARIANT: it is decided in the same step as the change itself, against the same state, so that nobody acts on a role
 //! that they have just lost.
 
-use super::found_tenant;
+use super::{found_tenant, resolved_queue, resolved_user};
 use crate::domain::{
+    audit::AuditAction,
+    change::RefusedWrite,
     command::{Action, ActorRefusal, Command, Rejection, UserPatch},
     explain::explain_permission,
-    ids::UserRef,
+    ids::{QueueRef, UserRef},
     permission::{Permission, Question, check},
     snapshot::Snapshot,
     time::Timestamp,
@@ -34,6 +36,41 @@ pub(super) fn authorize(snapshot: &Snapshot, command: &Command, now: Timestamp) 
     refused(permission, Some(decision.reason), explain_permission(&decision, &question))
 }
 
+/// What the audit log says of a write that was refused to its acting user.
+pub(super) fn refused_write(snapshot: &Snapshot, command: &Command, refusal: &ActorRefusal) -> RefusedWrite {
+    let (user, queue, role) = match &command.action {
+        Action::CreateUser { user } => (Some(UserRef::Id(user.user_id.clone())), None, None),
+        Action::UpdateUser { user_id, .. } | Action::DeleteUser { user_id, .. } => {
+            (Some(UserRef::Id(user_id.clone())), None, None)
+        }
+        Action::CreateQueue { queue } => (None, Some(QueueRef::Id(queue.queue_id.clone())), None),
+        Action::UpdateQueue { queue_id, .. } | Action::DeleteQueue { queue_id, .. } => {
+            (None, Some(QueueRef::Id(queue_id.clone())), None)
+        }
+        Action::AssignRole { user, role, queue } | Action::UnassignRole { user, role, queue, .. } => {
+            (Some(user.clone()), queue.clone(), Some(*role))
+        }
+        Action::UpdateSettings { .. }
+        | Action::CreateOrganization { .. }
+        | Action::UpdateOrganization { .. }
+        | Action::DeleteOrganization { .. }
+        | Action::Import { .. }
+        | Action::CutAuditLog { .. }
+        | Action::SignIn { .. }
+        | Action::SignOut { .. }
+        | Action::SupervisorSignIn { .. }
+        | Action::SupervisorSignOut { .. } => (None, None, None),
+    };
+    let tenant = snapshot.tenant(command.organization_id.as_str());
+    RefusedWrite {
+        action: AuditAction::of(&command.action),
+        refusal: refusal.clone(),
+        user: user.map(|user| tenant.map_or(user.clone(), |tenant| resolved_user(tenant, &user))),
+        queue: queue.map(|queue| tenant.map_or(queue.clone(), |tenant| resolved_queue(tenant, &queue))),
+        role,
+    }
+}
+
 /// What an acting user must hold; none: no user may.
 fn required(action: &Action) -> Option<Permission> {
     match action {
@@ -54,7 +91,8 @@ fn required(action: &Action) -> Option<Permission> {
         | Action::CreateOrganization { .. }
         | Action::UpdateOrganization { .. }
         | Action::DeleteOrganization { .. }
-        | Action::Import { .. } => None,
+        | Action::Import { .. }
+        | Action::CutAuditLog { .. } => None,
         // Who signs in or out, or supervises, is decided by rules of their own.
         Action::SignIn { .. }
         | Action::SignOut { .. }

@@ -41,7 +41,7 @@ impl Planner<'_> {
             display_name.clone_into(&mut organization.display_name);
         }
         if organization != before {
-            self.push(Event::OrganizationUpdated { organization: organization.clone() })?;
+            self.push(Event::OrganizationUpdated { before, organization: organization.clone() })?;
         }
         Ok(Outcome::Organization { organization })
     }
@@ -52,8 +52,9 @@ impl Planner<'_> {
             Err(rejection) => return Err(rejection),
             Ok(tenant) => {
                 let sessions: Vec<Arc<Session>> = tenant.sessions_after(None).cloned().collect();
+                let (organization, settings) = (tenant.organization().clone(), *tenant.settings());
                 self.end_sessions(&sessions, EndReason::OrganizationRemoved)?;
-                self.push(Event::OrganizationDeleted)?;
+                self.push(Event::OrganizationDeleted { organization, settings })?;
             }
         }
         Ok(Outcome::Deleted)
@@ -84,13 +85,13 @@ impl Planner<'_> {
             disabled: disabled.unwrap_or(before.disabled),
         };
         if user != *before {
-            self.replace_user(user.clone())?;
+            self.replace_user(&before, user.clone())?;
         }
         Ok(Outcome::User { user })
     }
 
     /// Gives a user who exists other attributes. Disabling ends their sessions.
-    pub(super) fn replace_user(&mut self, user: User) -> Result<Vec<Session>, Rejection> {
+    pub(super) fn replace_user(&mut self, before: &User, user: User) -> Result<Vec<Session>, Rejection> {
         let tenant = self.tenant()?;
         user_extension_is_free(tenant, &user)?;
         if !user.contact_center_license && !tenant.roles_held(user.user_id.as_str()).is_empty() {
@@ -107,7 +108,7 @@ impl Planner<'_> {
             let sessions: Vec<Arc<Session>> = tenant.sessions_of_user(user.user_id.as_str()).cloned().collect();
             ended = self.end_sessions(&sessions, EndReason::UserDisabled)?;
         }
-        self.push(Event::UserUpdated { user })?;
+        self.push(Event::UserUpdated { before: before.clone(), user })?;
         Ok(ended)
     }
 
@@ -124,9 +125,13 @@ impl Planner<'_> {
 
     /// Deletes a user who exists.
     pub(super) fn remove_user(&mut self, user_id: &UserId) -> Result<Vec<Session>, Rejection> {
-        let sessions: Vec<Arc<Session>> = self.tenant()?.sessions_of_user(user_id.as_str()).cloned().collect();
+        let tenant = self.tenant()?;
+        let user = User::clone(found_user(tenant, &UserRef::Id(user_id.clone()))?);
+        let sessions: Vec<Arc<Session>> = tenant.sessions_of_user(user_id.as_str()).cloned().collect();
+        let roles = tenant.assignments_of_user(user_id).collect();
         let ended = self.end_sessions(&sessions, EndReason::UserRemoved)?;
-        self.push(Event::UserDeleted { user_id: user_id.clone() })?;
+        self.take_roles(roles)?;
+        self.push(Event::UserDeleted { user })?;
         Ok(ended)
     }
 
@@ -155,7 +160,7 @@ impl Planner<'_> {
         };
         if queue != *before {
             queue_extension_is_free(self.tenant()?, &queue)?;
-            self.push(Event::QueueUpdated { queue: queue.clone() })?;
+            self.push(Event::QueueUpdated { before: Queue::clone(&before), queue: queue.clone() })?;
         }
         Ok(Outcome::Queue { queue })
     }
@@ -173,10 +178,13 @@ impl Planner<'_> {
 
     /// Deletes a queue that exists.
     pub(super) fn remove_queue(&mut self, queue_id: &QueueId) -> Result<Vec<Session>, Rejection> {
-        let on_queue = self.tenant()?.sessions_on_queue(queue_id.as_str(), None);
-        let sessions: Vec<Arc<Session>> = on_queue.cloned().collect();
+        let tenant = self.tenant()?;
+        let queue = Queue::clone(found_queue(tenant, &QueueRef::Id(queue_id.clone()))?);
+        let sessions: Vec<Arc<Session>> = tenant.sessions_on_queue(queue_id.as_str(), None).cloned().collect();
+        let roles = tenant.assignments_on_queue(queue_id).collect();
         let ended = self.end_sessions(&sessions, EndReason::QueueRemoved)?;
-        self.push(Event::QueueDeleted { queue_id: queue_id.clone() })?;
+        self.take_roles(roles)?;
+        self.push(Event::QueueDeleted { queue })?;
         Ok(ended)
     }
 
@@ -247,11 +255,12 @@ impl Planner<'_> {
         if expected_etag.is_some_and(|expected| expected != tenant.settings_etag().to_string()) {
             return Err(Rejection::StaleEtag);
         }
-        let settings = patch.applied_to(*tenant.settings());
+        let before = *tenant.settings();
+        let settings = patch.applied_to(before);
         let mut etag = tenant.settings_etag();
-        if settings != *tenant.settings() {
+        if settings != before {
             etag = self.next_etag();
-            self.push(Event::SettingsUpdated { settings, etag })?;
+            self.push(Event::SettingsUpdated { before, settings, etag })?;
         }
         Ok(Outcome::Settings { settings, etag })
     }

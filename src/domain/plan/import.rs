@@ -1,6 +1,9 @@
 //! Making an organization what a document says, all of it or nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::Planner;
 use crate::domain::{
@@ -95,27 +98,29 @@ impl Planner<'_> {
     /// owner takes them, in whichever order that happens.
     fn release_extensions(&mut self, directory: &Directory) -> Result<(), Rejection> {
         let tenant = self.tenant()?;
-        let mut users: Vec<User> = Vec::new();
+        let mut users: Vec<Arc<User>> = Vec::new();
         for entry in &directory.users {
             let owner = entry.extension.as_ref().and_then(|extension| tenant.user_with_extension(extension));
             if let Some(owner) = owner.filter(|owner| **owner != entry.user_id) {
-                users
-                    .extend(tenant.user_by_id(owner.as_str()).map(|user| User { extension: None, ..(**user).clone() }));
+                users.extend(tenant.user_by_id(owner.as_str()).cloned());
             }
         }
-        let mut queues: Vec<Queue> = Vec::new();
+        let mut queues: Vec<Arc<Queue>> = Vec::new();
         for entry in &directory.queues {
             let owner = entry.extension.as_ref().and_then(|extension| tenant.queue_with_extension(extension));
             if let Some(owner) = owner.filter(|owner| **owner != entry.queue_id) {
-                let queue = tenant.queue_by_id(owner.as_str());
-                queues.extend(queue.map(|queue| Queue { extension: None, ..(**queue).clone() }));
+                queues.extend(tenant.queue_by_id(owner.as_str()).cloned());
             }
         }
-        for user in users {
-            self.push(Event::UserUpdated { user })?;
+        for before in users {
+            let before = User::clone(&before);
+            let user = User { extension: None, ..before.clone() };
+            self.push(Event::UserUpdated { before, user })?;
         }
-        for queue in queues {
-            self.push(Event::QueueUpdated { queue })?;
+        for before in queues {
+            let before = Queue::clone(&before);
+            let queue = Queue { extension: None, ..before.clone() };
+            self.push(Event::QueueUpdated { before, queue })?;
         }
         Ok(())
     }
@@ -137,7 +142,8 @@ impl Planner<'_> {
                 Some(before) if **before != queue => {
                     report.queues_updated += 1;
                     note(report, || format!("update queue {queue_id}"));
-                    self.push(Event::QueueUpdated { queue })?;
+                    let before = Queue::clone(before);
+                    self.push(Event::QueueUpdated { before, queue })?;
                 }
                 Some(_) => {}
             }
@@ -163,7 +169,8 @@ impl Planner<'_> {
                 Some(before) if **before != user => {
                     report.users_updated += 1;
                     note(report, || format!("update user {}", user.user_id));
-                    report.sessions_ended += count(self.replace_user(user)?.len());
+                    let before = User::clone(before);
+                    report.sessions_ended += count(self.replace_user(&before, user)?.len());
                 }
                 Some(_) => {}
             }

@@ -1,7 +1,7 @@
 //! What a command would change: a pure function from a snapshot, a command and an instant to changes.
 //!
 //! INVARIANT: a rejection changes nothing; an acceptance yields every change of the command, in the order in which they
-//! are applied and logged.
+//! are applied and logged. What the rules deny is an acceptance with a record of the denial.
 
 mod actor;
 mod directory;
@@ -13,11 +13,12 @@ use std::sync::Arc;
 pub use import::problems as import_problems;
 
 use super::{
+    audit::Digest,
     change::{Change, Etag, Event},
-    command::{Action, Command, Outcome, Rejection, Resource},
+    command::{Action, ActorRefusal, Command, Outcome, Rejection, Resource},
     decide::Reason,
     ids::{OrganizationId, QueueRef, Sequence, SessionId, UserId, UserRef},
-    model::{EndReason, Queue, Session, SessionEnd, User},
+    model::{EndReason, Queue, RoleAssignment, Session, SessionEnd, User},
     snapshot::{Inapplicable, Snapshot, Tenant},
     time::Timestamp,
 };
@@ -75,8 +76,24 @@ pub fn plan(snapshot: &Snapshot, command: &Command, context: &Context) -> Result
         }
         Action::UpdateSettings { patch, expected_etag } => planner.update_settings(patch, expected_etag.as_deref()),
         Action::Import { directory, missing } => planner.import(directory, *missing),
+        Action::CutAuditLog { through, hash } => planner.cut_audit_log(*through, *hash),
     }?;
     Ok(Plan { changes: planner.changes, after: planner.snapshot, outcome })
+}
+
+/// Records that an acting user was not permitted what a command asks for.
+pub fn plan_refusal(
+    snapshot: &Snapshot,
+    command: &Command,
+    refusal: &ActorRefusal,
+) -> Result<(Vec<Change>, Snapshot), Inapplicable> {
+    let change = Change {
+        organization_id: command.organization_id.clone(),
+        event: Event::WriteRefused { attempt: actor::refused_write(snapshot, command, refusal) },
+    };
+    let mut after = snapshot.clone();
+    after.apply(&change)?;
+    Ok((vec![change], after))
 }
 
 /// Ends up to `most` sessions whose expire time has come.
@@ -128,6 +145,17 @@ pub fn found_queue<'s>(tenant: &'s Tenant, queue: &QueueRef) -> Result<&'s Arc<Q
     })
 }
 
+/// The user by id if there is one, and otherwise as named: who it was then must be told later, whoever has the extension
+/// by that time.
+fn resolved_user(tenant: &Tenant, user: &UserRef) -> UserRef {
+    tenant.user(user).map_or_else(|| user.clone(), |user| UserRef::Id(user.user_id.clone()))
+}
+
+/// The queue by id if there is one, and otherwise as named.
+fn resolved_queue(tenant: &Tenant, queue: &QueueRef) -> QueueRef {
+    tenant.queue(queue).map_or_else(|| queue.clone(), |queue| QueueRef::Id(queue.queue_id.clone()))
+}
+
 /// A command under way: the state as it is so far, and what changed.
 struct Planner<'c> {
     snapshot: Snapshot,
@@ -162,6 +190,19 @@ impl<'c> Planner<'c> {
 
     fn end_sessions(&mut self, sessions: &[Arc<Session>], reason: EndReason) -> Result<Vec<Session>, Rejection> {
         sessions.iter().map(|session| self.end_session(session, reason)).collect()
+    }
+
+    /// Takes roles singly before their user or queue goes, so that each loss is recorded.
+    fn take_roles(&mut self, assignments: Vec<RoleAssignment>) -> Result<(), Rejection> {
+        assignments.into_iter().try_for_each(|assignment| self.push(Event::RoleUnassigned { assignment }))
+    }
+
+    fn cut_audit_log(&mut self, through: Sequence, hash: Digest) -> Result<Outcome, Rejection> {
+        if through <= self.snapshot.audit_cut(self.organization_id.as_str()) {
+            return Err(Rejection::AlreadyCut);
+        }
+        self.push(Event::AuditLogCut { through, hash })?;
+        Ok(Outcome::AuditLogCut)
     }
 
     fn next_etag(&self) -> Etag {

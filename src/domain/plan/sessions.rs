@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Planner, ended, shows_session};
+use super::{Planner, ended, resolved_queue, resolved_user, shows_session};
 use crate::domain::{
-    change::Event,
+    audit::AuditAction,
+    change::{Event, RefusedAttempt},
     command::{DecisionRecord, Outcome, QueueSelection, Rejection},
     decide::{Decision, Question, Reason, SupervisorAction, SupervisorQuestion, decide, decide_supervisor},
     explain::{explain, explain_supervisor},
@@ -40,7 +41,20 @@ impl Planner<'_> {
         let basis = match decision.reason {
             Reason::Assigned => Basis::Assigned,
             Reason::UnassignedAllowed => Basis::UnassignedAllowed,
-            reason => return Ok(not_created(reason, record)),
+            reason => {
+                let attempt = RefusedAttempt {
+                    action: AuditAction::SignIn,
+                    user: resolved_user(self.tenant()?, user),
+                    queue: resolved_queue(self.tenant()?, queue),
+                    supervisor: None,
+                    channel: Some(channel),
+                    device: device.to_owned(),
+                    reason,
+                    explanation: record.explanation.clone(),
+                    justification: String::new(),
+                };
+                return self.not_created(attempt, record);
+            }
         };
         let session = decision.user.zip(decision.queue).map(|(user, queue)| Session {
             session_id: session_id.clone(),
@@ -87,7 +101,8 @@ impl Planner<'_> {
         let decision = decide_supervisor(self.tenant()?, question, self.now);
         let record = record(&decision, explain_supervisor(&decision, &question));
         if decision.reason != Reason::SupervisorSignIn {
-            return Ok(not_created(decision.reason, record));
+            let attempt = self.refused_supervisor(AuditAction::SupervisorSignIn, names, &record, justification)?;
+            return self.not_created(attempt, record);
         }
         let people = decision.supervisor.zip(decision.user).zip(decision.queue);
         let session = people.map(|((supervisor, user), queue)| Session {
@@ -109,6 +124,11 @@ impl Planner<'_> {
         let question = names.question(SupervisorAction::SignOut);
         let decision = decide_supervisor(self.tenant()?, question, self.now);
         let record = record(&decision, explain_supervisor(&decision, &question));
+        if !decision.reason.is_allowed() {
+            let attempt = self.refused_supervisor(AuditAction::SupervisorSignOut, names, &record, justification)?;
+            self.push(Event::AttemptRefused { attempt })?;
+            return Ok(Outcome::SupervisorSignOut { decision: record, ended: Vec::new() });
+        }
         let supervisor_id: Option<UserId> = decision.supervisor.map(|supervisor| supervisor.user_id.clone());
         let live = decision.session.filter(|_| decision.reason == Reason::SupervisorSignOut).cloned();
         let mut all_ended = Vec::new();
@@ -138,14 +158,41 @@ impl Planner<'_> {
         let created = session.is_some();
         Ok(Outcome::SignIn { decision, session, created })
     }
+
+    /// No session is created: there is one already, or the attempt is refused, which is recorded.
+    fn not_created(&mut self, attempt: RefusedAttempt, decision: DecisionRecord) -> Result<Outcome, Rejection> {
+        let session = if decision.reason.is_allowed() {
+            decision.session.clone()
+        } else {
+            self.push(Event::AttemptRefused { attempt })?;
+            None
+        };
+        Ok(Outcome::SignIn { decision, session, created: false })
+    }
+
+    fn refused_supervisor(
+        &self,
+        action: AuditAction,
+        names: Names<'_>,
+        decision: &DecisionRecord,
+        justification: &str,
+    ) -> Result<RefusedAttempt, Rejection> {
+        let tenant = self.tenant()?;
+        Ok(RefusedAttempt {
+            action,
+            user: resolved_user(tenant, names.user),
+            queue: resolved_queue(tenant, names.queue),
+            supervisor: Some(resolved_user(tenant, names.supervisor)),
+            channel: None,
+            device: String::new(),
+            reason: decision.reason,
+            explanation: decision.explanation.clone(),
+            justification: justification.to_owned(),
+        })
+    }
 }
 
 fn record(decision: &Decision<'_>, explanation: String) -> DecisionRecord {
     let session = decision.session.filter(|_| shows_session(decision.reason));
     DecisionRecord { reason: decision.reason, explanation, session: session.map(|session| (**session).clone()) }
-}
-
-fn not_created(reason: Reason, decision: DecisionRecord) -> Outcome {
-    let session = if reason.is_allowed() { decision.session.clone() } else { None };
-    Outcome::SignIn { decision, session, created: false }
 }

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 use queuegate::{
     domain::{ids::Sequence, snapshot::Snapshot},
     rpc::proto::*,
-    store::Store,
+    store::{Logged, Store},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use tonic::{Code, Status};
@@ -593,18 +593,18 @@ async fn delete_everything(server: &mut TestServer, model: &mut Model) {
     assert_eq!(events(&found), model.events[model.events.len() - ended.len()..]);
 }
 
-/// Replaying the change log from the first change gives what the tables say.
+/// Replaying the log from the first change gives what the tables say.
 fn replays_to_the_same_state(database: &std::path::Path) {
     let store = Store::open(database, 0).unwrap();
     let live = store.load().unwrap();
     let mut replayed = Snapshot::empty(live.revision().lineage);
     let changes = store.log_reader().unwrap();
-    let changes = changes.changes_since(Sequence(0), live.revision().sequence, None, u32::MAX).unwrap();
-    for (number, record) in (1..).zip(&changes) {
+    let changes = changes.records_since(Sequence(0), live.revision().sequence, None, u32::MAX).unwrap();
+    for (number, Logged { record, hash: _ }) in (1..).zip(&changes) {
         assert_eq!(record.sequence, Sequence(number), "revisions are dense");
         replayed.apply(&record.change).unwrap();
     }
-    assert!(replayed == live, "the change log replays to another state");
+    assert!(replayed == live, "the log replays to another state");
 }
 
 /// What a sequence did, which is told if it fails.

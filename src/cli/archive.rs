@@ -1,0 +1,89 @@
+//! Archives of the audit log: files of lines that `audit export` wrote, verified without a server.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+};
+
+use sha2::{Digest, Sha256};
+
+use super::args::Wrong;
+use crate::rpc::proto;
+
+/// What a file has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Archive {
+    path: PathBuf,
+    /// How many events are as they were written, from the first on.
+    pub events: u64,
+    /// The hash of the event before the first.
+    first_previous: String,
+    /// The hash of the last event that is as it was written.
+    pub last_hash: String,
+    /// Where the file breaks first, and how.
+    pub fault: Option<String>,
+}
+
+/// The chained part of a line: the hash of the event before, and its own.
+#[derive(serde::Deserialize)]
+struct Chained {
+    previous_hash: String,
+    hash: String,
+}
+
+/// Reads a file and verifies the chain in it.
+pub(super) fn read(path: &PathBuf) -> Result<Archive, Wrong> {
+    let unreadable = |error: std::io::Error| Wrong(format!("can't read `{}`: {error}", path.display()));
+    let lines = BufReader::new(File::open(path).map_err(unreadable)?).lines();
+    let mut archive =
+        Archive { path: path.clone(), events: 0, first_previous: String::new(), last_hash: String::new(), fault: None };
+    for (number, line) in (1..).zip(lines) {
+        if let Err(problem) = archive.add(&line.map_err(unreadable)?) {
+            archive.fault = Some(format!("line {number} of {}: {problem}", path.display()));
+            break;
+        }
+    }
+    Ok(archive)
+}
+
+impl Archive {
+    fn add(&mut self, line: &str) -> Result<(), String> {
+        let chained: Chained = serde_json::from_str(line).map_err(|error| format!("is no event: {error}"))?;
+        let Chained { previous_hash, hash } = chained;
+        let tail = format!(",\"previous_hash\":\"{previous_hash}\",\"hash\":\"{hash}\"}}");
+        let body = line.strip_suffix(&tail).ok_or("does not end with its two hashes")?;
+        let mut computed = Sha256::new();
+        computed.update(format!("{previous_hash}\n{body}}}"));
+        let computed: String = computed.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        if computed != hash {
+            return Err("was altered: its hash doesn't follow from what it says".to_owned());
+        }
+        if self.events == 0 {
+            self.first_previous = previous_hash;
+        } else if self.last_hash != previous_hash {
+            return Err("doesn't follow the line before it: lines were removed, added or swapped".to_owned());
+        }
+        self.events += 1;
+        self.last_hash = hash;
+        Ok(())
+    }
+}
+
+/// Where files don't follow each other, or the log doesn't follow the last of them.
+pub(super) fn faults(archives: &[Archive], cut: Option<&proto::AuditLogPosition>) -> Vec<String> {
+    let mut found: Vec<String> = archives.iter().filter_map(|archive| archive.fault.clone()).collect();
+    for pair in archives.windows(2) {
+        if let [first, second] = pair
+            && first.last_hash != second.first_previous
+        {
+            found.push(format!("{} doesn't go on where {} ends", second.path.display(), first.path.display()));
+        }
+    }
+    if let (Some(last), Some(cut)) = (archives.last(), cut)
+        && last.last_hash != cut.hash
+    {
+        found.push(format!("the log doesn't go on where {} ends", last.path.display()));
+    }
+    found
+}

@@ -1,0 +1,418 @@
+//! What happened, and whether the record of it can be trusted.
+
+use std::{fs::OpenOptions, io::Write, path::PathBuf};
+
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{
+    archive::{self, Archive},
+    args::{Common, Name, Wrong, one_of},
+    exit::Outcome,
+    print,
+    when::When,
+};
+use crate::{client::Client, rpc::proto};
+
+/// Subcommands of `audit`.
+#[derive(Subcommand)]
+pub(super) enum Audit {
+    /// Print what was done and what was refused, newest first.
+    List(Box<List>),
+    /// Follow what is done and refused as it happens.
+    Watch(Watch),
+    /// Find out whether anything of the log was altered, removed or swapped since it was written.
+    Verify(Verify),
+    /// Print where the log ends, as REVISION:HASH. Note it somewhere else, and give it to `verify` later.
+    Head(Head),
+    /// Write the log, oldest first, as lines of JSON; and cut off what was written, if you ask for it.
+    Export(Export),
+}
+
+/// Arguments of `audit list`.
+#[derive(Args)]
+pub(super) struct List {
+    /// Only what was done to this user: an id, or ext:NUMBER.
+    #[arg(long)]
+    user: Option<Name>,
+    /// Only what was done on this queue: an id, or ext:NUMBER.
+    #[arg(long)]
+    queue: Option<Name>,
+    /// Only what this user did or tried to.
+    #[arg(long, default_value = "", value_name = "USER_ID")]
+    actor: String,
+    /// Only this action, such as sign-in or ASSIGN_ROLE.
+    #[arg(long)]
+    action: Option<String>,
+    /// Only what was done.
+    #[arg(long, conflicts_with = "denied")]
+    allowed: bool,
+    /// Only what was refused.
+    #[arg(long)]
+    denied: bool,
+    /// Only in this minute or second: 9:03, 2026-11-22 9:03, 2026-11-22T09:03:00Z.
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["since", "until"])]
+    at: Option<When>,
+    /// Only at this time or later; also how long ago, such as 90m.
+    #[arg(long, value_name = "TIME")]
+    since: Option<When>,
+    /// Only before this time.
+    #[arg(long, value_name = "TIME")]
+    until: Option<When>,
+    /// How many events at most; 0 for all of them.
+    #[arg(long, default_value = "100", value_name = "NUMBER")]
+    limit: usize,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Arguments of `audit watch`.
+#[derive(Args)]
+pub(super) struct Watch {
+    /// Resume after this revision instead of beginning now.
+    #[arg(long, value_name = "REVISION", default_value = "")]
+    from: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Arguments of `audit verify`.
+#[derive(Args)]
+pub(super) struct Verify {
+    /// Where the log ended when you last looked, as `audit head` printed it.
+    #[arg(long, value_name = "REVISION:HASH")]
+    expected_head: Option<String>,
+    /// A file that `audit export --cut` wrote, oldest first. The log must go on where the last one ends.
+    #[arg(long, value_name = "FILE")]
+    archive: Vec<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Arguments of `audit head`.
+#[derive(Args)]
+pub(super) struct Head {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Arguments of `audit export`.
+#[derive(Args)]
+pub(super) struct Export {
+    /// The file to write, which must not exist yet; left out: standard output.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Stop at the first event that is not before this time; also how long ago, such as 90days.
+    #[arg(long, value_name = "TIME")]
+    before: Option<When>,
+    /// Once the file is written, verified and on disk, cut what is in it off the log.
+    #[arg(long, requires = "output")]
+    cut: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Audit {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        match self {
+            Self::List(list) => list.run().await,
+            Self::Watch(watch) => watch.run().await,
+            Self::Verify(verify) => verify.run().await,
+            Self::Head(head) => head.run().await,
+            Self::Export(export) => export.run().await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self) -> anyhow::Result<Outcome> {
+        let action = match &self.action {
+            Some(text) => action(text)?,
+            None => proto::AuditAction::Unspecified,
+        };
+        let start = self.at.or(self.since);
+        let end = self.at.map(When::end).or(self.until.map(When::start));
+        let limit = if self.limit == 0 { usize::MAX } else { self.limit };
+        let mut request = proto::ListAuditEventsRequest {
+            organization_id: self.common.organization.clone(),
+            user: self.user.map(|user| one_of!(user, list_audit_events_request::User)),
+            queue: self.queue.map(|queue| one_of!(queue, list_audit_events_request::Queue)),
+            actor_user_id: self.actor,
+            action: action.into(),
+            allowed: (self.allowed || self.denied).then_some(self.allowed),
+            start_time: start.map(When::start),
+            end_time: end,
+            page_size: 0,
+            page_token: String::new(),
+            at_least_revision: String::new(),
+        };
+        let mut client = self.common.connect().await?;
+        let mut all = proto::ListAuditEventsResponse::default();
+        loop {
+            request.page_size = i32::try_from((limit - all.events.len()).min(1_000)).unwrap_or(1_000);
+            let page = client.audit.list_audit_events(request.clone()).await?.into_inner();
+            all.events.extend(page.events);
+            (all.revision, all.next_page_token) = (page.revision, page.next_page_token);
+            if all.next_page_token.is_empty() || all.events.len() >= limit {
+                break;
+            }
+            request.page_token.clone_from(&all.next_page_token);
+        }
+        if self.common.server.json {
+            print::json(&all)?;
+            return Ok(Outcome::Done);
+        }
+        if all.events.is_empty() {
+            print::line("nothing of that kind was recorded")?;
+        }
+        all.events.iter().try_for_each(print_event)?;
+        if !all.next_page_token.is_empty() {
+            print::line(&format!("there are more; these are the newest {limit} (--limit 0 prints all)"))?;
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+impl Watch {
+    async fn run(self) -> anyhow::Result<Outcome> {
+        let request = proto::WatchAuditEventsRequest {
+            organization_id: self.common.organization.clone(),
+            start_revision: self.from,
+        };
+        let mut client = self.common.connect().await?;
+        let mut messages = client.audit.watch_audit_events(request).await?.into_inner();
+        let mut last = String::new();
+        while let Some(message) = messages.message().await.inspect_err(|_| print::where_to_resume(&last))? {
+            last.clone_from(&message.revision);
+            if self.common.server.json {
+                print::json_line(&message)?;
+            } else if let Some(event) = &message.event {
+                print_event(event)?;
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+impl Verify {
+    async fn run(self) -> anyhow::Result<Outcome> {
+        let (expected_revision, expected_hash) = match &self.expected_head {
+            None => (String::new(), String::new()),
+            Some(text) => {
+                let (revision, hash) = text
+                    .split_once(':')
+                    .ok_or_else(|| Wrong("--expected-head: write it as REVISION:HASH".to_owned()))?;
+                (revision.to_owned(), hash.to_owned())
+            }
+        };
+        let archives = self.archive.iter().map(archive::read).collect::<Result<Vec<_>, _>>()?;
+        let mut client = self.common.connect().await?;
+        let request = proto::VerifyAuditLogRequest {
+            organization_id: self.common.organization.clone(),
+            expected_revision,
+            expected_hash,
+        };
+        let mut answers = client.audit.verify_audit_log(request).await?.into_inner();
+        let bar = ProgressBar::new(0);
+        bar.set_style(style("{wide_bar} {human_pos}/{human_len} events, {eta} left"));
+        let mut last = proto::VerifyAuditLogResponse::default();
+        while let Some(answer) = answers.message().await? {
+            bar.set_length(u64::try_from(answer.total_events).unwrap_or(0));
+            bar.set_position(u64::try_from(answer.verified_events).unwrap_or(0));
+            last = answer;
+        }
+        bar.finish_and_clear();
+        let found = last.verification.clone().unwrap_or_default();
+        let mut faults: Vec<String> = archive::faults(&archives, found.cut_through.as_ref());
+        faults.extend(found.fault.iter().map(|fault| {
+            let place = if fault.revision.is_empty() { "at the beginning" } else { &fault.revision };
+            format!("{place}: {}", fault.description)
+        }));
+        if self.common.server.json {
+            print::json(&last)?;
+            faults.iter().for_each(|fault| anstream::eprintln!("{fault}"));
+        } else {
+            print_verification(&last, &found, &archives, &faults)?;
+        }
+        Ok(if faults.is_empty() && found.valid() { Outcome::Done } else { Outcome::Denied })
+    }
+}
+
+fn print_verification(
+    last: &proto::VerifyAuditLogResponse,
+    found: &proto::AuditLogVerification,
+    archives: &[Archive],
+    faults: &[String],
+) -> anyhow::Result<()> {
+    if let Some(first) = faults.first() {
+        let red = print::RED;
+        print::line(&format!("{red}broken{red:#}  {first}"))?;
+        faults.iter().skip(1).try_for_each(|fault| print::line(&format!("        {fault}")))?;
+        return print::line(&format!("{} events before that are as they were written", last.verified_events));
+    }
+    let green = print::GREEN;
+    let archived: u64 = archives.iter().map(|archive| archive.events).sum();
+    let archived = if archived > 0 { format!(" and {archived} archived ones") } else { String::new() };
+    print::line(&format!("{green}whole{green:#}  {} events{archived} are as they were written", last.verified_events))?;
+    if let Some(cut) = found.cut_through.as_ref().filter(|cut| !cut.revision.is_empty()) {
+        print::line(&format!("begins after {}:{}", cut.revision, cut.hash))?;
+    }
+    found.head.as_ref().map_or(Ok(()), |head| print::line(&format!("ends with {}:{}", head.revision, head.hash)))
+}
+
+impl Head {
+    async fn run(self) -> anyhow::Result<Outcome> {
+        let request = proto::GetAuditLogHeadRequest {
+            organization_id: self.common.organization.clone(),
+            at_least_revision: String::new(),
+        };
+        let mut client = self.common.connect().await?;
+        let response = client.audit.get_audit_log_head(request).await?.into_inner();
+        if self.common.server.json {
+            print::json(&response)?;
+        } else {
+            let head = response.head.unwrap_or_default();
+            print::line(&format!("{}:{}", head.revision, head.hash))?;
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+impl Export {
+    async fn run(self) -> anyhow::Result<Outcome> {
+        let mut client = self.common.connect().await?;
+        let request = proto::ExportAuditLogRequest {
+            organization_id: self.common.organization.clone(),
+            before_time: self.before.map(When::start),
+        };
+        let mut pieces = client.audit.export_audit_log(request).await?.into_inner();
+        let Some(path) = &self.output else {
+            let mut out = std::io::stdout().lock();
+            while let Some(piece) = pieces.message().await? {
+                out.write_all(&piece.lines)?;
+            }
+            return Ok(Outcome::Done);
+        };
+        let refused = |error: std::io::Error| Wrong(format!("can't write `{}`: {error}", path.display()));
+        // Another archive must not be overwritten.
+        let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(refused)?;
+        let bar = ProgressBar::new_spinner();
+        bar.set_style(style("{spinner} {human_pos} events"));
+        let mut last = proto::ExportAuditLogResponse::default();
+        while let Some(piece) = pieces.message().await? {
+            file.write_all(&piece.lines).map_err(refused)?;
+            bar.set_position(u64::try_from(piece.events).unwrap_or(0));
+            last = piece;
+        }
+        bar.finish_and_clear();
+        file.sync_all().map_err(refused)?;
+        let Some(through) = last.through.clone() else {
+            std::fs::remove_file(path).map_err(refused)?;
+            print::line("there is nothing to export")?;
+            return Ok(Outcome::Done);
+        };
+        if self.cut {
+            self.cut(&mut client, path, &through).await?;
+        }
+        if self.common.server.json {
+            last.lines = Vec::new();
+            print::json(&last)?;
+        } else {
+            let cut = if self.cut { ", and cut off the log" } else { "" };
+            print::line(&format!("{} events written to {}{cut}", last.events, path.display()))?;
+            print::line(&format!("ends with {}:{}", through.revision, through.hash))?;
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Cuts off what the file has, once it is certain that it has it.
+    async fn cut(&self, client: &mut Client, path: &PathBuf, through: &proto::AuditLogPosition) -> anyhow::Result<()> {
+        let written = archive::read(path)?;
+        let whole = written.fault.is_none() && written.last_hash == through.hash;
+        if !whole {
+            let why = written.fault.unwrap_or_else(|| "it ends with another event than was exported".to_owned());
+            return Err(Wrong(format!("nothing was cut, because `{}` can't be verified: {why}", path.display())).into());
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        std::fs::File::open(folder.unwrap_or(std::path::Path::new("."))).and_then(|folder| folder.sync_all())?;
+        let request = proto::CutAuditLogRequest {
+            organization_id: self.common.organization.clone(),
+            through_revision: through.revision.clone(),
+            through_hash: through.hash.clone(),
+            request_id: String::new(),
+        };
+        client.audit.cut_audit_log(request).await?;
+        Ok(())
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    // The templates are constants, and well-formed.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn action(text: &str) -> Result<proto::AuditAction, Wrong> {
+    let name = format!("AUDIT_ACTION_{}", text.to_ascii_uppercase().replace('-', "_"));
+    let known = proto::AuditAction::from_str_name(&name).filter(|known| *known != proto::AuditAction::Unspecified);
+    known.ok_or_else(|| {
+        let all = (1..).map_while(|number| proto::AuditAction::try_from(number).ok());
+        let all: Vec<String> = all.map(|action| action_name(action).to_ascii_lowercase().replace('_', "-")).collect();
+        Wrong(format!("--action: there is no action `{text}`; the actions are {}", all.join(", ")))
+    })
+}
+
+fn action_name(action: proto::AuditAction) -> String {
+    print::short(action.as_str_name(), "AUDIT_ACTION_")
+}
+
+/// An event in a line or two: when, what became of it, what it was and on whom; then who did it, and why.
+fn print_event(event: &proto::AuditEvent) -> anyhow::Result<()> {
+    let (style, word) = if event.allowed() { (print::GREEN, "done  ") } else { (print::RED, "denied") };
+    let dim = print::DIM;
+    let either = |id: &str, extension: &str| {
+        if extension.is_empty() { id.to_owned() } else { format!("ext:{extension}") }
+    };
+    let subject = [either(&event.user_id, &event.user_extension), either(&event.queue_id, &event.queue_extension)];
+    let subject = subject.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" ");
+    let time = print::time(event.time.as_ref());
+    let action = action_name(event.action());
+    let why = why(event)?;
+    print::line(format!("{time}  {style}{word}{style:#}  {action:<19} {subject:<20} {why}").trim_end())?;
+    let actor = either(&event.actor_user_id, &event.actor_extension);
+    let by = if actor.is_empty() { event.caller.clone() } else { format!("{actor} through {}", event.caller) };
+    print::line(&format!("{dim}    by {by}  {}{dim:#}", event.revision))?;
+    if !event.explanation.is_empty() {
+        print::line(&format!("    {}", event.explanation))?;
+    }
+    if !event.justification.is_empty() {
+        print::line(&format!("    \"{}\"", event.justification))?;
+    }
+    Ok(())
+}
+
+/// The reason of a decision, the role, how a session ended, or what changed from what to what.
+fn why(event: &proto::AuditEvent) -> anyhow::Result<String> {
+    let mut parts = Vec::new();
+    if event.role() != proto::Role::Unspecified {
+        parts.push(print::short(event.role().as_str_name(), "ROLE_"));
+    }
+    if event.reason() != proto::Reason::Unspecified {
+        parts.push(print::reason(event.reason));
+    }
+    if !event.allowed() && event.reason() == proto::Reason::Unspecified {
+        parts.push("ACTOR_NOT_PERMITTED".to_owned());
+    }
+    if let Some(cut) = &event.cut_through {
+        parts.push(format!("through {}", cut.revision));
+    }
+    match (&event.before, &event.after) {
+        (Some(_), Some(proto::AuditState { session: Some(session), .. })) => {
+            if event.reason() == proto::Reason::Unspecified {
+                parts.push(print::end_reason(session.end_reason));
+            }
+        }
+        (Some(before), Some(after)) => parts.extend(print::differences(before, after)?),
+        (_, None) | (None, _) => {}
+    }
+    Ok(parts.join(", "))
+}

@@ -1,0 +1,306 @@
+//! What the audit log says of a change: what was done or refused, by whom, and to whom. And the hash that chains its
+//! entries, so that nothing can be altered, removed or swapped unseen.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    change::{Event, Origin, RefusedAttempt, RefusedWrite},
+    command::Action,
+    decide::Reason,
+    ids::{Malformed, QueueId, QueueRef, Sequence, UserId, UserRef},
+    model::{Basis, EndReason, Role, RoleAssignment, named_enum},
+};
+
+named_enum!(
+    /// What somebody did, or was refused.
+    AuditAction, "an audit action, such as SIGN_IN" {
+        /// Created the organization.
+        CreateOrganization = "CREATE_ORGANIZATION",
+        /// Changed the organization's attributes.
+        UpdateOrganization = "UPDATE_ORGANIZATION",
+        /// Deleted the organization.
+        DeleteOrganization = "DELETE_ORGANIZATION",
+        /// Changed the permission settings.
+        UpdateSettings = "UPDATE_SETTINGS",
+        /// Created a user.
+        CreateUser = "CREATE_USER",
+        /// Changed a user.
+        UpdateUser = "UPDATE_USER",
+        /// Deleted a user.
+        DeleteUser = "DELETE_USER",
+        /// Created a queue.
+        CreateQueue = "CREATE_QUEUE",
+        /// Changed a queue.
+        UpdateQueue = "UPDATE_QUEUE",
+        /// Deleted a queue.
+        DeleteQueue = "DELETE_QUEUE",
+        /// Gave a user a role.
+        AssignRole = "ASSIGN_ROLE",
+        /// Took a role from a user.
+        UnassignRole = "UNASSIGN_ROLE",
+        /// Imported a directory: only when refused, since what an import does is recorded singly.
+        ImportDirectory = "IMPORT_DIRECTORY",
+        /// A user signed in.
+        SignIn = "SIGN_IN",
+        /// A user signed out.
+        SignOut = "SIGN_OUT",
+        /// A supervisor signed a user in.
+        SupervisorSignIn = "SUPERVISOR_SIGN_IN",
+        /// A supervisor signed a user out.
+        SupervisorSignOut = "SUPERVISOR_SIGN_OUT",
+        /// A session ended otherwise: it expired, or with its user, queue, organization or assignment.
+        EndSession = "END_SESSION",
+        /// Cut the beginning of the audit log, after archiving it.
+        CutAuditLog = "CUT_AUDIT_LOG",
+    }
+);
+
+impl AuditAction {
+    /// What recording the action would be called.
+    pub fn of(action: &Action) -> Self {
+        match action {
+            Action::SignIn { .. } => Self::SignIn,
+            Action::SignOut { .. } => Self::SignOut,
+            Action::SupervisorSignIn { .. } => Self::SupervisorSignIn,
+            Action::SupervisorSignOut { .. } => Self::SupervisorSignOut,
+            Action::CreateOrganization { .. } => Self::CreateOrganization,
+            Action::UpdateOrganization { .. } => Self::UpdateOrganization,
+            Action::DeleteOrganization { .. } => Self::DeleteOrganization,
+            Action::CreateUser { .. } => Self::CreateUser,
+            Action::UpdateUser { .. } => Self::UpdateUser,
+            Action::DeleteUser { .. } => Self::DeleteUser,
+            Action::CreateQueue { .. } => Self::CreateQueue,
+            Action::UpdateQueue { .. } => Self::UpdateQueue,
+            Action::DeleteQueue { .. } => Self::DeleteQueue,
+            Action::AssignRole { .. } => Self::AssignRole,
+            Action::UnassignRole { .. } => Self::UnassignRole,
+            Action::UpdateSettings { .. } => Self::UpdateSettings,
+            Action::Import { .. } => Self::ImportDirectory,
+            Action::CutAuditLog { .. } => Self::CutAuditLog,
+        }
+    }
+}
+
+/// Whether something was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was done.
+    Allowed,
+    /// It was refused.
+    Denied,
+}
+
+impl Verdict {
+    /// Whether it was done.
+    pub fn is_allowed(self) -> bool {
+        self == Self::Allowed
+    }
+}
+
+/// Who did what to whom, of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// What.
+    pub action: AuditAction,
+    /// Done or refused.
+    pub verdict: Verdict,
+    /// Who did it or tried to: the user themselves, the supervisor, or the acting user. None: a system on its own.
+    pub actor: Option<UserRef>,
+    /// The user that it was done to.
+    pub user: Option<UserRef>,
+    /// The queue that it was done to, or on.
+    pub queue: Option<QueueRef>,
+    /// The role that was given or taken.
+    pub role: Option<Role>,
+    /// The rule of queue access that decided, if one did.
+    pub reason: Option<Reason>,
+}
+
+impl Summary {
+    /// Reads an event.
+    pub fn of(event: &Event, origin: &Origin) -> Self {
+        let acting = origin.actor.clone().map(UserRef::Id);
+        let done = |action| Self {
+            action,
+            verdict: Verdict::Allowed,
+            actor: acting.clone(),
+            user: None,
+            queue: None,
+            role: None,
+            reason: None,
+        };
+        let about_user = |action, user_id: &UserId| Self { user: Some(UserRef::Id(user_id.clone())), ..done(action) };
+        let about_queue =
+            |action, queue_id: &QueueId| Self { queue: Some(QueueRef::Id(queue_id.clone())), ..done(action) };
+        let about_role = |action, assignment: &RoleAssignment| Self {
+            queue: assignment.queue_id.clone().map(QueueRef::Id),
+            role: Some(assignment.role),
+            ..about_user(action, &assignment.user_id)
+        };
+        match event {
+            Event::OrganizationCreated { .. } => done(AuditAction::CreateOrganization),
+            Event::OrganizationUpdated { .. } => done(AuditAction::UpdateOrganization),
+            Event::OrganizationDeleted { .. } => done(AuditAction::DeleteOrganization),
+            Event::SettingsUpdated { .. } => done(AuditAction::UpdateSettings),
+            Event::UserCreated { user } => about_user(AuditAction::CreateUser, &user.user_id),
+            Event::UserUpdated { before: _, user } => about_user(AuditAction::UpdateUser, &user.user_id),
+            Event::UserDeleted { user } => about_user(AuditAction::DeleteUser, &user.user_id),
+            Event::QueueCreated { queue } => about_queue(AuditAction::CreateQueue, &queue.queue_id),
+            Event::QueueUpdated { before: _, queue } => about_queue(AuditAction::UpdateQueue, &queue.queue_id),
+            Event::QueueDeleted { queue } => about_queue(AuditAction::DeleteQueue, &queue.queue_id),
+            Event::RoleAssigned { assignment } => about_role(AuditAction::AssignRole, assignment),
+            Event::RoleUnassigned { assignment } => about_role(AuditAction::UnassignRole, assignment),
+            Event::SessionStarted { session, justification: _ } => {
+                let (action, reason) = match session.basis {
+                    Basis::Assigned => (AuditAction::SignIn, Reason::Assigned),
+                    Basis::UnassignedAllowed => (AuditAction::SignIn, Reason::UnassignedAllowed),
+                    Basis::Supervisor => (AuditAction::SupervisorSignIn, Reason::SupervisorSignIn),
+                };
+                Self {
+                    actor: Some(UserRef::Id(session.signed_in_by.clone())),
+                    queue: Some(QueueRef::Id(session.queue_id.clone())),
+                    reason: Some(reason),
+                    ..about_user(action, &session.user_id)
+                }
+            }
+            Event::SessionEnded { session, supervisor_id, justification: _ } => {
+                let by = |user_id: &UserId| Some(UserRef::Id(user_id.clone()));
+                let (action, actor, reason) = match session.end.map(|end| end.reason) {
+                    Some(EndReason::SignedOut) => (AuditAction::SignOut, by(&session.user_id), None),
+                    Some(EndReason::SignedOutBySupervisor) => {
+                        let supervisor = supervisor_id.as_ref().and_then(by);
+                        (AuditAction::SupervisorSignOut, supervisor, Some(Reason::SupervisorSignOut))
+                    }
+                    Some(
+                        EndReason::Expired
+                        | EndReason::UserRemoved
+                        | EndReason::UserDisabled
+                        | EndReason::QueueRemoved
+                        | EndReason::OrganizationRemoved
+                        | EndReason::AssignmentRemoved,
+                    )
+                    | None => (AuditAction::EndSession, acting.clone(), None),
+                };
+                Self {
+                    actor,
+                    queue: Some(QueueRef::Id(session.queue_id.clone())),
+                    reason,
+                    ..about_user(action, &session.user_id)
+                }
+            }
+            Event::AttemptRefused { attempt } => {
+                let RefusedAttempt { action, user, queue, supervisor, reason, .. } = attempt;
+                Self {
+                    verdict: Verdict::Denied,
+                    actor: Some(supervisor.clone().unwrap_or_else(|| user.clone())),
+                    user: Some(user.clone()),
+                    queue: Some(queue.clone()),
+                    reason: Some(*reason),
+                    ..done(*action)
+                }
+            }
+            Event::WriteRefused { attempt } => {
+                let RefusedWrite { action, refusal, user, queue, role } = attempt;
+                Self {
+                    verdict: Verdict::Denied,
+                    actor: Some(UserRef::Id(refusal.actor.clone())),
+                    user: user.clone(),
+                    queue: queue.clone(),
+                    role: *role,
+                    ..done(*action)
+                }
+            }
+            Event::AuditLogCut { .. } => done(AuditAction::CutAuditLog),
+        }
+    }
+}
+
+/// A place in the chain of an organization's audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// The event.
+    pub sequence: Sequence,
+    /// Its hash.
+    pub hash: Digest,
+}
+
+impl Link {
+    /// Before the first event.
+    pub const GENESIS: Self = Self { sequence: Sequence(0), hash: Digest::GENESIS };
+}
+
+/// A SHA-256 hash. Its text is 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// What the chain of an organization begins with.
+    pub const GENESIS: Self = Self([0; 32]);
+
+    /// The hash of an entry that follows another: of the text of that other's hash, a line feed, and the entry.
+    pub fn chained(previous: Self, entry: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(previous.to_string());
+        hash.update("\n");
+        hash.update(entry);
+        Self(hash.finalize().into())
+    }
+
+    /// The hash's 32 bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The hash of these 32 bytes; none if they are not 32.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let malformed = || Malformed::new("64 lower-case hexadecimal digits", text);
+        let mut bytes = [0; 32];
+        let digits = text.as_bytes();
+        if digits.len() != 64 || !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(malformed());
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| malformed())?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| malformed())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = Malformed;
+
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.to_string()
+    }
+}

@@ -1,0 +1,336 @@
+//! AuditService, but for following it, which is in [`audit_watch`](super::audit_watch).
+
+use std::ops::ControlFlow;
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::{
+    Rpc, audit_watch, blocking, caller, from_proto, own_revision,
+    page::{LogPage, Names, Paging},
+    proto::{self, audit_service_server::AuditService},
+    status::Error,
+    to_proto, unexpected,
+};
+use crate::{
+    domain::{
+        audit::{Digest, Link, Verdict},
+        command::{Action, Outcome},
+        ids::{Lineage, OrganizationId, QueueRef, RequestId, Revision, Sequence, UserRef},
+        plan::no_organization,
+        snapshot::{Snapshot, Tenant},
+        time::Timestamp,
+    },
+    store::{EventFilter, Fault, LogReader, Verification},
+};
+
+/// How many bytes of events go into one page, about: clients take messages of up to 4 MiB.
+const PAGE_BYTES: usize = 1024 * 1024;
+
+/// How large a piece of an export is, in bytes, about.
+const PIECE: usize = 256 * 1024;
+
+/// How many events are read at a time.
+const CHUNK: u32 = 1_000;
+
+#[tonic::async_trait]
+impl AuditService for Rpc {
+    async fn list_audit_events(
+        &self,
+        request: Request<proto::ListAuditEventsRequest>,
+    ) -> Result<Response<proto::ListAuditEventsResponse>, Status> {
+        let proto::ListAuditEventsRequest {
+            organization_id,
+            user,
+            queue,
+            actor_user_id,
+            action,
+            allowed,
+            start_time,
+            end_time,
+            page_size,
+            page_token,
+            at_least_revision,
+        } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let user = from_proto::optional_user(user)?;
+        let queue = from_proto::optional_queue(queue)?;
+        let mut filter = EventFilter {
+            actor: from_proto::optional("actor_user_id", &actor_user_id)?.map(UserRef::Id),
+            action: from_proto::audit_action(action)?,
+            verdict: allowed.map(|allowed| if allowed { Verdict::Allowed } else { Verdict::Denied }),
+            start: from_proto::time("start_time", start_time)?,
+            end: from_proto::time("end_time", end_time)?,
+            ..EventFilter::default()
+        };
+        let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
+        let query = ("ListAuditEvents", &organization_id, &user, &queue, &filter);
+        let names = |tenant: Option<&Tenant>| names(tenant, user.as_ref(), queue.as_ref());
+        let page = LogPage::begin(self, &query, &organization_id, paging, names).await?;
+        filter.users = page.names.users.clone();
+        filter.queues = page.names.queues.clone();
+        let log = self.known_log(&page.snapshot, &organization_id).await?;
+        let (before, most) = (page.before, page.size);
+        let found = blocking(move || log.newest_events(&organization_id, before, &filter, most, PAGE_BYTES)).await?;
+        let (found, more) = found.map_err(Error::from)?;
+        let last = found.last().filter(|_| more).map(|last| last.record.sequence);
+        Ok(Response::new(proto::ListAuditEventsResponse {
+            next_page_token: last.map(|last| page.token(last)).unwrap_or_default(),
+            events: found.iter().map(|logged| to_proto::audit_event(page.revision.lineage, logged)).collect(),
+            revision: page.revision.to_string(),
+        }))
+    }
+
+    type WatchAuditEventsStream = ReceiverStream<Result<proto::WatchAuditEventsResponse, Status>>;
+
+    async fn watch_audit_events(
+        &self,
+        request: Request<proto::WatchAuditEventsRequest>,
+    ) -> Result<Response<Self::WatchAuditEventsStream>, Status> {
+        Ok(Response::new(audit_watch::begin(self, request.into_inner()).await?))
+    }
+
+    type VerifyAuditLogStream = ReceiverStream<Result<proto::VerifyAuditLogResponse, Status>>;
+
+    async fn verify_audit_log(
+        &self,
+        request: Request<proto::VerifyAuditLogRequest>,
+    ) -> Result<Response<Self::VerifyAuditLogStream>, Status> {
+        let proto::VerifyAuditLogRequest { organization_id, expected_revision, expected_hash } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let snapshot = self.snapshot("").await?;
+        let expected = expected_link(&expected_revision, &expected_hash, &snapshot)?;
+        if expected.is_some_and(|link| link.sequence < snapshot.audit_cut(organization_id.as_str())) {
+            return Err(Error::Compacted.into());
+        }
+        let log = self.known_log(&snapshot, &organization_id).await?;
+        let revision = snapshot.revision();
+        let (answers, messages) = mpsc::channel(16);
+        tokio::task::spawn_blocking(move || {
+            let answer = verify(&log, &organization_id, expected, revision, &answers);
+            // Whoever asked may be gone.
+            let _ = answers.blocking_send(answer.map_err(Status::from));
+        });
+        Ok(Response::new(ReceiverStream::new(messages)))
+    }
+
+    async fn get_audit_log_head(
+        &self,
+        request: Request<proto::GetAuditLogHeadRequest>,
+    ) -> Result<Response<proto::GetAuditLogHeadResponse>, Status> {
+        let proto::GetAuditLogHeadRequest { organization_id, at_least_revision } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let snapshot = self.snapshot(&at_least_revision).await?;
+        let log = self.known_log(&snapshot, &organization_id).await?;
+        let chain = blocking(move || log.chain(&organization_id)).await?.map_err(Error::from)?;
+        let (cut, head) = chain.unwrap_or((Link::GENESIS, Link::GENESIS));
+        let revision = snapshot.revision();
+        Ok(Response::new(proto::GetAuditLogHeadResponse {
+            head: Some(to_proto::audit_log_position(revision.lineage, head)),
+            cut_through: Some(to_proto::audit_log_position(revision.lineage, cut)),
+            revision: revision.to_string(),
+        }))
+    }
+
+    type ExportAuditLogStream = ReceiverStream<Result<proto::ExportAuditLogResponse, Status>>;
+
+    async fn export_audit_log(
+        &self,
+        request: Request<proto::ExportAuditLogRequest>,
+    ) -> Result<Response<Self::ExportAuditLogStream>, Status> {
+        let proto::ExportAuditLogRequest { organization_id, before_time } = request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let before_time = from_proto::time("before_time", before_time)?;
+        let snapshot = self.snapshot("").await?;
+        let log = self.known_log(&snapshot, &organization_id).await?;
+        let revision = snapshot.revision();
+        let (answers, messages) = mpsc::channel(4);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = export(&log, &organization_id, before_time, revision, &answers) {
+                // Whoever asked may be gone.
+                let _ = answers.blocking_send(Err(error.into()));
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(messages)))
+    }
+
+    async fn cut_audit_log(
+        &self,
+        request: Request<proto::CutAuditLogRequest>,
+    ) -> Result<Response<proto::CutAuditLogResponse>, Status> {
+        let caller = caller(&request);
+        let proto::CutAuditLogRequest { organization_id, through_revision, through_hash, request_id } =
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&organization_id)?;
+        let snapshot = self.snapshot("").await?;
+        if through_revision.is_empty() {
+            return Err(Error::invalid("through_revision", &"is required").into());
+        }
+        let through = own_revision("through_revision", &through_revision, &snapshot)?.sequence;
+        let hash: Digest = from_proto::required("through_hash", &through_hash)?;
+        from_proto::optional::<RequestId>("request_id", &request_id)?;
+        let log = self.known_log(&snapshot, &organization_id).await?;
+        // What was cut before is left to the writer, which knows a repeated request.
+        if through > snapshot.audit_cut(organization_id.as_str()) {
+            let organization_id = organization_id.clone();
+            let found = blocking(move || log.hash_at(&organization_id, through)).await?.map_err(Error::from)?;
+            match found {
+                None => {
+                    let problem = "is no event of this organization's audit log";
+                    return Err(Error::invalid("through_revision", &problem).into());
+                }
+                Some(found) if found != hash => {
+                    let problem = "is not the hash of that event; export the log again, and verify it";
+                    return Err(Error::invalid("through_hash", &problem).into());
+                }
+                Some(_) => {}
+            }
+        }
+        let done =
+            self.execute(caller, organization_id, Action::CutAuditLog { through, hash }, "", &request_id).await?;
+        match &done.outcome {
+            Outcome::AuditLogCut => {
+                Ok(Response::new(proto::CutAuditLogResponse { revision: done.revision.to_string() }))
+            }
+            outcome => Err(unexpected(outcome).into()),
+        }
+    }
+}
+
+impl Rpc {
+    /// The log, if the organization is there or ever was.
+    pub(super) async fn known_log(
+        &self,
+        snapshot: &Snapshot,
+        organization_id: &OrganizationId,
+    ) -> Result<LogReader, Error> {
+        let state = self.state()?.clone();
+        let there = snapshot.tenant(organization_id.as_str()).is_some();
+        let asked = organization_id.clone();
+        let found = blocking(move || {
+            let log = state.log_reader()?;
+            Ok::<_, Error>((there || log.chain(&asked)?.is_some()).then_some(log))
+        });
+        found.await??.ok_or_else(|| no_organization(organization_id).into())
+    }
+}
+
+/// Whom and what a request's names stand for: the log has the id if there was one when it was written, and otherwise the
+/// name that was given.
+fn names(tenant: Option<&Tenant>, user: Option<&UserRef>, queue: Option<&QueueRef>) -> Names {
+    let user_now = tenant.zip(user).and_then(|(tenant, user)| tenant.user(user));
+    let queue_now = tenant.zip(queue).and_then(|(tenant, queue)| tenant.queue(queue));
+    let users = user.cloned().into_iter().chain(user_now.map(|user| UserRef::Id(user.user_id.clone())));
+    let queues = queue.cloned().into_iter().chain(queue_now.map(|queue| QueueRef::Id(queue.queue_id.clone())));
+    Names { users: users.collect(), queues: queues.collect() }
+}
+
+/// A head that was noted before, if the request names one.
+fn expected_link(revision: &str, hash: &str, snapshot: &Snapshot) -> Result<Option<Link>, Error> {
+    if revision.is_empty() && hash.is_empty() {
+        return Ok(None);
+    }
+    if revision.is_empty() {
+        return Err(Error::invalid("expected_revision", &"is required with expected_hash"));
+    }
+    let sequence = own_revision("expected_revision", revision, snapshot)?.sequence;
+    Ok(Some(Link { sequence, hash: from_proto::required("expected_hash", hash)? }))
+}
+
+fn verify(
+    log: &LogReader,
+    organization_id: &OrganizationId,
+    expected: Option<Link>,
+    revision: Revision,
+    answers: &mpsc::Sender<Result<proto::VerifyAuditLogResponse, Status>>,
+) -> Result<proto::VerifyAuditLogResponse, Error> {
+    let total_events = to_proto::count(log.count_events(organization_id)?);
+    let answer = |verified_events, verification| proto::VerifyAuditLogResponse {
+        verified_events,
+        total_events,
+        verification,
+        revision: revision.to_string(),
+    };
+    let told = |events| {
+        let sent = answers.blocking_send(Ok(answer(to_proto::count(events), None)));
+        if sent.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    };
+    let verification = log.verify(organization_id, expected, told)?.unwrap_or_else(|| Verification {
+        events: 0,
+        cut: Link::GENESIS,
+        head: Link::GENESIS,
+        fault: Some(Fault { sequence: Sequence(0), description: "the organization has no audit log".to_owned() }),
+    });
+    let Verification { events, cut, head, fault } = verification;
+    let position = |link| Some(to_proto::audit_log_position(revision.lineage, link));
+    let verification = proto::AuditLogVerification {
+        valid: Some(fault.is_none()),
+        cut_through: position(cut),
+        head: position(head),
+        fault: fault.map(|Fault { sequence, description }| proto::AuditLogFault {
+            revision: to_proto::revision(revision.lineage, sequence),
+            description,
+        }),
+    };
+    Ok(answer(to_proto::count(events), Some(verification)))
+}
+
+/// Sends the log in pieces of whole lines.
+fn export(
+    log: &LogReader,
+    organization_id: &OrganizationId,
+    before_time: Option<Timestamp>,
+    revision: Revision,
+    answers: &mpsc::Sender<Result<proto::ExportAuditLogResponse, Status>>,
+) -> Result<(), Error> {
+    let mut last = log.chain(organization_id)?.map_or(Link::GENESIS, |(cut, _)| cut);
+    let mut piece = Piece { lineage: revision.lineage, revision, lines: Vec::new(), events: 0, through: None };
+    loop {
+        let entries = log.entries_since(organization_id, last.sequence, revision.sequence, CHUNK)?;
+        if entries.is_empty() {
+            break;
+        }
+        for (link, time, entry) in entries {
+            if before_time.is_some_and(|before_time| time >= before_time) {
+                return piece.send(answers);
+            }
+            piece.add(last, link, &entry);
+            last = link;
+            if piece.lines.len() >= PIECE {
+                piece.send(answers)?;
+            }
+        }
+    }
+    piece.send(answers)
+}
+
+/// A piece of an export that is being put together.
+struct Piece {
+    lineage: Lineage,
+    revision: Revision,
+    lines: Vec<u8>,
+    events: u64,
+    through: Option<Link>,
+}
+
+impl Piece {
+    fn add(&mut self, previous: Link, link: Link, entry: &str) {
+        let body = entry.strip_suffix('}').unwrap_or(entry);
+        let line = format!("{body},\"previous_hash\":\"{}\",\"hash\":\"{}\"}}\n", previous.hash, link.hash);
+        self.lines.extend_from_slice(line.as_bytes());
+        self.events += 1;
+        self.through = Some(link);
+    }
+
+    fn send(&mut self, answers: &mpsc::Sender<Result<proto::ExportAuditLogResponse, Status>>) -> Result<(), Error> {
+        let answer = proto::ExportAuditLogResponse {
+            lines: std::mem::take(&mut self.lines),
+            events: to_proto::count(self.events),
+            through: self.through.map(|link| to_proto::audit_log_position(self.lineage, link)),
+            revision: self.revision.to_string(),
+        };
+        // Whoever asked may be gone: then nothing more is read.
+        answers.blocking_send(Ok(answer)).map_err(|_| Error::Stopping)
+    }
+}

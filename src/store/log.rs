@@ -1,0 +1,305 @@
+//! The audit log: appending to it, and reading it. It is the history too, from which watches are resumed.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
+
+use super::{Error, LogReader, integer, sequence};
+use crate::domain::{
+    audit::{AuditAction, Digest, Link, Summary, Verdict},
+    change::{Change, Event, Origin, Record},
+    ids::{Lineage, OrganizationId, QueueRef, Revision, Sequence, UserRef},
+    time::Timestamp,
+};
+
+/// The chains' last hashes.
+pub(super) type Heads = HashMap<OrganizationId, Link>;
+
+/// What is chained: all of a record, as JSON.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Entry<'r> {
+    pub revision: Cow<'r, str>,
+    pub time_ms: i64,
+    pub organization_id: Cow<'r, OrganizationId>,
+    #[serde(flatten)]
+    pub origin: Cow<'r, Origin>,
+    pub change: Cow<'r, Event>,
+}
+
+/// An event of the log with its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logged {
+    /// What happened.
+    pub record: Record,
+    /// Chains it to what was before.
+    pub hash: Digest,
+}
+
+/// Which events of an organization are wanted; none: every.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Done to any of these users.
+    pub users: Vec<UserRef>,
+    /// Done to, or on, any of these queues.
+    pub queues: Vec<QueueRef>,
+    /// Done by this user.
+    pub actor: Option<UserRef>,
+    /// Only this action.
+    pub action: Option<AuditAction>,
+    /// Only what was done, or only what was refused.
+    pub verdict: Option<Verdict>,
+    /// At this time or later.
+    pub start: Option<Timestamp>,
+    /// Before this time.
+    pub end: Option<Timestamp>,
+}
+
+/// The columns that are written beside the entry, for the sake of searching.
+pub(super) struct Columns {
+    pub action: &'static str,
+    pub allowed: bool,
+    pub actor: Option<String>,
+    pub user: Option<String>,
+    pub queue: Option<String>,
+}
+
+impl Columns {
+    pub(super) fn of(event: &Event, origin: &Origin) -> Self {
+        let Summary { action, verdict, actor, user, queue, role: _, reason: _ } = Summary::of(event, origin);
+        Self {
+            action: action.as_str(),
+            allowed: verdict.is_allowed(),
+            actor: actor.map(|user| user.key()),
+            user: user.map(|user| user.key()),
+            queue: queue.map(|queue| queue.key()),
+        }
+    }
+}
+
+/// Appends a record to its organization's chain.
+pub(super) fn append(
+    connection: &Connection,
+    lineage: Lineage,
+    record: &Record,
+    previous: Digest,
+) -> Result<Link, Error> {
+    let Record { sequence, time, origin, change: Change { organization_id, event } } = record;
+    let entry = Entry {
+        revision: Revision { lineage, sequence: *sequence }.to_string().into(),
+        time_ms: time.unix_ms(),
+        organization_id: Cow::Borrowed(organization_id),
+        origin: Cow::Borrowed(origin),
+        change: Cow::Borrowed(event),
+    };
+    let entry = serde_json::to_string(&entry).map_err(|error| Error::Damaged(error.to_string()))?;
+    let hash = Digest::chained(previous, &entry);
+    let Columns { action, allowed, actor, user, queue } = Columns::of(event, origin);
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO audit_log (revision, organization_id, time_ms, action, allowed, actor, user, queue, entry, hash) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    let revision = integer(*sequence)?;
+    let time_ms = time.unix_ms();
+    let organization_id = organization_id.as_str();
+    statement.execute(params![
+        revision,
+        organization_id,
+        time_ms,
+        action,
+        allowed,
+        actor,
+        user,
+        queue,
+        entry,
+        hash.bytes()
+    ])?;
+    Ok(Link { sequence: *sequence, hash })
+}
+
+/// Says where the chains end now.
+pub(super) fn write_heads(connection: &Connection, heads: &Heads) -> Result<(), Error> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO audit_chain (organization_id, cut_revision, cut_hash, head_revision, head_hash) \
+         VALUES (?1, 0, zeroblob(32), ?2, ?3) ON CONFLICT DO UPDATE SET head_revision = ?2, head_hash = ?3",
+    )?;
+    for (organization_id, Link { sequence, hash }) in heads {
+        statement.execute(params![organization_id.as_str(), integer(*sequence)?, hash.bytes()])?;
+    }
+    Ok(())
+}
+
+/// Cuts the beginning off a chain.
+pub(super) fn cut(
+    connection: &Connection,
+    organization_id: &OrganizationId,
+    through: Sequence,
+    hash: Digest,
+) -> Result<(), Error> {
+    let through = integer(through)?;
+    connection.execute(
+        "UPDATE audit_chain SET cut_revision = ?, cut_hash = ? WHERE organization_id = ?",
+        params![through, hash.bytes(), organization_id.as_str()],
+    )?;
+    connection.execute(
+        "DELETE FROM audit_log WHERE organization_id = ? AND revision <= ?",
+        params![organization_id.as_str(), through],
+    )?;
+    Ok(())
+}
+
+/// Where every chain ends.
+pub(super) fn heads(connection: &Connection) -> Result<Heads, Error> {
+    let mut statement = connection.prepare("SELECT organization_id, head_revision, head_hash FROM audit_chain")?;
+    let mut rows = statement.query([])?;
+    let mut heads = Heads::new();
+    while let Some(row) = rows.next()? {
+        heads.insert(super::load::text(row, 0)?, link(row, 1)?);
+    }
+    Ok(heads)
+}
+
+fn link(row: &Row<'_>, column: usize) -> Result<Link, Error> {
+    Ok(Link { sequence: sequence(row.get(column)?)?, hash: digest(row, column + 1)? })
+}
+
+fn digest(row: &Row<'_>, column: usize) -> Result<Digest, Error> {
+    let bytes: Vec<u8> = row.get(column)?;
+    Digest::from_bytes(&bytes).ok_or_else(|| Error::Damaged(format!("column {column} is no hash")))
+}
+
+impl LogReader {
+    /// Up to `most` records after `after`, and up to `up_to`, in order. With an organization, only its own.
+    pub fn records_since(
+        &self,
+        after: Sequence,
+        up_to: Sequence,
+        organization_id: Option<&OrganizationId>,
+        most: u32,
+    ) -> Result<Vec<Logged>, Error> {
+        const COLUMNS: &str = "SELECT revision, entry, hash FROM audit_log";
+        let (after, up_to) = (integer(after)?, integer(up_to)?);
+        let mut found = Vec::new();
+        match organization_id {
+            Some(organization_id) => {
+                let mut statement = self.connection.prepare_cached(&format!(
+                    "{COLUMNS} WHERE organization_id = ? AND revision > ? AND revision <= ? ORDER BY revision LIMIT ?"
+                ))?;
+                let mut rows = statement.query(params![organization_id.as_str(), after, up_to, most])?;
+                while let Some(row) = rows.next()? {
+                    found.push(logged(row)?);
+                }
+            }
+            None => {
+                let mut statement = self.connection.prepare_cached(&format!(
+                    "{COLUMNS} WHERE revision > ? AND revision <= ? ORDER BY revision LIMIT ?"
+                ))?;
+                let mut rows = statement.query(params![after, up_to, most])?;
+                while let Some(row) = rows.next()? {
+                    found.push(logged(row)?);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The newest events of an organization that were before `before` and that the filter wants, newest first: up to
+    /// `most`, and fewer if their entries come to more than `most_bytes`; and whether there are more.
+    pub fn newest_events(
+        &self,
+        organization_id: &OrganizationId,
+        before: Sequence,
+        filter: &EventFilter,
+        most: usize,
+        most_bytes: usize,
+    ) -> Result<(Vec<Logged>, bool), Error> {
+        let EventFilter { users, queues, actor, action, verdict, start, end } = filter;
+        // Lists go in as JSON, so that their length doesn't change the statement.
+        let keys = |keys: Vec<String>| (!keys.is_empty()).then(|| serde_json::Value::from(keys).to_string());
+        let users = keys(users.iter().map(UserRef::key).collect());
+        let queues = keys(queues.iter().map(QueueRef::key).collect());
+        let mut statement = self.connection.prepare_cached(
+            "SELECT revision, entry, hash FROM audit_log \
+             WHERE organization_id = ?1 AND revision < ?2 \
+             AND (?3 IS NULL OR user IN (SELECT value FROM json_each(?3))) \
+             AND (?4 IS NULL OR queue IN (SELECT value FROM json_each(?4))) \
+             AND (?5 IS NULL OR actor = ?5) AND (?6 IS NULL OR action = ?6) AND (?7 IS NULL OR allowed = ?7) \
+             AND (?8 IS NULL OR time_ms >= ?8) AND (?9 IS NULL OR time_ms < ?9) \
+             ORDER BY revision DESC",
+        )?;
+        let mut rows = statement.query(params![
+            organization_id.as_str(),
+            integer(before)?,
+            users,
+            queues,
+            actor.as_ref().map(UserRef::key),
+            action.map(AuditAction::as_str),
+            verdict.map(Verdict::is_allowed),
+            start.map(Timestamp::unix_ms),
+            end.map(Timestamp::unix_ms),
+        ])?;
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.next()? {
+            if found.len() == most || bytes > most_bytes {
+                return Ok((found, true));
+            }
+            bytes += row.get_ref(1)?.as_str().map_or(0, str::len);
+            found.push(logged(row)?);
+        }
+        Ok((found, false))
+    }
+
+    /// The entries after `after` and up to `up_to` as they are stored, each with its number and its hash, up to `most`.
+    pub fn entries_since(
+        &self,
+        organization_id: &OrganizationId,
+        after: Sequence,
+        up_to: Sequence,
+        most: u32,
+    ) -> Result<Vec<(Link, Timestamp, String)>, Error> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT revision, hash, time_ms, entry FROM audit_log \
+             WHERE organization_id = ? AND revision > ? AND revision <= ? ORDER BY revision LIMIT ?",
+        )?;
+        let mut rows = statement.query(params![organization_id.as_str(), integer(after)?, integer(up_to)?, most])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push((link(row, 0)?, Timestamp::from_unix_ms(row.get(2)?), row.get(3)?));
+        }
+        Ok(found)
+    }
+
+    /// Where an organization's chain was cut, and where it ends; none if nothing was ever recorded of it.
+    pub fn chain(&self, organization_id: &OrganizationId) -> Result<Option<(Link, Link)>, Error> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT cut_revision, cut_hash, head_revision, head_hash FROM audit_chain WHERE organization_id = ?",
+        )?;
+        let found = statement.query_row([organization_id.as_str()], |row| Ok((link(row, 0), link(row, 2))));
+        found.optional()?.map(|(cut, head)| Ok((cut?, head?))).transpose()
+    }
+
+    /// The hash of an event of an organization, if it is there.
+    pub fn hash_at(&self, organization_id: &OrganizationId, at: Sequence) -> Result<Option<Digest>, Error> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT hash FROM audit_log WHERE organization_id = ? AND revision = ?")?;
+        let found = statement.query_row(params![organization_id.as_str(), integer(at)?], |row| Ok(digest(row, 0)));
+        found.optional()?.transpose()
+    }
+}
+
+fn logged(row: &Row<'_>) -> Result<Logged, Error> {
+    let revision: i64 = row.get(0)?;
+    let damaged = |problem: &dyn std::fmt::Display| Error::Damaged(format!("audit_log row {revision}: {problem}"));
+    let entry = row.get_ref(1)?.as_str().map_err(|error| damaged(&error))?;
+    let Entry { revision: _, time_ms, organization_id, origin, change } =
+        serde_json::from_str(entry).map_err(|error| damaged(&error))?;
+    Ok(Logged {
+        record: Record {
+            sequence: sequence(revision)?,
+            time: Timestamp::from_unix_ms(time_ms),
+            origin: origin.into_owned(),
+            change: Change { organization_id: organization_id.into_owned(), event: change.into_owned() },
+        },
+        hash: digest(row, 2)?,
+    })
+}

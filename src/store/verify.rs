@@ -1,0 +1,208 @@
+//! Walking the audit log's chain, to find what was altered, removed or swapped since it was written.
+//!
+//! Nothing that it reads is trusted: whatever a row holds is compared and never only parsed, and what can't be read is a
+//! fault of the row and not of the walk.
+
+use std::{collections::BTreeMap, ops::ControlFlow};
+
+use rusqlite::{Row, types::ValueRef};
+
+use super::{
+    Error, LogReader,
+    log::{Columns, Entry},
+};
+use crate::domain::{
+    audit::{Digest, Link},
+    ids::{OrganizationId, Revision, Sequence},
+};
+
+/// How many events are walked between two tellings.
+const TELL_EVERY: u64 = 1_000;
+
+/// What a walk found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verification {
+    /// How many events are as they were written, from the first on.
+    pub events: u64,
+    /// What was cut off ended with this.
+    pub cut: Link,
+    /// The chain ends with this.
+    pub head: Link,
+    /// Where the chain breaks first; none if it is whole.
+    pub fault: Option<Fault>,
+}
+
+/// Where a chain breaks, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The first event that is not as it was written; where events are missing, the one before which they are.
+    pub sequence: Sequence,
+    /// In words.
+    pub description: String,
+}
+
+impl Fault {
+    fn new(sequence: Sequence, description: impl Into<String>) -> Self {
+        Self { sequence, description: description.into() }
+    }
+}
+
+/// One row as it is stored, whatever it holds.
+type Values = BTreeMap<&'static str, Value>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Value {
+    Null,
+    Integer(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+    Other,
+}
+
+const COLUMNS: [&str; 10] =
+    ["revision", "organization_id", "time_ms", "action", "allowed", "actor", "user", "queue", "entry", "hash"];
+
+impl LogReader {
+    /// Walks an organization's chain, and compares it with a link of it that was noted before, if there is one. None: no
+    /// chain of this organization was ever begun, or `progress`, which is told now and then how many events are verified,
+    /// broke the walk off.
+    pub fn verify(
+        &self,
+        organization_id: &OrganizationId,
+        expected: Option<Link>,
+        progress: impl Fn(u64) -> ControlFlow<()>,
+    ) -> Result<Option<Verification>, Error> {
+        // One transaction, so that what is written meanwhile is not seen half.
+        let transaction = self.connection.unchecked_transaction()?;
+        let Some((cut, head)) = self.chain(organization_id)? else { return Ok(None) };
+        let mut walk = Walk { last: cut, expected, events: 0 };
+        let mut fault = None;
+        let mut statement = transaction.prepare_cached(
+            "SELECT revision, organization_id, time_ms, action, allowed, actor, user, queue, entry, hash \
+             FROM audit_log WHERE organization_id = ? ORDER BY revision",
+        )?;
+        let mut rows = statement.query([organization_id.as_str()])?;
+        while fault.is_none() {
+            match rows.next() {
+                Ok(Some(row)) => fault = walk.step(&values(row)).err(),
+                Ok(None) => break,
+                Err(error) => {
+                    let text = format!("the database can't be read beyond this event: {error}");
+                    fault = Some(Fault::new(walk.last.sequence, text));
+                }
+            }
+            if walk.events % TELL_EVERY == 0 && progress(walk.events).is_break() {
+                return Ok(None);
+            }
+        }
+        let fault = fault.or_else(|| walk.end(cut, head).err());
+        Ok(Some(Verification { events: walk.events, cut, head, fault }))
+    }
+
+    /// How many events an organization's chain has, about.
+    pub fn count_events(&self, organization_id: &OrganizationId) -> Result<u64, Error> {
+        let sql = "SELECT count(*) FROM audit_log WHERE organization_id = ?";
+        let count: i64 = self.connection.query_row(sql, [organization_id.as_str()], |row| row.get(0))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+}
+
+struct Walk {
+    /// The last event that was as it should be.
+    last: Link,
+    /// What the chain must go through.
+    expected: Option<Link>,
+    events: u64,
+}
+
+impl Walk {
+    /// Compares a row with what the chain says that it must be.
+    fn step(&mut self, row: &Values) -> Result<(), Fault> {
+        let sequence = match row.get("revision") {
+            Some(Value::Integer(revision)) => Sequence(u64::try_from(*revision).unwrap_or(0)),
+            _ => return Err(Fault::new(self.last.sequence, "the event after this one has no revision")),
+        };
+        if sequence <= self.last.sequence {
+            return Err(Fault::new(sequence, "this event stands before where the log begins"));
+        }
+        let (Some(Value::Text(entry)), Some(Value::Bytes(hash))) = (row.get("entry"), row.get("hash")) else {
+            return Err(Fault::new(sequence, "the entry is no text, or its hash is no bytes"));
+        };
+        let computed = Digest::chained(self.last.hash, entry);
+        if computed.bytes() != hash.as_slice() {
+            let text = "the event was altered, or events before it were removed, added or swapped: its hash doesn't \
+                        follow from its entry and the hash before";
+            return Err(Fault::new(sequence, text));
+        }
+        let read: Entry<'_> = serde_json::from_str(entry)
+            .map_err(|error| Fault::new(sequence, format!("the entry can't be read: {error}")))?;
+        if let Some(column) = Self::differing(&read, row) {
+            let text = format!("the column {column} was altered: it differs from the entry");
+            return Err(Fault::new(sequence, text));
+        }
+        if let Some(expected) =
+            self.expected.filter(|expected| (self.last.sequence < expected.sequence) && expected.sequence <= sequence)
+            && expected != (Link { sequence, hash: computed })
+        {
+            return Err(Fault::new(
+                sequence,
+                "the chain was rewritten: the event that was noted is not there any more",
+            ));
+        }
+        self.last = Link { sequence, hash: computed };
+        self.events += 1;
+        Ok(())
+    }
+
+    /// The first column that doesn't say what the entry says.
+    fn differing(entry: &Entry<'_>, row: &Values) -> Option<&'static str> {
+        let Columns { action, allowed, actor, user, queue } = Columns::of(&entry.change, &entry.origin);
+        let text = |text: Option<String>| text.map_or(Value::Null, Value::Text);
+        let revision: Option<Revision> = entry.revision.parse().ok();
+        let revision = revision.and_then(|revision| i64::try_from(revision.sequence.0).ok());
+        let should = [
+            ("revision", revision.map_or(Value::Null, Value::Integer)),
+            ("organization_id", Value::Text(entry.organization_id.to_string())),
+            ("time_ms", Value::Integer(entry.time_ms)),
+            ("action", Value::Text(action.to_owned())),
+            ("allowed", Value::Integer(i64::from(allowed))),
+            ("actor", text(actor)),
+            ("user", text(user)),
+            ("queue", text(queue)),
+        ];
+        should.into_iter().find(|(column, value)| row.get(column) != Some(value)).map(|(column, _)| column)
+    }
+
+    /// Compares the end of the chain with what was said of it.
+    fn end(&self, cut: Link, head: Link) -> Result<(), Fault> {
+        let missing = "events after this one are missing";
+        if self.last.sequence < head.sequence {
+            return Err(Fault::new(self.last.sequence, missing));
+        }
+        if self.last != head {
+            return Err(Fault::new(self.last.sequence, "the log goes on beyond the end that was recorded with it"));
+        }
+        match self.expected {
+            Some(expected) if expected.sequence > self.last.sequence => {
+                Err(Fault::new(self.last.sequence, format!("{missing}: a later one was noted")))
+            }
+            Some(expected) if expected.sequence == cut.sequence && expected.hash != cut.hash => {
+                let text =
+                    "the chain was rewritten: the event that it was cut after had another hash when it was noted";
+                Err(Fault::new(cut.sequence, text))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+fn values(row: &Row<'_>) -> Values {
+    let value = |index: usize| match row.get_ref(index) {
+        Ok(ValueRef::Null) => Value::Null,
+        Ok(ValueRef::Integer(integer)) => Value::Integer(integer),
+        Ok(ValueRef::Text(bytes)) => String::from_utf8(bytes.to_vec()).map_or(Value::Other, Value::Text),
+        Ok(ValueRef::Blob(bytes)) => Value::Bytes(bytes.to_vec()),
+        Ok(ValueRef::Real(_)) | Err(_) => Value::Other,
+    };
+    COLUMNS.iter().enumerate().map(|(index, column)| (*column, value(index))).collect()
+}
