@@ -1,7 +1,9 @@
 //! Long random sequences of writes against the real server and a naive model of the specification; then everything that
 //! can be asked is asked of both. `QUEUEGATE_MODEL_SEQUENCES=500` makes a campaign of it.
 
+mod audit;
 mod document;
+mod permissions;
 mod world;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -53,12 +55,27 @@ async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log:
     let queue_id = (*QUEUES[..3].choose(rng).unwrap()).to_owned();
     let extension = (*EXTENSIONS.choose(rng).unwrap()).to_owned();
     let organization_id = ACME.to_owned();
+    model.actor = if rng.random_bool(0.75) {
+        String::new()
+    } else if rng.random_bool(0.5) {
+        "u3".to_owned()
+    } else {
+        (*USERS.choose(rng).unwrap()).to_owned()
+    };
+    let actor_user_id = model.actor.clone();
+    if !actor_user_id.is_empty() {
+        log.push(format!("on behalf of {actor_user_id}:"));
+    }
     match rng.random_range(0..100) {
         0..8 => {
             let (license, disabled) = (rng.random_bool(0.8), rng.random_bool(0.1));
             log.push(format!("create user {id} {extension} {license} {disabled}"));
             let taken = model.users.values().any(|user| !extension.is_empty() && user.extension == extension);
-            let expected = if model.users.contains_key(&id) || taken { Code::AlreadyExists } else { Code::Ok };
+            let expected = match model.users.contains_key(&id) {
+                _ if model.refuses("CREATE_USER", None, &id, "") => Code::PermissionDenied,
+                there if there || taken => Code::AlreadyExists,
+                _ => Code::Ok,
+            };
             let wanted = User {
                 user_id: id.clone(),
                 extension: Some(extension.clone()),
@@ -66,7 +83,8 @@ async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log:
                 disabled: Some(disabled),
                 ..Default::default()
             };
-            let request = CreateUserRequest { organization_id, user: Some(wanted), ..Default::default() };
+            let request =
+                CreateUserRequest { organization_id, user: Some(wanted), actor_user_id, ..Default::default() };
             assert_eq!(code(&server.client.directory.create_user(request).await), expected);
             if expected == Code::Ok {
                 model.users.insert(id, UserM { extension, license, disabled });
@@ -80,7 +98,11 @@ async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log:
             let others = model.users.iter().filter(|(other, _)| **other != id).map(|(_, user)| &user.extension);
             let taken = extension.as_ref().is_some_and(|new| !new.is_empty() && others.clone().any(|old| old == new));
             let holds = ROLES.iter().any(|role| model.holds(&id, *role));
+            let only_license = license.is_some() && disabled.is_none() && extension.is_none();
+            let permission = only_license.then_some("ASSIGN_LICENSES");
+            let refused = model.refuses("UPDATE_USER", permission, &id, "");
             let expected = match model.users.get(&id) {
+                _ if refused => Code::PermissionDenied,
                 None => Code::NotFound,
                 Some(_) if taken => Code::AlreadyExists,
                 Some(user) if !license.unwrap_or(user.license) && holds => Code::FailedPrecondition,
@@ -93,7 +115,8 @@ async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log:
                 disabled,
                 ..Default::default()
             };
-            let request = UpdateUserRequest { organization_id, user: Some(wanted), ..Default::default() };
+            let request =
+                UpdateUserRequest { organization_id, user: Some(wanted), actor_user_id, ..Default::default() };
             assert_eq!(code(&server.client.directory.update_user(request).await), expected);
             if expected == Code::Ok {
                 let user = model.users.get_mut(&id).unwrap();
@@ -108,26 +131,42 @@ async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log:
         16..17 => {
             let allow_missing = rng.random_bool(0.5);
             log.push(format!("delete user {id}"));
-            let there = model.users.remove(&id).is_some();
-            let request =
-                DeleteUserRequest { organization_id, user_id: id.clone(), allow_missing, ..Default::default() };
-            let expected = if there || allow_missing { Code::Ok } else { Code::NotFound };
+            let request = DeleteUserRequest {
+                organization_id,
+                user_id: id.clone(),
+                allow_missing,
+                actor_user_id,
+                ..Default::default()
+            };
+            let expected = match model.users.contains_key(&id) {
+                _ if model.refuses("DELETE_USER", None, &id, "") => Code::PermissionDenied,
+                there if there || allow_missing => Code::Ok,
+                _ => Code::NotFound,
+            };
             assert_eq!(code(&server.client.directory.delete_user(request).await), expected);
-            model.roles.retain(|(user, ..)| *user != id);
-            model.end(|u, _| u == id, EndReason::UserRemoved);
+            if expected == Code::Ok {
+                model.users.remove(&id);
+                model.roles.retain(|(user, ..)| *user != id);
+                model.end(|u, _| u == id, EndReason::UserRemoved);
+            }
         }
         17..25 => {
             let kind = *KINDS.choose(rng).unwrap();
             log.push(format!("create queue {queue_id} {extension} {kind:?}"));
             let taken = model.queues.values().any(|queue| !extension.is_empty() && queue.extension == extension);
-            let expected = if model.queues.contains_key(&queue_id) || taken { Code::AlreadyExists } else { Code::Ok };
+            let expected = match model.queues.contains_key(&queue_id) {
+                _ if model.refuses("CREATE_QUEUE", Some("CONFIGURE_QUEUES"), "", &queue_id) => Code::PermissionDenied,
+                there if there || taken => Code::AlreadyExists,
+                _ => Code::Ok,
+            };
             let wanted = Queue {
                 queue_id: queue_id.clone(),
                 extension: Some(extension.clone()),
                 kind: kind.into(),
                 ..Default::default()
             };
-            let request = CreateQueueRequest { organization_id, queue: Some(wanted), ..Default::default() };
+            let request =
+                CreateQueueRequest { organization_id, queue: Some(wanted), actor_user_id, ..Default::default() };
             assert_eq!(code(&server.client.directory.create_queue(request).await), expected);
             if expected == Code::Ok {
                 model.queues.insert(queue_id, QueueM { extension, kind });
@@ -137,21 +176,33 @@ async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log:
             let kind = *[KINDS[0], KINDS[0], KINDS[1], KINDS[3]].choose(rng).unwrap();
             log.push(format!("update queue {queue_id} {kind:?}"));
             let wanted = Queue { queue_id: queue_id.clone(), kind: kind.into(), ..Default::default() };
-            let request = UpdateQueueRequest { organization_id, queue: Some(wanted), ..Default::default() };
-            let expected = if model.queues.contains_key(&queue_id) { Code::Ok } else { Code::NotFound };
+            let request =
+                UpdateQueueRequest { organization_id, queue: Some(wanted), actor_user_id, ..Default::default() };
+            let expected = match model.queues.contains_key(&queue_id) {
+                _ if model.refuses("UPDATE_QUEUE", Some("CONFIGURE_QUEUES"), "", &queue_id) => Code::PermissionDenied,
+                true => Code::Ok,
+                false => Code::NotFound,
+            };
             assert_eq!(code(&server.client.directory.update_queue(request).await), expected);
-            if let Some(queue) = model.queues.get_mut(&queue_id) {
+            if let (Code::Ok, Some(queue)) = (expected, model.queues.get_mut(&queue_id)) {
                 queue.kind = kind;
             }
         }
         28..29 => {
             log.push(format!("delete queue {queue_id}"));
-            let there = model.queues.remove(&queue_id).is_some();
-            let request = DeleteQueueRequest { organization_id, queue_id: queue_id.clone(), ..Default::default() };
-            let expected = if there { Code::Ok } else { Code::NotFound };
+            let request =
+                DeleteQueueRequest { organization_id, queue_id: queue_id.clone(), actor_user_id, ..Default::default() };
+            let expected = match model.queues.contains_key(&queue_id) {
+                _ if model.refuses("DELETE_QUEUE", Some("CONFIGURE_QUEUES"), "", &queue_id) => Code::PermissionDenied,
+                true => Code::Ok,
+                false => Code::NotFound,
+            };
             assert_eq!(code(&server.client.directory.delete_queue(request).await), expected);
-            model.roles.retain(|(_, queue, _)| *queue != queue_id);
-            model.end(|_, q| q == queue_id, EndReason::QueueRemoved);
+            if expected == Code::Ok {
+                model.queues.remove(&queue_id);
+                model.roles.retain(|(_, queue, _)| *queue != queue_id);
+                model.end(|_, q| q == queue_id, EndReason::QueueRemoved);
+            }
         }
         29..43 => {
             let role = *ROLES.choose(rng).unwrap();
@@ -162,12 +213,16 @@ async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log:
                 user: named!(user, assign_role_request::User, UserId, UserExtension),
                 role: role.into(),
                 queue: queue.as_ref().map(|q| one_of!(q, assign_role_request::Queue, QueueId, QueueExtension)),
+                actor_user_id,
                 ..Default::default()
             };
             let answer = server.client.directory.assign_role(request).await;
             let found = queue.as_ref().map(|queue| model.queue(queue));
+            let keys = (model.user_key(&user), queue.as_ref().map_or(String::new(), |queue| model.queue_key(queue)));
+            let refused = model.refuses("ASSIGN_ROLE", Some("ASSIGN_ROLES"), &keys.0, &keys.1);
             let user = model.user(&user);
             let expected = match (&user, &found) {
+                _ if refused => Code::PermissionDenied,
                 (_, Some(_)) if role == Role::ContactAdmin => Code::InvalidArgument,
                 (None, _) | (_, Some(None)) => Code::NotFound,
                 (Some(user), _) if !model.users[user].license => Code::FailedPrecondition,
@@ -190,17 +245,22 @@ async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log:
                 role: role.into(),
                 queue: queue.as_ref().map(|q| one_of!(q, unassign_role_request::Queue, QueueId, QueueExtension)),
                 end_sessions,
+                actor_user_id,
                 ..Default::default()
             };
             let answer = server.client.directory.unassign_role(request).await;
             let found = queue.as_ref().map(|queue| model.queue(queue));
+            let names = (model.user_key(&user), queue.as_ref().map_or(String::new(), |queue| model.queue_key(queue)));
+            let refused = model.refuses("UNASSIGN_ROLE", Some("ASSIGN_ROLES"), &names.0, &names.1);
             let user = model.user(&user);
             let key = match (&user, &found) {
                 (Some(user), None) => Some((user.clone(), String::new(), i32::from(role))),
                 (Some(user), Some(Some(queue))) => Some((user.clone(), queue.clone(), i32::from(role))),
                 _ => None,
             };
-            let expected = if end_sessions && (role != Role::Agent || queue.is_none())
+            let expected = if refused {
+                Code::PermissionDenied
+            } else if end_sessions && (role != Role::Agent || queue.is_none())
                 || role == Role::ContactAdmin && queue.is_some()
             {
                 Code::InvalidArgument
@@ -218,24 +278,7 @@ async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log:
             }
         }
         51..56 => {
-            model.restricted = rng.random_bool(0.6);
-            model.unlimited_supervisors = rng.random_bool(0.3);
-            log.push(format!("settings {} {}", model.restricted, model.unlimited_supervisors));
-            let value = match model.restricted {
-                true => UnassignedQueueSignIn::Restricted,
-                false => UnassignedQueueSignIn::Allowed,
-            };
-            let settings = PermissionSettings {
-                organization: Some(OrganizationSettings { unassigned_queue_sign_in: value.into() }),
-                supervisor: Some(SupervisorSettings {
-                    limit_to_assigned_queues: Some(!model.unlimited_supervisors),
-                    ..Default::default()
-                }),
-                ..Default::default()
-            };
-            let request =
-                UpdatePermissionSettingsRequest { organization_id, settings: Some(settings), ..Default::default() };
-            server.client.permission.update_permission_settings(request).await.unwrap();
+            permissions::change_settings(server, model, rng, log).await;
         }
         56..74 => {
             let channel = *[Channel::FeatureCode, Channel::AgentDashboard].choose(rng).unwrap();
@@ -251,6 +294,8 @@ async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log:
             let expected = model.decide(&user, &queue, channel, true);
             model.reasons.insert(expected);
             assert_eq!(answer.decision.unwrap().reason(), expected);
+            model.actor = model.user_key(&user);
+            audit::attempt(model, "SIGN_IN", expected, &user, &queue);
             let basis = match expected {
                 Reason::Assigned => Some(Basis::Assigned),
                 Reason::UnassignedAllowed => Some(Basis::UnassignedAllowed),
@@ -275,6 +320,7 @@ async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log:
                 ..Default::default()
             };
             let answer = server.client.queue_access.sign_out(request).await.unwrap().into_inner();
+            model.actor = model.user_key(&user);
             let (user, queue) = (model.user(&user), model.queue(&queue));
             let wanted = |u: &str, q: &str| user.as_deref() == Some(u) && (all_queues || queue.as_deref() == Some(q));
             assert_eq!(keys(&answer.ended_sessions), model.end(wanted, EndReason::SignedOut));
@@ -301,6 +347,8 @@ async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log:
             model.reasons.insert(expected);
             assert_eq!(answer.decision.unwrap().reason(), expected);
             assert_eq!(answer.created, expected == Reason::SupervisorSignIn);
+            model.actor = model.user_key(&supervisor);
+            audit::attempt(model, "SUPERVISOR_SIGN_IN", expected, &user, &queue);
             if answer.created {
                 let (user, queue) = (model.user(&user).unwrap(), model.queue(&queue).unwrap());
                 let session = SessionM {
@@ -331,6 +379,8 @@ async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log:
             let expected = model.decide_supervisor(&supervisor, &user, &queue, false);
             model.reasons.insert(expected);
             assert_eq!(answer.decision.unwrap().reason(), expected);
+            model.actor = model.user_key(&supervisor);
+            audit::attempt(model, "SUPERVISOR_SIGN_OUT", expected, &user, &queue);
             let (user, queue) = (model.user(&user), model.queue(&queue));
             let wanted = |u: &str, q: &str| {
                 expected == Reason::SupervisorSignOut && user.as_deref() == Some(u) && queue.as_deref() == Some(q)
@@ -344,10 +394,15 @@ async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log:
                 organization_id,
                 document: document.text().into(),
                 delete_missing: document.delete_missing,
+                actor_user_id,
                 ..Default::default()
             };
             let (answer, _) = server.import_with(request).await;
-            let expected = if document.fits(model) { Code::Ok } else { Code::InvalidArgument };
+            let expected = match document.fits(model) {
+                _ if model.refuses("IMPORT_DIRECTORY", None, "", "") => Code::PermissionDenied,
+                true => Code::Ok,
+                false => Code::InvalidArgument,
+            };
             assert_eq!(code(&answer), expected, "{answer:?}");
             if expected == Code::Ok {
                 model.imports += 1;
@@ -465,6 +520,7 @@ async fn compare(server: &mut TestServer, model: &Model) {
         }
     }
     assert_eq!(found, model.roles);
+    permissions::compare(server, model).await;
 }
 
 /// The messages of a watch that ends with the session of `marker`, which must be the last thing that happened.
@@ -537,13 +593,18 @@ async fn run_sequence(seed: u64) -> Model {
     let mut watch = server.watch("").await;
     assert_eq!(watch.message().await.unwrap().unwrap().r#type(), WatchSessionsType::Checkpoint);
     let mut log = Log { seed, steps: Vec::new() };
+    let mut trail = audit::Trail::begin(&mut server).await;
     for number in 0..STEPS {
+        let before = model.clone();
         step(&mut server, &mut model, &mut rng, &mut log.steps).await;
+        trail.expect(&before, &model);
         if number % 15 == 0 {
             compare(&mut server, &model).await;
+            trail.compare(&mut server).await;
         }
     }
     compare(&mut server, &model).await;
+    trail.compare(&mut server).await;
 
     // The marker is allowed in whatever the settings are now.
     server.set(UnassignedQueueSignIn::Allowed).await;
@@ -625,12 +686,14 @@ impl Drop for Log {
 async fn the_server_does_what_a_naive_model_does() {
     let sequences: u64 =
         std::env::var("QUEUEGATE_MODEL_SEQUENCES").ok().map_or(12, |text| text.parse().expect("a number"));
+    let mut refused = BTreeSet::new();
     let mut reasons = BTreeSet::new();
     let mut ends = BTreeSet::new();
     let mut imports = 0;
     for seed in 0..sequences {
         let model = run_sequence(seed).await;
         reasons.extend(model.reasons);
+        refused.extend(model.refusals.into_iter().map(|(action, ..)| action));
         imports += model.imports;
         ends.extend(model.events.into_iter().map(|(.., reason)| reason));
     }
@@ -642,5 +705,6 @@ async fn the_server_does_what_a_naive_model_does() {
         .collect();
     assert!(missed.is_empty(), "never met: {missed:?}");
     assert_eq!(ends.len(), 9, "{ends:?}");
+    assert_eq!(refused.len(), 13, "{refused:?}");
     assert!(imports > 0);
 }

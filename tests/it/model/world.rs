@@ -11,6 +11,59 @@ pub const EXTENSIONS: [&str; 4] = ["", "01", "1", "2"];
 pub const KINDS: [QueueKind; 4] = [QueueKind::CallQueue, QueueKind::Inbox, QueueKind::Campaign, QueueKind::RingGroup];
 pub const ROLES: [Role; 3] = [Role::ContactAdmin, Role::Supervisor, Role::Agent];
 
+/// Every setting that is on or off.
+pub const SWITCHES: [&str; 11] = [
+    "supervisor.access_configuration_portal",
+    "supervisor.limit_to_assigned_queues",
+    "supervisor.view_queue_settings",
+    "supervisor.manage_queue_settings",
+    "supervisor.view_pause_reasons",
+    "supervisor.manage_pause_reasons",
+    "supervisor.view_skills",
+    "supervisor.manage_skills",
+    "agent.manage_prerecorded_messages",
+    "agent.manage_public_canned_messages",
+    "agent.create_custom_tags",
+];
+
+type Rules = &'static [(Role, &'static [&'static str])];
+const A: Role = Role::ContactAdmin;
+const S: Role = Role::Supervisor;
+const G: Role = Role::Agent;
+
+/// Every permission, whether it is about a queue, and the roles that have it: always, or by any of these settings.
+pub const PERMISSIONS: &[(&str, bool, Rules)] = &[
+    ("MANAGE_PERMISSIONS", false, &[(A, &[])]),
+    ("ASSIGN_LICENSES", false, &[(A, &[])]),
+    ("ASSIGN_ROLES", false, &[(A, &[])]),
+    ("CONFIGURE_QUEUES", false, &[(A, &[])]),
+    ("VIEW_ANALYTICS", false, &[(A, &[]), (S, &[])]),
+    ("ACCESS_CONFIGURATION_PORTAL", false, &[(A, &[]), (S, &["supervisor.access_configuration_portal"])]),
+    ("VIEW_QUEUE_SETTINGS", true, &[(A, &[]), (S, &[])]),
+    ("MANAGE_QUEUE_SETTINGS", true, &[(A, &[]), (S, &["supervisor.manage_queue_settings"])]),
+    (
+        "VIEW_PAUSE_REASONS",
+        false,
+        &[(A, &[]), (S, &["supervisor.view_pause_reasons", "supervisor.manage_pause_reasons"])],
+    ),
+    ("MANAGE_PAUSE_REASONS", false, &[(A, &[]), (S, &["supervisor.manage_pause_reasons"])]),
+    ("VIEW_SKILLS", false, &[(A, &[]), (S, &["supervisor.view_skills", "supervisor.manage_skills"])]),
+    ("MANAGE_SKILLS", false, &[(A, &[]), (S, &["supervisor.manage_skills"])]),
+    ("MONITOR_QUEUE", true, &[(A, &[]), (S, &[])]),
+    ("SIGN_IN_AGENTS", true, &[(A, &[]), (S, &[])]),
+    ("VIEW_REPORTS", true, &[(S, &[])]),
+    ("LISTEN_CALLS", true, &[(S, &[])]),
+    ("WHISPER_CALLS", true, &[(S, &[])]),
+    ("BARGE_CALLS", true, &[(S, &[])]),
+    ("USE_AGENT_DASHBOARD", false, &[(G, &[])]),
+    ("ACCEPT_DIRECT_CALLS", false, &[(G, &[])]),
+    ("PLACE_OUTBOUND_CALLS", false, &[(G, &[])]),
+    ("SERVE_QUEUE", true, &[(G, &[])]),
+    ("MANAGE_PRERECORDED_MESSAGES", false, &[(G, &["agent.manage_prerecorded_messages"])]),
+    ("MANAGE_PUBLIC_CANNED_MESSAGES", false, &[(G, &["agent.manage_public_canned_messages"])]),
+    ("CREATE_CUSTOM_TAGS", false, &[(G, &["agent.create_custom_tags"])]),
+];
+
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct UserM {
     pub extension: String,
@@ -33,11 +86,12 @@ pub struct SessionM {
 }
 
 /// The specification, as plainly as it can be written: lists of facts, searched from end to end.
-#[derive(Default, Debug)]
+#[derive(Clone, Debug)]
 pub struct Model {
     pub now: i64,
     pub restricted: bool,
-    pub unlimited_supervisors: bool,
+    /// The settings that are on, but for the one above.
+    pub on: BTreeSet<&'static str>,
     pub users: BTreeMap<String, UserM>,
     pub queues: BTreeMap<String, QueueM>,
     /// User, queue (empty: the organization), role.
@@ -49,9 +103,97 @@ pub struct Model {
     pub reasons: BTreeSet<Reason>,
     /// What a watch must have sent: in or out, user, queue, end reason.
     pub events: Vec<(WatchSessionsType, String, String, EndReason)>,
+    /// What was refused, as the audit log must tell it.
+    pub refusals: Vec<Told>,
+    /// Who does what is being done: an acting user or a supervisor; empty: the system on its own.
+    pub actor: String,
+}
+
+/// An event of the audit log: the action, whether it was done, by whom, to whom, on which queue, and why.
+pub type Told = (String, bool, String, String, String, String);
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            now: 0,
+            restricted: false,
+            on: ["supervisor.limit_to_assigned_queues", "supervisor.view_queue_settings"].into(),
+            users: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            roles: BTreeSet::new(),
+            sessions: BTreeMap::new(),
+            imports: 0,
+            reasons: BTreeSet::new(),
+            events: Vec::new(),
+            refusals: Vec::new(),
+            actor: String::new(),
+        }
+    }
 }
 
 impl Model {
+    /// Why a user has a permission or not.
+    pub fn permission(&self, user: &str, permission: &str, queue: &str) -> &'static str {
+        let (_, about_queue, rules) = PERMISSIONS.iter().find(|(name, ..)| *name == permission).unwrap();
+        match self.users.get(user) {
+            None => return "UNKNOWN_USER",
+            Some(found) if found.disabled => return "USER_DISABLED",
+            Some(_) => {}
+        }
+        if *about_queue && !self.queues.contains_key(queue) {
+            return "UNKNOWN_QUEUE";
+        }
+        let mut answer = "ROLE_REQUIRED";
+        for (role, settings) in *rules {
+            if !self.holds(user, *role) {
+                continue;
+            }
+            let on = settings.is_empty() || settings.iter().any(|setting| self.on.contains(setting));
+            let reached = !about_queue
+                || match role {
+                    Role::ContactAdmin => true,
+                    Role::Supervisor => {
+                        !self.on.contains("supervisor.limit_to_assigned_queues")
+                            || self.has(user, queue, Role::Supervisor)
+                    }
+                    _ => {
+                        self.has(user, queue, Role::Agent)
+                            || self.sessions.contains_key(&(user.to_owned(), queue.to_owned()))
+                    }
+                };
+            answer = match (on, reached) {
+                (true, true) => return "GRANTED",
+                (true, false) => "QUEUE_NOT_ASSIGNED",
+                (false, _) => "SETTING_DISABLED",
+            };
+        }
+        answer
+    }
+
+    /// Whether the acting user may not do this; then it is told.
+    pub fn refuses(&mut self, action: &str, permission: Option<&str>, user: &str, queue: &str) -> bool {
+        let why = match permission {
+            _ if self.actor.is_empty() => return false,
+            None => "",
+            Some(permission) => match self.permission(&self.actor, permission, "") {
+                "GRANTED" => return false,
+                why => why,
+            },
+        };
+        let told = (action.to_owned(), false, self.actor.clone(), user.to_owned(), queue.to_owned(), why.to_owned());
+        self.refusals.push(told);
+        true
+    }
+
+    /// The id of whoever a name stands for, or the name.
+    pub fn user_key(&self, name: &Name) -> String {
+        self.user(name).unwrap_or_else(|| name.key())
+    }
+
+    pub fn queue_key(&self, name: &Name) -> String {
+        self.queue(name).unwrap_or_else(|| name.key())
+    }
+
     pub fn holds(&self, user: &str, role: Role) -> bool {
         self.roles.iter().any(|(u, _, r)| u == user && *r == i32::from(role))
     }
@@ -111,7 +253,10 @@ impl Model {
         if !admin && !self.holds(&supervisor, Role::Supervisor) {
             return Reason::SupervisorRoleRequired;
         }
-        if !admin && !self.unlimited_supervisors && !self.has(&supervisor, &queue, Role::Supervisor) {
+        if !admin
+            && self.on.contains("supervisor.limit_to_assigned_queues")
+            && !self.has(&supervisor, &queue, Role::Supervisor)
+        {
             return Reason::SupervisorQueueNotAssigned;
         }
         match (sign_in, self.sessions.contains_key(&(user, queue))) {
@@ -160,6 +305,13 @@ pub enum Name {
 }
 
 impl Name {
+    pub fn key(&self) -> String {
+        match self {
+            Self::Id(name) => name.clone(),
+            Self::Extension(name) => format!("ext:{name}"),
+        }
+    }
+
     pub fn is(&self, id: &str, extension: &str) -> bool {
         match self {
             Self::Id(name) => name == id,
