@@ -12,6 +12,7 @@ mod support;
 
 mod actor;
 mod architecture;
+mod audit;
 mod bad_input;
 mod command_line;
 mod decision_tables;
@@ -24,4 +25,5 @@ mod races;
 mod readme;
 mod server;
 mod sessions;
+mod tampering;
 mod watch;
