@@ -251,9 +251,16 @@ fn print_verification(
         return print::line(&format!("{} events before that are as they were written", last.verified_events));
     }
     let green = print::GREEN;
+    let (events, are) = match last.verified_events {
+        1 => ("1 event".to_owned(), "is as it was written"),
+        events => (format!("{events} events"), "are as they were written"),
+    };
     let archived: u64 = archives.iter().map(|archive| archive.events).sum();
-    let archived = if archived > 0 { format!(" and {archived} archived ones") } else { String::new() };
-    print::line(&format!("{green}whole{green:#}  {} events{archived} are as they were written", last.verified_events))?;
+    let (archived, are) = match archived {
+        0 => (String::new(), are),
+        archived => (format!(" and {archived} archived ones"), "are as they were written"),
+    };
+    print::line(&format!("{green}whole{green:#}  {events}{archived} {are}"))?;
     if let Some(cut) = found.cut_through.as_ref().filter(|cut| !cut.revision.is_empty()) {
         print::line(&format!("begins after {}:{}", cut.revision, cut.hash))?;
     }

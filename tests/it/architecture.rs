@@ -30,6 +30,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("tonic_types", &["rpc", "server", "cli"]),
     ("tokio", &["state", "rpc", "server", "cli"]),
     ("clap", &["cli"]),
+    ("jiff", &["cli"]),
     ("anyhow", &["cli"]),
     ("tracing", &["state", "rpc", "server", "telemetry"]),
     ("tracing_subscriber", &["telemetry"]),

@@ -50,6 +50,26 @@ async fn a_script_can_go_by_the_exit_code() {
         ("agents ext:810", 1, "nobody may sign in (QUEUE_KIND_NOT_SUPPORTED)"),
         ("supervisor-sign-out sam cleo sales", 0, "SIGNED_OUT_BY_SUPERVISOR"),
         ("supervisor-sign-out sam cleo sales", 0, "was not signed in"),
+        ("permissions check sam sign-in-agents sales", 0, "allowed  GRANTED"),
+        ("permissions check sam SIGN_IN_AGENTS support", 1, "denied  QUEUE_NOT_ASSIGNED"),
+        ("permissions check anna create-custom-tags", 1, "the setting agent.create_custom_tags is off"),
+        ("permissions of anna sales", 0, "SERVE_QUEUE"),
+        ("permissions of petra", 0, "Depends on the queue"),
+        ("permissions of cleo", 1, "ROLE_REQUIRED"),
+        ("settings preview supervisor.limit_to_assigned_queues=false", 0, "+4"),
+        ("settings preview organization.unassigned_queue_sign_in=ALLOWED", 0, "is retained no more"),
+        ("settings preview agent.create_custom_tags=false", 0, "Nobody would gain or lose anything."),
+        ("settings set agent.create_custom_tags=true --validate-only", 0, "would be true"),
+        ("settings get", 0, "agent.create_custom_tags                false"),
+        ("settings set agent.create_custom_tags=true --actor petra", 0, "is true"),
+        ("audit list --user cleo --queue sales --denied", 0, "UNASSIGNED_RESTRICTED"),
+        ("audit list --user ext:103 --denied --at 2027-01-15T08:00:00Z", 0, "Cleo Martin (103) isn't assigned"),
+        ("audit list --user ext:103 --denied --at 2027-01-15T08:01:00Z", 0, "nothing of that kind was recorded"),
+        ("audit list --action update-settings --limit 1", 0, "agent.create_custom_tags: false → true"),
+        ("audit list --actor sam", 0, "\"peak\""),
+        ("audit list --limit 3", 0, "there are more; these are the newest 3"),
+        ("audit verify", 0, "whole"),
+        ("audit export", 0, "\"previous_hash\":\"0000"),
         ("sign-out bo --all-queues", 0, "signed out"),
         ("sign-out bo sales", 0, "was not signed in"),
         ("export", 0, "organization_id: \"acme\""),
@@ -77,6 +97,15 @@ async fn failures_are_told_apart_from_denials() {
         ("import no-such-file.yaml", 2, "can't read `no-such-file.yaml`"),
         ("import Cargo.toml", 2, "nothing of it was applied"),
         ("supervisor-sign-in sam cleo sales --ttl soon", 2, "--ttl"),
+        ("permissions check sam fly", 2, "there is no permission `fly`"),
+        ("permissions check sam view-skills sales", 2, "queue_id: must be left out"),
+        ("settings set agent.create_custom_tags=true --actor anna", 2, "PERMISSION_DENIED / ACTOR_NOT_PERMITTED"),
+        ("settings preview supervisor.view_queue_settings=false", 2, "settings.supervisor.view_queue_settings"),
+        ("audit list --action fly", 2, "there is no action `fly`"),
+        ("audit list --at yesterday", 2, "write a time of day (9:03)"),
+        ("audit verify --expected-head x", 2, "REVISION:HASH"),
+        ("audit verify --archive no-such-file", 2, "can't read `no-such-file`"),
+        ("audit export --cut", 2, "--output"),
     ] {
         let (out, err, found) = shell.run(line).await;
         assert_eq!(found, code, "{line}: {out}{err}");
@@ -88,6 +117,18 @@ async fn failures_are_told_apart_from_denials() {
     let secure = Shell { address: "https://127.0.0.1:1".to_owned() };
     let (_, err, code) = secure.run("check anna sales").await;
     assert!(code == 2 && err.contains("http://"), "{err}");
+}
+
+/// The catalogue is the same for all organizations, so none is named.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_catalogue_of_permissions_is_printed() {
+    let server = TestServer::start().await;
+    let address = server.address.to_string();
+    let running = move || Command::new(program()).args(["permissions", "list", "--server", &address]).output().unwrap();
+    let (out, err, code) = told(tokio::task::spawn_blocking(running).await.unwrap());
+    assert_eq!(code, 0, "{err}");
+    let line = out.lines().find(|line| line.contains("MANAGE_QUEUE_SETTINGS")).unwrap();
+    assert!(line.contains("setting, queues in reach") && line.contains("supervisor.manage_queue_settings (off)"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,6 +144,48 @@ async fn json_is_the_message_with_every_field() {
     let (out, _, _) = shell.run("import examples/acme.yaml --validate-only --json").await;
     let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(answer["report"]["users_created"], "0");
+}
+
+/// Archive, cut, and verify both ends; and a faulty archive, or a log that doesn't follow it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_audit_log_is_archived_and_cut() {
+    let mut server = TestServer::acme().await;
+    let shell = Shell { address: server.address.to_string() };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (first, second) = (path("first.jsonl"), path("second.jsonl"));
+    let noted = shell.run("audit head").await.0.trim().to_owned();
+    let (out, err, code) = shell.run(&format!("audit export --cut --output {first}")).await;
+    assert!(code == 0 && out.contains("17 events written to") && out.contains("cut off the log"), "{out}{err}");
+    assert!(out.contains(&noted), "{out}");
+    let (out, _, code) = shell.run(&format!("audit verify --archive {first} --expected-head {noted}")).await;
+    assert!(code == 0 && out.contains("whole  1 event and 17 archived ones"), "{out}");
+
+    let (_, err, code) = shell.run(&format!("audit export --output {first}")).await;
+    assert!(code == 2 && err.contains("can't write"), "an archive is not overwritten: {err}");
+    server.sign_in("anna", "sales").await;
+    let (out, _, code) = shell.run(&format!("audit export --cut --output {second}")).await;
+    assert!(code == 0 && out.contains("2 events"), "{out}");
+    let (out, _, code) = shell.run(&format!("audit verify --archive {first} --archive {second}")).await;
+    assert!(code == 0 && out.contains("19 archived"), "{out}");
+    let (out, _, code) = shell.run(&format!("audit verify --archive {second} --archive {first}")).await;
+    assert!(code == 1 && out.contains("doesn't go on where"), "{out}");
+    let (out, _, code) = shell.run(&format!("audit verify --archive {first}")).await;
+    assert!(code == 1 && out.contains("the log doesn't go on where"), "{out}");
+
+    let text = std::fs::read_to_string(&first).unwrap();
+    std::fs::write(&first, text.replacen("Anna Berg", "Anna Burg", 1)).unwrap();
+    let (out, _, code) = shell.run(&format!("audit verify --archive {first} --archive {second}")).await;
+    let line = 1 + text.lines().position(|line| line.contains("Anna Berg")).unwrap();
+    assert!(code == 1 && out.contains(&format!("line {line} of")) && out.contains("was altered"), "{out}");
+    let without_third: String =
+        text.lines().enumerate().filter(|(n, _)| *n != 2).map(|(_, l)| format!("{l}\n")).collect();
+    std::fs::write(&first, without_third).unwrap();
+    let (out, _, code) = shell.run(&format!("audit verify --archive {first} --archive {second}")).await;
+    assert!(code == 1 && out.contains("line 3 of") && out.contains("doesn't follow the line before"), "{out}");
+    let nothing = path("nothing.jsonl");
+    let (out, _, code) = shell.run(&format!("audit export --before 2020-01-01T00:00:00Z --output {nothing}")).await;
+    assert!(code == 0 && out.contains("nothing to export") && !std::path::Path::new(&nothing).exists(), "{out}");
 }
 
 /// The README's first command, but for its end.

@@ -112,7 +112,7 @@ impl Caller {
         let mut last = Vec::new();
         while let Some(answer) = answers.message().await? {
             last = answer;
-            if rpc.ends_with("/WatchSessions") {
+            if rpc.ends_with("/WatchSessions") || rpc.ends_with("/WatchAuditEvents") {
                 break;
             }
         }
