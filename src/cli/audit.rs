@@ -373,7 +373,7 @@ fn action_name(action: proto::AuditAction) -> String {
 }
 
 /// An event in a line or two: when, what became of it, what it was and on whom; then who did it, and why.
-fn print_event(event: &proto::AuditEvent) -> anyhow::Result<()> {
+pub(super) fn print_event(event: &proto::AuditEvent) -> anyhow::Result<()> {
     let (style, word) = if event.allowed() { (print::GREEN, "done  ") } else { (print::RED, "denied") };
     let dim = print::DIM;
     let either = |id: &str, extension: &str| {

@@ -77,8 +77,12 @@ async fn play(address: SocketAddr) -> anyhow::Result<()> {
     )?;
     story.sign_in("102", "801").await?;
 
+    let preview = "settings preview organization.unassigned_queue_sign_in=RESTRICTED";
+    story.chapter("The administrator asks what it would do to restrict sign-in to assigned queues.", preview)?;
+    story.preview().await?;
+
     let set = "settings set organization.unassigned_queue_sign_in=RESTRICTED";
-    story.chapter("The administrator restricts sign-in to assigned queues.", set)?;
+    story.chapter("The administrator does it.", set)?;
     story.restrict().await?;
 
     story.chapter("Bo is signed in, and stays so: a change of policy throws nobody out.", "check ext:102 ext:801")?;
@@ -98,7 +102,11 @@ async fn play(address: SocketAddr) -> anyhow::Result<()> {
     story.sign_out("103", "801").await?;
 
     story.chapter("Cleo dials *13 801 again, and is refused as before.", "sign-in ext:103 ext:801")?;
-    story.sign_in("103", "801").await
+    story.sign_in("103", "801").await?;
+
+    let list = "audit list --user ext:103 --queue ext:801 --denied";
+    story.chapter("Why couldn't Cleo sign in to Sales?", list)?;
+    story.refusals("103", "801").await
 }
 
 /// A client, once the server has loaded its database.
@@ -158,12 +166,33 @@ impl Story {
         answer.session.as_ref().map_or(Ok(()), print::session)
     }
 
+    async fn preview(&mut self) -> anyhow::Result<()> {
+        let request = proto::PreviewPermissionSettingsRequest {
+            organization_id: ORGANIZATION.to_owned(),
+            settings: Some(restricted()),
+            ..Default::default()
+        };
+        let answer = self.client.permission.preview_permission_settings(request).await?.into_inner();
+        let paths = [super::settings::UNASSIGNED_QUEUE_SIGN_IN.to_owned()];
+        super::settings::print_impact(answer.impact.unwrap_or_default(), &paths)
+    }
+
+    async fn refusals(&mut self, user: &str, queue: &str) -> anyhow::Result<()> {
+        let request = proto::ListAuditEventsRequest {
+            organization_id: ORGANIZATION.to_owned(),
+            user: Some(proto::list_audit_events_request::User::UserExtension(user.to_owned())),
+            queue: Some(proto::list_audit_events_request::Queue::QueueExtension(queue.to_owned())),
+            allowed: Some(false),
+            ..Default::default()
+        };
+        let answer = self.client.audit.list_audit_events(request).await?.into_inner();
+        answer.events.iter().try_for_each(super::audit::print_event)
+    }
+
     async fn restrict(&mut self) -> anyhow::Result<()> {
-        let organization =
-            proto::OrganizationSettings { unassigned_queue_sign_in: UnassignedQueueSignIn::Restricted.into() };
         let request = proto::UpdatePermissionSettingsRequest {
             organization_id: ORGANIZATION.to_owned(),
-            settings: Some(proto::PermissionSettings { organization: Some(organization), ..Default::default() }),
+            settings: Some(restricted()),
             ..Default::default()
         };
         let answer = self.client.permission.update_permission_settings(request).await?.into_inner();
@@ -216,6 +245,13 @@ impl Story {
         print::line("signed out")?;
         answer.ended_sessions.iter().try_for_each(print::session)
     }
+}
+
+/// The one setting of the story.
+fn restricted() -> proto::PermissionSettings {
+    let organization =
+        proto::OrganizationSettings { unassigned_queue_sign_in: UnassignedQueueSignIn::Restricted.into() };
+    proto::PermissionSettings { organization: Some(organization), ..Default::default() }
 }
 
 fn print_what_to_try(address: SocketAddr) -> anyhow::Result<()> {

@@ -65,10 +65,10 @@ enum Command {
     /// Who may do what, and why.
     #[command(subcommand)]
     Permissions(permissions::Permissions),
-    /// Read or change an organization's permission settings.
+    /// Read, change or preview an organization's permission settings.
     #[command(subcommand)]
     Settings(settings::Settings),
-    /// What was done and refused, by whom, and whether the record of it can be trusted.
+    /// What was done and refused, by whom and why.
     #[command(subcommand)]
     Audit(audit::Audit),
     /// Print a script that completes commands in your shell.

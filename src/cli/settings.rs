@@ -144,7 +144,7 @@ impl Preview {
             organization_id: self.common.organization.clone(),
             settings: Some(settings),
             update_mask: Some(FieldMask { paths: paths.clone() }),
-            page_size: 1_000,
+            page_size: if self.common.server.json { 1_000 } else { 100 },
             page_token: String::new(),
             at_least_revision: String::new(),
         };
@@ -156,22 +156,26 @@ impl Preview {
             let before = all.impact.take().unwrap_or_default();
             impact.users.splice(..0, before.users);
             impact.sessions.splice(..0, before.sessions);
-            (all.impact, all.revision) = (Some(impact), page.revision);
-            if page.next_page_token.is_empty() {
+            (all.impact, all.revision, all.next_page_token) = (Some(impact), page.revision, page.next_page_token);
+            // People want the numbers, and some of the names; machines get all of it.
+            if all.next_page_token.is_empty() || !self.common.server.json {
                 break;
             }
-            request.page_token = page.next_page_token;
+            request.page_token.clone_from(&all.next_page_token);
         }
         if self.common.server.json {
             print::json(&all)?;
         } else {
             print_impact(all.impact.unwrap_or_default(), &paths)?;
+            if !all.next_page_token.is_empty() {
+                print::line("... and more users and sessions; --json lists them all")?;
+            }
         }
         Ok(Outcome::Done)
     }
 }
 
-fn print_impact(impact: proto::PermissionSettingsImpact, paths: &[String]) -> anyhow::Result<()> {
+pub(super) fn print_impact(impact: proto::PermissionSettingsImpact, paths: &[String]) -> anyhow::Result<()> {
     print_some(impact.settings.unwrap_or_default(), paths, "would be")?;
     if impact.users.is_empty() && impact.sessions.is_empty() {
         return print::line("Nobody would gain or lose anything.");
@@ -200,6 +204,10 @@ fn print_impact(impact: proto::PermissionSettingsImpact, paths: &[String]) -> an
             ]
         });
         print::table(["USER", "NAME", "GAINS", "LOSES", "QUEUES IN REACH"], rows)?;
+    }
+    let (becoming, ceasing) = (impact.sessions_becoming_retained, impact.sessions_ceasing_to_be_retained);
+    if becoming + ceasing > 0 {
+        print::line(&format!("sessions: {becoming} would become retained, {ceasing} would cease to be"))?;
     }
     if !impact.sessions.is_empty() {
         let rows = impact.sessions.iter().map(|impact| {

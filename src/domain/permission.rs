@@ -232,12 +232,15 @@ pub(super) fn by_role(
     nearest
 }
 
-/// Whether another state of the settings could change who has the permission.
-pub(super) fn could_change(permission: Permission, before: &PermissionSettings, after: &PermissionSettings) -> bool {
-    let Entry { description: _, scope, grants } = permission.entry();
-    let reach_changes = *scope == Scope::Queue
-        && before.is_on(Switch::LimitToAssignedQueues) != after.is_on(Switch::LimitToAssignedQueues);
-    reach_changes || grants.iter().any(|(_, grant)| is_granted(before, *grant) != is_granted(after, *grant))
+/// The permissions that another state of the settings could give to somebody, or take.
+pub(super) fn could_change(before: &PermissionSettings, after: &PermissionSettings) -> Vec<Permission> {
+    let reach_changes = before.is_on(Switch::LimitToAssignedQueues) != after.is_on(Switch::LimitToAssignedQueues);
+    let changes = |permission: &Permission| {
+        let Entry { description: _, scope, grants } = permission.entry();
+        let differs = |(_, grant): &(Role, Grant)| is_granted(before, *grant) != is_granted(after, *grant);
+        reach_changes && *scope == Scope::Queue || grants.iter().any(differs)
+    };
+    Permission::ALL.iter().copied().filter(changes).collect()
 }
 
 fn is_granted(settings: &PermissionSettings, grant: Grant) -> bool {

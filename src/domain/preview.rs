@@ -3,7 +3,7 @@
 //! INVARIANT: what it foretells is what an update at the same revision does, because both states are decided by
 //! [`by_role`] and [`is_retained`].
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use super::{
     decide::is_retained,
@@ -64,9 +64,12 @@ pub struct SessionImpact<'s> {
 /// Compares an organization with itself under other settings.
 pub fn preview<'s>(before: &'s Tenant, after: &Tenant, now: Timestamp) -> Impact<'s> {
     let mut impact = Impact::default();
-    for user in before.users_with_roles(std::ops::Bound::Unbounded) {
+    let could_change = could_change(before.settings(), after.settings());
+    let users = if could_change.is_empty() { None } else { Some(before.users_with_roles(Bound::Unbounded)) };
+    for user in users.into_iter().flatten() {
         let user = before.user_by_id(user.as_str()).filter(|user| !user.disabled);
-        let Some(changed) = user.and_then(|user| user_impact(before, after, user, now)) else { continue };
+        let changed = user.and_then(|user| user_impact(before, after, user, &could_change, now));
+        let Some(changed) = changed else { continue };
         for &permission in &changed.gained {
             impact.permissions.entry(permission).or_default().gaining += 1;
         }
@@ -88,7 +91,13 @@ pub fn preview<'s>(before: &'s Tenant, after: &Tenant, now: Timestamp) -> Impact
     impact
 }
 
-fn user_impact<'s>(before: &'s Tenant, after: &Tenant, user: &'s User, now: Timestamp) -> Option<UserImpact<'s>> {
+fn user_impact<'s>(
+    before: &'s Tenant,
+    after: &Tenant,
+    user: &'s User,
+    could_change: &[Permission],
+    now: Timestamp,
+) -> Option<UserImpact<'s>> {
     let (was, becomes) = (reach(before, user), reach(after, user));
     let mut impact = UserImpact {
         user,
@@ -97,11 +106,13 @@ fn user_impact<'s>(before: &'s Tenant, after: &Tenant, user: &'s User, now: Time
         gained_queues: becomes.saturating_sub(was),
         lost_queues: was.saturating_sub(becomes),
     };
-    let queues = kinds_of_queue(before, user);
-    for &permission in Permission::ALL {
-        if !could_change(permission, before.settings(), after.settings()) {
-            continue;
-        }
+    // Only a role that grants a permission makes a difference to it.
+    let held = before.roles_held(user.user_id.as_str());
+    let concerned = |permission: &&Permission| permission.entry().grants.iter().any(|(role, _)| held.contains(*role));
+    let concerned = || could_change.iter().filter(concerned);
+    let about_queues = concerned().any(|permission| permission.entry().scope == Scope::Queue);
+    let queues = if about_queues { kinds_of_queue(before, user) } else { Vec::new() };
+    for &permission in concerned() {
         let asked: &[Option<&Queue>] = match permission.entry().scope {
             Scope::Organization => &[None],
             Scope::Queue => &queues,

@@ -1,7 +1,7 @@
 //! The state at one revision, in memory, with the indexes that decisions need.
 //!
 //! INVARIANT: a snapshot changes only by [`Snapshot::apply`], so that the live state, a state loaded from the tables and
-//! a state replayed from the change log are built by the same code.
+//! a state replayed from the log are built by the same code.
 //! INVARIANT: cloning is cheap (the maps are persistent and share what didn't change), so a reader keeps a whole
 //! snapshot for as long as it likes.
 

@@ -1,7 +1,7 @@
 //! WatchSessions: what is live, or what came after a revision, and then every change as it happens.
 //!
 //! INVARIANT: after a watch has begun, every change of its sessions is sent once and in order, or the watch ends with an
-//! error that names the last revision sent. What isn't in memory any more is read from the change log.
+//! error that names the last revision sent. What isn't in memory any more is read from the audit log.
 
 use std::{
     pin::Pin,
@@ -212,7 +212,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Sends what the change log has after `after`, up to `up_to`.
+    /// Sends what the audit log has after `after`, up to `up_to`.
     async fn send_logged(&mut self, mut after: Sequence, up_to: Sequence) -> Result<(), Stop> {
         while after < up_to {
             let state = self.state.clone();

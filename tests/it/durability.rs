@@ -216,6 +216,46 @@ fn a_file_that_is_not_ours_is_refused_and_left_as_it_is() {
     assert!(text.contains("the folder doesn't exist") && code == 2, "{text}");
 }
 
+/// A database from before the audit log keeps its state and its revisions; its history can't be resumed from.
+#[tokio::test]
+async fn a_database_of_the_first_schema_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("old.db");
+    let old = rusqlite::Connection::open(&database).unwrap();
+    old.execute_batch(include_str!("../../src/store/schema.sql")).unwrap();
+    old.execute_batch(
+        "PRAGMA application_id = 0x51474154; PRAGMA user_version = 1; \
+         INSERT INTO store VALUES (1, '00000000000000aa', 1); \
+         INSERT INTO organization VALUES ('acme', 'Acme', 'ALLOWED', 1); \
+         INSERT INTO user VALUES ('acme', 'anna', 'Anna', '101', 0, 0); \
+         INSERT INTO queue VALUES ('acme', 'sales', 'Sales', '801', 'CALL_QUEUE'); \
+         INSERT INTO change_log VALUES (1, 0, 'acme', 'ORGANIZATION_CREATED', '{}'), \
+             (2, 0, 'acme', 'USER_CREATED', '{}'), (3, 0, 'acme', 'QUEUE_CREATED', '{}')",
+    )
+    .unwrap();
+    drop(old);
+    let server = Process::start(&database);
+    let mut client = server.client().await;
+    let answer = client.queue_access.sign_in(sign_in("anna", "sales")).await.unwrap().into_inner();
+    assert!(answer.created);
+    assert_eq!(answer.revision, "00000000000000aa-00000001-0000000000000004");
+    let request = WatchSessionsRequest {
+        organization_id: ACME.into(),
+        start_revision: "00000000000000aa-00000001-0000000000000002".into(),
+        ..Default::default()
+    };
+    let status = client.queue_access.watch_sessions(request).await.unwrap_err();
+    assert_eq!(crate::support::described(&status).1, "COMPACTED");
+    let request = VerifyAuditLogRequest { organization_id: ACME.into(), ..Default::default() };
+    let mut answers = client.audit.verify_audit_log(request).await.unwrap().into_inner();
+    let mut last = None;
+    while let Some(answer) = answers.message().await.unwrap() {
+        last = Some(answer);
+    }
+    let last = last.unwrap();
+    assert_eq!((last.verified_events, last.verification.unwrap().valid), (1, Some(true)));
+}
+
 /// Another program that holds the file stops changes, not decisions, and not for ever.
 #[tokio::test]
 async fn a_database_that_another_program_locks_refuses_changes_and_recovers() {
