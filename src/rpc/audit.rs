@@ -71,8 +71,8 @@ impl AuditService for Rpc {
         filter.users = page.names.users.clone();
         filter.queues = page.names.queues.clone();
         let log = self.known_log(&page.snapshot, &organization_id).await?;
-        let (before, most) = (page.before, page.size);
-        let found = blocking(move || log.newest_events(&organization_id, before, &filter, most, PAGE_BYTES)).await?;
+        let (range, most) = ((page.cut, page.before), page.size);
+        let found = blocking(move || log.newest_events(&organization_id, range, &filter, most, PAGE_BYTES)).await?;
         let (found, more) = found.map_err(Error::from)?;
         let last = found.last().filter(|_| more).map(|last| last.record.sequence);
         Ok(Response::new(proto::ListAuditEventsResponse {
@@ -288,6 +288,10 @@ fn export(
     let mut piece = Piece { lineage: revision.lineage, revision, lines: Vec::new(), events: 0, through: None };
     loop {
         let entries = log.entries_since(organization_id, last.sequence, revision.sequence, CHUNK)?;
+        // Looked at after the reading: what was cut meanwhile may have been missed.
+        if log.chain(organization_id)?.is_some_and(|(cut, _)| cut.sequence > last.sequence) {
+            return Err(Error::Compacted);
+        }
         if entries.is_empty() {
             break;
         }

@@ -69,7 +69,8 @@ pub(super) struct LogPage {
     pub names: Names,
     pub size: usize,
     pub revision: Revision,
-    cut: Sequence,
+    /// Only events after this one: the others were cut off.
+    pub cut: Sequence,
     query: String,
 }
 

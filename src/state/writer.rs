@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use super::{Done, Ended, Error, Execute, Job, Progress, Request, Shared};
 use crate::{
     domain::{
-        change::{Change, Origin, Record},
+        change::{Change, Event, Origin, Record},
         command::{Command, Outcome, Rejection},
         ids::{Caller, OrganizationId, RequestId, Revision, SessionId},
         plan::{Context, plan, plan_expirations, plan_refusal},
@@ -33,6 +33,9 @@ const MOST_IN_BATCH: usize = 1_024;
 
 /// How many expired sessions go into one commit at most.
 const MOST_EXPIRATIONS: usize = 10_000;
+
+/// How many audit events that were cut off are removed in one go.
+const MOST_SWEPT: usize = 1_000;
 
 /// The longest sleep while a session is going to expire: the wall clock may be set forward meanwhile.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
@@ -49,6 +52,8 @@ pub(super) struct Writer {
     new_session_id: fn() -> SessionId,
     last_forgotten: Timestamp,
     is_blocked: bool,
+    /// Whether there may be audit events that were cut off and are not removed yet.
+    is_sweeping: bool,
 }
 
 /// The answers of a batch, held back until it is durable.
@@ -69,7 +74,7 @@ struct Batch {
 impl Writer {
     pub(super) fn new(store: Store, shared: Arc<Shared>, new_session_id: fn() -> SessionId) -> Self {
         let last_forgotten = Timestamp::from_unix_ms(0);
-        Self { store, shared, new_session_id, last_forgotten, is_blocked: false }
+        Self { store, shared, new_session_id, last_forgotten, is_blocked: false, is_sweeping: true }
     }
 
     pub(super) fn run(mut self, queue: &Receiver<Job>) -> Ended {
@@ -100,8 +105,11 @@ impl Writer {
         }
     }
 
-    /// Waits for a job, or until a session expires.
+    /// Waits for a job, or until a session expires; not at all while there is something to sweep.
     fn sleep(&self, queue: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
+        if self.is_sweeping && !self.is_blocked {
+            return queue.recv_timeout(Duration::ZERO);
+        }
         let Some(next) = self.shared.published.load().next_expiration() else {
             return queue.recv().map_err(|_| RecvTimeoutError::Disconnected);
         };
@@ -180,6 +188,7 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: Batch) -> Result<(), store::Error> {
+        self.is_sweeping |= batch.records.iter().any(|record| matches!(record.change.event, Event::AuditLogCut { .. }));
         let Batch { now, working, records, requests, named: _, replies, progress } = batch;
         if !records.is_empty() || !requests.is_empty() {
             let total = u64::try_from(records.len()).unwrap_or(u64::MAX);
@@ -212,7 +221,8 @@ impl Writer {
             // Whoever asked may have gone away; what was done is done.
             let _ = reply.send(result);
         }
-        self.forget(now)
+        self.forget(now)?;
+        self.sweep()
     }
 
     fn publish(&self, working: Snapshot, records: Vec<Record>) {
@@ -242,6 +252,20 @@ impl Writer {
             Err(error) if !error.is_temporary() => Err(error),
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    /// Removes some of the audit events that were cut off: a few at a time, so that no caller waits for long.
+    fn sweep(&mut self) -> Result<(), store::Error> {
+        if !self.is_sweeping || self.is_blocked {
+            return Ok(());
+        }
+        match self.store.sweep_audit_log(MOST_SWEPT) {
+            Ok(removed) => self.is_sweeping = removed > 0,
+            // It goes on once something could be written again.
+            Err(error) if error.is_temporary() => self.is_blocked = true,
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     fn finish(mut self) -> Ended {

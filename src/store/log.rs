@@ -129,23 +129,27 @@ pub(super) fn write_heads(connection: &Connection, heads: &Heads) -> Result<(), 
     Ok(())
 }
 
-/// Cuts the beginning off a chain.
+/// Says that a chain begins later from now on. INVARIANT: nobody reads what is before that; [`sweep`] removes it.
 pub(super) fn cut(
     connection: &Connection,
     organization_id: &OrganizationId,
     through: Sequence,
     hash: Digest,
 ) -> Result<(), Error> {
-    let through = integer(through)?;
     connection.execute(
         "UPDATE audit_chain SET cut_revision = ?, cut_hash = ? WHERE organization_id = ?",
-        params![through, hash.bytes(), organization_id.as_str()],
-    )?;
-    connection.execute(
-        "DELETE FROM audit_log WHERE organization_id = ? AND revision <= ?",
-        params![organization_id.as_str(), through],
+        params![integer(through)?, hash.bytes(), organization_id.as_str()],
     )?;
     Ok(())
+}
+
+/// Removes up to `most` events that were cut off, and says how many it removed.
+pub(super) fn sweep(connection: &Connection, most: usize) -> Result<usize, Error> {
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM audit_log WHERE revision IN (SELECT log.revision FROM audit_chain AS chain \
+         JOIN audit_log AS log USING (organization_id) WHERE log.revision <= chain.cut_revision LIMIT ?)",
+    )?;
+    Ok(statement.execute([i64::try_from(most).unwrap_or(i64::MAX)])?)
 }
 
 /// Where every chain ends.
@@ -203,12 +207,12 @@ impl LogReader {
         Ok(found)
     }
 
-    /// The newest events of an organization that were before `before` and that the filter wants, newest first: up to
+    /// The newest events of an organization after `after` and before `before` that the filter wants, newest first: up to
     /// `most`, and fewer if their entries come to more than `most_bytes`; and whether there are more.
     pub fn newest_events(
         &self,
         organization_id: &OrganizationId,
-        before: Sequence,
+        (after, before): (Sequence, Sequence),
         filter: &EventFilter,
         most: usize,
         most_bytes: usize,
@@ -225,7 +229,7 @@ impl LogReader {
              AND (?4 IS NULL OR queue IN (SELECT value FROM json_each(?4))) \
              AND (?5 IS NULL OR actor = ?5) AND (?6 IS NULL OR action = ?6) AND (?7 IS NULL OR allowed = ?7) \
              AND (?8 IS NULL OR time_ms >= ?8) AND (?9 IS NULL OR time_ms < ?9) \
-             ORDER BY revision DESC",
+             AND revision > ?10 ORDER BY revision DESC",
         )?;
         let mut rows = statement.query(params![
             organization_id.as_str(),
@@ -237,6 +241,7 @@ impl LogReader {
             verdict.map(Verdict::is_allowed),
             start.map(Timestamp::unix_ms),
             end.map(Timestamp::unix_ms),
+            integer(after)?,
         ])?;
         let (mut found, mut bytes) = (Vec::new(), 0);
         while let Some(row) = rows.next()? {

@@ -218,6 +218,11 @@ impl Store {
         Ok(())
     }
 
+    /// Removes up to `most` audit events that were cut off, and says how many it removed: 0 when there are none left.
+    pub fn sweep_audit_log(&mut self, most: usize) -> Result<usize, Error> {
+        log::sweep(&self.connection, most)
+    }
+
     /// Opens another, read-only connection to the same file.
     pub fn log_reader(&self) -> Result<LogReader, Error> {
         LogReader::open(&self.path)
