@@ -40,7 +40,17 @@ expect("an assigned agent dials in", reason(sign_in("101", "801")), "REASON_ASSI
 first = sign_in("102", "801")
 expect("an unassigned one does", reason(first), "REASON_UNASSIGNED_ALLOWED")
 settings = {"organization": {"unassigned_queue_sign_in": "UNASSIGNED_QUEUE_SIGN_IN_RESTRICTED"}}
-answer = server.call("PermissionService/UpdatePermissionSettings", ORGANIZATION | {"settings": settings})
+answer = server.call("PermissionService/PreviewPermissionSettings", ORGANIZATION | {"settings": settings})
+foretold = [(line["session"]["user_id"], line["retained"]) for line in answer["impact"]["sessions"]]
+expect("what restricting it would do is foretold", foretold, [("bo", True)])
+refused = ORGANIZATION | {"settings": settings, "actor_user_id": "sam"}
+try:
+    server.call("PermissionService/UpdatePermissionSettings", refused)
+    expect("a supervisor may not restrict it", "an answer", "an error")
+except grpc.RpcError as error:
+    expect("a supervisor may not restrict it", error.code(), grpc.StatusCode.PERMISSION_DENIED)
+settings_request = ORGANIZATION | {"settings": settings, "actor_user_id": "petra"}
+answer = server.call("PermissionService/UpdatePermissionSettings", settings_request)
 expect("the setting is restricted", answer["settings"]["organization"], settings["organization"])
 kept = sign_in("102", "801")
 expect("the one who is signed in keeps the queue", reason(kept), "REASON_ALREADY_SIGNED_IN")
@@ -60,6 +70,19 @@ answer = server.call("QueueAccessService/SignOut", ORGANIZATION | {"user_extensi
 expect("they sign out", [s["end_reason"] for s in answer["ended_sessions"]], ["END_REASON_SIGNED_OUT"])
 expect("the watch tells it", next(watch)["session"]["end_reason"], "END_REASON_SIGNED_OUT")
 expect("and are refused", reason(sign_in("103", "801")), "REASON_UNASSIGNED_RESTRICTED")
+request = ORGANIZATION | {"user_id": "sam", "permission": "PERMISSION_SIGN_IN_AGENTS"}
+decision = server.call("PermissionService/CheckPermission", request | {"queue_id": "support"})["decision"]
+expect("a supervisor reaches their own queues", decision["reason"], "PERMISSION_REASON_QUEUE_NOT_ASSIGNED")
+permissions = server.call("PermissionService/ListUserPermissions", ORGANIZATION | {"user_id": "petra"})["permissions"]
+expect("every permission is listed", len(permissions), len(server.call("PermissionService/ListPermissions", {})["permissions"]))
+request = ORGANIZATION | {"user_extension": "103", "queue_extension": "801", "allowed": False}
+events = server.call("AuditService/ListAuditEvents", request)["events"]
+expect("why they were refused is on record", [event["reason"] for event in events], ["REASON_UNASSIGNED_RESTRICTED"] * 2)
+request = ORGANIZATION | {"allowed": False, "actor_user_id": "sam"}
+events = server.call("AuditService/ListAuditEvents", request)["events"]
+expect("so is who may not change settings", [event["action"] for event in events], ["AUDIT_ACTION_UPDATE_SETTINGS"])
+answers = list(server.call("AuditService/VerifyAuditLog", ORGANIZATION))
+expect("and the record is whole", answers[-1]["verification"]["valid"], True)
 try:
     server.call("QueueAccessService/CheckQueueAccess", {"organization_id": "nobody", "user_id": "a", "queue_id": "b", "channel": 1})
     expect("an unknown organization is an error", "an answer", "an error")
