@@ -377,14 +377,14 @@ fn unassigned_queue_sign_in(value: UnassignedQueueSignIn) -> proto::UnassignedQu
     }
 }
 
+/// A revision's text; empty before the first.
 pub(super) fn revision(lineage: Lineage, sequence: Sequence) -> String {
-    Revision { lineage, sequence }.to_string()
+    if sequence == Sequence(0) { String::new() } else { Revision { lineage, sequence }.to_string() }
 }
 
 pub(super) fn audit_log_position(lineage: Lineage, link: Link) -> proto::AuditLogPosition {
     let Link { sequence, hash } = link;
-    let revision = if sequence == Sequence(0) { String::new() } else { revision(lineage, sequence) };
-    proto::AuditLogPosition { revision, hash: hash.to_string() }
+    proto::AuditLogPosition { revision: revision(lineage, sequence), hash: hash.to_string() }
 }
 
 fn audit_action(action: AuditAction) -> proto::AuditAction {

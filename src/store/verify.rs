@@ -74,7 +74,21 @@ impl LogReader {
     ) -> Result<Option<Verification>, Error> {
         // One transaction, so that what is written meanwhile is not seen half.
         let transaction = self.connection.unchecked_transaction()?;
-        let Some((cut, head)) = self.chain(organization_id)? else { return Ok(None) };
+        let (cut, head) = match self.chain(organization_id) {
+            Ok(Some(ends)) => ends,
+            Ok(None) => return Ok(None),
+            Err(Error::Damaged(problem)) => {
+                let fault =
+                    Fault::new(Sequence(0), format!("what says where the log begins and ends was altered: {problem}"));
+                return Ok(Some(Verification {
+                    events: 0,
+                    cut: Link::GENESIS,
+                    head: Link::GENESIS,
+                    fault: Some(fault),
+                }));
+            }
+            Err(error) => return Err(error),
+        };
         let mut walk = Walk { last: cut, expected, events: 0 };
         let mut fault = None;
         let mut numbers = transaction.prepare_cached(
@@ -104,7 +118,7 @@ impl LogReader {
                     Some(Fault::new(walk.last.sequence, text))
                 }
             };
-            if walk.events % TELL_EVERY == 0 && progress(walk.events).is_break() {
+            if walk.events.is_multiple_of(TELL_EVERY) && progress(walk.events).is_break() {
                 return Ok(None);
             }
         }

@@ -237,8 +237,13 @@ async fn a_log_that_was_rewritten_is_found_by_a_head_that_was_noted() {
     assert_eq!(with(&path, &store, leave_out, Some(noted[4])).fault.map(|fault| fault.sequence), Some(Sequence(6)));
 
     // What the chain says of itself is gone.
-    let forget = |c: &Connection| run(c, "UPDATE audit_chain SET head_hash = zeroblob(32)", &[]);
-    assert!(with(&path, &store, forget, None).fault.is_some());
+    for altered in ["head_hash = zeroblob(32)", "head_hash = x'00'", "head_revision = -1", "cut_hash = x'01'"] {
+        let alter = |c: &Connection| run(c, &format!("UPDATE audit_chain SET {altered}"), &[]);
+        // What the table itself refuses needs no finding.
+        if Connection::open(&path).unwrap().prepare(&format!("UPDATE audit_chain SET {altered}")).is_ok() {
+            assert!(with(&path, &store, alter, None).fault.is_some(), "{altered}");
+        }
+    }
 }
 
 /// Bytes of the file itself, where the rows lie.

@@ -687,12 +687,14 @@ async fn the_server_does_what_a_naive_model_does() {
     let sequences: u64 =
         std::env::var("QUEUEGATE_MODEL_SEQUENCES").ok().map_or(12, |text| text.parse().expect("a number"));
     let mut refused = BTreeSet::new();
+    let mut foretold = BTreeSet::new();
     let mut reasons = BTreeSet::new();
     let mut ends = BTreeSet::new();
     let mut imports = 0;
     for seed in 0..sequences {
         let model = run_sequence(seed).await;
         reasons.extend(model.reasons);
+        foretold.extend(model.foretold);
         refused.extend(model.refusals.into_iter().map(|(action, ..)| action));
         imports += model.imports;
         ends.extend(model.events.into_iter().map(|(.., reason)| reason));
@@ -706,5 +708,6 @@ async fn the_server_does_what_a_naive_model_does() {
     assert!(missed.is_empty(), "never met: {missed:?}");
     assert_eq!(ends.len(), 9, "{ends:?}");
     assert_eq!(refused.len(), 13, "{refused:?}");
+    assert_eq!(foretold.len(), 6, "{foretold:?}");
     assert!(imports > 0);
 }

@@ -103,6 +103,8 @@ pub struct Model {
     pub reasons: BTreeSet<Reason>,
     /// What a watch must have sent: in or out, user, queue, end reason.
     pub events: Vec<(WatchSessionsType, String, String, EndReason)>,
+    /// What previews foretold.
+    pub foretold: BTreeSet<&'static str>,
     /// What was refused, as the audit log must tell it.
     pub refusals: Vec<Told>,
     /// Who does what is being done: an acting user or a supervisor; empty: the system on its own.
@@ -125,6 +127,7 @@ impl Default for Model {
             imports: 0,
             reasons: BTreeSet::new(),
             events: Vec::new(),
+            foretold: BTreeSet::new(),
             refusals: Vec::new(),
             actor: String::new(),
         }
