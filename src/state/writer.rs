@@ -134,6 +134,10 @@ impl Writer {
         batch.accept(changes, after, &Origin { caller: Caller::server(), actor: None });
         for job in jobs {
             let Execute { command, caller, request, progress, reply } = job;
+            if reply.is_closed() {
+                // Whoever asked has given up, at their deadline or by hanging up, and will not expect it to happen now.
+                continue;
+            }
             batch.progress.extend(progress);
             let result = self.execute(&mut batch, &command, caller, request)?;
             batch.replies.push((reply, result));

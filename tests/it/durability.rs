@@ -256,6 +256,40 @@ async fn a_database_of_the_first_schema_is_brought_up_to_date() {
     assert_eq!((last.verified_events, last.verification.unwrap().valid), (1, Some(true)));
 }
 
+/// A change that waited longer for its turn than its caller did is not made behind their back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_whose_deadline_passed_in_the_queue_is_not_executed() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("late.db");
+    let server = prepared(&database, 2).await;
+    let mut client = server.client().await.queue_access;
+    let other = rusqlite::Connection::open(&database).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut first = client.clone();
+    let writing = tokio::spawn(async move { first.sign_in(sign_in("u0", "sales")).await });
+    // By the time of these answers the writer has taken the first, and waits for the file with it.
+    for _ in 0..20 {
+        assert!(get(&mut client, "u0").await.is_none());
+    }
+    let mut late = tonic::Request::new(sign_in("u1", "sales"));
+    late.set_timeout(std::time::Duration::from_millis(100));
+    let status = client.sign_in(late).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+    other.execute_batch("ROLLBACK").unwrap();
+    assert!(writing.await.unwrap().unwrap().into_inner().created);
+    // What is asked now comes after the late one.
+    client.sign_out(SignOutRequest { all_queues: true, ..sign_out("u0") }).await.unwrap();
+    assert!(get(&mut client, "u1").await.is_none());
+}
+
+fn sign_out(user: &str) -> SignOutRequest {
+    SignOutRequest {
+        organization_id: ACME.into(),
+        user: Some(sign_out_request::User::UserId(user.into())),
+        ..Default::default()
+    }
+}
+
 /// Another program that holds the file stops changes, not decisions, and not for ever.
 #[tokio::test]
 async fn a_database_that_another_program_locks_refuses_changes_and_recovers() {
