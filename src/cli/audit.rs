@@ -10,7 +10,7 @@ use super::{
     args::{Common, Name, Wrong, one_of},
     exit::Outcome,
     print,
-    when::When,
+    when::{self, When},
 };
 use crate::{client::Client, rpc::proto};
 
@@ -50,14 +50,14 @@ pub(super) struct List {
     /// Only what was refused.
     #[arg(long)]
     denied: bool,
-    /// Only in this minute or second: 9:03, 2026-11-22 9:03, 2026-11-22T09:03:00Z.
-    #[arg(long, value_name = "TIME", conflicts_with_all = ["since", "until"])]
+    /// Only in this minute, second or day: 9:03, 2026-11-22 9:03, 2026-11-22T09:03:00Z, 2026-11-22.
+    #[arg(long, value_name = "TIME", value_parser = when::past, conflicts_with_all = ["since", "until"])]
     at: Option<When>,
-    /// Only at this time or later; also how long ago, such as 90m.
-    #[arg(long, value_name = "TIME")]
+    /// Only at this time or later, such as 9:00 or 2026-11-22; also how long ago, such as 90m.
+    #[arg(long, value_name = "TIME", value_parser = when::when)]
     since: Option<When>,
-    /// Only before this time.
-    #[arg(long, value_name = "TIME")]
+    /// Only before this time, such as 17:00 or 2026-11-22; also how long ago, such as 90m.
+    #[arg(long, value_name = "TIME", value_parser = when::when)]
     until: Option<When>,
     /// How many events at most; 0 for all of them.
     #[arg(long, default_value = "100", value_name = "NUMBER")]
@@ -82,9 +82,12 @@ pub(super) struct Verify {
     /// Where the log ended when you last looked, as `audit head` printed it.
     #[arg(long, value_name = "REVISION:HASH")]
     expected_head: Option<String>,
-    /// A file that `audit export --cut` wrote, oldest first. The log must go on where the last one ends.
+    /// A file that `audit export` wrote, oldest first. The log must go on where the last one ends.
     #[arg(long, value_name = "FILE")]
     archive: Vec<PathBuf>,
+    /// The hash that the first archive goes on from, if there were others before it that you don't have any more.
+    #[arg(long, value_name = "HASH", requires = "archive")]
+    after: Option<String>,
     #[command(flatten)]
     common: Common,
 }
@@ -102,8 +105,8 @@ pub(super) struct Export {
     /// The file to write, which must not exist yet; left out: standard output.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Stop at the first event that is not before this time; also how long ago, such as 90days.
-    #[arg(long, value_name = "TIME")]
+    /// Stop at the first event that is not before this time, such as 2026-11-22; also how long ago, such as 90days.
+    #[arg(long, value_name = "TIME", value_parser = when::when)]
     before: Option<When>,
     /// Once the file is written, verified and on disk, cut what is in it off the log.
     #[arg(long, requires = "output")]
@@ -136,7 +139,7 @@ impl List {
         let mut request = proto::ListAuditEventsRequest {
             organization_id: self.common.organization.clone(),
             user: self.user.map(|user| one_of!(user, list_audit_events_request::User)),
-            queue: self.queue.map(|queue| one_of!(queue, list_audit_events_request::Queue)),
+            queue: self.queue.clone().map(|queue| one_of!(queue, list_audit_events_request::Queue)),
             actor_user_id: self.actor,
             action: action.into(),
             allowed: (self.allowed || self.denied).then_some(self.allowed),
@@ -163,7 +166,7 @@ impl List {
             return Ok(Outcome::Done);
         }
         if all.events.is_empty() {
-            print::line("nothing of that kind was recorded")?;
+            print_nothing(start.map(|when| when.start), request.end_time.as_ref(), self.queue.as_ref())?;
         }
         all.events.iter().try_for_each(print_event)?;
         if !all.next_page_token.is_empty() {
@@ -173,17 +176,34 @@ impl List {
     }
 }
 
+/// Says what was looked for in vain, so that nobody takes a wrong day for an answer.
+fn print_nothing(
+    start: Option<jiff::Timestamp>,
+    end: Option<&prost_types::Timestamp>,
+    queue: Option<&Name>,
+) -> anyhow::Result<()> {
+    let since = start.map_or_else(String::new, |start| format!(" from {start}"));
+    let until = end.map_or_else(String::new, |end| format!(" before {end}"));
+    print::line(&format!("nothing of that kind was recorded{since}{until}"))?;
+    match queue {
+        Some(_) => print::line("a number that no queue had is recorded as it was dialed: try without --queue"),
+        None => Ok(()),
+    }
+}
+
 impl Watch {
     async fn run(self) -> anyhow::Result<Outcome> {
         let request = proto::WatchAuditEventsRequest {
             organization_id: self.common.organization.clone(),
-            start_revision: self.from,
+            start_revision: self.from.clone(),
         };
         let mut client = self.common.connect().await?;
         let mut messages = client.audit.watch_audit_events(request).await?.into_inner();
         let mut last = String::new();
         while let Some(message) = messages.message().await.inspect_err(|_| print::where_to_resume(&last))? {
-            last.clone_from(&message.revision);
+            if message.event.is_some() || self.from.is_empty() {
+                last.clone_from(&message.revision);
+            }
             if self.common.server.json {
                 print::json_line(&message)?;
             } else if let Some(event) = &message.event {
@@ -196,21 +216,54 @@ impl Watch {
 
 impl Verify {
     async fn run(self) -> anyhow::Result<Outcome> {
-        let (expected_revision, expected_hash) = match &self.expected_head {
-            None => (String::new(), String::new()),
-            Some(text) => {
-                let (revision, hash) = text
-                    .split_once(':')
-                    .ok_or_else(|| Wrong("--expected-head: write it as REVISION:HASH".to_owned()))?;
-                (revision.to_owned(), hash.to_owned())
-            }
-        };
-        let archives = self.archive.iter().map(archive::read).collect::<Result<Vec<_>, _>>()?;
+        let noted = self.expected_head.as_deref().map(noted).transpose()?;
+        let archives = self.archive.iter().map(|path| archive::read(path, noted.as_ref()));
+        let archives = archives.collect::<Result<Vec<_>, _>>()?;
+        let mut faults = archive::faults(&archives, self.after.as_deref());
         let mut client = self.common.connect().await?;
+        let mut last = None;
+        // The log must go on where the archives end,
+        if let Some(end) = archives.last().and_then(Archive::last) {
+            match self.walk(&mut client, end, &mut faults).await {
+                Err(error) if is_compacted(&error) => {
+                    faults.push(
+                        "the log begins later than the last archive ends: events between them are missing".into(),
+                    );
+                }
+                walked => last = Some(walked?),
+            }
+        }
+        // and go through the head that was noted, unless that is in the archives.
+        let noted = noted.filter(|_| !archives.iter().any(|archive| archive.has_noted));
+        let mut last = match (last, noted) {
+            (Some(last), None) => last,
+            (_, noted) => self.walk(&mut client, noted.unwrap_or_default(), &mut faults).await?,
+        };
+        faults.dedup();
+        let found = last.verification.get_or_insert_default();
+        if let Some(fault) = faults.first().filter(|_| found.valid()) {
+            found.valid = Some(false);
+            found.fault = Some(proto::AuditLogFault { revision: String::new(), description: fault.clone() });
+        }
+        if self.common.server.json {
+            print::json(&last)?;
+        } else {
+            print_verification(&last, &archives, &faults)?;
+        }
+        Ok(if faults.is_empty() { Outcome::Done } else { Outcome::Denied })
+    }
+
+    /// Has the server walk the log, and shows how far it is.
+    async fn walk(
+        &self,
+        client: &mut Client,
+        expected: proto::AuditLogPosition,
+        faults: &mut Vec<String>,
+    ) -> anyhow::Result<proto::VerifyAuditLogResponse> {
         let request = proto::VerifyAuditLogRequest {
             organization_id: self.common.organization.clone(),
-            expected_revision,
-            expected_hash,
+            expected_revision: expected.revision,
+            expected_hash: expected.hash,
         };
         let mut answers = client.audit.verify_audit_log(request).await?.into_inner();
         let bar = ProgressBar::new(0);
@@ -222,25 +275,29 @@ impl Verify {
             last = answer;
         }
         bar.finish_and_clear();
-        let found = last.verification.clone().unwrap_or_default();
-        let mut faults: Vec<String> = archive::faults(&archives, found.cut_through.as_ref());
-        faults.extend(found.fault.iter().map(|fault| {
+        let fault = last.verification.as_ref().and_then(|found| found.fault.clone());
+        faults.extend(fault.map(|fault| {
             let place = if fault.revision.is_empty() { "at the beginning" } else { &fault.revision };
             format!("{place}: {}", fault.description)
         }));
-        if self.common.server.json {
-            print::json(&last)?;
-            faults.iter().for_each(|fault| anstream::eprintln!("{fault}"));
-        } else {
-            print_verification(&last, &found, &archives, &faults)?;
-        }
-        Ok(if faults.is_empty() && found.valid() { Outcome::Done } else { Outcome::Denied })
+        Ok(last)
     }
+}
+
+/// Whether what was asked about was archived and cut off.
+fn is_compacted(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<tonic::Status>().is_some_and(|status| status.code() == tonic::Code::OutOfRange)
+}
+
+/// A head as `audit head` prints it.
+fn noted(text: &str) -> Result<proto::AuditLogPosition, Wrong> {
+    let parts = text.trim().split_once(':');
+    let (revision, hash) = parts.ok_or_else(|| Wrong("--expected-head: write it as REVISION:HASH".to_owned()))?;
+    Ok(proto::AuditLogPosition { revision: revision.to_owned(), hash: hash.to_owned() })
 }
 
 fn print_verification(
     last: &proto::VerifyAuditLogResponse,
-    found: &proto::AuditLogVerification,
     archives: &[Archive],
     faults: &[String],
 ) -> anyhow::Result<()> {
@@ -248,7 +305,10 @@ fn print_verification(
         let red = print::RED;
         print::line(&format!("{red}broken{red:#}  {first}"))?;
         faults.iter().skip(1).try_for_each(|fault| print::line(&format!("        {fault}")))?;
-        return print::line(&format!("{} events before that are as they were written", last.verified_events));
+        return print::line(&format!(
+            "the first {} events of the log itself are as they were written",
+            last.verified_events
+        ));
     }
     let green = print::GREEN;
     let (events, are) = match last.verified_events {
@@ -261,6 +321,7 @@ fn print_verification(
         archived => (format!(" and {archived} archived ones"), "are as they were written"),
     };
     print::line(&format!("{green}whole{green:#}  {events}{archived} {are}"))?;
+    let found = last.verification.clone().unwrap_or_default();
     if let Some(cut) = found.cut_through.as_ref().filter(|cut| !cut.revision.is_empty()) {
         print::line(&format!("begins after {}:{}", cut.revision, cut.hash))?;
     }
@@ -306,13 +367,22 @@ impl Export {
         let bar = ProgressBar::new_spinner();
         bar.set_style(style("{spinner} {human_pos} events"));
         let mut last = proto::ExportAuditLogResponse::default();
-        while let Some(piece) = pieces.message().await? {
-            file.write_all(&piece.lines).map_err(refused)?;
-            bar.set_position(u64::try_from(piece.events).unwrap_or(0));
-            last = piece;
-        }
+        let receiving = async {
+            while let Some(piece) = pieces.message().await? {
+                file.write_all(&piece.lines).map_err(refused)?;
+                bar.set_position(u64::try_from(piece.events).unwrap_or(0));
+                last = piece;
+            }
+            file.sync_all().map_err(refused)?;
+            anyhow::Ok(())
+        };
+        let received = receiving.await;
         bar.finish_and_clear();
-        file.sync_all().map_err(refused)?;
+        if received.is_err() {
+            // Half an archive is none.
+            std::fs::remove_file(path).map_err(refused)?;
+        }
+        received?;
         let Some(through) = last.through.clone() else {
             std::fs::remove_file(path).map_err(refused)?;
             print::line("there is nothing to export")?;
@@ -334,7 +404,7 @@ impl Export {
 
     /// Cuts off what the file has, once it is certain that it has it.
     async fn cut(&self, client: &mut Client, path: &PathBuf, through: &proto::AuditLogPosition) -> anyhow::Result<()> {
-        let written = archive::read(path)?;
+        let written = archive::read(path, None)?;
         let whole = written.fault.is_none() && written.last_hash == through.hash;
         if !whole {
             let why = written.fault.unwrap_or_else(|| "it ends with another event than was exported".to_owned());
@@ -346,7 +416,8 @@ impl Export {
             organization_id: self.common.organization.clone(),
             through_revision: through.revision.clone(),
             through_hash: through.hash.clone(),
-            request_id: String::new(),
+            // Whoever repeats the cut after a lost reply is told that it was made.
+            request_id: through.hash.clone(),
         };
         client.audit.cut_audit_log(request).await?;
         Ok(())
@@ -359,7 +430,8 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 fn action(text: &str) -> Result<proto::AuditAction, Wrong> {
-    let name = format!("AUDIT_ACTION_{}", text.to_ascii_uppercase().replace('-', "_"));
+    let name = text.to_ascii_uppercase().replace('-', "_");
+    let name = if name.starts_with("AUDIT_ACTION_") { name } else { format!("AUDIT_ACTION_{name}") };
     let known = proto::AuditAction::from_str_name(&name).filter(|known| *known != proto::AuditAction::Unspecified);
     known.ok_or_else(|| {
         let all = (1..).map_while(|number| proto::AuditAction::try_from(number).ok());
@@ -412,7 +484,7 @@ fn why(event: &proto::AuditEvent) -> anyhow::Result<String> {
     if let Some(cut) = &event.cut_through {
         parts.push(format!("through {}", cut.revision));
     }
-    match (&event.before, &event.after) {
+    match (&event.before, event.after.as_ref().or(event.attempted.as_ref())) {
         (Some(_), Some(proto::AuditState { session: Some(session), .. })) => {
             if event.reason() == proto::Reason::Unspecified {
                 parts.push(print::end_reason(session.end_reason));

@@ -2,22 +2,33 @@
 
 use jiff::{Span, Timestamp, Zoned, civil, tz::TimeZone};
 
-const EXPECTED: &str = "write a time of day (9:03), a day and a time (2026-11-22 9:03), both in your time zone, a time \
-                        with its zone (2026-11-22T09:03:00Z), or how long ago (90m)";
+const EXPECTED: &str = "write a time of day (9:03), a day (2026-11-22), or both (2026-11-22 9:03), in your time zone; a \
+                        time with its zone (2026-11-22T09:03:00Z); or how long ago (90m)";
 
-/// An instant, and the end of the minute, second or whatever it was given to.
+/// An instant, and the end of the day, minute or second that it was given to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct When {
     pub start: Timestamp,
     pub end: Timestamp,
 }
 
-impl std::str::FromStr for When {
-    type Err = String;
+/// An instant, or how long ago it was.
+pub(super) fn when(text: &str) -> Result<When, String> {
+    read(text, &Zoned::now()).ok_or_else(|| EXPECTED.to_owned())
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        read(text, &Zoned::now()).ok_or_else(|| EXPECTED.to_owned())
+/// An instant that something happened at: a time of day that is still to come is yesterday's.
+pub(super) fn past(text: &str) -> Result<When, String> {
+    if humantime::parse_duration(text).is_ok() {
+        return Err(format!("`{text}` is a length of time; give it to --since"));
     }
+    read_past(text, &Zoned::now()).ok_or_else(|| EXPECTED.to_owned())
+}
+
+fn read_past(text: &str, now: &Zoned) -> Option<When> {
+    let found = read(text, now)?;
+    let is_of_today = text.contains(':') && !text.contains(['-', 'T']);
+    if is_of_today && found.start > now.timestamp() { read(text, &now.yesterday().ok()?) } else { Some(found) }
 }
 
 impl When {
@@ -42,6 +53,12 @@ fn read(text: &str, now: &Zoned) -> Option<When> {
     }
     if let Ok(start) = text.parse::<Timestamp>() {
         return Some(When { start, end: start.checked_add(second).ok()? });
+    }
+    if let Ok(day) = text.parse::<civil::Date>()
+        && !text.contains([' ', 'T'])
+    {
+        let at_midnight = |day: civil::Date| Some(day.to_zoned(now.time_zone().clone()).ok()?.timestamp());
+        return Some(When { start: at_midnight(day)?, end: at_midnight(day.tomorrow().ok()?)? });
     }
     let (day, time) = match text.split_once([' ', 'T']) {
         Some((day, time)) => (day.parse::<civil::Date>().ok()?, time),
@@ -72,6 +89,11 @@ mod tests {
             assert_eq!(read(text), second, "{text}");
         }
         assert_eq!(read("2h").unwrap(), "2026-11-22T09:00:00Z/2026-11-22T09:00:01Z");
+        assert_eq!(read("2026-11-22").unwrap(), "2026-11-21T23:00:00Z/2026-11-22T23:00:00Z");
+        let past = |text| read_past(text, &now).map(|when| when.start.to_string());
+        assert_eq!(past("9:03").unwrap(), "2026-11-22T08:03:00Z");
+        assert_eq!(past("13:00").unwrap(), "2026-11-21T12:00:00Z");
+        assert_eq!(past("2026-11-22 13:00").unwrap(), "2026-11-22T12:00:00Z");
         for text in ["", "9", "25:00", "yesterday", "2026-13-01 9:00"] {
             assert_eq!(read(text), None, "{text}");
         }

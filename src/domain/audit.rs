@@ -203,7 +203,7 @@ impl Summary {
                 }
             }
             Event::WriteRefused { attempt } => {
-                let RefusedWrite { action, refusal, user, queue, role } = attempt;
+                let RefusedWrite { action, refusal, user, queue, role, wanted: _ } = attempt;
                 Self {
                     verdict: Verdict::Denied,
                     actor: Some(UserRef::Id(refusal.actor.clone())),

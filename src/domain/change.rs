@@ -207,6 +207,9 @@ pub struct RefusedWrite {
     /// The role that was to be given or taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
+    /// What would have happened; none if nothing would have, or too much to keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<Box<Event>>,
 }
 
 /// Names one state of an organization's settings: the sequence number that its change was planned for.

@@ -1,9 +1,8 @@
 //! AuditService, but for following it, which is in [`audit_watch`](super::audit_watch).
 
-use std::ops::ControlFlow;
+use std::{cell::RefCell, ops::ControlFlow, sync::Arc};
 
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -11,6 +10,7 @@ use super::{
     page::{LogPage, Names, Paging},
     proto::{self, audit_service_server::AuditService},
     status::Error,
+    stream::{self, BlockingSender, Messages, Unsent},
     to_proto, unexpected,
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
         snapshot::{Snapshot, Tenant},
         time::Timestamp,
     },
-    store::{EventFilter, Fault, LogReader, Verification},
+    store::{self, EventFilter, Fault, LogReader, Verification},
 };
 
 /// How many bytes of events go into one page, about: clients take messages of up to 4 MiB.
@@ -30,6 +30,9 @@ const PAGE_BYTES: usize = 1024 * 1024;
 
 /// How large a piece of an export is, in bytes, about.
 const PIECE: usize = 256 * 1024;
+
+/// How many exports and verifications may be under way.
+const MOST_READERS: usize = 8;
 
 /// How many events are read at a time.
 const CHUNK: u32 = 1_000;
@@ -82,7 +85,7 @@ impl AuditService for Rpc {
         }))
     }
 
-    type WatchAuditEventsStream = ReceiverStream<Result<proto::WatchAuditEventsResponse, Status>>;
+    type WatchAuditEventsStream = audit_watch::Messages;
 
     async fn watch_audit_events(
         &self,
@@ -91,7 +94,7 @@ impl AuditService for Rpc {
         Ok(Response::new(audit_watch::begin(self, request.into_inner()).await?))
     }
 
-    type VerifyAuditLogStream = ReceiverStream<Result<proto::VerifyAuditLogResponse, Status>>;
+    type VerifyAuditLogStream = Messages<proto::VerifyAuditLogResponse>;
 
     async fn verify_audit_log(
         &self,
@@ -106,13 +109,10 @@ impl AuditService for Rpc {
         }
         let log = self.known_log(&snapshot, &organization_id).await?;
         let revision = snapshot.revision();
-        let (answers, messages) = mpsc::channel(16);
-        tokio::task::spawn_blocking(move || {
-            let answer = verify(&log, &organization_id, expected, revision, &answers);
-            // Whoever asked may be gone.
-            let _ = answers.blocking_send(answer.map_err(Status::from));
-        });
-        Ok(Response::new(ReceiverStream::new(messages)))
+        Ok(Response::new(self.read_log(16, move |answers| {
+            let answer = verify(&log, &organization_id, expected, revision, answers)?;
+            answers.send(answer)
+        })?))
     }
 
     async fn get_audit_log_head(
@@ -133,7 +133,7 @@ impl AuditService for Rpc {
         }))
     }
 
-    type ExportAuditLogStream = ReceiverStream<Result<proto::ExportAuditLogResponse, Status>>;
+    type ExportAuditLogStream = Messages<proto::ExportAuditLogResponse>;
 
     async fn export_audit_log(
         &self,
@@ -145,14 +145,9 @@ impl AuditService for Rpc {
         let snapshot = self.snapshot("").await?;
         let log = self.known_log(&snapshot, &organization_id).await?;
         let revision = snapshot.revision();
-        let (answers, messages) = mpsc::channel(4);
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = export(&log, &organization_id, before_time, revision, &answers) {
-                // Whoever asked may be gone.
-                let _ = answers.blocking_send(Err(error.into()));
-            }
-        });
-        Ok(Response::new(ReceiverStream::new(messages)))
+        Ok(Response::new(
+            self.read_log(4, move |answers| export(&log, &organization_id, before_time, revision, answers))?,
+        ))
     }
 
     async fn cut_audit_log(
@@ -168,6 +163,10 @@ impl AuditService for Rpc {
             return Err(Error::invalid("through_revision", &"is required").into());
         }
         let through = own_revision("through_revision", &through_revision, &snapshot)?.sequence;
+        if through == Sequence(0) || through > snapshot.revision().sequence {
+            let problem = "is no event of this organization's audit log";
+            return Err(Error::invalid("through_revision", &problem).into());
+        }
         let hash: Digest = from_proto::required("through_hash", &through_hash)?;
         from_proto::optional::<RequestId>("request_id", &request_id)?;
         let log = self.known_log(&snapshot, &organization_id).await?;
@@ -198,7 +197,33 @@ impl AuditService for Rpc {
     }
 }
 
+/// Bounds how many long readings of audit logs are under way, and with it their threads and memory.
+pub(super) type Places = Arc<Semaphore>;
+
+pub(super) fn places() -> Places {
+    Arc::new(Semaphore::new(MOST_READERS))
+}
+
 impl Rpc {
+    /// Reads a log on a thread that may block, while there is a place for it.
+    fn read_log<T: Send + 'static>(
+        &self,
+        buffer: usize,
+        read: impl FnOnce(&BlockingSender<T>) -> Result<(), Unsent> + Send + 'static,
+    ) -> Result<Messages<T>, Error> {
+        let place = Arc::clone(&self.log_readers).try_acquire_owned().map_err(|_| Error::TooManyReaders)?;
+        let (sender, tell_end, messages) = stream::channel(buffer);
+        let answers = BlockingSender { sender, draining: self.draining.clone() };
+        tokio::task::spawn_blocking(move || {
+            if let Err(Some(error)) = read(&answers) {
+                // Whoever asked may be gone.
+                let _ = tell_end.send(error);
+            }
+            drop(place);
+        });
+        Ok(messages)
+    }
+
     /// The log, if the organization is there or ever was.
     pub(super) async fn known_log(
         &self,
@@ -217,13 +242,18 @@ impl Rpc {
 }
 
 /// Whom and what a request's names stand for: the log has the id if there was one when it was written, and otherwise the
-/// name that was given.
+/// name that was given, such as an extension that somebody was given only later.
 fn names(tenant: Option<&Tenant>, user: Option<&UserRef>, queue: Option<&QueueRef>) -> Names {
-    let user_now = tenant.zip(user).and_then(|(tenant, user)| tenant.user(user));
-    let queue_now = tenant.zip(queue).and_then(|(tenant, queue)| tenant.queue(queue));
-    let users = user.cloned().into_iter().chain(user_now.map(|user| UserRef::Id(user.user_id.clone())));
-    let queues = queue.cloned().into_iter().chain(queue_now.map(|queue| QueueRef::Id(queue.queue_id.clone())));
-    Names { users: users.collect(), queues: queues.collect() }
+    let mut names = Names { users: user.cloned().into_iter().collect(), queues: queue.cloned().into_iter().collect() };
+    if let Some(user) = tenant.zip(user).and_then(|(tenant, user)| tenant.user(user)) {
+        names.users.push(UserRef::Id(user.user_id.clone()));
+        names.users.extend(user.extension.clone().map(UserRef::Extension));
+    }
+    if let Some(queue) = tenant.zip(queue).and_then(|(tenant, queue)| tenant.queue(queue)) {
+        names.queues.push(QueueRef::Id(queue.queue_id.clone()));
+        names.queues.extend(queue.extension.clone().map(QueueRef::Extension));
+    }
+    names
 }
 
 /// A head that was noted before, if the request names one.
@@ -243,20 +273,29 @@ fn verify(
     organization_id: &OrganizationId,
     expected: Option<Link>,
     revision: Revision,
-    answers: &mpsc::Sender<Result<proto::VerifyAuditLogResponse, Status>>,
-) -> Result<proto::VerifyAuditLogResponse, Error> {
-    let total_events = to_proto::count(log.count_events(organization_id)?);
+    answers: &BlockingSender<proto::VerifyAuditLogResponse>,
+) -> Result<proto::VerifyAuditLogResponse, Unsent> {
+    // Only to tell how far it is: a log that can't be counted can be walked until where it breaks.
+    let total_events = to_proto::count(log.count_events(organization_id).unwrap_or_default());
     let answer = |verified_events, verification| proto::VerifyAuditLogResponse {
         verified_events,
         total_events,
         verification,
         revision: revision.to_string(),
     };
-    let told = |events| {
-        let sent = answers.blocking_send(Ok(answer(to_proto::count(events), None)));
-        if sent.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    let unsent = RefCell::new(None);
+    let told = |events| match answers.send(answer(to_proto::count(events), None)) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(why) => {
+            unsent.replace(Some(why));
+            ControlFlow::Break(())
+        }
     };
-    let verification = log.verify(organization_id, expected, told)?.unwrap_or_else(|| Verification {
+    let verification = log.verify(organization_id, expected, told).map_err(|error| Some(error.into()))?;
+    if let Some(why) = unsent.take() {
+        return Err(why);
+    }
+    let verification = verification.unwrap_or_else(|| Verification {
         events: 0,
         cut: Link::GENESIS,
         head: Link::GENESIS,
@@ -282,15 +321,17 @@ fn export(
     organization_id: &OrganizationId,
     before_time: Option<Timestamp>,
     revision: Revision,
-    answers: &mpsc::Sender<Result<proto::ExportAuditLogResponse, Status>>,
-) -> Result<(), Error> {
-    let mut last = log.chain(organization_id)?.map_or(Link::GENESIS, |(cut, _)| cut);
+    answers: &BlockingSender<proto::ExportAuditLogResponse>,
+) -> Result<(), Unsent> {
+    let failed = |error: store::Error| Some(Error::from(error));
+    let mut last = log.chain(organization_id).map_err(failed)?.map_or(Link::GENESIS, |(cut, _)| cut);
     let mut piece = Piece { lineage: revision.lineage, revision, lines: Vec::new(), events: 0, through: None };
     loop {
-        let entries = log.entries_since(organization_id, last.sequence, revision.sequence, CHUNK)?;
+        let entries = log.entries_since(organization_id, last.sequence, revision.sequence, CHUNK).map_err(failed)?;
         // Looked at after the reading: what was cut meanwhile may have been missed.
-        if log.chain(organization_id)?.is_some_and(|(cut, _)| cut.sequence > last.sequence) {
-            return Err(Error::Compacted);
+        let chain = log.chain(organization_id).map_err(failed)?;
+        if chain.is_some_and(|(cut, _)| cut.sequence > last.sequence) {
+            return Err(Some(Error::Compacted));
         }
         if entries.is_empty() {
             break;
@@ -327,14 +368,12 @@ impl Piece {
         self.through = Some(link);
     }
 
-    fn send(&mut self, answers: &mpsc::Sender<Result<proto::ExportAuditLogResponse, Status>>) -> Result<(), Error> {
-        let answer = proto::ExportAuditLogResponse {
+    fn send(&mut self, answers: &BlockingSender<proto::ExportAuditLogResponse>) -> Result<(), Unsent> {
+        answers.send(proto::ExportAuditLogResponse {
             lines: std::mem::take(&mut self.lines),
             events: to_proto::count(self.events),
             through: self.through.map(|link| to_proto::audit_log_position(self.lineage, link)),
             revision: self.revision.to_string(),
-        };
-        // Whoever asked may be gone: then nothing more is read.
-        answers.blocking_send(Ok(answer)).map_err(|_| Error::Stopping)
+        })
     }
 }

@@ -4,10 +4,8 @@
 use std::sync::Arc;
 
 use tokio::sync::{broadcast, broadcast::error::RecvError, mpsc, watch as signal};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
 
-use super::{Rpc, blocking, from_proto, own_revision, proto, status::Error, to_proto};
+use super::{Rpc, blocking, from_proto, own_revision, proto, status::Error, stream, to_proto};
 use crate::{
     domain::{
         change::Record,
@@ -22,7 +20,8 @@ const BUFFER: usize = 64;
 /// How many events are read at a time.
 const CHUNK: u32 = 256;
 
-type Messages = ReceiverStream<Result<proto::WatchAuditEventsResponse, Status>>;
+/// The messages of one watch, and how it ended.
+pub(super) type Messages = stream::Messages<proto::WatchAuditEventsResponse>;
 
 /// Begins a watch.
 pub(super) async fn begin(rpc: &Rpc, request: proto::WatchAuditEventsRequest) -> Result<Messages, Error> {
@@ -41,7 +40,7 @@ pub(super) async fn begin(rpc: &Rpc, request: proto::WatchAuditEventsRequest) ->
         }
         start
     };
-    let (sender, messages) = mpsc::channel(BUFFER);
+    let (sender, tell_end, messages) = stream::channel(BUFFER);
     let mut watch = Watch { state: state.clone(), organization_id, sender: sender.clone(), last: start };
     let mut draining: signal::Receiver<bool> = rpc.draining.clone();
     tokio::spawn(async move {
@@ -55,16 +54,16 @@ pub(super) async fn begin(rpc: &Rpc, request: proto::WatchAuditEventsRequest) ->
         };
         if let Err(Some(error)) = ended {
             // The reader may be gone.
-            let _ = sender.send(Err(error.into())).await;
+            let _ = tell_end.send(error);
         }
     });
-    Ok(ReceiverStream::new(messages))
+    Ok(messages)
 }
 
 struct Watch {
     state: State,
     organization_id: OrganizationId,
-    sender: mpsc::Sender<Result<proto::WatchAuditEventsResponse, Status>>,
+    sender: mpsc::Sender<proto::WatchAuditEventsResponse>,
     /// Everything up to here has been sent.
     last: Sequence,
 }
@@ -120,7 +119,7 @@ impl Watch {
 
     async fn send(&self, event: Option<proto::AuditEvent>) -> Result<(), Stop> {
         let revision = self.revision(self.last).to_string();
-        self.sender.send(Ok(proto::WatchAuditEventsResponse { event, revision })).await.map_err(|_| None)
+        self.sender.send(proto::WatchAuditEventsResponse { event, revision }).await.map_err(|_| None)
     }
 
     fn revision(&self, sequence: Sequence) -> Revision {

@@ -16,6 +16,7 @@ mod page;
 mod permission;
 mod queue_access;
 pub mod status;
+mod stream;
 mod to_proto;
 mod transfer;
 mod watch;
@@ -72,12 +73,13 @@ pub struct Rpc {
     /// True once the server is going to stop.
     draining: signal::Receiver<bool>,
     imports: transfer::Places,
+    log_readers: audit::Places,
 }
 
 impl Rpc {
     /// Serves `state`, as soon as it is there, until `draining` turns true, which ends the watches.
     pub fn new(state: Arc<OnceLock<State>>, draining: signal::Receiver<bool>) -> Self {
-        Self { state, draining, imports: transfer::Places::new() }
+        Self { state, draining, imports: transfer::Places::new(), log_readers: audit::places() }
     }
 
     /// The service that decides and keeps sessions.

@@ -19,6 +19,8 @@ use crate::{
 const DEFAULT_SIZE: usize = 100;
 const LARGEST_SIZE: usize = 1_000;
 
+const MUST_BE_A_TOKEN: &str = "must be the next_page_token of the page before";
+
 /// What the paging fields of a list request say.
 pub(super) struct Paging<'r> {
     pub page_size: i32,
@@ -96,8 +98,14 @@ impl LogPage {
         let token: LogToken = decode(page_token)?;
         let revision = own_revision("page_token", &token.revision, &snapshot)?;
         same_list(&token.query, &query)?;
+        if revision.sequence > snapshot.revision().sequence {
+            return Err(Error::invalid("page_token", &MUST_BE_A_TOKEN));
+        }
         if token.cut != cut {
             return Err(Error::PageTokenExpired);
+        }
+        if token.before > revision.sequence {
+            return Err(Error::invalid("page_token", &MUST_BE_A_TOKEN));
         }
         Ok(Self { snapshot, before: token.before, names: token.names, size, revision, cut, query })
     }
@@ -198,5 +206,5 @@ fn encode(token: &impl Serialize) -> String {
 fn decode<T: DeserializeOwned>(page_token: &str) -> Result<T, Error> {
     let bytes = URL_SAFE_NO_PAD.decode(page_token).ok();
     let token = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    token.ok_or_else(|| Error::invalid("page_token", &"must be the next_page_token of the page before"))
+    token.ok_or_else(|| Error::invalid("page_token", &MUST_BE_A_TOKEN))
 }

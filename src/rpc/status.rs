@@ -14,7 +14,7 @@ use tracing::error;
 use crate::{
     domain::{
         command::{ActorRefusal, Rejection, Resource},
-        ids::Revision,
+        ids::{Revision, Sequence},
     },
     state, store,
 };
@@ -58,6 +58,10 @@ pub enum Error {
         /// The last revision up to which everything was sent; none if the INITIAL sessions were not all sent.
         last: Option<Revision>,
     },
+    /// A reader of a long answer didn't keep up.
+    TooSlow,
+    /// Too many long answers are under way.
+    TooManyReaders,
     /// The server is stopping and ended a watch.
     Draining {
         /// The last revision up to which everything was sent; none if the INITIAL sessions were not all sent.
@@ -141,12 +145,25 @@ impl From<Error> for Status {
                 let text = "this watch was cut off because it was read too slowly";
                 last_sent(Code::ResourceExhausted, "SLOW_READER", text, last)
             }
+            Error::TooSlow => status(
+                Code::ResourceExhausted,
+                "SLOW_READER",
+                "the answer was cut off because it was read too slowly; ask again",
+                ErrorDetails::with_retry_info(Some(RETRY_DELAY)),
+            ),
+            Error::TooManyReaders => status(
+                Code::Unavailable,
+                "OVERLOADED",
+                "as many exports and verifications of audit logs are under way as the server takes; try again in a moment",
+                ErrorDetails::with_retry_info(Some(RETRY_DELAY)),
+            ),
             Error::Draining { last } => {
                 let text = "the server is stopping, and this watch with it";
                 last_sent(Code::Unavailable, "DRAINING", text, last)
             }
             Error::State(state::Error::Rejected(rejection)) => rejected(rejection),
             Error::State(error) => not_executed(&error),
+            Error::Store(store::Error::DamagedEvent { sequence, problem }) => damaged_event(sequence, &problem),
             Error::Store(error) => internal(&error),
             Error::Internal(problem) => internal(&problem),
         }
@@ -210,6 +227,15 @@ fn not_executed(error: &state::Error) -> Status {
         state::Error::Stopped => status(Code::Unavailable, "STOPPING", &error.to_string(), retry()),
         state::Error::Internal(problem) => internal(problem),
     }
+}
+
+fn damaged_event(sequence: Sequence, problem: &str) -> Status {
+    error!(event = sequence.0, problem, "an event of the audit log can't be read");
+    let text = format!(
+        "event {:016x} of the audit log is damaged and can't be read; VerifyAuditLog says where the log was altered",
+        sequence.0
+    );
+    status(Code::DataLoss, "DAMAGED_EVENT", &text, ErrorDetails::new())
 }
 
 fn compacted() -> Status {

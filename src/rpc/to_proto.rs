@@ -422,7 +422,14 @@ pub(super) fn audit_event(lineage: Lineage, logged: &Logged) -> proto::AuditEven
         ..proto::AuditEvent::default()
     };
     tell_refusal(&mut told, event);
-    tell_states(&mut told, organization_id, event);
+    (told.before, told.after) = states(organization_id, event);
+    if let Event::WriteRefused { attempt } = event {
+        let wanted = attempt.wanted.as_deref();
+        (told.before, told.attempted) = wanted.map_or((None, None), |wanted| states(organization_id, wanted));
+    }
+    if let Event::AuditLogCut { through, hash } = event {
+        told.cut_through = Some(audit_log_position(lineage, Link { sequence: *through, hash: *hash }));
+    }
     told
 }
 
@@ -473,7 +480,7 @@ fn tell_refusal(told: &mut proto::AuditEvent, event: &Event) {
 }
 
 /// What there was before and after.
-fn tell_states(told: &mut proto::AuditEvent, organization_id: &OrganizationId, event: &Event) {
+fn states(organization_id: &OrganizationId, event: &Event) -> (Option<proto::AuditState>, Option<proto::AuditState>) {
     use proto::AuditState as State;
     let of_organization = |value: &Organization| State { organization: Some(organization(value)), ..State::default() };
     let of_settings = |value: &PermissionSettings| State {
@@ -488,7 +495,7 @@ fn tell_states(told: &mut proto::AuditEvent, organization_id: &OrganizationId, e
         let session = session(organization_id, None, value, value.sign_in_time);
         State { session: Some(session), ..State::default() }
     };
-    (told.before, told.after) = match event {
+    match event {
         Event::OrganizationCreated { organization, settings, etag: _ } => {
             (None, Some(State { settings: of_settings(settings).settings, ..of_organization(organization) }))
         }
@@ -513,14 +520,8 @@ fn tell_states(told: &mut proto::AuditEvent, organization_id: &OrganizationId, e
         Event::SessionEnded { session, supervisor_id: _, justification: _ } => {
             (Some(of_session(&Session { end: None, ..session.clone() })), Some(of_session(session)))
         }
-        Event::AttemptRefused { .. } | Event::WriteRefused { .. } => (None, None),
-        Event::AuditLogCut { through, hash } => {
-            let lineage = told.revision.parse::<Revision>().map(|revision| revision.lineage);
-            let link = Link { sequence: *through, hash: *hash };
-            told.cut_through = lineage.ok().map(|lineage| audit_log_position(lineage, link));
-            (None, None)
-        }
-    };
+        Event::AttemptRefused { .. } | Event::WriteRefused { .. } | Event::AuditLogCut { .. } => (None, None),
+    }
 }
 
 #[cfg(test)]

@@ -3,17 +3,16 @@
 //! INVARIANT: after a watch has begun, every change of its sessions is sent once and in order, or the watch ends with an
 //! error that names the last revision sent. What isn't in memory any more is read from the audit log.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
+use std::sync::Arc;
+
+use tokio::sync::{broadcast::error::RecvError, mpsc, watch as signal};
+
+use super::{
+    Rpc, from_proto, own_revision, proto,
+    status::Error,
+    stream::{self, PATIENCE},
+    to_proto,
 };
-
-use tokio::sync::{broadcast::error::RecvError, mpsc, oneshot, watch as signal};
-use tonic::Status;
-
-use super::{Rpc, from_proto, own_revision, proto, status::Error, to_proto};
 use crate::{
     domain::{
         change::{Event, Record},
@@ -30,9 +29,6 @@ use crate::{
 /// How many messages may wait for the reader.
 const BUFFER: usize = 64;
 
-/// How long a message may wait for the reader before the watch is cut off.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Why a watch is not resumed by extension.
 const MAY_HAVE_MOVED: &str = "must be left out with start_revision, since the extension may have moved; give the id";
 
@@ -40,25 +36,7 @@ const MAY_HAVE_MOVED: &str = "must be left out with start_revision, since the ex
 const CHUNK: u32 = 1_000;
 
 /// The messages of one watch, and how it ended.
-#[derive(Debug)]
-pub struct Messages {
-    messages: mpsc::Receiver<proto::WatchSessionsResponse>,
-    end: Option<oneshot::Receiver<Error>>,
-}
-
-impl tokio_stream::Stream for Messages {
-    type Item = Result<proto::WatchSessionsResponse, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(message) = std::task::ready!(self.messages.poll_recv(context)) {
-            return Poll::Ready(Some(Ok(message)));
-        }
-        let Some(end) = &mut self.end else { return Poll::Ready(None) };
-        let end = std::task::ready!(Pin::new(end).poll(context));
-        self.end = None;
-        Poll::Ready(end.ok().map(|error| Err(error.into())))
-    }
-}
+pub(super) type Messages = stream::Messages<proto::WatchSessionsResponse>;
 
 /// Begins a watch.
 pub(super) fn begin(rpc: &Rpc, request: proto::WatchSessionsRequest) -> Result<Messages, Error> {
@@ -94,7 +72,7 @@ pub(super) fn begin(rpc: &Rpc, request: proto::WatchSessionsRequest) -> Result<M
         (Some(queue), None) => Some(found_queue(tenant, &queue)?.queue_id.clone()),
         (None, _) => None,
     };
-    let (sender, messages) = mpsc::channel(BUFFER);
+    let (sender, tell_end, messages) = stream::channel(BUFFER);
     let watch = Watch {
         state: state.clone(),
         draining: rpc.draining.clone(),
@@ -105,7 +83,6 @@ pub(super) fn begin(rpc: &Rpc, request: proto::WatchSessionsRequest) -> Result<M
         last: start,
         initial_time: None,
     };
-    let (tell_end, end) = oneshot::channel();
     tokio::spawn(async move {
         match watch.run(start).await {
             // The reader may be gone by now.
@@ -113,7 +90,7 @@ pub(super) fn begin(rpc: &Rpc, request: proto::WatchSessionsRequest) -> Result<M
             Err(Stop::Gone | Stop::Draining) | Ok(()) => {}
         }
     });
-    Ok(Messages { messages, end: Some(end) })
+    Ok(messages)
 }
 
 struct Watch {

@@ -163,9 +163,8 @@ impl Server {
         if let Some(failed) = failed {
             return failed;
         }
-        // Asking may have to wait for a place in the queue.
-        let asked = tokio::task::spawn_blocking(move || loaded.stop());
-        asked.await.map_err(|_| Error::Broken("writer"))?;
+        // Asking may have to wait for a place in the queue; and not for a thread of those that calls may hold.
+        std::thread::spawn(move || loaded.stop());
         writer_failed(writer_end.await)?;
         info!("stopped");
         Ok(())

@@ -20,7 +20,7 @@ use crate::{
     domain::{
         change::{Change, Event, Origin, Record},
         command::{Command, Outcome, Rejection},
-        ids::{Caller, OrganizationId, RequestId, Revision, SessionId},
+        ids::{Caller, OrganizationId, RequestId, Revision, Sequence, SessionId},
         plan::{Context, plan, plan_expirations, plan_refusal},
         snapshot::{Inapplicable, Snapshot},
         time::Timestamp,
@@ -52,8 +52,8 @@ pub(super) struct Writer {
     new_session_id: fn() -> SessionId,
     last_forgotten: Timestamp,
     is_blocked: bool,
-    /// Whether there may be audit events that were cut off and are not removed yet.
-    is_sweeping: bool,
+    /// Audit logs that were cut, with the last event to remove; none is known before they are looked for.
+    unswept: Option<Vec<(OrganizationId, Sequence)>>,
 }
 
 /// The answers of a batch, held back until it is durable.
@@ -74,7 +74,7 @@ struct Batch {
 impl Writer {
     pub(super) fn new(store: Store, shared: Arc<Shared>, new_session_id: fn() -> SessionId) -> Self {
         let last_forgotten = Timestamp::from_unix_ms(0);
-        Self { store, shared, new_session_id, last_forgotten, is_blocked: false, is_sweeping: true }
+        Self { store, shared, new_session_id, last_forgotten, is_blocked: false, unswept: None }
     }
 
     pub(super) fn run(mut self, queue: &Receiver<Job>) -> Ended {
@@ -107,7 +107,7 @@ impl Writer {
 
     /// Waits for a job, or until a session expires; not at all while there is something to sweep.
     fn sleep(&self, queue: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
-        if self.is_sweeping && !self.is_blocked {
+        if !self.is_blocked && self.unswept.as_ref().is_none_or(|unswept| !unswept.is_empty()) {
             return queue.recv_timeout(Duration::ZERO);
         }
         let Some(next) = self.shared.published.load().next_expiration() else {
@@ -162,8 +162,10 @@ impl Writer {
         let planned = match plan(&batch.working, command, &context) {
             Ok(planned) => planned,
             Err(rejection) => {
-                if let Rejection::ActorNotPermitted(refusal) = &rejection {
-                    let (changes, after) = plan_refusal(&batch.working, command, refusal).map_err(damaged)?;
+                // An organization that never was has no log.
+                let is_there = batch.working.tenant(command.organization_id.as_str()).is_some();
+                if let (Rejection::ActorNotPermitted(refusal), true) = (&rejection, is_there) {
+                    let (changes, after) = plan_refusal(&batch.working, command, refusal, &context).map_err(damaged)?;
                     batch.accept(changes, after, &origin);
                 }
                 return Ok(Err(rejection.into()));
@@ -192,7 +194,6 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: Batch) -> Result<(), store::Error> {
-        self.is_sweeping |= batch.records.iter().any(|record| matches!(record.change.event, Event::AuditLogCut { .. }));
         let Batch { now, working, records, requests, named: _, replies, progress } = batch;
         if !records.is_empty() || !requests.is_empty() {
             let total = u64::try_from(records.len()).unwrap_or(u64::MAX);
@@ -205,7 +206,10 @@ impl Writer {
                 }
             };
             match self.store.commit(&records, &requests, told) {
-                Ok(()) => self.unblocked(),
+                Ok(()) => {
+                    self.unblocked();
+                    self.note_cuts(&records);
+                }
                 Err(error) if error.is_temporary() => {
                     // Nothing of the batch happened. Rejections are withheld too: they may rest on what didn't happen.
                     if !self.is_blocked {
@@ -258,16 +262,37 @@ impl Writer {
         }
     }
 
+    fn note_cuts(&mut self, records: &[Record]) {
+        for record in records {
+            if let (Event::AuditLogCut { through, hash: _ }, Some(unswept)) = (&record.change.event, &mut self.unswept)
+            {
+                unswept.push((record.change.organization_id.clone(), *through));
+            }
+        }
+    }
+
     /// Removes some of the audit events that were cut off: a few at a time, so that no caller waits for long.
     fn sweep(&mut self) -> Result<(), store::Error> {
-        if !self.is_sweeping || self.is_blocked {
+        if self.is_blocked {
             return Ok(());
         }
-        match self.store.sweep_audit_log(MOST_SWEPT) {
-            Ok(removed) => self.is_sweeping = removed > 0,
+        match self.sweep_some() {
             // It goes on once something could be written again.
             Err(error) if error.is_temporary() => self.is_blocked = true,
-            Err(error) => return Err(error),
+            swept => return swept,
+        }
+        Ok(())
+    }
+
+    fn sweep_some(&mut self) -> Result<(), store::Error> {
+        let Some(unswept) = &mut self.unswept else {
+            self.unswept = Some(self.store.unswept()?);
+            return Ok(());
+        };
+        if let Some((organization_id, through)) = unswept.last()
+            && self.store.sweep(organization_id, *through, MOST_SWEPT)? == 0
+        {
+            unswept.pop();
         }
         Ok(())
     }

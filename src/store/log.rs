@@ -143,13 +143,44 @@ pub(super) fn cut(
     Ok(())
 }
 
-/// Removes up to `most` events that were cut off, and says how many it removed.
-pub(super) fn sweep(connection: &Connection, most: usize) -> Result<usize, Error> {
+/// Removes up to `most` events of an organization through one that was cut, and says how many it removed.
+pub(super) fn sweep(
+    connection: &Connection,
+    organization_id: &OrganizationId,
+    through: Sequence,
+    most: usize,
+) -> Result<usize, Error> {
     let mut statement = connection.prepare_cached(
-        "DELETE FROM audit_log WHERE revision IN (SELECT log.revision FROM audit_chain AS chain \
-         JOIN audit_log AS log USING (organization_id) WHERE log.revision <= chain.cut_revision LIMIT ?)",
+        "DELETE FROM audit_log WHERE revision IN \
+         (SELECT revision FROM audit_log WHERE organization_id = ? AND revision <= ? LIMIT ?)",
     )?;
-    Ok(statement.execute([i64::try_from(most).unwrap_or(i64::MAX)])?)
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    Ok(statement.execute(params![organization_id.as_str(), integer(through)?, most])?)
+}
+
+/// The cuts whose events are not all removed yet. Only what an event of the log says was cut is one: what merely says so
+/// beside the log may have been altered, and nothing is to be removed for it.
+pub(super) fn unswept(connection: &Connection) -> Result<Vec<(OrganizationId, Sequence)>, Error> {
+    let mut statement = connection.prepare(
+        "SELECT organization_id, cut_revision FROM audit_chain AS chain WHERE cut_revision > 0 AND EXISTS \
+         (SELECT 1 FROM audit_log AS log WHERE log.organization_id = chain.organization_id \
+          AND log.revision <= chain.cut_revision)",
+    )?;
+    let mut newest_cut = connection.prepare(
+        "SELECT entry ->> '$.change.through' FROM audit_log WHERE organization_id = ? AND action = 'CUT_AUDIT_LOG' \
+         ORDER BY revision DESC LIMIT 1",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let organization_id: OrganizationId = super::load::text(row, 0)?;
+        let cut: i64 = row.get(1)?;
+        let said: Option<i64> = newest_cut.query_row([organization_id.as_str()], |row| row.get(0)).optional()?;
+        if said == Some(cut) {
+            found.push((organization_id, sequence(cut)?));
+        }
+    }
+    Ok(found)
 }
 
 /// Where every chain ends.
@@ -294,7 +325,10 @@ impl LogReader {
 
 fn logged(row: &Row<'_>) -> Result<Logged, Error> {
     let revision: i64 = row.get(0)?;
-    let damaged = |problem: &dyn std::fmt::Display| Error::Damaged(format!("audit_log row {revision}: {problem}"));
+    let damaged = |problem: &dyn std::fmt::Display| Error::DamagedEvent {
+        sequence: Sequence(u64::try_from(revision).unwrap_or(0)),
+        problem: problem.to_string(),
+    };
     let entry = row.get_ref(1)?.as_str().map_err(|error| damaged(&error))?;
     let Entry { revision: _, time_ms, organization_id, origin, change } =
         serde_json::from_str(entry).map_err(|error| damaged(&error))?;

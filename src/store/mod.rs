@@ -104,6 +104,14 @@ pub enum Error {
     /// What the file says can't be.
     #[error("the database is damaged: {0}")]
     Damaged(String),
+    /// An event of the audit log can't be read.
+    #[error("event {} of the audit log is damaged: {problem}", .sequence.0)]
+    DamagedEvent {
+        /// Which one.
+        sequence: Sequence,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// There is no space left. Nothing was written, and writing can be tried again.
     #[error("no space left for the database")]
     Full(#[source] rusqlite::Error),
@@ -218,9 +226,15 @@ impl Store {
         Ok(())
     }
 
-    /// Removes up to `most` audit events that were cut off, and says how many it removed: 0 when there are none left.
-    pub fn sweep_audit_log(&mut self, most: usize) -> Result<usize, Error> {
-        log::sweep(&self.connection, most)
+    /// The organizations whose audit logs were cut and not swept yet, and what the last event to sweep is.
+    pub fn unswept(&self) -> Result<Vec<(OrganizationId, Sequence)>, Error> {
+        log::unswept(&self.connection)
+    }
+
+    /// Removes up to `most` events of an organization through one that was cut, and says how many it removed: 0 when there
+    /// are none left.
+    pub fn sweep(&mut self, organization_id: &OrganizationId, through: Sequence, most: usize) -> Result<usize, Error> {
+        log::sweep(&self.connection, organization_id, through, most)
     }
 
     /// Opens another, read-only connection to the same file.

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::domain::{
     audit::{Digest, Link},
+    change::Event,
     ids::{OrganizationId, Revision, Sequence},
 };
 
@@ -89,7 +90,7 @@ impl LogReader {
             }
             Err(error) => return Err(error),
         };
-        let mut walk = Walk { last: cut, expected, events: 0 };
+        let mut walk = Walk { last: cut, expected, last_cut: None, events: 0 };
         let mut fault = None;
         let mut numbers = transaction.prepare_cached(
             "SELECT revision FROM audit_log WHERE organization_id = ? AND revision > ? ORDER BY revision",
@@ -140,6 +141,8 @@ struct Walk {
     last: Link,
     /// What the chain must go through.
     expected: Option<Link>,
+    /// What the newest event that cuts the log says was cut.
+    last_cut: Option<Link>,
     events: u64,
 }
 
@@ -174,6 +177,9 @@ impl Walk {
                 "the chain was rewritten: the event that was noted is not there any more",
             ));
         }
+        if let Event::AuditLogCut { through, hash } = *read.change {
+            self.last_cut = Some(Link { sequence: through, hash });
+        }
         self.last = Link { sequence, hash: computed };
         self.events += 1;
         Ok(())
@@ -206,6 +212,16 @@ impl Walk {
         }
         if self.last != head {
             return Err(Fault::new(self.last.sequence, "the log goes on beyond the end that was recorded with it"));
+        }
+        // Whatever was cut was cut by an event, which comes after it and so is still there. What a database had before it
+        // had an audit log was cut by none, and left no hash.
+        let is_cut_by_event = match self.last_cut {
+            Some(last_cut) => cut == last_cut,
+            None => cut.hash == Digest::GENESIS,
+        };
+        if !is_cut_by_event {
+            let text = "the beginning of the log was removed: no event says that it was cut there";
+            return Err(Fault::new(cut.sequence, text));
         }
         match self.expected {
             Some(expected) if expected.sequence > self.last.sequence => {

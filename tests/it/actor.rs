@@ -273,3 +273,93 @@ async fn nobody_acts_on_a_role_that_they_have_just_lost() {
     }
     println!("{before} updates came before the loss of the role, {after} after");
 }
+
+/// What was attempted is on record: what there is, and what there would have been.
+#[tokio::test]
+async fn a_refused_write_is_recorded_with_what_was_attempted() {
+    let mut server = TestServer::acme().await;
+    let settings = PermissionSettings {
+        supervisor: Some(SupervisorSettings { manage_queue_settings: Some(true), ..Default::default() }),
+        ..Default::default()
+    };
+    let request = UpdatePermissionSettingsRequest {
+        organization_id: ACME.into(),
+        settings: Some(settings),
+        actor_user_id: "sam".into(),
+        ..Default::default()
+    };
+    server.client.permission.update_permission_settings(request).await.unwrap_err();
+    write(&mut server.client, "UpdateUser: name", "anna").await.unwrap_err();
+    let request = ListAuditEventsRequest { organization_id: ACME.into(), page_size: 2, ..Default::default() };
+    let events = server.client.audit.list_audit_events(request).await.unwrap().into_inner().events;
+    let [user, settings] = events.as_slice() else { panic!("{events:?}") };
+    let manages = |state: &Option<AuditState>| {
+        let settings = state.as_ref().and_then(|state| state.settings.clone()).unwrap();
+        settings.supervisor.unwrap().manage_queue_settings
+    };
+    assert_eq!((manages(&settings.before), manages(&settings.attempted)), (Some(false), Some(true)));
+    let name = |state: &Option<AuditState>| state.as_ref().unwrap().user.clone().unwrap().display_name;
+    assert_eq!((name(&user.before), name(&user.attempted)), (Some("Cleo Martin".into()), Some("Cleo".into())));
+    assert!(settings.after.is_none() && user.after.is_none());
+    assert_eq!((user.permission(), user.allowed), (Permission::Unspecified, Some(false)));
+}
+
+/// Nobody learns of a directory by importing on behalf of somebody who may not, and the attempt is on record.
+#[tokio::test]
+async fn an_import_on_behalf_of_a_user_is_refused_whatever_the_document_says() {
+    let mut server = TestServer::acme().await;
+    for document in ["users: [{ user_id: spy, extension: 200 }]", "users: [{ user_id: spy, colour: red }]", "]"] {
+        for validate_only in [true, false] {
+            let request = ImportDirectoryRequest {
+                organization_id: ACME.into(),
+                document: document.into(),
+                actor_user_id: "petra".into(),
+                delete_missing: true,
+                validate_only,
+                ..Default::default()
+            };
+            let (answer, problems) = server.import_with(request).await;
+            assert_eq!((answer.unwrap_err().code(), problems.len()), (Code::PermissionDenied, 0));
+        }
+    }
+    let request = ListAuditEventsRequest {
+        organization_id: ACME.into(),
+        action: AuditAction::ImportDirectory.into(),
+        ..Default::default()
+    };
+    let events = server.client.audit.list_audit_events(request).await.unwrap().into_inner().events;
+    assert_eq!(events.len(), 3, "one for each that was not a validation");
+}
+
+/// An organization that never was gets no log by being named.
+#[tokio::test]
+async fn a_refused_actor_leaves_no_trace_of_an_organization_that_is_not_there() {
+    let mut server = TestServer::acme().await;
+    let ghost = || "ghost".to_owned();
+    let user = User { user_id: "x".into(), ..Default::default() };
+    let request = CreateUserRequest {
+        organization_id: ghost(),
+        user: Some(user),
+        actor_user_id: "petra".into(),
+        ..Default::default()
+    };
+    let status = server.client.directory.create_user(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+    let request =
+        DeleteOrganizationRequest { organization_id: ghost(), actor_user_id: "petra".into(), ..Default::default() };
+    let status = server.client.directory.delete_organization(request.clone()).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+    let request = DeleteOrganizationRequest { allow_missing: true, ..request };
+    let status = server.client.directory.delete_organization(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    let organization = Organization { organization_id: ghost(), ..Default::default() };
+    let request = CreateOrganizationRequest {
+        organization: Some(organization),
+        actor_user_id: "petra".into(),
+        ..Default::default()
+    };
+    let status = server.client.directory.create_organization(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    let request = ListAuditEventsRequest { organization_id: ghost(), ..Default::default() };
+    assert_eq!(server.client.audit.list_audit_events(request).await.unwrap_err().code(), Code::NotFound);
+}

@@ -451,3 +451,72 @@ async fn large_events_make_a_page_shorter_and_lose_nothing() {
     }
     assert!(pages.len() > 1 && pages.iter().sum::<usize>() == 600 + 17, "{pages:?}");
 }
+
+/// A long log is hidden at once where it is cut, and removed in pieces.
+#[tokio::test]
+async fn a_long_log_is_cut_at_once_and_removed_in_pieces() {
+    let mut server = TestServer::start().await;
+    let users: String = (0..3_500).map(|number| format!("  - {{ user_id: u{number} }}\n")).collect();
+    server.import(&format!("queues: []\nusers:\n{users}")).await.unwrap();
+    let through = head(&mut server).await;
+    cut(&mut server, through.clone(), "").await.unwrap();
+    let left = events(&mut server, list()).await;
+    assert_eq!(left.iter().map(AuditEvent::action).collect::<Vec<_>>(), [AuditAction::CutAuditLog]);
+    assert_eq!(verify(&mut server, Some(through)).await.fault, None);
+    let file = rusqlite::Connection::open(&server.database).unwrap();
+    let left = || file.query_row("SELECT count(*) FROM audit_log", [], |row| row.get::<_, i64>(0)).unwrap();
+    for _ in 0..1_000 {
+        if left() > 1 {
+            server.sign_out("nobody", "nowhere").await;
+        }
+    }
+    assert_eq!(left(), 1);
+}
+
+/// One event that can't be read is named, and the log of it points to what says more.
+#[tokio::test]
+async fn a_damaged_event_is_named() {
+    let mut server = TestServer::acme().await;
+    let file = rusqlite::Connection::open(&server.database).unwrap();
+    file.execute("UPDATE audit_log SET entry = 'x' WHERE revision = 3", []).unwrap();
+    let status = server.client.audit.list_audit_events(list()).await.unwrap_err();
+    assert_eq!((status.code(), described(&status).1.as_str()), (Code::DataLoss, "DAMAGED_EVENT"));
+    assert!(status.message().contains("event 0000000000000003") && status.message().contains("VerifyAuditLog"));
+    let fault = verify(&mut server, None).await.fault.unwrap();
+    assert!(fault.revision.ends_with("-0000000000000003"), "{fault:?}");
+    let newest = ListAuditEventsRequest { page_size: 5, ..list() };
+    assert_eq!(events(&mut server, newest).await.len(), 5, "those before it are listed");
+}
+
+/// Readers who don't read hold neither the server nor its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exports_that_nobody_reads_are_bounded_and_do_not_keep_the_server_from_stopping() {
+    let mut server = TestServer::start().await;
+    let users: String = (0..20_000).map(|number| format!("  - {{ user_id: u{number} }}\n")).collect();
+    server.import(&format!("queues: []\nusers:\n{users}")).await.unwrap();
+    let request = ExportAuditLogRequest { organization_id: ACME.into(), before_time: None };
+    // On a connection of their own: what isn't read there holds up whatever else comes over it.
+    let mut reader = queuegate::client::Client::connect(&server.address.to_string()).await.unwrap().audit;
+    let mut stuck = Vec::new();
+    let refused = loop {
+        match reader.export_audit_log(request.clone()).await {
+            Ok(answers) => stuck.push(answers.into_inner()),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!((stuck.len(), described(&refused).1.as_str()), (8, "OVERLOADED"));
+    // Others are served all the same.
+    assert!(server.sign_in("u1", "none").await.decision.is_some());
+    let (running, client, _folder) = server.ask_to_stop();
+    drop(client);
+    running.await.unwrap().unwrap();
+    // Half an export doesn't end like a whole one.
+    stuck.truncate(1);
+    let ended = loop {
+        match stuck[0].message().await {
+            Ok(Some(_)) => {}
+            ended => break ended,
+        }
+    };
+    assert!(ended.is_err(), "{ended:?}");
+}

@@ -67,6 +67,8 @@ async fn a_script_can_go_by_the_exit_code() {
         ("audit list --user ext:103 --denied --at 2027-01-15T08:01:00Z", 0, "nothing of that kind was recorded"),
         ("audit list --action update-settings --limit 1", 0, "agent.create_custom_tags: false → true"),
         ("audit list --actor sam", 0, "\"peak\""),
+        ("audit list --action AUDIT_ACTION_ASSIGN_ROLE --limit 1", 0, "ASSIGN_ROLE"),
+        ("audit list --since 2030-01-01 --queue sales", 0, "nothing of that kind was recorded from 2030-01-01"),
         ("audit list --limit 3", 0, "there are more; these are the newest 3"),
         ("audit verify", 0, "whole"),
         ("audit export", 0, "\"previous_hash\":\"0000"),
@@ -103,6 +105,7 @@ async fn failures_are_told_apart_from_denials() {
         ("settings preview supervisor.view_queue_settings=false", 2, "settings.supervisor.view_queue_settings"),
         ("audit list --action fly", 2, "there is no action `fly`"),
         ("audit list --at yesterday", 2, "write a time of day (9:03)"),
+        ("audit list --at 90m", 2, "give it to --since"),
         ("audit verify --expected-head x", 2, "REVISION:HASH"),
         ("audit verify --archive no-such-file", 2, "can't read `no-such-file`"),
         ("audit export --cut", 2, "--output"),
@@ -171,13 +174,36 @@ async fn the_audit_log_is_archived_and_cut() {
     let (out, _, code) = shell.run(&format!("audit verify --archive {second} --archive {first}")).await;
     assert!(code == 1 && out.contains("doesn't go on where"), "{out}");
     let (out, _, code) = shell.run(&format!("audit verify --archive {first}")).await;
-    assert!(code == 1 && out.contains("the log doesn't go on where"), "{out}");
+    assert!(code == 1 && out.contains("the log begins later than the last archive ends"), "{out}");
+    let (out, _, code) = shell.run(&format!("audit verify --archive {second}")).await;
+    assert!(code == 1 && out.contains("events before it are missing"), "{out}");
+    let after = noted.split_once(':').unwrap().1;
+    let (out, _, code) = shell.run(&format!("audit verify --archive {second} --after {after}")).await;
+    assert!(code == 0 && out.contains("2 archived"), "{out}");
+    // A head from before both cuts is found in the archives.
+    let line = format!("audit verify --archive {first} --archive {second} --expected-head {noted}");
+    assert_eq!(shell.run(&line).await.2, 0);
+    let (_, err, code) = shell.run(&format!("audit verify --expected-head {noted}")).await;
+    assert!(code == 2 && err.contains("COMPACTED"), "{err}");
+    // What was exported and not cut is part of the log.
+    let third = path("third.jsonl");
+    assert_eq!(shell.run(&format!("audit export --output {third}")).await.2, 0);
+    let line = format!("audit verify --archive {first} --archive {second} --archive {third}");
+    let (out, _, code) = shell.run(&line).await;
+    assert!(code == 0 && out.contains("20 archived"), "{out}");
 
     let text = std::fs::read_to_string(&first).unwrap();
     std::fs::write(&first, text.replacen("Anna Berg", "Anna Burg", 1)).unwrap();
+    let (out, _, _) = shell.run(&format!("audit verify --archive {first} --archive {second} --json")).await;
+    let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(answer["verification"]["valid"], false);
     let (out, _, code) = shell.run(&format!("audit verify --archive {first} --archive {second}")).await;
     let line = 1 + text.lines().position(|line| line.contains("Anna Berg")).unwrap();
     assert!(code == 1 && out.contains(&format!("line {line} of")) && out.contains("was altered"), "{out}");
+    let without_first: String = text.lines().skip(1).map(|line| format!("{line}\n")).collect();
+    std::fs::write(&first, without_first).unwrap();
+    let (out, _, code) = shell.run(&format!("audit verify --archive {first} --archive {second}")).await;
+    assert!(code == 1 && out.contains("events before it are missing"), "{out}");
     let without_third: String =
         text.lines().enumerate().filter(|(n, _)| *n != 2).map(|(_, l)| format!("{l}\n")).collect();
     std::fs::write(&first, without_third).unwrap();

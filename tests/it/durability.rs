@@ -274,7 +274,8 @@ async fn a_write_whose_deadline_passed_in_the_queue_is_not_executed() {
     let mut late = tonic::Request::new(sign_in("u1", "sales"));
     late.set_timeout(std::time::Duration::from_millis(100));
     let status = client.sign_in(late).await.unwrap_err();
-    assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+    // The client may be the first to notice, and calls it CANCELLED.
+    assert!(matches!(status.code(), tonic::Code::DeadlineExceeded | tonic::Code::Cancelled), "{status:?}");
     other.execute_batch("ROLLBACK").unwrap();
     assert!(writing.await.unwrap().unwrap().into_inner().created);
     // What is asked now comes after the late one.

@@ -29,6 +29,12 @@ pub const ACME: &str = "acme";
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
 
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self(AtomicI64::new(1_800_000_000_000))
+    }
+}
+
 impl ManualClock {
     pub fn advance(&self, duration: Duration) {
         self.0.fetch_add(duration.as_millis().try_into().unwrap(), Ordering::SeqCst);
@@ -53,7 +59,7 @@ pub struct TestServer {
 
 impl TestServer {
     pub async fn start() -> Self {
-        let clock = Arc::new(ManualClock(AtomicI64::new(1_800_000_000_000)));
+        let clock = Arc::new(ManualClock::default());
         Self::start_in(tempfile::tempdir().unwrap(), clock).await
     }
 

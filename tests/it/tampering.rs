@@ -281,3 +281,29 @@ async fn any_byte_of_a_row_that_is_altered_in_the_file_is_found() {
 fn position(bytes: &[u8], wanted: &[u8], from: usize) -> usize {
     from + bytes[from..].windows(wanted.len()).position(|window| window == wanted).unwrap()
 }
+
+/// Whoever only says that the log was cut removes nothing by it, neither unseen nor by the server's own hand.
+#[tokio::test]
+async fn a_beginning_that_is_said_to_be_cut_is_neither_believed_nor_removed() {
+    let (folder, path) = database().await;
+    let rows_before = rows(&Connection::open(&path).unwrap());
+    let cut = "UPDATE audit_chain SET cut_revision = 5, cut_hash = (SELECT hash FROM audit_log WHERE revision = 5)";
+    {
+        let store = Store::open(&path, 0).unwrap();
+        let head = verify(&store, None).unwrap().head;
+        for expected in [None, Some(head)] {
+            let fault = with(&path, &store, |c| run(c, cut, &[]), expected).fault.expect("a fault");
+            assert_eq!(fault.sequence, Sequence(5), "{fault:?}");
+            assert!(fault.description.contains("no event says that it was cut"), "{fault:?}");
+        }
+    }
+    run(&Connection::open(&path).unwrap(), cut, &[]);
+    let mut server = TestServer::start_in(folder, std::sync::Arc::new(crate::support::ManualClock::default())).await;
+    // After these the server has had every chance to sweep.
+    for _ in 0..20 {
+        server.sign_out("nobody", "nowhere").await;
+    }
+    let rows_after = rows(&Connection::open(&path).unwrap());
+    assert_eq!(rows_before, rows_after[..rows_before.len()]);
+    let _folder = server.stop().await;
+}

@@ -6,8 +6,8 @@
 use super::{found_tenant, resolved_queue, resolved_user};
 use crate::domain::{
     audit::AuditAction,
-    change::RefusedWrite,
-    command::{Action, ActorRefusal, Command, Rejection, UserPatch},
+    change::{Event, RefusedWrite},
+    command::{Action, ActorRefusal, Command, IfMissing, Rejection, UserPatch},
     explain::explain_permission,
     ids::{QueueRef, UserRef},
     permission::{Permission, Question, check},
@@ -21,6 +21,15 @@ pub(super) fn authorize(snapshot: &Snapshot, command: &Command, now: Timestamp) 
     let refused = |permission, reason, explanation| {
         Err(Rejection::ActorNotPermitted(ActorRefusal { actor: actor.clone(), permission, reason, explanation }))
     };
+    let may_be_missing = matches!(
+        command.action,
+        Action::CreateOrganization { .. }
+            | Action::DeleteOrganization { if_missing: IfMissing::Accept }
+            | Action::Import { .. }
+    );
+    if !may_be_missing {
+        found_tenant(snapshot, &command.organization_id)?;
+    }
     let user = UserRef::Id(actor.clone());
     let permission = required(&command.action);
     // Only permissions about the organization are asked of an acting user, so the question is always well-formed.
@@ -37,7 +46,12 @@ pub(super) fn authorize(snapshot: &Snapshot, command: &Command, now: Timestamp) 
 }
 
 /// What the audit log says of a write that was refused to its acting user.
-pub(super) fn refused_write(snapshot: &Snapshot, command: &Command, refusal: &ActorRefusal) -> RefusedWrite {
+pub(super) fn refused_write(
+    snapshot: &Snapshot,
+    command: &Command,
+    refusal: &ActorRefusal,
+    wanted: Option<Event>,
+) -> RefusedWrite {
     let (user, queue, role) = match &command.action {
         Action::CreateUser { user } => (Some(UserRef::Id(user.user_id.clone())), None, None),
         Action::UpdateUser { user_id, .. } | Action::DeleteUser { user_id, .. } => {
@@ -68,6 +82,7 @@ pub(super) fn refused_write(snapshot: &Snapshot, command: &Command, refusal: &Ac
         user: user.map(|user| tenant.map_or(user.clone(), |tenant| resolved_user(tenant, &user))),
         queue: queue.map(|queue| tenant.map_or(queue.clone(), |tenant| resolved_queue(tenant, &queue))),
         role,
+        wanted: wanted.map(Box::new),
     }
 }
 

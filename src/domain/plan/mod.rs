@@ -46,6 +46,11 @@ pub struct Plan {
 /// Works out what a command changes.
 pub fn plan(snapshot: &Snapshot, command: &Command, context: &Context) -> Result<Plan, Rejection> {
     actor::authorize(snapshot, command, context.now)?;
+    carry_out(snapshot, command, context)
+}
+
+/// Works out what a command changes, whoever asks.
+fn carry_out(snapshot: &Snapshot, command: &Command, context: &Context) -> Result<Plan, Rejection> {
     let mut planner = Planner::new(snapshot, &command.organization_id, context.now);
     let outcome = match &command.action {
         Action::SignIn { user, queue, channel, device } => {
@@ -86,10 +91,17 @@ pub fn plan_refusal(
     snapshot: &Snapshot,
     command: &Command,
     refusal: &ActorRefusal,
+    context: &Context,
 ) -> Result<(Vec<Change>, Snapshot), Inapplicable> {
+    // What it would have come to is its last change; those before it only make way. A whole directory is too much to keep.
+    let wanted = match &command.action {
+        Action::Import { .. } => None,
+        _ => carry_out(snapshot, command, context).ok().and_then(|plan| plan.changes.into_iter().last()),
+    };
+    let wanted = wanted.map(|change| change.event);
     let change = Change {
         organization_id: command.organization_id.clone(),
-        event: Event::WriteRefused { attempt: actor::refused_write(snapshot, command, refusal) },
+        event: Event::WriteRefused { attempt: actor::refused_write(snapshot, command, refusal, wanted) },
     };
     let mut after = snapshot.clone();
     after.apply(&change)?;

@@ -543,6 +543,13 @@ pub const CASES: &[Case] = &[
         FIELD,
         "through_revision",
     ),
+    (
+        "AuditService/ListAuditEvents",
+        r#"{"organization_id":"acme","page_token":"eyJyZXZpc2lvbiI6IngifQ"}"#,
+        Code::InvalidArgument,
+        FIELD,
+        "page_token",
+    ),
     // Request ids, page tokens and revisions.
     (
         "QueueAccessService/SignIn",

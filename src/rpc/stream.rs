@@ -1,0 +1,85 @@
+//! Answers that come one after another: at most so many wait for their reader, and the last thing that the reader learns
+//! is how it ended, however slowly they read.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot, watch as signal,
+    },
+};
+use tonic::Status;
+
+use super::status::Error;
+
+/// How long a message may wait for its reader before the stream is cut off.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The messages of one stream, and how it ended.
+#[derive(Debug)]
+pub struct Messages<T> {
+    messages: mpsc::Receiver<T>,
+    end: Option<oneshot::Receiver<Error>>,
+}
+
+/// Tells how a stream ended. Dropped unsent: well.
+pub(super) type End = oneshot::Sender<Error>;
+
+/// A stream of which `buffer` messages may wait for the reader.
+pub(super) fn channel<T>(buffer: usize) -> (mpsc::Sender<T>, End, Messages<T>) {
+    let (sender, messages) = mpsc::channel(buffer);
+    let (tell_end, end) = oneshot::channel();
+    (sender, tell_end, Messages { messages, end: Some(end) })
+}
+
+impl<T> tokio_stream::Stream for Messages<T> {
+    type Item = Result<T, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(message) = std::task::ready!(self.messages.poll_recv(context)) {
+            return Poll::Ready(Some(Ok(message)));
+        }
+        let Some(end) = &mut self.end else { return Poll::Ready(None) };
+        let end = std::task::ready!(Pin::new(end).poll(context));
+        self.end = None;
+        Poll::Ready(end.ok().map(|error| Err(error.into())))
+    }
+}
+
+/// The sending end for work on a thread that may block, such as reading a long log.
+pub(super) struct BlockingSender<T> {
+    pub sender: mpsc::Sender<T>,
+    /// Turns true once the server is going to stop.
+    pub draining: signal::Receiver<bool>,
+}
+
+/// Why a message can't be sent; none: nobody reads any more.
+pub(super) type Unsent = Option<Error>;
+
+impl<T> BlockingSender<T> {
+    /// Sends a message, waiting for the reader if they are behind: not for ever, and not once the server is going to stop.
+    pub(super) fn send(&self, message: T) -> Result<(), Unsent> {
+        let message = match self.sender.try_send(message) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Closed(_)) => return Err(None),
+            Err(TrySendError::Full(message)) => message,
+        };
+        let mut draining = self.draining.clone();
+        Handle::current().block_on(async {
+            tokio::select! {
+                sent = tokio::time::timeout(PATIENCE, self.sender.send(message)) => match sent {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(_)) => Err(None),
+                    Err(_) => Err(Some(Error::TooSlow)),
+                },
+                _ = draining.wait_for(|draining| *draining) => Err(Some(Error::Stopping)),
+            }
+        })
+    }
+}
