@@ -1,7 +1,7 @@
 //! What a change of settings would do, before it is made: the same evaluator on a copy of the state.
 //!
 //! INVARIANT: what it foretells is what an update at the same revision does, because both states are decided by
-//! [`by_role`] and [`is_retained`].
+//! `by_role` and `is_retained`.
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
