@@ -215,10 +215,8 @@ impl Rpc {
         let (sender, tell_end, messages) = stream::channel(buffer);
         let answers = BlockingSender { sender, draining: self.draining.clone() };
         tokio::task::spawn_blocking(move || {
-            if let Err(Some(error)) = read(&answers) {
-                // Whoever asked may be gone.
-                let _ = tell_end.send(error);
-            }
+            // Whoever asked may be gone.
+            let _ = tell_end.send(stream::end(read(&answers)));
             drop(place);
         });
         Ok(messages)

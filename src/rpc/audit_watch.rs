@@ -52,10 +52,8 @@ pub(super) async fn begin(rpc: &Rpc, request: proto::WatchAuditEventsRequest) ->
             }
             () = sender.closed() => Err(None),
         };
-        if let Err(Some(error)) = ended {
-            // The reader may be gone.
-            let _ = tell_end.send(error);
-        }
+        // The reader may be gone.
+        let _ = tell_end.send(stream::end(ended));
     });
     Ok(messages)
 }

@@ -25,11 +25,11 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Messages<T> {
     messages: mpsc::Receiver<T>,
-    end: Option<oneshot::Receiver<Error>>,
+    end: Option<oneshot::Receiver<Result<(), Error>>>,
 }
 
-/// Tells how a stream ended. Dropped unsent: well.
-pub(super) type End = oneshot::Sender<Error>;
+/// Tells how a stream ended. Dropped unsent, whoever was to tell it broke, and the stream is not whole.
+pub(super) type End = oneshot::Sender<Result<(), Error>>;
 
 /// A stream of which `buffer` messages may wait for the reader.
 pub(super) fn channel<T>(buffer: usize) -> (mpsc::Sender<T>, End, Messages<T>) {
@@ -48,7 +48,8 @@ impl<T> tokio_stream::Stream for Messages<T> {
         let Some(end) = &mut self.end else { return Poll::Ready(None) };
         let end = std::task::ready!(Pin::new(end).poll(context));
         self.end = None;
-        Poll::Ready(end.ok().map(|error| Err(error.into())))
+        let broke = |_| Err(Error::Internal("what sent a stream broke before its end".to_owned()));
+        Poll::Ready(end.unwrap_or_else(broke).err().map(|error| Err(error.into())))
     }
 }
 
@@ -61,6 +62,11 @@ pub(super) struct BlockingSender<T> {
 
 /// Why a message can't be sent; none: nobody reads any more.
 pub(super) type Unsent = Option<Error>;
+
+/// How a stream ended whose sending ended so: a reader who is gone is told nothing.
+pub(super) fn end(sent: Result<(), Unsent>) -> Result<(), Error> {
+    sent.or_else(|why| why.map_or(Ok(()), Err))
+}
 
 impl<T> BlockingSender<T> {
     /// Sends a message, waiting for the reader if they are behind: not for ever, and not once the server is going to stop.

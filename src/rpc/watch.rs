@@ -84,11 +84,12 @@ pub(super) fn begin(rpc: &Rpc, request: proto::WatchSessionsRequest) -> Result<M
         initial_time: None,
     };
     tokio::spawn(async move {
-        match watch.run(start).await {
-            // The reader may be gone by now.
-            Err(Stop::Error(error)) => drop(tell_end.send(error)),
-            Err(Stop::Gone | Stop::Draining) | Ok(()) => {}
-        }
+        let ended = match watch.run(start).await {
+            Err(Stop::Error(error)) => Err(error),
+            Err(Stop::Gone | Stop::Draining) | Ok(()) => Ok(()),
+        };
+        // The reader may be gone by now.
+        let _ = tell_end.send(ended);
     });
     Ok(messages)
 }
