@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
 
 use crate::rpc::proto::{
     audit_service_client::AuditServiceClient, directory_service_client::DirectoryServiceClient,
@@ -15,17 +20,50 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may take to begin.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A connection that says who we are.
+pub type Connection = InterceptedService<Channel, Bearer>;
+
 /// The services of one server.
 #[derive(Debug, Clone)]
 pub struct Client {
     /// Decisions and sessions.
-    pub queue_access: QueueAccessServiceClient<Channel>,
+    pub queue_access: QueueAccessServiceClient<Connection>,
     /// Permission settings.
-    pub permission: PermissionServiceClient<Channel>,
+    pub permission: PermissionServiceClient<Connection>,
     /// The directory.
-    pub directory: DirectoryServiceClient<Channel>,
+    pub directory: DirectoryServiceClient<Connection>,
     /// What happened.
-    pub audit: AuditServiceClient<Channel>,
+    pub audit: AuditServiceClient<Connection>,
+}
+
+/// What we show of ourselves, and whom we believe.
+#[derive(Default)]
+pub struct Credentials {
+    /// Our bearer token, if we have one.
+    pub token: Option<String>,
+    /// The authorities (PEM) that vouch for the server.
+    pub ca: Option<Vec<u8>>,
+    /// Our certificate and its private key (PEM), if we have one.
+    pub certificate: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Puts our token in every call.
+#[derive(Clone)]
+pub struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl std::fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bearer(..)")
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(authorization) = &self.0 {
+            request.metadata_mut().insert("authorization", authorization.clone());
+        }
+        Ok(request)
+    }
 }
 
 /// Why there is no connection.
@@ -34,9 +72,21 @@ pub enum Error {
     /// The address is not one.
     #[error("`{0}` is not a server's address; it looks like http://127.0.0.1:50051")]
     Address(String),
-    /// The address asks for what this client doesn't do.
-    #[error("`{0}`: this client speaks plain HTTP/2 only; write the address with http://")]
+    /// The address asks for what this client doesn't do, or not with these credentials.
+    #[error("`{0}`: write the address with https:// for a server that speaks TLS, or http:// for one that doesn't")]
     Scheme(String),
+    /// Whoever is on the way could read the token.
+    #[error("`{0}`: a token is not sent to another machine in the clear; write the address with https://")]
+    Exposed(String),
+    /// Nobody vouches for the server.
+    #[error("`{0}`: give --ca (or QUEUEGATE_CA), the authority that vouches for the server's certificate, as PEM")]
+    NoAuthority(String),
+    /// Certificate or key is none.
+    #[error("can't use these certificates: {0}")]
+    Tls(#[source] tonic::transport::Error),
+    /// The token has characters that no token has.
+    #[error("the token is not one that `queuegate token new` printed")]
+    Token,
     /// Nobody answers there.
     #[error("can't reach a queuegate server at {address}; is it running? start one with `queuegate serve`")]
     Unreachable {
@@ -48,20 +98,56 @@ pub enum Error {
 }
 
 impl Client {
-    /// Connects to a server, such as `http://127.0.0.1:50051`. The scheme may be left out.
+    /// Connects to a server, such as `http://127.0.0.1:50051`, without credentials. The scheme may be left out.
     pub async fn connect(address: &str) -> Result<Self, Error> {
-        let address = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-        if !address.starts_with("http://") {
+        Self::connect_as(address, Credentials::default()).await
+    }
+
+    /// Connects to a server, such as `https://queuegate.example.com:50051`. The scheme may be left out: it is https if
+    /// there are authorities or a certificate, and otherwise http.
+    pub async fn connect_as(address: &str, credentials: Credentials) -> Result<Self, Error> {
+        let Credentials { token, ca, certificate } = credentials;
+        let wants_tls = ca.is_some() || certificate.is_some();
+        let address = match (address.contains("://"), wants_tls) {
+            (true, _) => address.to_owned(),
+            (false, true) => format!("https://{address}"),
+            (false, false) => format!("http://{address}"),
+        };
+        let is_secure = address.starts_with("https://");
+        if !is_secure && (wants_tls || !address.starts_with("http://")) {
             return Err(Error::Scheme(address));
         }
-        let endpoint = Endpoint::from_shared(address.clone()).map_err(|_| Error::Address(address.clone()))?;
+        let mut endpoint = Endpoint::from_shared(address.clone()).map_err(|_| Error::Address(address.clone()))?;
+        if token.is_some() && !is_secure && !is_here(&endpoint) {
+            return Err(Error::Exposed(address));
+        }
+        if is_secure {
+            let ca = ca.ok_or_else(|| Error::NoAuthority(address.clone()))?;
+            let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
+            if let Some((certificate, key)) = certificate {
+                tls = tls.identity(Identity::from_pem(certificate, key));
+            }
+            endpoint = endpoint.tls_config(tls).map_err(Error::Tls)?;
+        }
+        let authorization = token.map(|token| format!("Bearer {}", token.trim()).parse());
+        let mut authorization: Option<MetadataValue<Ascii>> = authorization.transpose().map_err(|_| Error::Token)?;
+        if let Some(authorization) = &mut authorization {
+            authorization.set_sensitive(true);
+        }
         let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(CALL_TIMEOUT).tcp_nodelay(true);
         let channel = endpoint.connect().await.map_err(|source| Error::Unreachable { address, source })?;
+        let bearer = Bearer(authorization);
         Ok(Self {
-            queue_access: QueueAccessServiceClient::new(channel.clone()),
-            permission: PermissionServiceClient::new(channel.clone()),
-            directory: DirectoryServiceClient::new(channel.clone()),
-            audit: AuditServiceClient::new(channel),
+            queue_access: QueueAccessServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            permission: PermissionServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            directory: DirectoryServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            audit: AuditServiceClient::with_interceptor(channel, bearer),
         })
     }
+}
+
+/// Whether the server is on this machine, where nobody reads along.
+fn is_here(endpoint: &Endpoint) -> bool {
+    let host = endpoint.uri().host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

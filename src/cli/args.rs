@@ -1,10 +1,16 @@
 //! Arguments that several commands have.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+};
 
 use clap::{Args, ValueEnum};
 
-use crate::{client::Client, rpc::proto};
+use crate::{
+    client::{self, Client, Credentials},
+    rpc::proto,
+};
 
 /// An argument that clap can't judge.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +23,18 @@ pub(super) struct Server {
     /// The server.
     #[arg(long = "server", value_name = "ADDRESS", env = "QUEUEGATE_SERVER", default_value = "http://127.0.0.1:50051")]
     pub address: String,
+    /// A file with our bearer token. QUEUEGATE_TOKEN may hold the token itself instead.
+    #[arg(long, value_name = "FILE", env = "QUEUEGATE_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// The authority (PEM) that vouches for the server's certificate.
+    #[arg(long, value_name = "FILE", env = "QUEUEGATE_CA")]
+    ca: Option<PathBuf>,
+    /// Our client certificate (PEM).
+    #[arg(long, value_name = "FILE", env = "QUEUEGATE_CLIENT_CERTIFICATE", requires = "client_key")]
+    client_certificate: Option<PathBuf>,
+    /// The client certificate's private key (PEM).
+    #[arg(long, value_name = "FILE", env = "QUEUEGATE_CLIENT_KEY", requires = "client_certificate")]
+    client_key: Option<PathBuf>,
     /// Print JSON for machines.
     #[arg(long)]
     pub json: bool,
@@ -34,7 +52,20 @@ pub(super) struct Common {
 
 impl Server {
     pub(super) async fn connect(&self) -> anyhow::Result<Client> {
-        Ok(Client::connect(&self.address).await?)
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|error| Wrong(format!("can't read `{}`: {error}", path.display())))
+        };
+        let token = match &self.token_file {
+            Some(path) => Some(String::from_utf8(read(path)?).map_err(|_| client::Error::Token)?),
+            // Never an argument: everybody on a machine can read those.
+            None => std::env::var("QUEUEGATE_TOKEN").ok().filter(|token| !token.is_empty()),
+        };
+        let certificate = match (&self.client_certificate, &self.client_key) {
+            (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
+            _ => None,
+        };
+        let ca = self.ca.as_ref().map(read).transpose()?;
+        Ok(Client::connect_as(&self.address, Credentials { token, ca, certificate }).await?)
     }
 }
 

@@ -30,11 +30,10 @@ pub(super) struct Demo {
 impl Demo {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
         let folder = tempfile::tempdir()?;
+        let database = folder.path().join("demo.db");
         let config = server::Config {
-            listen: self.listen,
-            database: folder.path().join("demo.db"),
             drain_deadline: Duration::from_secs(2),
-            clock: Arc::new(SystemClock),
+            ..server::Config::new(self.listen, database, Arc::new(SystemClock))
         };
         let asked_to_stop = stop_signal()?;
         let server = server::start(config).await?;

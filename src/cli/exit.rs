@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::{client, server, store};
+use crate::{auth, client, rpc::status, server, store};
 
 /// How a command that didn't fail ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +43,13 @@ pub(super) fn failed(error: &anyhow::Error) -> ExitCode {
     }
     let red = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
     match error.chain().find_map(|cause| cause.downcast_ref::<tonic::Status>()) {
-        Some(status) => {
-            let lost = if status.code() == Code::Unknown { "the connection to the server was lost: " } else { "" };
-            anstream::eprintln!("{red}error:{red:#} {lost}{}", status.message());
-            let reason = status.get_details_error_info().map(|info| info.reason);
+        Some(failure) => {
+            let lost = if failure.code() == Code::Unknown { "the connection to the server was lost: " } else { "" };
+            anstream::eprintln!("{red}error:{red:#} {lost}{}", failure.message());
+            let reason = failure.get_details_error_info().map(|info| info.reason);
             let reason = reason.filter(|reason| !reason.is_empty());
             let reason = reason.map(|reason| format!(" / {reason}")).unwrap_or_default();
-            anstream::eprintln!("  ({}{reason})", code_name(status.code()));
+            anstream::eprintln!("  ({}{reason})", status::code_name(failure.code()));
         }
         None => anstream::eprintln!("{red}error:{red:#} {error:#}"),
     }
@@ -78,36 +78,38 @@ fn code(error: &anyhow::Error) -> u8 {
             };
         }
         match cause.downcast_ref::<client::Error>() {
-            Some(client::Error::Address(_) | client::Error::Scheme(_)) => return WRONG,
+            Some(
+                client::Error::Address(_)
+                | client::Error::Scheme(_)
+                | client::Error::Exposed(_)
+                | client::Error::NoAuthority(_)
+                | client::Error::Tls(_)
+                | client::Error::Token,
+            ) => return WRONG,
             Some(client::Error::Unreachable { .. }) => return UNAVAILABLE,
             None => {}
         }
         match cause.downcast_ref::<server::Error>() {
-            Some(server::Error::Listen { .. }) => return WRONG,
+            Some(
+                server::Error::Listen { .. }
+                | server::Error::Exposed { .. }
+                | server::Error::Tls(_)
+                | server::Error::Tokens(_),
+            ) => {
+                return WRONG;
+            }
             Some(server::Error::Store(
                 store::Error::InUse { .. }
                 | store::Error::Unopenable { .. }
                 | store::Error::NotOurs { .. }
                 | store::Error::NewerSchema { .. },
             )) => return WRONG,
-            Some(server::Error::Store(_) | server::Error::Transport(_) | server::Error::Broken(_)) => return FAILED,
+            Some(server::Error::Store(_) | server::Error::Broken(_) | server::Error::Stuck) => return FAILED,
             None => {}
         }
-        if cause.downcast_ref::<super::args::Wrong>().is_some() {
+        if cause.downcast_ref::<super::args::Wrong>().is_some() || cause.downcast_ref::<auth::Error>().is_some() {
             return WRONG;
         }
     }
     FAILED
-}
-
-fn code_name(code: Code) -> String {
-    // `InvalidArgument` is INVALID_ARGUMENT to everybody else.
-    let mut name = String::new();
-    for letter in format!("{code:?}").chars() {
-        if letter.is_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-    }
-    name
 }

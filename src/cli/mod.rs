@@ -4,6 +4,7 @@ mod access;
 mod archive;
 mod args;
 mod audit;
+mod config;
 mod demo;
 mod exit;
 mod permissions;
@@ -11,12 +12,13 @@ mod print;
 mod serve;
 mod sessions;
 mod settings;
+mod token;
 mod transfer;
 mod when;
 
 use std::{io::Write, process::ExitCode};
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::exit::Outcome;
 
@@ -38,6 +40,11 @@ answer now; 4 anything else that failed.";
 enum Command {
     /// Run the server.
     Serve(serve::Serve),
+    /// Print what a server would go by, and where each setting comes from.
+    Config(config::Config),
+    /// Say who may call a server.
+    #[command(subcommand)]
+    Token(token::Token),
     /// Run a server with a ready-made contact center, and play a day in it.
     Demo(demo::Demo),
     /// May this user sign in to this queue? Changes nothing.
@@ -80,12 +87,19 @@ enum Command {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let asked = match config::parse(Cli::command(), std::env::args_os().collect()) {
+        Ok(asked) => asked,
+        Err(error) => return exit::failed(&error),
+    };
+    let cli = match Cli::from_arg_matches(&asked.matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::failed(&anyhow::Error::new(error)),
     };
-    let code = match runtime.block_on(run(cli.command)) {
+    let code = match runtime.block_on(run(cli.command, &asked)) {
         Ok(outcome) => outcome.into(),
         Err(error) => exit::failed(&error),
     };
@@ -94,9 +108,11 @@ pub fn main() -> ExitCode {
     code
 }
 
-async fn run(command: Command) -> anyhow::Result<Outcome> {
+async fn run(command: Command, asked: &config::Asked) -> anyhow::Result<Outcome> {
     match command {
         Command::Serve(serve) => serve.run().await,
+        Command::Config(config) => config.run(&Cli::command(), asked),
+        Command::Token(token) => token.run(),
         Command::Demo(demo) => demo.run().await,
         Command::Check(check) => check.run().await,
         Command::SignIn(sign_in) => sign_in.run().await,

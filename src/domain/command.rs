@@ -77,6 +77,33 @@ pub enum Action {
     CutAuditLog { through: Sequence, hash: Digest },
 }
 
+impl Action {
+    /// Whether it changes directory, settings or audit log, which a system does on behalf of an acting user or as an
+    /// administrator of its own (`SEMANTICS.md` section 5.2).
+    pub fn is_administration(&self) -> bool {
+        match self {
+            Self::SignIn { .. }
+            | Self::SignOut { .. }
+            | Self::SupervisorSignIn { .. }
+            | Self::SupervisorSignOut { .. } => false,
+            Self::CreateOrganization { .. }
+            | Self::UpdateOrganization { .. }
+            | Self::DeleteOrganization { .. }
+            | Self::CreateUser { .. }
+            | Self::UpdateUser { .. }
+            | Self::DeleteUser { .. }
+            | Self::CreateQueue { .. }
+            | Self::UpdateQueue { .. }
+            | Self::DeleteQueue { .. }
+            | Self::AssignRole { .. }
+            | Self::UnassignRole { .. }
+            | Self::UpdateSettings { .. }
+            | Self::Import { .. }
+            | Self::CutAuditLog { .. } => true,
+        }
+    }
+}
+
 /// The queues that somebody signs out of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum QueueSelection {

@@ -119,6 +119,11 @@ text_newtype!(
 );
 
 text_newtype!(
+    /// What the operator calls a system that asks.
+    CallerName, "1 to 64 of `a-z 0-9 . _ -`, starting with a letter or digit", is_id
+);
+
+text_newtype!(
     /// The system that asks for something, as far as it is known.
     Caller, "1 to 200 characters without control characters", is_caller
 );
@@ -134,9 +139,9 @@ impl Caller {
         Self(format!("ip:{address}").into())
     }
 
-    /// Somebody of whom nothing is known.
-    pub fn unknown() -> Self {
-        Self("unknown".into())
+    /// A system that has said who it is, by a token or a certificate.
+    pub fn named(name: &CallerName) -> Self {
+        Self(format!("token:{name}").into())
     }
 }
 

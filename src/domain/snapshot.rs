@@ -361,6 +361,16 @@ impl Tenant {
             .filter_map(move |user_id| self.recorded_session(user_id.as_str(), queue_id))
     }
 
+    /// How many users there are.
+    pub fn user_count(&self) -> usize {
+        self.users.len()
+    }
+
+    /// How many sessions there are that have not ended. Those past their expire time count until they are swept.
+    pub fn session_count(&self) -> usize {
+        self.queue_sessions.values().map(OrdSet::len).sum()
+    }
+
     /// Every session that has not been ended yet, in order of users' and queues' ids, from the first after the session
     /// of `after`, a user and a queue.
     pub fn sessions_after<'s>(&'s self, after: Option<(&'s str, &'s str)>) -> impl Iterator<Item = &'s Arc<Session>> {

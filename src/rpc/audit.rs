@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Rpc, audit_watch, blocking, caller, from_proto, own_revision,
+    Rpc, asked, audit_watch, blocking, from_proto, own_revision,
     page::{LogPage, Names, Paging},
     proto::{self, audit_service_server::AuditService},
     status::Error,
@@ -43,6 +43,7 @@ impl AuditService for Rpc {
         &self,
         request: Request<proto::ListAuditEventsRequest>,
     ) -> Result<Response<proto::ListAuditEventsResponse>, Status> {
+        let (caller, message) = asked(request)?;
         let proto::ListAuditEventsRequest {
             organization_id,
             user,
@@ -55,8 +56,8 @@ impl AuditService for Rpc {
             page_size,
             page_token,
             at_least_revision,
-        } = request.into_inner();
-        let organization_id = from_proto::organization_id(&organization_id)?;
+        } = message;
+        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
         let user = from_proto::optional_user(user)?;
         let queue = from_proto::optional_queue(queue)?;
         let mut filter = EventFilter {
@@ -91,7 +92,8 @@ impl AuditService for Rpc {
         &self,
         request: Request<proto::WatchAuditEventsRequest>,
     ) -> Result<Response<Self::WatchAuditEventsStream>, Status> {
-        Ok(Response::new(audit_watch::begin(self, request.into_inner()).await?))
+        let (caller, message) = asked(request)?;
+        Ok(Response::new(audit_watch::begin(self, caller, message).await?))
     }
 
     type VerifyAuditLogStream = Messages<proto::VerifyAuditLogResponse>;
@@ -100,8 +102,9 @@ impl AuditService for Rpc {
         &self,
         request: Request<proto::VerifyAuditLogRequest>,
     ) -> Result<Response<Self::VerifyAuditLogStream>, Status> {
-        let proto::VerifyAuditLogRequest { organization_id, expected_revision, expected_hash } = request.into_inner();
-        let organization_id = from_proto::organization_id(&organization_id)?;
+        let (caller, message) = asked(request)?;
+        let proto::VerifyAuditLogRequest { organization_id, expected_revision, expected_hash } = message;
+        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
         let snapshot = self.snapshot("").await?;
         let expected = expected_link(&expected_revision, &expected_hash, &snapshot)?;
         if expected.is_some_and(|link| link.sequence < snapshot.audit_cut(organization_id.as_str())) {
@@ -119,8 +122,9 @@ impl AuditService for Rpc {
         &self,
         request: Request<proto::GetAuditLogHeadRequest>,
     ) -> Result<Response<proto::GetAuditLogHeadResponse>, Status> {
-        let proto::GetAuditLogHeadRequest { organization_id, at_least_revision } = request.into_inner();
-        let organization_id = from_proto::organization_id(&organization_id)?;
+        let (caller, message) = asked(request)?;
+        let proto::GetAuditLogHeadRequest { organization_id, at_least_revision } = message;
+        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let log = self.known_log(&snapshot, &organization_id).await?;
         let chain = blocking(move || log.chain(&organization_id)).await?.map_err(Error::from)?;
@@ -139,8 +143,9 @@ impl AuditService for Rpc {
         &self,
         request: Request<proto::ExportAuditLogRequest>,
     ) -> Result<Response<Self::ExportAuditLogStream>, Status> {
-        let proto::ExportAuditLogRequest { organization_id, before_time } = request.into_inner();
-        let organization_id = from_proto::organization_id(&organization_id)?;
+        let (caller, message) = asked(request)?;
+        let proto::ExportAuditLogRequest { organization_id, before_time } = message;
+        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
         let before_time = from_proto::time("before_time", before_time)?;
         let snapshot = self.snapshot("").await?;
         let log = self.known_log(&snapshot, &organization_id).await?;
@@ -154,10 +159,9 @@ impl AuditService for Rpc {
         &self,
         request: Request<proto::CutAuditLogRequest>,
     ) -> Result<Response<proto::CutAuditLogResponse>, Status> {
-        let caller = caller(&request);
-        let proto::CutAuditLogRequest { organization_id, through_revision, through_hash, request_id } =
-            request.into_inner();
-        let organization_id = from_proto::organization_id(&organization_id)?;
+        let (caller, message) = asked(request)?;
+        let proto::CutAuditLogRequest { organization_id, through_revision, through_hash, request_id } = message;
+        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
         let snapshot = self.snapshot("").await?;
         if through_revision.is_empty() {
             return Err(Error::invalid("through_revision", &"is required").into());
@@ -187,7 +191,7 @@ impl AuditService for Rpc {
             }
         }
         let done =
-            self.execute(caller, organization_id, Action::CutAuditLog { through, hash }, "", &request_id).await?;
+            self.execute(&caller, organization_id, Action::CutAuditLog { through, hash }, "", &request_id).await?;
         match &done.outcome {
             Outcome::AuditLogCut => {
                 Ok(Response::new(proto::CutAuditLogResponse { revision: done.revision.to_string() }))

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, broadcast::error::RecvError, mpsc, watch as signal};
 
-use super::{Rpc, blocking, from_proto, own_revision, proto, status::Error, stream, to_proto};
+use super::{Rpc, Watcher, blocking, from_proto, own_revision, proto, status::Error, stream, to_proto};
 use crate::{
+    auth::Identity,
     domain::{
         change::Record,
         ids::{OrganizationId, Revision, Sequence},
@@ -24,9 +25,13 @@ const CHUNK: u32 = 256;
 pub(super) type Messages = stream::Messages<proto::WatchAuditEventsResponse>;
 
 /// Begins a watch.
-pub(super) async fn begin(rpc: &Rpc, request: proto::WatchAuditEventsRequest) -> Result<Messages, Error> {
+pub(super) async fn begin(
+    rpc: &Rpc,
+    caller: Arc<Identity>,
+    request: proto::WatchAuditEventsRequest,
+) -> Result<Messages, Error> {
     let proto::WatchAuditEventsRequest { organization_id, start_revision } = request;
-    let organization_id = from_proto::organization_id(&organization_id)?;
+    let organization_id = from_proto::organization_id(&caller, &organization_id)?;
     let state = rpc.state()?;
     let bell = state.subscribe();
     let snapshot = state.snapshot();
@@ -43,6 +48,7 @@ pub(super) async fn begin(rpc: &Rpc, request: proto::WatchAuditEventsRequest) ->
     let (sender, tell_end, messages) = stream::channel(BUFFER);
     let mut watch = Watch { state: state.clone(), organization_id, sender: sender.clone(), last: start };
     let mut draining: signal::Receiver<bool> = rpc.draining.clone();
+    let watcher = Watcher::new(&rpc.metrics);
     tokio::spawn(async move {
         let ended = tokio::select! {
             ended = watch.follow(bell) => ended,
@@ -51,7 +57,9 @@ pub(super) async fn begin(rpc: &Rpc, request: proto::WatchAuditEventsRequest) ->
                 Err(Some(Error::Draining { last: Some(watch.revision(watch.last)) }))
             }
             () = sender.closed() => Err(None),
+            () = caller.ended() => Err(Some(Error::CredentialsEnded)),
         };
+        drop(watcher);
         // The reader may be gone.
         let _ = tell_end.send(stream::end(ended));
     });

@@ -5,21 +5,31 @@ use std::{collections::BTreeSet, str::FromStr, time::Duration};
 use prost_types::FieldMask;
 
 use super::{proto, status::Error};
-use crate::domain::{
-    audit::AuditAction,
-    command::{IfMissing, QueuePatch, UserPatch},
-    ids::{Extension, Malformed, OrganizationId, QueueRef, UserRef, display_name, free_text, shortened},
-    model::{Queue, QueueKind, Role, SignInChannel, User},
-    permission::{Permission, WrongScope},
-    settings::{SettingsPatch, Switch, UNASSIGNED_QUEUE_SIGN_IN, UnassignedQueueSignIn},
-    time::Timestamp,
+use crate::{
+    auth::Identity,
+    domain::{
+        audit::AuditAction,
+        command::{IfMissing, QueuePatch, UserPatch},
+        ids::{Extension, Malformed, OrganizationId, QueueRef, UserRef, display_name, free_text, shortened},
+        model::{Queue, QueueKind, Role, SignInChannel, User},
+        permission::{Permission, WrongScope},
+        settings::{SettingsPatch, Switch, UNASSIGNED_QUEUE_SIGN_IN, UnassignedQueueSignIn},
+        time::Timestamp,
+    },
 };
 
 /// The longest time to live of a session: 3,650 days.
 const LONGEST_TTL: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
 
-pub(super) fn organization_id(text: &str) -> Result<OrganizationId, Error> {
-    required("organization_id", text)
+pub(super) fn organization_id(caller: &Identity, text: &str) -> Result<OrganizationId, Error> {
+    organization(caller, "organization_id", text)
+}
+
+/// The organization that a request is about. INVARIANT: this is the only way to it, so that nobody learns anything of an
+/// organization that isn't theirs, not even whether it exists.
+pub(super) fn organization(caller: &Identity, field: &str, text: &str) -> Result<OrganizationId, Error> {
+    let organization_id = required(field, text)?;
+    if caller.may_use(&organization_id) { Ok(organization_id) } else { Err(Error::NotTheirs(organization_id)) }
 }
 
 pub(super) fn required<T: FromStr<Err = Malformed>>(field: &str, text: &str) -> Result<T, Error> {

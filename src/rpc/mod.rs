@@ -12,6 +12,7 @@ mod audit_watch;
 mod batch;
 mod directory;
 mod from_proto;
+pub mod methods;
 mod page;
 mod permission;
 mod queue_access;
@@ -36,15 +37,17 @@ use self::{
     status::Error,
 };
 use crate::{
+    auth::{Identity, Scope},
     domain::{
         command::{Action, Command, DecisionRecord, Outcome},
-        ids::{Caller, OrganizationId, Revision, SessionId},
+        ids::{OrganizationId, Revision, SessionId},
         model::Session,
         plan::{Context, Plan, plan},
         snapshot::Snapshot,
         time::Timestamp,
     },
     state::{Done, State},
+    telemetry::metrics::Metrics,
 };
 
 /// What the services are, comments included, for server reflection.
@@ -72,14 +75,15 @@ pub struct Rpc {
     state: Arc<OnceLock<State>>,
     /// True once the server is going to stop.
     draining: signal::Receiver<bool>,
+    metrics: Arc<Metrics>,
     imports: transfer::Places,
     log_readers: audit::Places,
 }
 
 impl Rpc {
     /// Serves `state`, as soon as it is there, until `draining` turns true, which ends the watches.
-    pub fn new(state: Arc<OnceLock<State>>, draining: signal::Receiver<bool>) -> Self {
-        Self { state, draining, imports: transfer::Places::new(), log_readers: audit::places() }
+    pub fn new(state: Arc<OnceLock<State>>, draining: signal::Receiver<bool>, metrics: Arc<Metrics>) -> Self {
+        Self { state, draining, metrics, imports: transfer::Places::new(), log_readers: audit::places() }
     }
 
     /// The service that decides and keeps sessions.
@@ -126,7 +130,7 @@ impl Rpc {
     /// Carries out a command.
     async fn execute(
         &self,
-        caller: Caller,
+        caller: &Identity,
         organization_id: OrganizationId,
         action: Action,
         actor_user_id: &str,
@@ -134,7 +138,9 @@ impl Rpc {
     ) -> Result<Done, Error> {
         let actor = from_proto::optional("actor_user_id", actor_user_id)?;
         let request_id = from_proto::optional("request_id", request_id)?;
-        Ok(self.state()?.execute(Command { organization_id, action, actor }, caller, request_id).await?)
+        let command = Command { organization_id, action, actor };
+        authorize(caller, &command)?;
+        Ok(self.state()?.execute(command, caller.caller().clone(), request_id).await?)
     }
 
     /// Sessions of an outcome, as they are read now.
@@ -154,13 +160,40 @@ impl Rpc {
     fn decision(&self, organization_id: &OrganizationId, record: &DecisionRecord) -> Result<proto::Decision, Error> {
         let state = self.state()?;
         let (snapshot, now) = (state.snapshot(), state.now());
+        self.metrics.decided(record.reason.as_str());
         Ok(to_proto::recorded_decision(organization_id, snapshot.tenant(organization_id.as_str()), record, now))
     }
 }
 
-/// The system that asks.
-fn caller<T>(request: &tonic::Request<T>) -> Caller {
-    request.remote_addr().map_or_else(Caller::unknown, |address| Caller::at_address(address.ip()))
+/// A watch that is being sent.
+struct Watcher(Arc<Metrics>);
+
+impl Watcher {
+    fn new(metrics: &Arc<Metrics>) -> Self {
+        metrics.watchers.inc();
+        Self(Arc::clone(metrics))
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.0.watchers.dec();
+    }
+}
+
+/// Who asks, and what. Nobody comes here but through the gate, which says who it is.
+fn asked<T>(request: tonic::Request<T>) -> Result<(Arc<Identity>, T), Error> {
+    let (_, mut extensions, message) = request.into_parts();
+    let caller = extensions.remove().ok_or_else(|| Error::Internal("a call came past the gate".to_owned()))?;
+    Ok((caller, message))
+}
+
+/// Refuses a change that its caller may ask for only on behalf of an acting user (`SEMANTICS.md` section 5.2).
+fn authorize(caller: &Identity, command: &Command) -> Result<(), Error> {
+    if command.actor.is_none() && command.action.is_administration() && !caller.holds(Scope::Admin) {
+        return Err(Error::ActorRequired);
+    }
+    Ok(())
 }
 
 /// A revision of this store.

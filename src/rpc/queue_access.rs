@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Rpc, batch, caller, from_proto,
+    Rpc, asked, batch, from_proto,
     page::{Page, Paging},
     proto::{self, queue_access_service_server::QueueAccessService},
     status::Error,
@@ -29,16 +29,17 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::CheckQueueAccessRequest>,
     ) -> Result<Response<proto::CheckQueueAccessResponse>, Status> {
+        let (caller, message) = asked(request)?;
         let proto::CheckQueueAccessRequest { organization_id, user, queue, channel, explain, at_least_revision } =
-            request.into_inner();
-        let organization_id = from_proto::organization_id(&organization_id)?;
+            message;
+        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
         let user = from_proto::user(user)?;
         let queue = from_proto::queue(queue)?;
         let channel = from_proto::channel(channel)?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
         let detail = if explain { Detail::Facts } else { Detail::Reason };
-        let decision = check(tenant, &user, &queue, channel, detail, self.state()?.now());
+        let decision = self.check(tenant, &user, &queue, channel, detail, self.state()?.now());
         Ok(Response::new(proto::CheckQueueAccessResponse {
             decision: Some(decision),
             revision: snapshot.revision().to_string(),
@@ -49,8 +50,9 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::BatchCheckQueueAccessRequest>,
     ) -> Result<Response<proto::BatchCheckQueueAccessResponse>, Status> {
-        let proto::BatchCheckQueueAccessRequest { organization_id, items, at_least_revision } = request.into_inner();
-        let organization_id = from_proto::organization_id(&organization_id)?;
+        let (caller, message) = asked(request)?;
+        let proto::BatchCheckQueueAccessRequest { organization_id, items, at_least_revision } = message;
+        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
         batch::check_size(items.len())?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
@@ -60,7 +62,7 @@ impl QueueAccessService for Rpc {
             let proto::CheckQueueAccessItem { correlation_id, user, queue, channel } = item;
             let (correlation_id, result) = batch::answer(correlation_id, || {
                 let (user, queue) = (from_proto::user(user)?, from_proto::queue(queue)?);
-                Ok(check(tenant, &user, &queue, from_proto::channel(channel)?, Detail::Reason, now))
+                Ok(self.check(tenant, &user, &queue, from_proto::channel(channel)?, Detail::Reason, now))
             });
             let result = Some(result.map_or_else(Answer::Error, Answer::Decision));
             proto::CheckQueueAccessResult { correlation_id, result }
@@ -74,6 +76,7 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::ListAccessibleQueuesRequest>,
     ) -> Result<Response<proto::ListAccessibleQueuesResponse>, Status> {
+        let (caller, message) = asked(request)?;
         let proto::ListAccessibleQueuesRequest {
             organization_id,
             user,
@@ -81,8 +84,8 @@ impl QueueAccessService for Rpc {
             page_size,
             page_token,
             at_least_revision,
-        } = request.into_inner();
-        let organization_id = from_proto::organization_id(&organization_id)?;
+        } = message;
+        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
         let user = from_proto::user(user)?;
         let channel = from_proto::channel(channel)?;
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
@@ -110,6 +113,7 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::ListEligibleAgentsRequest>,
     ) -> Result<Response<proto::ListEligibleAgentsResponse>, Status> {
+        let (caller, message) = asked(request)?;
         let proto::ListEligibleAgentsRequest {
             organization_id,
             queue,
@@ -117,8 +121,8 @@ impl QueueAccessService for Rpc {
             page_size,
             page_token,
             at_least_revision,
-        } = request.into_inner();
-        let organization_id = from_proto::organization_id(&organization_id)?;
+        } = message;
+        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
         let queue = from_proto::queue(queue)?;
         let channel = from_proto::channel(channel)?;
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
@@ -143,16 +147,16 @@ impl QueueAccessService for Rpc {
     }
 
     async fn sign_in(&self, request: Request<proto::SignInRequest>) -> Result<Response<proto::SignInResponse>, Status> {
-        let caller = caller(&request);
-        let proto::SignInRequest { organization_id, user, queue, channel, device, request_id } = request.into_inner();
-        let organization_id = from_proto::organization_id(&organization_id)?;
+        let (caller, message) = asked(request)?;
+        let proto::SignInRequest { organization_id, user, queue, channel, device, request_id } = message;
+        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
         let action = Action::SignIn {
             user: from_proto::user(user)?,
             queue: from_proto::queue(queue)?,
             channel: from_proto::channel(channel)?,
             device: from_proto::device(&device)?,
         };
-        let done = self.execute(caller, organization_id.clone(), action, "", &request_id).await?;
+        let done = self.execute(&caller, organization_id.clone(), action, "", &request_id).await?;
         let Outcome::SignIn { decision, session, created } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -169,9 +173,9 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::SignOutRequest>,
     ) -> Result<Response<proto::SignOutResponse>, Status> {
-        let caller = caller(&request);
-        let proto::SignOutRequest { organization_id, user, queue, all_queues, request_id } = request.into_inner();
-        let organization_id = from_proto::organization_id(&organization_id)?;
+        let (caller, message) = asked(request)?;
+        let proto::SignOutRequest { organization_id, user, queue, all_queues, request_id } = message;
+        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
         let user = from_proto::user(user)?;
         let queues = match (from_proto::optional_queue(queue)?, all_queues) {
             (Some(queue), false) => QueueSelection::One(queue),
@@ -184,7 +188,7 @@ impl QueueAccessService for Rpc {
             }
         };
         let done =
-            self.execute(caller, organization_id.clone(), Action::SignOut { user, queues }, "", &request_id).await?;
+            self.execute(&caller, organization_id.clone(), Action::SignOut { user, queues }, "", &request_id).await?;
         let Outcome::SessionsEnded { ended } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -198,10 +202,10 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::SupervisorSignInRequest>,
     ) -> Result<Response<proto::SupervisorSignInResponse>, Status> {
-        let caller = caller(&request);
+        let (caller, message) = asked(request)?;
         let proto::SupervisorSignInRequest { organization_id, supervisor, user, queue, ttl, justification, request_id } =
-            request.into_inner();
-        let organization_id = from_proto::organization_id(&organization_id)?;
+            message;
+        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
         let action = Action::SupervisorSignIn {
             supervisor: from_proto::supervisor(supervisor)?,
             user: from_proto::user(user)?,
@@ -209,7 +213,7 @@ impl QueueAccessService for Rpc {
             ttl: from_proto::ttl(ttl)?,
             justification: from_proto::justification(&justification)?,
         };
-        let done = self.execute(caller, organization_id.clone(), action, "", &request_id).await?;
+        let done = self.execute(&caller, organization_id.clone(), action, "", &request_id).await?;
         let Outcome::SignIn { decision, session, created } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -226,17 +230,17 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::SupervisorSignOutRequest>,
     ) -> Result<Response<proto::SupervisorSignOutResponse>, Status> {
-        let caller = caller(&request);
+        let (caller, message) = asked(request)?;
         let proto::SupervisorSignOutRequest { organization_id, supervisor, user, queue, justification, request_id } =
-            request.into_inner();
-        let organization_id = from_proto::organization_id(&organization_id)?;
+            message;
+        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
         let action = Action::SupervisorSignOut {
             supervisor: from_proto::supervisor(supervisor)?,
             user: from_proto::user(user)?,
             queue: from_proto::queue(queue)?,
             justification: from_proto::justification(&justification)?,
         };
-        let done = self.execute(caller, organization_id.clone(), action, "", &request_id).await?;
+        let done = self.execute(&caller, organization_id.clone(), action, "", &request_id).await?;
         let Outcome::SupervisorSignOut { decision, ended } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -251,8 +255,9 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::GetSessionRequest>,
     ) -> Result<Response<proto::GetSessionResponse>, Status> {
-        let proto::GetSessionRequest { organization_id, user, queue, at_least_revision } = request.into_inner();
-        let organization_id = from_proto::organization_id(&organization_id)?;
+        let (caller, message) = asked(request)?;
+        let proto::GetSessionRequest { organization_id, user, queue, at_least_revision } = message;
+        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
         let user = from_proto::user(user)?;
         let queue = from_proto::queue(queue)?;
         let snapshot = self.snapshot(&at_least_revision).await?;
@@ -273,6 +278,7 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::ListSessionsRequest>,
     ) -> Result<Response<proto::ListSessionsResponse>, Status> {
+        let (caller, message) = asked(request)?;
         let proto::ListSessionsRequest {
             organization_id,
             user,
@@ -281,8 +287,8 @@ impl QueueAccessService for Rpc {
             page_size,
             page_token,
             at_least_revision,
-        } = request.into_inner();
-        let organization_id = from_proto::organization_id(&organization_id)?;
+        } = message;
+        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
         let user = from_proto::optional_user(user)?;
         let queue = from_proto::optional_queue(queue)?;
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
@@ -311,7 +317,8 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::WatchSessionsRequest>,
     ) -> Result<Response<Self::WatchSessionsStream>, Status> {
-        let messages = watch::begin(self, request.into_inner())?;
+        let (caller, message) = asked(request)?;
+        let messages = watch::begin(self, caller, message)?;
         Ok(Response::new(messages))
     }
 }
@@ -323,17 +330,21 @@ enum Detail {
     Facts,
 }
 
-fn check(
-    tenant: &Tenant,
-    user: &UserRef,
-    queue: &QueueRef,
-    channel: SignInChannel,
-    detail: Detail,
-    now: Timestamp,
-) -> proto::Decision {
-    let decision = decide(tenant, Question { user, queue, channel }, now);
-    let facts = (detail == Detail::Facts).then(|| to_proto::facts(tenant, &decision, now));
-    to_proto::decision(tenant, &decision, explain(&decision, user, queue, channel), facts, now)
+impl Rpc {
+    fn check(
+        &self,
+        tenant: &Tenant,
+        user: &UserRef,
+        queue: &QueueRef,
+        channel: SignInChannel,
+        detail: Detail,
+        now: Timestamp,
+    ) -> proto::Decision {
+        let decision = decide(tenant, Question { user, queue, channel }, now);
+        self.metrics.decided(decision.reason.as_str());
+        let facts = (detail == Detail::Facts).then(|| to_proto::facts(tenant, &decision, now));
+        to_proto::decision(tenant, &decision, explain(&decision, user, queue, channel), facts, now)
+    }
 }
 
 fn live_session<'s>(tenant: &'s Tenant, user: &UserRef, queue: &QueueRef, now: Timestamp) -> Option<&'s Arc<Session>> {

@@ -12,9 +12,10 @@ use tonic_types::{ErrorDetails, StatusExt};
 use tracing::error;
 
 use crate::{
+    auth::{Refused, Scope},
     domain::{
         command::{ActorRefusal, Rejection, Resource},
-        ids::{Revision, Sequence},
+        ids::{OrganizationId, Revision, Sequence},
     },
     state, store,
 };
@@ -67,6 +68,25 @@ pub enum Error {
         /// The last revision up to which everything was sent; none if the INITIAL sessions were not all sent.
         last: Option<Revision>,
     },
+    /// The caller isn't let in.
+    Unauthenticated(Refused),
+    /// The caller's credentials were revoked, or expired, while they were answered.
+    CredentialsEnded,
+    /// The caller has no such scope.
+    ScopeRequired(Scope),
+    /// The caller may not use the organization, whether or not it exists.
+    NotTheirs(OrganizationId),
+    /// The caller may change this only on behalf of an acting user.
+    ActorRequired,
+    /// There is no such method.
+    UnknownMethod,
+    /// The caller has too many calls under way.
+    CallerLimit {
+        /// How many they may have.
+        most: usize,
+    },
+    /// The server has more to do than it can do in time.
+    Overloaded,
     /// A command wasn't carried out.
     State(state::Error),
     /// The store couldn't be read.
@@ -161,6 +181,48 @@ impl From<Error> for Status {
                 let text = "the server is stopping, and this watch with it";
                 last_sent(Code::Unavailable, "DRAINING", text, last)
             }
+            Error::Unauthenticated(refused) => unauthenticated(refused),
+            Error::CredentialsEnded => status(
+                Code::Unauthenticated,
+                "CREDENTIALS_ENDED",
+                "the credentials of this call were changed, were revoked, or have expired",
+                ErrorDetails::new(),
+            ),
+            Error::ScopeRequired(scope) => status(
+                Code::PermissionDenied,
+                "SCOPE_REQUIRED",
+                &format!("these credentials lack the scope `{scope}`, which this method needs"),
+                ErrorDetails::new(),
+            ),
+            Error::NotTheirs(organization_id) => status(
+                Code::PermissionDenied,
+                "ORGANIZATION_NOT_PERMITTED",
+                &format!("these credentials are not for organization `{organization_id}`, if there is one"),
+                ErrorDetails::new(),
+            ),
+            Error::ActorRequired => status(
+                Code::PermissionDenied,
+                "ACTOR_REQUIRED",
+                "name the user on whose behalf you ask in actor_user_id; without one, credentials need the scope `admin`",
+                ErrorDetails::new(),
+            ),
+            Error::UnknownMethod => {
+                status(Code::Unimplemented, "UNKNOWN_METHOD", "this server has no such method", ErrorDetails::new())
+            }
+            Error::CallerLimit { most } => status(
+                Code::ResourceExhausted,
+                "CALLER_LIMIT",
+                &format!(
+                    "you have {most} calls of this kind under way, which is as many as a caller may have; wait for some"
+                ),
+                ErrorDetails::with_retry_info(Some(RETRY_DELAY)),
+            ),
+            Error::Overloaded => status(
+                Code::Unavailable,
+                "OVERLOADED",
+                "the server has more to do than it can do in time; nothing was done, try again in a moment",
+                ErrorDetails::with_retry_info(Some(RETRY_DELAY)),
+            ),
             Error::State(state::Error::Rejected(rejection)) => rejected(rejection),
             Error::State(error) => not_executed(&error),
             Error::Store(store::Error::DamagedEvent { sequence, problem }) => damaged_event(sequence, &problem),
@@ -168,6 +230,16 @@ impl From<Error> for Status {
             Error::Internal(problem) => internal(&problem),
         }
     }
+}
+
+fn unauthenticated(refused: Refused) -> Status {
+    let reason = match refused {
+        Refused::Missing => "CREDENTIALS_MISSING",
+        Refused::Malformed => "CREDENTIALS_MALFORMED",
+        Refused::Unknown => "CREDENTIALS_UNKNOWN",
+        Refused::Expired => "CREDENTIALS_EXPIRED",
+    };
+    status(Code::Unauthenticated, reason, &refused.to_string(), ErrorDetails::new())
 }
 
 fn rejected(rejection: Rejection) -> Status {
@@ -339,6 +411,11 @@ pub fn mend_answer<B>(mut response: http::Response<B>) -> http::Response<B> {
     response
 }
 
+/// The answer to a call that goes no further.
+pub fn answer(error: Error) -> http::Response<Body> {
+    Status::from(error).into_http()
+}
+
 /// The answer to a call whose deadline has passed.
 pub fn deadline_exceeded() -> http::Response<Body> {
     let text =
@@ -358,4 +435,27 @@ pub fn tell_broken_off(request: http::Request<Body>) -> http::Request<Body> {
             status(Code::Aborted, "BROKEN_OFF", text, ErrorDetails::new())
         }))
     })
+}
+
+/// The name that everybody gives a status code.
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
 }

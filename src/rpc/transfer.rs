@@ -20,11 +20,12 @@ use super::{
     to_proto, try_out, unexpected,
 };
 use crate::{
+    auth::{Identity, Scope},
     document,
     domain::{
         command::{Action, Command, ImportReport, Missing, Outcome, Rejection},
         directory::{Directory, describe},
-        ids::{Caller, OrganizationId, RequestId, Revision, UserId},
+        ids::{OrganizationId, RequestId, Revision, UserId},
         plan::{found_tenant, import_problems},
     },
     state::{self, Progress},
@@ -91,9 +92,13 @@ impl tokio_stream::Stream for ExportMessages {
 }
 
 /// Writes an organization as a document.
-pub(super) async fn export(rpc: &Rpc, request: proto::ExportDirectoryRequest) -> Result<ExportMessages, Error> {
+pub(super) async fn export(
+    rpc: &Rpc,
+    caller: &Identity,
+    request: proto::ExportDirectoryRequest,
+) -> Result<ExportMessages, Error> {
     let proto::ExportDirectoryRequest { organization_id, format, at_least_revision } = request;
-    let organization_id = from_proto::organization_id(&organization_id)?;
+    let organization_id = from_proto::organization_id(caller, &organization_id)?;
     let format = match proto::DocumentFormat::try_from(format) {
         Ok(proto::DocumentFormat::Unspecified | proto::DocumentFormat::Yaml) => document::Format::Yaml,
         Ok(proto::DocumentFormat::Json) => document::Format::Json,
@@ -114,7 +119,11 @@ pub(super) async fn export(rpc: &Rpc, request: proto::ExportDirectoryRequest) ->
 }
 
 /// Carries out an import, and tells how far it is.
-pub(super) fn import(rpc: &Rpc, caller: Caller, pieces: Streaming<proto::ImportDirectoryRequest>) -> ImportMessages {
+pub(super) fn import(
+    rpc: &Rpc,
+    caller: Arc<Identity>,
+    pieces: Streaming<proto::ImportDirectoryRequest>,
+) -> ImportMessages {
     let (answers, messages) = mpsc::channel(16);
     let import = Import { rpc: rpc.clone(), caller, answers };
     tokio::spawn(async move {
@@ -143,7 +152,7 @@ impl Places {
 
 struct Import {
     rpc: Rpc,
-    caller: Caller,
+    caller: Arc<Identity>,
     answers: mpsc::Sender<Result<proto::ImportDirectoryResponse, Status>>,
 }
 
@@ -222,12 +231,15 @@ impl Import {
                 }
             } else {
                 options = Some(Options {
-                    organization_id: from_proto::organization_id(&organization_id)?,
+                    organization_id: from_proto::organization_id(&self.caller, &organization_id)?,
                     mode: if validate_only { Mode::ValidateOnly } else { Mode::Apply },
                     missing: if delete_missing { Missing::Delete } else { Missing::Keep },
                     request_id: from_proto::optional("request_id", &request_id)?,
                     actor: from_proto::optional("actor_user_id", &actor_user_id)?,
                 });
+                if actor_user_id.is_empty() && !self.caller.holds(Scope::Admin) {
+                    return Err(Error::ActorRequired.into());
+                }
             }
             bytes.extend_from_slice(&document);
             if bytes.len() > LARGEST_DOCUMENT {
@@ -291,8 +303,12 @@ impl Import {
         let Options { organization_id, mode: _, missing, request_id, actor } = options;
         let command = Command { organization_id, action: Action::Import { directory, missing }, actor };
         let progress = Arc::new(Progress::default());
-        let done =
-            self.rpc.state()?.execute_with_progress(command, self.caller.clone(), request_id, Arc::clone(&progress));
+        let done = self.rpc.state()?.execute_with_progress(
+            command,
+            self.caller.caller().clone(),
+            request_id,
+            Arc::clone(&progress),
+        );
         tokio::pin!(done);
         let mut interval = tokio::time::interval(TELL_EVERY);
         let done = loop {

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use tokio::sync::{broadcast::error::RecvError, mpsc, watch as signal};
 
 use super::{
-    Rpc, from_proto, own_revision, proto,
+    Rpc, Watcher, from_proto, own_revision, proto,
     status::Error,
     stream::{self, PATIENCE},
     to_proto,
 };
 use crate::{
+    auth::Identity,
     domain::{
         change::{Event, Record},
         ids::{OrganizationId, QueueId, QueueRef, Revision, Sequence, UserId, UserRef},
@@ -39,9 +40,9 @@ const CHUNK: u32 = 1_000;
 pub(super) type Messages = stream::Messages<proto::WatchSessionsResponse>;
 
 /// Begins a watch.
-pub(super) fn begin(rpc: &Rpc, request: proto::WatchSessionsRequest) -> Result<Messages, Error> {
+pub(super) fn begin(rpc: &Rpc, caller: Arc<Identity>, request: proto::WatchSessionsRequest) -> Result<Messages, Error> {
     let proto::WatchSessionsRequest { organization_id, user, queue, start_revision } = request;
-    let organization_id = from_proto::organization_id(&organization_id)?;
+    let organization_id = from_proto::organization_id(&caller, &organization_id)?;
     let user = from_proto::optional_user(user)?;
     let queue = from_proto::optional_queue(queue)?;
     let state = rpc.state()?;
@@ -76,6 +77,7 @@ pub(super) fn begin(rpc: &Rpc, request: proto::WatchSessionsRequest) -> Result<M
     let watch = Watch {
         state: state.clone(),
         draining: rpc.draining.clone(),
+        caller,
         organization_id,
         user_id,
         queue_id,
@@ -83,11 +85,13 @@ pub(super) fn begin(rpc: &Rpc, request: proto::WatchSessionsRequest) -> Result<M
         last: start,
         initial_time: None,
     };
+    let watcher = Watcher::new(&rpc.metrics);
     tokio::spawn(async move {
         let ended = match watch.run(start).await {
             Err(Stop::Error(error)) => Err(error),
             Err(Stop::Gone | Stop::Draining) | Ok(()) => Ok(()),
         };
+        drop(watcher);
         // The reader may be gone by now.
         let _ = tell_end.send(ended);
     });
@@ -97,6 +101,7 @@ pub(super) fn begin(rpc: &Rpc, request: proto::WatchSessionsRequest) -> Result<M
 struct Watch {
     state: State,
     draining: signal::Receiver<bool>,
+    caller: Arc<Identity>,
     organization_id: OrganizationId,
     user_id: Option<UserId>,
     queue_id: Option<QueueId>,
@@ -127,9 +132,11 @@ impl Watch {
     async fn run(mut self, start: Option<Sequence>) -> Result<(), Stop> {
         let mut draining = self.draining.clone();
         let sender = self.sender.clone();
+        let caller = Arc::clone(&self.caller);
         let stopped = tokio::select! {
             stopped = self.send_everything(start) => stopped,
             () = sender.closed() => Err(Stop::Gone),
+            () = caller.ended() => Err(Error::CredentialsEnded.into()),
             // The sender of the signal lives as long as the server.
             _ = draining.wait_for(|draining| *draining) => Err(Stop::Draining),
         };

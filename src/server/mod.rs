@@ -1,6 +1,14 @@
 //! The server put together: the listener, the services, health, reflection, and how it ends.
 
+mod admission;
+mod connection;
 mod deadline;
+mod gate;
+mod limits;
+mod operator;
+mod preface;
+mod reload;
+mod tls;
 
 use std::{
     net::SocketAddr,
@@ -12,110 +20,245 @@ use std::{
 use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
 };
-use tonic::transport::server::TcpIncoming;
+use tonic::service::Routes;
 use tonic_health::{ServingStatus, server::HealthReporter};
-use tower::util::{MapRequestLayer, MapResponseLayer};
 use tracing::{error, info, warn};
 
-use self::deadline::Deadline;
+use self::{admission::Admission, connection::Connections, gate::Gate, operator::Operator, tls::Tls};
+pub use self::{
+    limits::Limits,
+    tls::{Error as TlsError, TlsFiles},
+};
 use crate::{
-    rpc::{
-        self, Rpc,
-        status::{mend_answer, tell_broken_off},
-    },
+    auth::{self, Authority, TokenFile},
+    rpc::{self, Rpc},
     state::{Ended, State, WriterEnd, clock::Clock},
     store::{self, Store},
+    telemetry::metrics::{Metrics, Shed},
 };
 
 /// What a server needs to know.
 pub struct Config {
-    /// Where to listen; port 0 takes a free one.
-    pub listen: SocketAddr,
+    /// Where to listen.
+    pub listen: Listen,
     /// The database file.
     pub database: PathBuf,
-    /// How long calls that are under way may take to finish once the server is asked to stop.
+    /// Who may call; none: everybody may do everything.
+    pub tokens: Option<TokenFile>,
+    /// The certificates to speak TLS with; none: plain HTTP/2.
+    pub tls: Option<TlsFiles>,
+    /// Whether to listen beyond this machine without tokens or TLS.
+    pub exposure: Exposure,
+    /// Whether to tell callers what services there are.
+    pub reflection: Reflection,
+    /// Where to serve metrics and probes, over plain HTTP; none: nowhere.
+    pub metrics: Option<Listen>,
+    /// How much to take on.
+    pub limits: Limits,
+    /// How long health says NOT_SERVING before calls are refused, once the server is asked to stop, so that those who
+    /// share the load out can learn of it.
+    pub drain_delay: Duration,
+    /// How long calls that are under way may take to finish after that.
     pub drain_deadline: Duration,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
+}
+
+/// Where to listen.
+#[derive(Debug)]
+pub enum Listen {
+    /// At an address; port 0 takes a free one.
+    At(SocketAddr),
+    /// At a socket that the process was started with.
+    Inherited(std::net::TcpListener),
+}
+
+/// Whether a server may listen beyond this machine without tokens or TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposure {
+    /// It may not.
+    Refused,
+    /// The operator says that something else keeps strangers out.
+    Accepted,
+}
+
+/// Whether a server tells what services it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reflection {
+    /// It does.
+    On,
+    /// It doesn't.
+    Off,
+}
+
+impl Config {
+    /// A server for this machine alone, with everything else as it is by default.
+    pub fn new(listen: SocketAddr, database: PathBuf, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            listen: Listen::At(listen),
+            database,
+            tokens: None,
+            tls: None,
+            exposure: Exposure::Refused,
+            reflection: Reflection::On,
+            metrics: None,
+            limits: Limits::default(),
+            drain_delay: Duration::ZERO,
+            drain_deadline: Duration::from_secs(10),
+            clock,
+        }
+    }
 }
 
 /// Why a server can't start, or how it failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address is taken, or isn't one of this machine's.
-    #[error("can't listen on {address}: {problem}; give another --listen address")]
+    #[error("can't listen on {address}: {problem}; give another {flag} address")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: String,
+        /// The flag that says it.
+        flag: &'static str,
         /// Why not.
         problem: std::io::Error,
     },
+    /// Strangers could call.
+    #[error(
+        "{address} can be reached from other machines, and the server has no {missing}: anybody could sign agents in and \
+         out, or read along; give {flags}, listen on 127.0.0.1, or say --insecure if something else keeps strangers out"
+    )]
+    Exposed {
+        /// The address.
+        address: SocketAddr,
+        /// What is missing.
+        missing: &'static str,
+        /// The flags that give it.
+        flags: &'static str,
+    },
+    /// A certificate or key can't be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// The token file can't be used.
+    #[error(transparent)]
+    Tokens(#[from] auth::Error),
     /// The database can't be used, or failed.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// gRPC failed.
-    #[error("the gRPC server failed: {0}")]
-    Transport(#[from] tonic::transport::Error),
     /// A part of the server ended that must not.
     #[error("the {0} ended unexpectedly")]
     Broken(&'static str),
+    /// The disk didn't answer in time when the server was asked to stop.
+    #[error(
+        "the writer didn't finish in time; what was acknowledged is safe, what was not may or may not have happened"
+    )]
+    Stuck,
 }
 
 /// A server that listens. It answers health checks with NOT_SERVING, and everything else with UNAVAILABLE, until its
 /// database is loaded.
 pub struct Server {
     address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
+    drain_delay: Duration,
     drain_deadline: Duration,
     health: HealthReporter,
+    metrics: Arc<Metrics>,
     state: Arc<OnceLock<State>>,
     loading: JoinHandle<Result<(State, WriterEnd), store::Error>>,
-    serving: JoinHandle<Result<(), tonic::transport::Error>>,
-    stop_watches: watch::Sender<bool>,
-    stop_serving: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+    /// What goes on beside the calls, and ends with the server.
+    beside: JoinSet<()>,
+    drain: watch::Sender<bool>,
 }
 
 /// Opens the database, begins to listen, and begins to load.
 pub async fn start(config: Config) -> Result<Server, Error> {
-    let Config { listen, database, drain_deadline, clock } = config;
-    let store = tokio::task::spawn_blocking(move || Store::open(&database, new_store_id()));
+    let Config {
+        listen,
+        database,
+        tokens,
+        tls,
+        exposure,
+        reflection,
+        metrics: metrics_listen,
+        limits,
+        drain_delay,
+        drain_deadline,
+        clock,
+    } = config;
+    let authority = tokens.map(Authority::open).transpose()?.map(Arc::new);
+    let tls = tls.map(Tls::open).transpose()?.map(Arc::new);
+    let listener = listen.bind("--listen").await?;
+    let address = local_address(&listener)?;
+    if exposure == Exposure::Refused {
+        refuse_exposure(address, authority.is_some(), tls.is_some())?;
+    }
+    let metrics_listener = match metrics_listen {
+        Some(listen) => Some(listen.bind("--metrics-listen").await?),
+        None => None,
+    };
+    let metrics_address = metrics_listener.as_ref().map(local_address).transpose()?;
+    let path = database.clone();
+    let store = tokio::task::spawn_blocking(move || Store::open(&path, new_store_id()));
     let store = store.await.map_err(|_| Error::Broken("opening of the database"))??;
 
-    let refused = |problem| Error::Listen { address: listen, problem };
-    let listener = TcpListener::bind(listen).await.map_err(refused)?;
-    let address = listener.local_addr().map_err(refused)?;
-    if !address.ip().is_loopback() {
-        warn!(%address, "listening beyond this machine, without authentication or encryption");
-    }
-
+    let metrics = Arc::new(Metrics::default());
     let state = Arc::new(OnceLock::new());
-    let (stop_watches, draining) = watch::channel(false);
-    let (stop_serving, stopped) = oneshot::channel::<()>();
-    let rpc = Rpc::new(Arc::clone(&state), draining);
+    let (drain, draining) = watch::channel(false);
+    let rpc = Rpc::new(Arc::clone(&state), draining.clone(), Arc::clone(&metrics));
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::NotServing).await;
-    const BROKEN_DESCRIPTORS: Error = Error::Broken("set of service descriptors");
-    let router = tonic::transport::Server::builder()
-        .layer(tower::layer::layer_fn(Deadline))
-        .layer(MapResponseLayer::new(mend_answer))
-        .layer(MapRequestLayer::new(tell_broken_off))
-        .add_service(health_service)
-        .add_service(reflection().build_v1().map_err(|_| BROKEN_DESCRIPTORS)?)
-        .add_service(reflection().build_v1alpha().map_err(|_| BROKEN_DESCRIPTORS)?)
+    let mut routes = Routes::new(health_service)
         .add_service(rpc.queue_access())
         .add_service(rpc.permission())
         .add_service(rpc.directory())
         .add_service(rpc.audit());
-    // Answers are small, and must not wait for more to send.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, async {
-        // A dropped sender means the same.
-        let _ = stopped.await;
-    }));
+    if reflection == Reflection::On {
+        const BROKEN_DESCRIPTORS: Error = Error::Broken("set of service descriptors");
+        routes = routes
+            .add_service(descriptors().build_v1().map_err(|_| BROKEN_DESCRIPTORS)?)
+            .add_service(descriptors().build_v1alpha().map_err(|_| BROKEN_DESCRIPTORS)?);
+    }
+    let admission = Arc::new(Admission::new(limits, Arc::clone(&metrics)));
+    // Without the probe nothing is shed for want of time, which is no reason not to serve.
+    if let Err(error) = admission::watch(&admission) {
+        warn!(%error, "can't measure how long work waits");
+    }
+    let gate = Gate {
+        routes: routes.prepare(),
+        authority: authority.clone(),
+        admission,
+        metrics: Arc::clone(&metrics),
+        clock: Arc::clone(&clock),
+    };
+    let connections = Connections { gate: Arc::new(gate), limits, tls: tls.clone(), draining: draining.clone() };
+    let mut beside = JoinSet::new();
+    beside.spawn(reload::watch(authority, tls, Arc::clone(&clock), Arc::clone(&metrics)));
+    let operator = Arc::new(Operator::new(Arc::clone(&metrics), Arc::clone(&state), &database));
+    beside.spawn(Arc::clone(&operator).watch(health.clone()));
+    if let Some(listener) = metrics_listener {
+        beside.spawn(operator.serve(listener));
+    }
+    let serving = tokio::spawn(accept(listener, Arc::new(connections), draining));
     info!(%address, "listening");
-    let loading = tokio::task::spawn_blocking(move || State::start(store, clock));
-    Ok(Server { address, drain_deadline, health, state, loading, serving, stop_watches, stop_serving })
+    let loaded = Arc::clone(&metrics);
+    let loading = tokio::task::spawn_blocking(move || State::start(store, clock, loaded));
+    Ok(Server {
+        address,
+        metrics_address,
+        drain_delay,
+        drain_deadline,
+        health,
+        metrics,
+        state,
+        loading,
+        serving,
+        beside,
+        drain,
+    })
 }
 
 impl Server {
@@ -124,10 +267,17 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` completes, then drains: no new watches or connections, calls under way finish or are cut off
-    /// at the deadline, and every acknowledged change is in the file. Ends early if the store fails.
+    /// Where the server serves its metrics, if it does.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// Serves until `stop` completes, then drains: health says NOT_SERVING; after a delay no more connections and calls
+    /// are taken and watches end; calls under way finish or are cut off at the deadline; and every acknowledged change is
+    /// in the file. Ends early if the store fails.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { address: _, drain_deadline, health, state, loading, serving, stop_watches, stop_serving } = self;
+        let Self { drain_delay, drain_deadline, health, metrics, state, loading, mut serving, beside, drain, .. } =
+            self;
         tokio::pin!(stop);
         let loaded = tokio::select! {
             loaded = loading => loaded.map_err(|_| Error::Broken("loading of the database"))?,
@@ -142,33 +292,108 @@ impl Server {
         // Set once, here.
         let _ = state.set(loaded.clone());
         set_health(&health, ServingStatus::Serving).await;
+        metrics.ready.set(1);
+        operator::tell_systemd(&[sd_notify::NotifyState::Ready]);
 
-        let mut serving = serving;
         let failed = tokio::select! {
             () = &mut stop => None,
             ended = &mut writer_end => Some(writer_failed(ended)),
-            ended = &mut serving => Some(ended.map_err(|_| Error::Broken("gRPC server")).and_then(|served| {
-                served.map_err(Error::from).and(Err(Error::Broken("gRPC server")))
-            })),
+            _ = &mut serving => Some(Err(Error::Broken("listener"))),
         };
         set_health(&health, ServingStatus::NotServing).await;
+        metrics.ready.set(0);
+        operator::tell_systemd(&[sd_notify::NotifyState::Stopping]);
+        if failed.is_none() && !drain_delay.is_zero() {
+            info!(delay = ?drain_delay, "stopping: calls are still taken until others have learnt of it");
+            tokio::time::sleep(drain_delay).await;
+        }
         info!("stopping");
-        stop_watches.send_replace(true);
-        // The receiver may have ended with the server.
-        let _ = stop_serving.send(());
-        if tokio::time::timeout(drain_deadline, &mut serving).await.is_err() {
+        drain.send_replace(true);
+        if !serving.is_finished() && tokio::time::timeout(drain_deadline, &mut serving).await.is_err() {
             warn!(deadline = ?drain_deadline, "calls were still under way at the deadline and are cut off");
             serving.abort();
         }
+        drop(beside);
         if let Some(failed) = failed {
             return failed;
         }
         // Asking may have to wait for a place in the queue; and not for a thread of those that calls may hold.
         std::thread::spawn(move || loaded.stop());
-        writer_failed(writer_end.await)?;
+        let ended = tokio::time::timeout(drain_deadline.max(Duration::from_secs(1)), writer_end).await;
+        writer_failed(ended.map_err(|_| Error::Stuck)?)?;
         info!("stopped");
         Ok(())
     }
+}
+
+impl Listen {
+    async fn bind(self, flag: &'static str) -> Result<TcpListener, Error> {
+        match self {
+            Self::At(address) => {
+                let refused = |problem| Error::Listen { address: address.to_string(), flag, problem };
+                TcpListener::bind(address).await.map_err(refused)
+            }
+            Self::Inherited(listener) => {
+                let refused = |problem| Error::Listen { address: "the inherited socket".to_owned(), flag, problem };
+                listener.set_nonblocking(true).map_err(refused)?;
+                TcpListener::from_std(listener).map_err(refused)
+            }
+        }
+    }
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, Error> {
+    let unknown = |problem| Error::Listen { address: "the socket".to_owned(), flag: "--listen", problem };
+    listener.local_addr().map_err(unknown)
+}
+
+/// A server that other machines reach must know who calls, and let nobody read along.
+fn refuse_exposure(address: SocketAddr, has_tokens: bool, has_tls: bool) -> Result<(), Error> {
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    let (missing, flags) = match (has_tokens, has_tls) {
+        (true, true) => return Ok(()),
+        (false, true) => ("tokens", "--tokens"),
+        (true, false) => ("TLS", "--tls-certificate and --tls-key"),
+        (false, false) => ("tokens and no TLS", "--tokens, --tls-certificate and --tls-key"),
+    };
+    Err(Error::Exposed { address, missing, flags })
+}
+
+/// Takes connections until the server drains, and then waits for those that are open.
+async fn accept(listener: TcpListener, connections: Arc<Connections>, mut draining: watch::Receiver<bool>) {
+    let mut open = JoinSet::new();
+    let metrics = &connections.gate.metrics;
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok(_) if open.len() >= connections.limits.connections => metrics.shed(Shed::Connections),
+                Ok((stream, address)) => {
+                    let connections = Arc::clone(&connections);
+                    open.spawn(async move { connections.serve(stream, address).await });
+                }
+                Err(error) => {
+                    // Most likely there are no file descriptors left, which takes a while to change.
+                    warn!(%error, "can't take a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(_) = open.join_next() => {}
+            () = began(&mut draining) => break,
+        }
+        metrics.connections.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
+    }
+    drop(listener);
+    while open.join_next().await.is_some() {
+        metrics.connections.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
+    }
+}
+
+/// Completes once the server drains.
+async fn began(draining: &mut watch::Receiver<bool>) {
+    // The sender lives as long as the server.
+    let _ = draining.wait_for(|draining| *draining).await;
 }
 
 /// Whether the writer ended as it should.
@@ -190,8 +415,8 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
     }
 }
 
-/// Server reflection. It is served in both its versions: most clients ask for v1, older ones for v1alpha.
-fn reflection() -> tonic_reflection::server::Builder<'static> {
+/// What reflection tells. It is served in both its versions: most clients ask for v1, older ones for v1alpha.
+fn descriptors() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(rpc::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

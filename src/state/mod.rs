@@ -14,6 +14,7 @@ use std::{
         mpsc::{SyncSender, TrySendError, sync_channel},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -30,6 +31,7 @@ use crate::{
         time::Timestamp,
     },
     store::{self, LogReader, Logged, Store},
+    telemetry::metrics::{Metrics, Shed},
 };
 
 /// How many commands may wait for the writer before more are refused.
@@ -52,6 +54,9 @@ struct Shared {
     log: Mutex<LogReader>,
     pins: Mutex<Pins>,
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    /// Since when the writer has been at one batch.
+    busy_since: Mutex<Option<Instant>>,
 }
 
 /// What the writer is asked to do.
@@ -130,7 +135,11 @@ pub type WriterEnd = oneshot::Receiver<Ended>;
 
 impl State {
     /// Loads the store and starts its writer.
-    pub fn start(store: Store, clock: Arc<dyn Clock>) -> Result<(Self, WriterEnd), store::Error> {
+    pub fn start(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, WriterEnd), store::Error> {
         let snapshot = Arc::new(store.load()?);
         let (jobs, queue) = sync_channel(QUEUE_CAPACITY);
         let shared = Arc::new(Shared {
@@ -140,6 +149,8 @@ impl State {
             log: Mutex::new(store.log_reader()?),
             pins: Mutex::new(Pins::default()),
             clock,
+            metrics,
+            busy_since: Mutex::new(None),
         });
         let (end, ended) = oneshot::channel();
         let writer = writer::Writer::new(store, Arc::clone(&shared), new_session_id);
@@ -213,11 +224,18 @@ impl State {
         let request = request_id.map(|id| Request { id, content_sha256: content_sha256(&command) });
         let (reply, answer) = oneshot::channel();
         let job = Job::Execute(Box::new(Execute { command, caller, request, progress, reply }));
-        match self.jobs.try_send(job) {
-            Ok(()) => Ok(answer),
-            Err(TrySendError::Full(_)) => Err(Error::Overloaded),
-            Err(TrySendError::Disconnected(_)) => Err(Error::Stopped),
-        }
+        let metrics = &self.shared.metrics;
+        metrics.writer_queue.inc();
+        let refused = match self.jobs.try_send(job) {
+            Ok(()) => return Ok(answer),
+            Err(TrySendError::Full(_)) => {
+                metrics.shed(Shed::WriterQueue);
+                Error::Overloaded
+            }
+            Err(TrySendError::Disconnected(_)) => Error::Stopped,
+        };
+        metrics.writer_queue.dec();
+        Err(refused)
     }
 
     /// Every change from now on, in the batches in which they were committed. A receiver that falls too far behind is
@@ -241,6 +259,12 @@ impl State {
     /// A reader of the audit log of its own, for work that takes a while. Reads the disk: not for an async thread.
     pub fn log_reader(&self) -> Result<LogReader, store::Error> {
         self.shared.log.lock().unwrap_or_else(PoisonError::into_inner).another()
+    }
+
+    /// For how long the writer has been at one batch. While it is longer than any batch takes, the disk doesn't answer.
+    pub fn writer_busy_for(&self) -> Duration {
+        let busy_since = *self.shared.busy_since.lock().unwrap_or_else(PoisonError::into_inner);
+        busy_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Asks the writer to finish what it was asked so far, and to end. Blocks while the writer's queue is full.

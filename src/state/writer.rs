@@ -6,11 +6,11 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tracing::{error, info, warn};
@@ -74,6 +74,7 @@ struct Batch {
 impl Writer {
     pub(super) fn new(store: Store, shared: Arc<Shared>, new_session_id: fn() -> SessionId) -> Self {
         let last_forgotten = Timestamp::from_unix_ms(0);
+        shared.metrics.store_writable.set(1);
         Self { store, shared, new_session_id, last_forgotten, is_blocked: false, unswept: None }
     }
 
@@ -88,14 +89,20 @@ impl Writer {
             let mut jobs = Vec::new();
             for job in first.into_iter().chain(queue.try_iter()).take(MOST_IN_BATCH) {
                 match job {
-                    Job::Execute(execute) => jobs.push(*execute),
+                    Job::Execute(execute) => {
+                        self.shared.metrics.writer_queue.dec();
+                        jobs.push(*execute);
+                    }
                     Job::Stop => {
                         stop = true;
                         break;
                     }
                 }
             }
-            if let Err(error) = self.run_batch(jobs) {
+            self.set_busy(Some(Instant::now()));
+            let ran = self.run_batch(jobs);
+            self.set_busy(None);
+            if let Err(error) = ran {
                 error!(error = %chain(&error), "store failed; the outcome of the last commit is unknown");
                 return Ended::Failed(error);
             }
@@ -103,6 +110,10 @@ impl Writer {
                 return self.finish();
             }
         }
+    }
+
+    fn set_busy(&self, since: Option<Instant>) {
+        *self.shared.busy_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     /// Waits for a job, or until a session expires; not at all while there is something to sweep.
@@ -205,8 +216,10 @@ impl Writer {
                     progress.done.store(u64::try_from(done).unwrap_or(u64::MAX), Ordering::Relaxed);
                 }
             };
+            let began = Instant::now();
             match self.store.commit(&records, &requests, told) {
                 Ok(()) => {
+                    self.shared.metrics.committed(replies.len(), began.elapsed());
                     self.unblocked();
                     self.note_cuts(&records);
                 }
@@ -215,7 +228,7 @@ impl Writer {
                     if !self.is_blocked {
                         warn!(error = %chain(&error), "database can't be written to; changes are refused, decisions go on");
                     }
-                    self.is_blocked = true;
+                    self.set_blocked(true);
                     for (reply, _) in replies {
                         let _ = reply.send(Err(Error::NotWritable(error.to_string())));
                     }
@@ -247,7 +260,12 @@ impl Writer {
         if self.is_blocked {
             info!("database can be written to again");
         }
-        self.is_blocked = false;
+        self.set_blocked(false);
+    }
+
+    fn set_blocked(&mut self, is_blocked: bool) {
+        self.is_blocked = is_blocked;
+        self.shared.metrics.store_writable.set(i64::from(!is_blocked));
     }
 
     /// Forgets request ids that are older than their life, now and then.
@@ -278,7 +296,7 @@ impl Writer {
         }
         match self.sweep_some() {
             // It goes on once something could be written again.
-            Err(error) if error.is_temporary() => self.is_blocked = true,
+            Err(error) if error.is_temporary() => self.set_blocked(true),
             swept => return swept,
         }
         Ok(())

@@ -152,7 +152,7 @@ async fn empty_queue(mut client: Client) {
 }
 
 async fn get(
-    client: &mut queue_access_service_client::QueueAccessServiceClient<tonic::transport::Channel>,
+    client: &mut queue_access_service_client::QueueAccessServiceClient<queuegate::client::Connection>,
     user: &str,
 ) -> Option<Session> {
     let request = GetSessionRequest {

@@ -65,11 +65,10 @@ impl TestServer {
 
     pub async fn start_in(folder: TempDir, clock: Arc<ManualClock>) -> Self {
         let database = folder.path().join("test.db");
+        let clock_of_server = Arc::clone(&clock) as Arc<dyn Clock>;
         let config = Config {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            database: database.clone(),
             drain_deadline: Duration::from_secs(5),
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            ..Config::new("127.0.0.1:0".parse().unwrap(), database.clone(), clock_of_server)
         };
         let server = server::start(config).await.unwrap();
         let address = server.address();

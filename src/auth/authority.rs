@@ -1,0 +1,267 @@
+//! Who is who: credentials as they are presented, against the token file.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::{
+    file::{Entry, Error, TokenFile},
+    identity::Identity,
+    secret::Fingerprint,
+};
+use crate::domain::{ids::Caller, time::Timestamp};
+
+/// What a caller shows of themselves.
+#[derive(Debug, Clone, Copy)]
+pub struct Presented<'c> {
+    /// The `authorization` header.
+    pub authorization: Option<&'c [u8]>,
+    /// The subject alternative names of the client certificate, which was verified with the connection.
+    pub certificate_names: &'c [String],
+}
+
+/// Why a caller isn't let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There are no credentials.
+    #[error("credentials are required: send the header `authorization: Bearer TOKEN`, or use a client certificate")]
+    Missing,
+    /// The header is none that we know.
+    #[error("the header `authorization` must be `Bearer` and a token")]
+    Malformed,
+    /// Nobody has these, or nobody has them any more.
+    #[error("these credentials are not known to this server; they may have been revoked")]
+    Unknown,
+    /// They were good once.
+    #[error("these credentials have expired; ask the server's operator for new ones")]
+    Expired,
+}
+
+/// Knows who is who.
+#[derive(Debug)]
+pub struct Authority {
+    file: TokenFile,
+    known: ArcSwap<Vec<Known>>,
+    /// The text that was last read, so that a file that didn't change is let alone. Held while it is read anew.
+    last_read: Mutex<String>,
+}
+
+#[derive(Debug)]
+struct Known {
+    entry: Entry,
+    identity: Arc<Identity>,
+}
+
+impl Authority {
+    /// Goes by a token file, which must be there and make sense.
+    pub fn open(file: TokenFile) -> Result<Self, Error> {
+        let authority = Self { file, known: ArcSwap::default(), last_read: Mutex::default() };
+        authority.refresh(Timestamp::from_unix_ms(0))?;
+        Ok(authority)
+    }
+
+    /// Reads the file anew, if it changed, and ends what has expired. What is wrong with the file leaves everything as it
+    /// was. Says how many callers there are if the file did change. Reads the disk: not for an async thread.
+    pub fn refresh(&self, now: Timestamp) -> Result<Option<usize>, Error> {
+        let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+        for known in self.known.load().iter().filter(|known| known.identity.is_expired(now)) {
+            known.identity.end();
+        }
+        let path = self.file.path();
+        let text = std::fs::read_to_string(path)
+            .map_err(|problem| Error::Unreadable { path: path.display().to_string(), problem })?;
+        if *last_read == text {
+            return Ok(None);
+        }
+        let entries = self.file.parse(&text)?;
+        let before = self.known.load_full();
+        let after: Vec<Known> = entries.into_iter().map(|entry| self.known_as(entry, &before)).collect();
+        let count = after.len();
+        self.known.store(Arc::new(after));
+        let after = self.known.load();
+        let is_kept = |known: &Known| after.iter().any(|other| Arc::ptr_eq(&other.identity, &known.identity));
+        for gone in before.iter().filter(|known| !is_kept(known)) {
+            gone.identity.end();
+        }
+        *last_read = text;
+        Ok(Some(count))
+    }
+
+    /// An entry with its identity: the one that it had, if nothing of it changed.
+    fn known_as(&self, entry: Entry, before: &[Known]) -> Known {
+        let same = before.iter().find(|known| known.entry == entry);
+        let identity = same.map(|known| Arc::clone(&known.identity)).unwrap_or_else(|| {
+            let Entry { name, sha256: _, certificate: _, scopes, organizations, expires } = entry.clone();
+            Arc::new(Identity::new(Caller::named(&name), scopes, organizations, expires))
+        });
+        Known { entry, identity }
+    }
+
+    /// Who presents this. A token counts before a certificate: whoever sends a wrong one isn't let in by the other.
+    pub fn authenticate(&self, presented: Presented<'_>, now: Timestamp) -> Result<Arc<Identity>, Refused> {
+        let Presented { authorization, certificate_names } = presented;
+        let known = self.known.load();
+        let found = match authorization {
+            Some(authorization) => with_token(&known, bearer(authorization)?),
+            None if certificate_names.is_empty() => return Err(Refused::Missing),
+            None => known.iter().find(|known| {
+                let name = known.entry.certificate.as_ref();
+                name.is_some_and(|name| certificate_names.iter().any(|other| other.eq_ignore_ascii_case(name)))
+            }),
+        };
+        let identity = &found.ok_or(Refused::Unknown)?.identity;
+        if identity.is_expired(now) { Err(Refused::Expired) } else { Ok(Arc::clone(identity)) }
+    }
+}
+
+/// Whose token this is. Every entry is looked at, whether or not one before it matched.
+fn with_token<'k>(known: &'k [Known], token: &[u8]) -> Option<&'k Known> {
+    let presented = Fingerprint::of(token);
+    known.iter().fold(None, |found, known| if known.entry.sha256 == Some(presented) { Some(known) } else { found })
+}
+
+/// The token in an `authorization` header.
+fn bearer(authorization: &[u8]) -> Result<&[u8], Refused> {
+    let (scheme, token) = authorization.split_at_checked(b"Bearer ".len()).ok_or(Refused::Malformed)?;
+    let token = token.trim_ascii();
+    if scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty() { Ok(token) } else { Err(Refused::Malformed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, task::Poll};
+
+    use super::*;
+    use crate::auth::Scope;
+
+    fn now() -> Timestamp {
+        Timestamp::from_unix_ms(0)
+    }
+
+    struct Fixture {
+        _folder: tempfile::TempDir,
+        authority: Authority,
+    }
+
+    /// `pbx` has the token `abc`, `old` the token `old`, which expires at 1 s, `dash` a certificate.
+    fn text() -> String {
+        let entry = |name: &str, rest: &str| format!("[[token]]\nname = \"{name}\"\n{rest}\n");
+        let sha256 = |secret: &str| format!("sha256 = \"{}\"", Fingerprint::of(secret.as_bytes()));
+        [
+            entry("pbx", &format!("{}\nscopes = [\"check\"]\norganizations = [\"acme\"]", sha256("abc"))),
+            entry("old", &format!("{}\nscopes = [\"check\"]\nexpires = 1970-01-01T00:00:01Z", sha256("old"))),
+            entry("dash", "certificate = \"dash.example.com\"\nscopes = [\"admin\"]"),
+        ]
+        .concat()
+    }
+
+    fn fixture() -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.toml");
+        fs::write(&path, text()).unwrap();
+        Fixture { _folder: folder, authority: Authority::open(TokenFile::new(path)).unwrap() }
+    }
+
+    fn ask(
+        authority: &Authority,
+        authorization: Option<&str>,
+        names: &[&str],
+        now: Timestamp,
+    ) -> Result<String, Refused> {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let presented = Presented { authorization: authorization.map(str::as_bytes), certificate_names: &names };
+        authority.authenticate(presented, now).map(|identity| identity.caller().to_string())
+    }
+
+    fn has_ended(identity: &Identity) -> bool {
+        let mut ended = std::pin::pin!(identity.ended());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        ended.as_mut().poll(&mut context) == Poll::Ready(())
+    }
+
+    #[test]
+    fn credentials_are_recognized_or_refused() {
+        let Fixture { authority, _folder } = &fixture();
+        for (authorization, names, expected) in [
+            (Some("Bearer abc"), &[][..], Ok("token:pbx")),
+            (Some("bearer  abc "), &[], Ok("token:pbx")),
+            (Some("Bearer abcd"), &[], Err(Refused::Unknown)),
+            (Some("Bearer ABC"), &[], Err(Refused::Unknown)),
+            (Some("Bearer ab"), &[], Err(Refused::Unknown)),
+            (Some("Bearer "), &[], Err(Refused::Malformed)),
+            (Some("Bearer"), &[], Err(Refused::Malformed)),
+            (Some(""), &[], Err(Refused::Malformed)),
+            (Some("Basic abc"), &[], Err(Refused::Malformed)),
+            (Some("abc"), &[], Err(Refused::Malformed)),
+            (None, &[], Err(Refused::Missing)),
+            (None, &["dash.example.com"], Ok("token:dash")),
+            (None, &["other.example.com", "DASH.example.com"], Ok("token:dash")),
+            (None, &["xdash.example.com", "pbx", "token:pbx"], Err(Refused::Unknown)),
+            (Some("Bearer abc"), &["dash.example.com"], Ok("token:pbx")),
+            (Some("Bearer wrong"), &["dash.example.com"], Err(Refused::Unknown)),
+        ] {
+            let found = ask(authority, authorization, names, now());
+            assert_eq!(found, expected.map(str::to_owned), "{authorization:?} {names:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_good_until_it_expires() {
+        let Fixture { authority, _folder } = &fixture();
+        let at = |ms| ask(authority, Some("Bearer old"), &[], Timestamp::from_unix_ms(ms));
+        assert_eq!(at(999), Ok("token:old".to_owned()));
+        assert_eq!(at(1_000), Err(Refused::Expired));
+        let presented = Presented { authorization: Some(b"Bearer old"), certificate_names: &[] };
+        let identity = authority.authenticate(presented, now()).unwrap();
+        authority.refresh(Timestamp::from_unix_ms(999)).unwrap();
+        assert!(!has_ended(&identity));
+        authority.refresh(Timestamp::from_unix_ms(1_000)).unwrap();
+        assert!(has_ended(&identity), "a watch of theirs would end");
+    }
+
+    #[test]
+    fn scopes_and_organizations_are_kept_to() {
+        let Fixture { authority, _folder } = &fixture();
+        let who = |authorization: Option<&'static [u8]>, names: &[String]| {
+            authority.authenticate(Presented { authorization, certificate_names: names }, now()).unwrap()
+        };
+        let pbx = who(Some(b"Bearer abc"), &[]);
+        let dash = who(None, &["dash.example.com".to_owned()]);
+        for &scope in Scope::ALL {
+            assert_eq!(pbx.holds(scope), scope == Scope::Check, "{scope}");
+            assert!(dash.holds(scope), "admin is all of them: {scope}");
+        }
+        assert!(pbx.may_use(&"acme".parse().unwrap()) && !pbx.may_use(&"other".parse().unwrap()) && !pbx.may_use_all());
+        assert!(dash.may_use(&"other".parse().unwrap()) && dash.may_use_all());
+    }
+
+    #[test]
+    fn a_changed_file_counts_at_once_and_a_faulty_one_changes_nothing() {
+        let Fixture { authority, _folder } = &fixture();
+        let presented = |secret| Presented { authorization: Some(secret), certificate_names: &[] };
+        let pbx = authority.authenticate(presented(b"Bearer abc"), now()).unwrap();
+        let old = authority.authenticate(presented(b"Bearer old"), now()).unwrap();
+        let path = authority.file.path();
+        assert_eq!(authority.refresh(now()).unwrap(), None, "it did not change");
+
+        for faulty in ["[[token]]\nname = \"pbx\"\n", "nonsense"] {
+            fs::write(path, faulty).unwrap();
+            assert!(authority.refresh(now()).is_err());
+            assert_eq!(ask(authority, Some("Bearer abc"), &[], now()), Ok("token:pbx".to_owned()));
+        }
+        fs::remove_file(path).unwrap();
+        assert!(authority.refresh(now()).is_err());
+        assert_eq!(ask(authority, Some("Bearer abc"), &[], now()), Ok("token:pbx".to_owned()));
+
+        // `pbx` loses its organization's limit, `dash` is revoked, `old` stays as it is.
+        let (rest, _) =
+            text().split_once("[[token]]\nname = \"dash\"").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        fs::write(path, rest.replace("organizations = [\"acme\"]", "")).unwrap();
+        assert_eq!(authority.refresh(now()).unwrap(), Some(2));
+        assert_eq!(ask(authority, None, &["dash.example.com"], now()), Err(Refused::Unknown));
+        assert!(authority.authenticate(presented(b"Bearer abc"), now()).unwrap().may_use_all());
+        assert!(has_ended(&pbx), "what they may do has changed");
+        assert!(!has_ended(&old));
+        assert!(Arc::ptr_eq(&old, &authority.authenticate(presented(b"Bearer old"), now()).unwrap()));
+    }
+}

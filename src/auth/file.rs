@@ -1,0 +1,403 @@
+//! The token file: TOML, an entry for each caller. It is read by the server and edited by `queuegate token`, which keeps
+//! what people wrote around the entries.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::{ErrorKind, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use toml_edit::{ArrayOfTables, Datetime, DocumentMut, Item, Table, value};
+
+use super::{
+    identity::Scope,
+    secret::{Fingerprint, without_secrets},
+};
+use crate::domain::{
+    ids::{CallerName, OrganizationId},
+    time::Timestamp,
+};
+
+/// What the file is called in TOML.
+const TOKEN: &str = "token";
+
+/// What a new file begins with.
+const HEADING: &str = "\
+# Who may call this queuegate server: an entry for each caller. `queuegate token new` adds one and shows its token, which
+# is not kept: here is only its SHA-256. The server reads this file anew whenever it changes.
+
+";
+
+/// One caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What the caller is called in the audit log.
+    pub name: CallerName,
+    /// Their token's hash, if they have a token.
+    pub sha256: Option<Fingerprint>,
+    /// The subject alternative name (DNS name, URI, e-mail or IP address) of their client certificate, if they have one.
+    pub certificate: Option<String>,
+    /// What they may ask for.
+    pub scopes: BTreeSet<Scope>,
+    /// Which organizations they may use; none: all.
+    pub organizations: Option<BTreeSet<OrganizationId>>,
+    /// When the credentials cease to be good; none: never.
+    pub expires: Option<Timestamp>,
+}
+
+/// What can be wrong with a token file.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It can't be read.
+    #[error("can't read the token file `{path}`: {problem}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why not.
+        problem: std::io::Error,
+    },
+    /// It can't be written.
+    #[error("can't write the token file `{path}`: {problem}")]
+    Unwritable {
+        /// The file.
+        path: String,
+        /// Why not.
+        problem: std::io::Error,
+    },
+    /// What it says makes no sense.
+    #[error("token file `{path}`: {problem}")]
+    Faulty {
+        /// The file.
+        path: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// The name is taken.
+    #[error("token file `{path}` has a token `{name}` already; revoke it first, or choose another name")]
+    Taken {
+        /// The file.
+        path: String,
+        /// The name.
+        name: CallerName,
+    },
+    /// There is no such token.
+    #[error("token file `{path}` has no token `{name}`; `queuegate token list` shows those that it has")]
+    Unknown {
+        /// The file.
+        path: String,
+        /// The name.
+        name: CallerName,
+    },
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    token: Vec<WrittenEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenEntry {
+    name: String,
+    sha256: Option<String>,
+    certificate: Option<String>,
+    scopes: Vec<String>,
+    organizations: Option<Vec<String>>,
+    expires: Option<Datetime>,
+}
+
+/// Where the callers are named.
+#[derive(Debug, Clone)]
+pub struct TokenFile(PathBuf);
+
+impl TokenFile {
+    /// The file of this path, which need not exist yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Everybody whom it names.
+    pub fn read(&self) -> Result<Vec<Entry>, Error> {
+        let text = fs::read_to_string(&self.0);
+        let text = text.map_err(|problem| Error::Unreadable { path: self.name(), problem })?;
+        self.parse(&text)
+    }
+
+    /// Adds a caller; creates the file, readable by its owner alone, if there is none.
+    pub fn add(&self, entry: &Entry) -> Result<(), Error> {
+        let lock = self.lock()?;
+        let (heading, mut document) = match fs::read_to_string(&self.0) {
+            Ok(text) => ("", self.document(&text)?),
+            Err(error) if error.kind() == ErrorKind::NotFound => (HEADING, DocumentMut::new()),
+            Err(problem) => return Err(Error::Unreadable { path: self.name(), problem }),
+        };
+        if self.parse(&document.to_string())?.iter().any(|other| other.name == entry.name) {
+            return Err(Error::Taken { path: self.name(), name: entry.name.clone() });
+        }
+        let tokens = document.entry(TOKEN).or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
+        let tokens = tokens.as_array_of_tables_mut().ok_or_else(|| self.faulty("write each token as [[token]]"))?;
+        tokens.push(table(entry));
+        let written = self.replace(&format!("{heading}{document}"));
+        drop(lock);
+        written
+    }
+
+    /// Takes a caller out.
+    pub fn remove(&self, name: &CallerName) -> Result<(), Error> {
+        let lock = self.lock()?;
+        let text = fs::read_to_string(&self.0);
+        let text = text.map_err(|problem| Error::Unreadable { path: self.name(), problem })?;
+        self.parse(&text)?;
+        let mut document = self.document(&text)?;
+        let tokens = document.get_mut(TOKEN).and_then(Item::as_array_of_tables_mut);
+        let is_named = |table: &Table| table.get("name").and_then(Item::as_str) == Some(name.as_str());
+        let found = tokens.and_then(|tokens| {
+            let index = tokens.iter().position(is_named)?;
+            Some((index, tokens))
+        });
+        let (index, tokens) = found.ok_or_else(|| Error::Unknown { path: self.name(), name: name.clone() })?;
+        let above = tokens.get(index).map(above).unwrap_or_default();
+        tokens.remove(index);
+        // What stands above the entry, with an empty line between, isn't about it and stays.
+        let kept = above.rsplit_once("\n\n").map(|(kept, _)| format!("{kept}\n\n")).unwrap_or_default();
+        match tokens.get_mut(index) {
+            Some(next) => {
+                let prefix = format!("{kept}{}", self::above(next).trim_start_matches('\n'));
+                next.decor_mut().set_prefix(prefix);
+            }
+            None => {
+                let trailing = format!("{kept}{}", document.trailing().as_str().unwrap_or_default());
+                document.set_trailing(trailing);
+            }
+        }
+        let written = self.replace(&document.to_string());
+        drop(lock);
+        written
+    }
+
+    fn name(&self) -> String {
+        self.0.display().to_string()
+    }
+
+    fn faulty(&self, problem: &str) -> Error {
+        Error::Faulty { path: self.name(), problem: without_secrets(problem) }
+    }
+
+    fn document(&self, text: &str) -> Result<DocumentMut, Error> {
+        text.parse().map_err(|error: toml_edit::TomlError| {
+            self.faulty(&format!("line {}: {}", line(text, error.span()), error.message()))
+        })
+    }
+
+    /// What a text says. Errors name the entry, and never repeat a secret.
+    pub fn parse(&self, text: &str) -> Result<Vec<Entry>, Error> {
+        let written: Written = toml_edit::de::from_str(text)
+            .map_err(|error| self.faulty(&format!("line {}: {}", line(text, error.span()), error.message())))?;
+        let mut entries = Vec::new();
+        let mut taken = BTreeMap::new();
+        for (index, written) in written.token.into_iter().enumerate() {
+            let of = format!("token {} (`{}`)", index + 1, written.name);
+            let entry = entry(written).map_err(|problem| self.faulty(&format!("{of}: {problem}")))?;
+            let keys = [
+                Some(format!("name `{}`", entry.name)),
+                entry.sha256.map(|sha256| format!("sha256 {sha256}")),
+                entry.certificate.as_ref().map(|certificate| format!("certificate `{certificate}`")),
+            ];
+            for key in keys.into_iter().flatten() {
+                if let Some(other) = taken.insert(key.clone(), index + 1) {
+                    return Err(self.faulty(&format!("{of}: {key} is that of token {other} too")));
+                }
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    /// Keeps two who edit the file at the same time apart. The folder is locked, since the file itself is replaced.
+    fn lock(&self) -> Result<File, Error> {
+        let folder = self.0.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let locked = File::open(folder).and_then(|folder| folder.lock().map(|()| folder));
+        locked.map_err(|problem| Error::Unwritable { path: self.name(), problem })
+    }
+
+    /// Puts a new text in the file's place, whole or not at all. The file keeps its owner's and group's access.
+    fn replace(&self, text: &str) -> Result<(), Error> {
+        let folder = self.0.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let written = || {
+            let mut new = tempfile::NamedTempFile::new_in(folder)?;
+            new.write_all(text.as_bytes())?;
+            if let Ok(old) = fs::metadata(&self.0) {
+                use std::os::unix::fs::MetadataExt;
+                new.as_file().set_permissions(old.permissions())?;
+                std::os::unix::fs::chown(new.path(), Some(old.uid()), Some(old.gid()))?;
+            }
+            new.as_file().sync_all()?;
+            new.persist(&self.0).map_err(|error| error.error)?;
+            Ok(())
+        };
+        written().map_err(|problem| Error::Unwritable { path: self.name(), problem })
+    }
+}
+
+fn entry(written: WrittenEntry) -> Result<Entry, String> {
+    let WrittenEntry { name, sha256, certificate, scopes, organizations, expires } = written;
+    let name = name.parse().map_err(|error| format!("name {error}"))?;
+    let sha256 = sha256.map(|text| text.parse()).transpose().map_err(|error| format!("sha256 {error}"))?;
+    if sha256.is_none() && certificate.as_ref().is_none_or(String::is_empty) {
+        return Err("needs a sha256 (of a token) or a certificate (a subject alternative name)".to_owned());
+    }
+    let scopes = scopes.iter().map(|scope| scope.parse());
+    let scopes: BTreeSet<Scope> = scopes.collect::<Result<_, _>>().map_err(|error| format!("scopes {error}"))?;
+    if scopes.is_empty() {
+        return Err(format!(
+            "scopes must have at least one of {}",
+            Scope::ALL.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(", ")
+        ));
+    }
+    let organizations = organizations.map(|ids| ids.iter().map(|id| id.parse()).collect::<Result<BTreeSet<_>, _>>());
+    let organizations = organizations.transpose().map_err(|error| format!("organizations {error}"))?;
+    if organizations.as_ref().is_some_and(BTreeSet::is_empty) {
+        return Err("organizations must name at least one, or be left out for all".to_owned());
+    }
+    let expires = expires.map(|time| {
+        let instant = time.to_string().parse::<jiff::Timestamp>();
+        instant.map(|instant| Timestamp::from_unix_ms(instant.as_millisecond()))
+    });
+    let expires =
+        expires.transpose().map_err(|_| "expires must be a time with a zone, such as 2027-01-01T00:00:00Z")?;
+    Ok(Entry { name, sha256, certificate, scopes, organizations, expires })
+}
+
+fn table(entry: &Entry) -> Table {
+    let Entry { name, sha256, certificate, scopes, organizations, expires } = entry;
+    let mut table = Table::new();
+    table.insert("name", value(name.as_str()));
+    if let Some(sha256) = sha256 {
+        table.insert("sha256", value(sha256.to_string()));
+    }
+    if let Some(certificate) = certificate {
+        table.insert("certificate", value(certificate));
+    }
+    table.insert("scopes", value(scopes.iter().map(|scope| scope.as_str()).collect::<toml_edit::Array>()));
+    if let Some(organizations) = organizations {
+        let organizations: toml_edit::Array = organizations.iter().map(OrganizationId::as_str).collect();
+        table.insert("organizations", value(organizations));
+    }
+    let expires = expires.and_then(|time| jiff::Timestamp::from_millisecond(time.unix_ms()).ok());
+    if let Some(expires) = expires.and_then(|time| time.to_string().parse::<Datetime>().ok()) {
+        table.insert("expires", value(expires));
+    }
+    table
+}
+
+/// What stands between an entry and the one before.
+fn above(table: &Table) -> String {
+    table.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default().to_owned()
+}
+
+/// The line that a place in a text is on, from 1.
+fn line(text: &str, span: Option<std::ops::Range<usize>>) -> usize {
+    let start = span.map_or(0, |span| span.start);
+    text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHA256: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn parse(text: &str) -> Result<Vec<Entry>, String> {
+        TokenFile::new("tokens.toml").parse(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_file_names_callers_with_their_scopes_and_organizations() {
+        let entries = parse(&format!(
+            "[[token]]\nname = \"pbx\"\nsha256 = \"{SHA256}\"\nscopes = [\"check\", \"sign-in\"]\n\
+             organizations = [\"acme\"]\nexpires = 2027-01-01T01:00:00+01:00\n\n\
+             [[token]]\nname = \"dashboard\"\ncertificate = \"dash.example.com\"\nscopes = [\"admin\"]\n"
+        ))
+        .unwrap();
+        let [pbx, dashboard] = entries.as_slice() else { panic!("{entries:?}") };
+        assert_eq!(pbx.scopes, BTreeSet::from([Scope::Check, Scope::SignIn]));
+        assert_eq!(pbx.organizations, Some(BTreeSet::from(["acme".parse().unwrap()])));
+        assert_eq!(pbx.expires, Some(Timestamp::from_unix_ms(1_798_761_600_000)));
+        assert!(pbx.sha256 == Some(Fingerprint::of(b"abc")) && pbx.certificate.is_none());
+        assert_eq!(dashboard.certificate.as_deref(), Some("dash.example.com"));
+        assert!(dashboard.organizations.is_none() && dashboard.expires.is_none() && dashboard.sha256.is_none());
+        assert!(parse("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_and_no_secret_repeated() {
+        let with =
+            |rest: &str| format!("[[token]]\nname = \"pbx\"\nsha256 = \"{SHA256}\"\nscopes = [\"check\"]\n{rest}");
+        for (text, says) in [
+            ("[[token]]\nname = 1".to_owned(), "line 2: "),
+            ("[[token]\n".to_owned(), "line 1: "),
+            ("[[tokens]]\n".to_owned(), "unknown field `tokens`"),
+            (with("orgs = []\n"), "unknown field `orgs`"),
+            (with("organizations = []\n"), "organizations must name at least one, or be left out for all"),
+            (with("organizations = [\"A\"]\n"), "organizations must be 1 to 64"),
+            (with("expires = 2027-01-01\n"), "expires must be a time with a zone"),
+            (with("").replace("\"check\"", ""), "scopes must have at least one of check, sign-in"),
+            (with("").replace("check", "fly"), "scopes must be check, sign-in"),
+            (with("").replace("pbx", "P B X"), "name must be 1 to 64"),
+            (with("").replace(SHA256, "qgt_secret"), "sha256 must be the SHA-256 of a token"),
+            (
+                "[[token]]\nname = \"a\"\nscopes = [\"check\"]\n".to_owned(),
+                "needs a sha256 (of a token) or a certificate",
+            ),
+            ("[[token]]\nname = \"a\"\ncertificate=\"\"\nscopes = [\"check\"]\n".to_owned(), "needs a sha256"),
+            (with(&with("")), "token 2 (`pbx`): name `pbx` is that of token 1 too"),
+            (with(&with("").replace("pbx", "b")), &format!("sha256 {SHA256} is that of token 1 too")),
+            ("[[token]]\nname = \"a\"\nscopes = \"qgt_secret\"\n".to_owned(), "line 3"),
+        ] {
+            let error = parse(&text).unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+            assert!(error.starts_with("token file `tokens.toml`: ") && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn editing_keeps_what_people_wrote() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile::new(folder.path().join("tokens.toml"));
+        let entry = |name: &str| Entry {
+            name: name.parse().unwrap(),
+            sha256: Some(Fingerprint::of(name.as_bytes())),
+            certificate: None,
+            scopes: BTreeSet::from([Scope::Check]),
+            organizations: Some(BTreeSet::from(["acme".parse().unwrap()])),
+            expires: Some(Timestamp::from_unix_ms(1_798_761_600_000)),
+        };
+        file.add(&entry("one")).unwrap();
+        let text = fs::read_to_string(file.path()).unwrap();
+        fs::write(file.path(), format!("{text}# what people wrote\n")).unwrap();
+        file.add(&entry("two")).unwrap();
+        assert!(matches!(file.add(&entry("two")), Err(Error::Taken { .. })));
+        file.remove(&"one".parse().unwrap()).unwrap();
+        assert!(matches!(file.remove(&"one".parse().unwrap()), Err(Error::Unknown { .. })));
+        let [two] = &file.read().unwrap()[..] else { panic!() };
+        assert_eq!((two.name.as_str(), two.expires), ("two", Some(Timestamp::from_unix_ms(1_798_761_600_000))));
+        assert!(two.sha256 == Some(Fingerprint::of(b"two")) && two.organizations.is_some());
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(file.path()).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        let text = fs::read_to_string(file.path()).unwrap();
+        assert!(text.starts_with(HEADING) && text.contains("# what people wrote"), "{text}");
+        file.remove(&"two".parse().unwrap()).unwrap();
+        assert!(file.read().unwrap().is_empty() && fs::read_to_string(file.path()).unwrap().starts_with(HEADING));
+        assert!(matches!(TokenFile::new(folder.path().join("none")).read(), Err(Error::Unreadable { .. })));
+    }
+}

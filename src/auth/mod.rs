@@ -1,0 +1,14 @@
+//! Who calls: bearer tokens and client certificates, their scopes, and the organizations that they may use
+//! (`SEMANTICS.md` section 5.1).
+//!
+//! INVARIANT: a secret is held only while it is made or presented; what is kept, compared and logged is its hash or its name.
+
+mod authority;
+mod file;
+mod identity;
+mod secret;
+
+pub use authority::{Authority, Presented, Refused};
+pub use file::{Entry, Error, TokenFile};
+pub use identity::{Identity, Scope};
+pub use secret::{Fingerprint, Secret};

@@ -1,0 +1,131 @@
+//! Bearer tokens: how they are made, and what is kept of them.
+
+use std::{fmt, str::FromStr};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::domain::ids::Malformed;
+
+/// What every token begins with, so that people and scanners for leaked secrets recognize one.
+pub const PREFIX: &str = "qgt_";
+
+/// How many random bytes a token has.
+const RANDOM_BYTES: usize = 32;
+
+/// A bearer token in plain text. It is shown once and never kept; `Debug` doesn't show it.
+pub struct Secret(String);
+
+impl Secret {
+    /// A new token: 256 random bits of the system's.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; RANDOM_BYTES];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))))
+    }
+
+    /// What is kept of it.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self.0.as_bytes())
+    }
+
+    /// The token itself, to show it the one time.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// The SHA-256 of a token. A token has 256 random bits, so its hash can be neither guessed nor reversed, and needs no salt.
+#[derive(Debug, Clone, Copy, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// Of a token as it was presented.
+    pub fn of(presented: &[u8]) -> Self {
+        Self(Sha256::digest(presented).into())
+    }
+}
+
+/// In a time that doesn't depend on where they differ.
+impl PartialEq for Fingerprint {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        // What is wrong here may be the token itself, which must not be repeated.
+        let malformed = || Malformed::new("the SHA-256 of a token, 64 hexadecimal digits", "something else");
+        let mut bytes = [0; 32];
+        if text.len() != 2 * bytes.len() || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(malformed());
+        }
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let digits = std::str::from_utf8(digits).map_err(|_| malformed())?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| malformed())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// A text of others' making, with anything in it that looks like a token taken out.
+pub(super) fn without_secrets(text: &str) -> String {
+    let mut parts = text.split(PREFIX);
+    let mut safe = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        safe.push_str(PREFIX);
+        safe.push_str("...");
+        safe.push_str(part.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter)));
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_has_a_prefix_and_256_bits_and_is_never_the_same_twice() {
+        let tokens: Vec<Secret> = (0..100).map(|_| Secret::generate().unwrap()).collect();
+        for (index, token) in tokens.iter().enumerate() {
+            let random = token.reveal().strip_prefix(PREFIX).unwrap();
+            assert_eq!(URL_SAFE_NO_PAD.decode(random).unwrap().len(), 32);
+            assert!(tokens.iter().skip(index + 1).all(|other| other.fingerprint() != token.fingerprint()));
+            assert!(!format!("{token:?}").contains(random));
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_sha_256_in_hexadecimal() {
+        let text = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(Fingerprint::of(b"abc").to_string(), text);
+        assert_eq!(text.parse::<Fingerprint>().unwrap(), Fingerprint::of(b"abc"));
+        assert_eq!(text.to_uppercase().parse::<Fingerprint>().unwrap(), Fingerprint::of(b"abc"));
+        for wrong in [&text[1..], "", &text.replace('b', "g"), &text.replace("ba", "+a"), &format!("{text}0")] {
+            let error = wrong.parse::<Fingerprint>().unwrap_err().to_string();
+            assert_eq!(error, "must be the SHA-256 of a token, 64 hexadecimal digits, but is `something else`");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_token_is_taken_out() {
+        assert_eq!(without_secrets("a qgt_aB3-_x, b qgt_"), "a qgt_..., b qgt_...");
+        assert_eq!(without_secrets("nothing here"), "nothing here");
+    }
+}

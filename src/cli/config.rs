@@ -1,0 +1,191 @@
+//! The configuration file, and what holds: a setting's flag comes before its environment variable, that before the file,
+//! and the file before the default.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use clap::{ArgMatches, Args, Command, parser::ValueSource};
+use toml_edit::{DocumentMut, Item, Value};
+
+use super::{args::Wrong, exit::Outcome, print, serve::Settings};
+
+/// Commands whose settings may stand in a file.
+const COMMANDS: [&str; 2] = ["serve", "config"];
+
+/// How alike a key must be to one that there is for us to suggest that, from 0 to 1.
+const ALIKE: f64 = 0.75;
+
+/// Arguments of `config`.
+#[derive(Args)]
+pub(super) struct Config {
+    #[command(flatten)]
+    settings: Settings,
+    /// Print JSON for machines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was asked, and which settings the file gave.
+pub(super) struct Asked {
+    pub matches: ArgMatches,
+    from_file: BTreeSet<String>,
+    file: Option<PathBuf>,
+}
+
+/// Reads arguments, and the file that they or the environment name. Ends the program if they are wrong, as clap does.
+pub(super) fn parse(command: Command, arguments: Vec<OsString>) -> anyhow::Result<Asked> {
+    let matches = command.clone().get_matches_from(&arguments);
+    let Some((name, given)) = matches.subcommand().filter(|(name, _)| COMMANDS.contains(name)) else {
+        return Ok(Asked { matches, from_file: BTreeSet::new(), file: None });
+    };
+    let Some(file) = given.get_one::<PathBuf>("config").cloned() else {
+        return Ok(Asked { matches, from_file: BTreeSet::new(), file: None });
+    };
+    let keys = keys(&command, name);
+    let mut arguments = arguments;
+    let mut from_file = BTreeSet::new();
+    for (key, value) in read(&file, &keys)? {
+        let is_given =
+            matches!(given.value_source(&id(&key)), Some(ValueSource::CommandLine | ValueSource::EnvVariable));
+        if !is_given {
+            arguments.push(format!("--{key}={value}").into());
+            from_file.insert(key);
+        }
+    }
+    let matches = command.try_get_matches_from(arguments).map_err(|error| {
+        let problem = error.to_string();
+        let problem = problem.trim_start_matches("error: ").lines().next().unwrap_or_default();
+        Wrong(format!("`{}`: {problem}", file.display()))
+    })?;
+    Ok(Asked { matches, from_file, file: Some(file) })
+}
+
+/// The keys that a file may have: the settings' flags.
+fn keys(command: &Command, name: &str) -> BTreeSet<String> {
+    let arguments = command.find_subcommand(name).into_iter().flat_map(Command::get_arguments);
+    let names = arguments.filter_map(|argument| argument.get_long()).map(str::to_owned);
+    names.filter(|name| !["config", "json", "help", "version"].contains(&name.as_str())).collect()
+}
+
+/// clap's name for a flag.
+fn id(key: &str) -> String {
+    key.replace('-', "_")
+}
+
+fn read(file: &Path, keys: &BTreeSet<String>) -> anyhow::Result<Vec<(String, String)>> {
+    let wrong = |problem: String| Wrong(format!("`{}`: {problem}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(format!("can't be read: {error}")))?;
+    Ok(settings(&text, keys).map_err(wrong)?)
+}
+
+/// The settings that a text gives.
+fn settings(text: &str, keys: &BTreeSet<String>) -> Result<Vec<(String, String)>, String> {
+    let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        format!("line {}: {}", before.lines().count().max(1), error.message())
+    })?;
+    document.iter().map(|(key, item)| setting(key, item, keys)).collect()
+}
+
+fn setting(key: &str, item: &Item, keys: &BTreeSet<String>) -> Result<(String, String), String> {
+    if !keys.contains(key) {
+        let like = |known: &&String| strsim::jaro_winkler(&key.replace('_', "-"), known);
+        let near = keys.iter().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|near| like(near) >= ALIKE);
+        let hint = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`queuegate config` shows those that there are".to_owned(),
+        };
+        return Err(format!("there is no setting `{}`; {hint}", crate::domain::ids::shortened(key)));
+    }
+    let value = match item.as_value() {
+        Some(Value::String(text)) => text.value().clone(),
+        Some(Value::Integer(number)) => number.value().to_string(),
+        Some(Value::Boolean(answer)) => answer.value().to_string(),
+        Some(Value::Float(_) | Value::Datetime(_) | Value::Array(_) | Value::InlineTable(_)) | None => {
+            return Err(format!("`{key}` must be a text, a whole number, true or false"));
+        }
+    };
+    Ok((key.to_owned(), value))
+}
+
+impl Config {
+    /// Prints what holds.
+    pub(super) fn run(self, command: &Command, asked: &Asked) -> anyhow::Result<Outcome> {
+        let Some(("config", matches)) = asked.matches.subcommand() else { return Ok(Outcome::Done) };
+        let rows = rows(command, asked, matches);
+        if self.json {
+            let settings = rows.into_iter().map(|[key, value, source]| {
+                let value = if value == UNSET { serde_json::Value::Null } else { value.into() };
+                (key, serde_json::json!({ "value": value, "source": source }))
+            });
+            print::line(&format!("{:#}", serde_json::Value::Object(settings.collect())))?;
+        } else {
+            print::table(["SETTING", "VALUE", "FROM"], rows)?;
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// What stands for no value.
+const UNSET: &str = "-";
+
+/// Each setting, its value, and where that comes from.
+fn rows(command: &Command, asked: &Asked, matches: &ArgMatches) -> Vec<[String; 3]> {
+    let file = asked.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+    let arguments = command.find_subcommand("config").into_iter().flat_map(Command::get_arguments);
+    let rows = arguments.filter_map(|argument| {
+        let key = argument.get_long().filter(|key| !["json", "help", "version"].contains(key))?;
+        let values = matches.get_raw(&id(key)).into_iter().flatten();
+        let values: Vec<_> = values.map(|value| value.to_string_lossy().into_owned()).collect();
+        let source = match matches.value_source(&id(key)) {
+            Some(ValueSource::CommandLine) if asked.from_file.contains(key) => file.clone(),
+            Some(ValueSource::CommandLine) => format!("--{key}"),
+            Some(ValueSource::EnvVariable) => {
+                argument.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+            }
+            Some(_) => "default".to_owned(),
+            None => UNSET.to_owned(),
+        };
+        let value = if values.is_empty() { UNSET.to_owned() } else { values.join(" ") };
+        Some([key.to_owned(), value, source])
+    });
+    rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<(String, String)>, String> {
+        let keys = ["listen", "drain-deadline", "max-connections", "insecure"].map(str::to_owned);
+        settings(text, &BTreeSet::from(keys))
+    }
+
+    #[test]
+    fn a_file_gives_settings_by_the_names_of_the_flags() {
+        let text = "# a comment\nlisten = \"127.0.0.1:1\"\nmax-connections = 7\ninsecure = true\n";
+        let expected = [("listen", "127.0.0.1:1"), ("max-connections", "7"), ("insecure", "true")];
+        let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(read(text).unwrap(), expected);
+        assert!(read("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_suggests_the_near_one() {
+        for (text, says) in [
+            ("drain_deadline = \"1s\"", "there is no setting `drain_deadline`; did you mean `drain-deadline`?"),
+            ("lisen = \"x\"", "did you mean `listen`?"),
+            ("zzz = 1", "`queuegate config` shows those that there are"),
+            ("[server]\nlisten = \"x\"", "there is no setting `server`"),
+            ("listen = [\"x\"]", "`listen` must be a text, a whole number, true or false"),
+            ("listen = 1.5", "`listen` must be a text"),
+            ("a = 1\nlisten == 2", "line 2: "),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The callers whom a server knows: `queuegate token new`, `list` and `revoke`.
+
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+
+use clap::{Args, Subcommand};
+
+use super::{args::Wrong, exit::Outcome, print};
+use crate::{
+    auth::{Entry, Scope, Secret, TokenFile},
+    domain::{
+        ids::{CallerName, OrganizationId},
+        time::Timestamp,
+    },
+    state::clock::{Clock, SystemClock},
+};
+
+/// Arguments of `token`.
+#[derive(Subcommand)]
+pub(super) enum Token {
+    /// Let a caller in. Prints their token, this once.
+    New(New),
+    /// Who is let in?
+    List(List),
+    /// Let a caller in no more. A server that reads the file notices within seconds.
+    Revoke(Revoke),
+}
+
+/// Arguments of `token new`.
+#[derive(Args)]
+pub(super) struct New {
+    /// What to call them in the audit log: 1 to 64 of a-z 0-9 . _ -
+    name: CallerName,
+    /// What they may ask for: check, sign-in, supervise, settings, directory, audit or admin (all). Repeat it for more.
+    #[arg(long = "scope", value_name = "SCOPE", required = true)]
+    scopes: Vec<Scope>,
+    /// An organization that they may use; all if none is given. Repeat it for more.
+    #[arg(long = "organization", short, value_name = "ID")]
+    organizations: Vec<OrganizationId>,
+    /// After how long the token is good no more, such as 90d.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    expires_in: Option<Duration>,
+    /// Know them by a client certificate instead: one of its subject alternative names (DNS name, URI, e-mail, IP address).
+    #[arg(long, value_name = "NAME")]
+    certificate: Option<String>,
+    #[command(flatten)]
+    file: Tokens,
+}
+
+/// Arguments of `token list`.
+#[derive(Args)]
+pub(super) struct List {
+    /// Print JSON for machines.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    file: Tokens,
+}
+
+/// Arguments of `token revoke`.
+#[derive(Args)]
+pub(super) struct Revoke {
+    /// Whom.
+    name: CallerName,
+    #[command(flatten)]
+    file: Tokens,
+}
+
+/// Where the callers are named.
+#[derive(Args)]
+struct Tokens {
+    /// The token file of the server.
+    #[arg(long, value_name = "FILE", env = "QUEUEGATE_TOKENS", default_value = "tokens.toml")]
+    tokens: PathBuf,
+}
+
+impl Token {
+    pub(super) fn run(self) -> anyhow::Result<Outcome> {
+        match self {
+            Self::New(new) => new.run(),
+            Self::List(list) => list.run(),
+            Self::Revoke(Revoke { name, file }) => {
+                TokenFile::new(file.tokens).remove(&name)?;
+                print::line(&format!("{name} is let in no more"))?;
+                Ok(Outcome::Done)
+            }
+        }
+    }
+}
+
+impl New {
+    fn run(self) -> anyhow::Result<Outcome> {
+        let Self { name, scopes, organizations, expires_in, certificate, file } = self;
+        let secret = match &certificate {
+            Some(name) if name.trim().is_empty() => {
+                return Err(Wrong("--certificate: must not be empty".to_owned()).into());
+            }
+            Some(_) => None,
+            None => Some(Secret::generate()?),
+        };
+        let organizations: BTreeSet<OrganizationId> = organizations.into_iter().collect();
+        let entry = Entry {
+            name: name.clone(),
+            sha256: secret.as_ref().map(Secret::fingerprint),
+            certificate,
+            scopes: scopes.into_iter().collect(),
+            organizations: Some(organizations).filter(|organizations| !organizations.is_empty()),
+            // Whole seconds are enough, and read better in the file.
+            expires: expires_in.map(|life| SystemClock.now().plus(life)).map(whole_seconds),
+        };
+        TokenFile::new(&file.tokens).add(&entry)?;
+        match secret {
+            Some(secret) => {
+                // Alone on standard output, so that it can be piped to where it is kept.
+                print::line(secret.reveal())?;
+                anstream::eprintln!("This is the token of {name}. It is not kept anywhere: note it now.");
+            }
+            None => print::line(&format!("{name} is let in by their certificate"))?,
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+impl List {
+    fn run(self) -> anyhow::Result<Outcome> {
+        let Self { json, file } = self;
+        let entries = TokenFile::new(file.tokens).read()?;
+        let now = SystemClock.now();
+        if json {
+            let entries = entries.iter().map(|entry| {
+                serde_json::json!({
+                    "name": entry.name,
+                    "known_by": known_by(entry),
+                    "scopes": scopes(entry),
+                    "organizations": entry.organizations,
+                    "expires": entry.expires.map(time),
+                })
+            });
+            print::line(&format!("{:#}", serde_json::Value::Array(entries.collect())))?;
+            return Ok(Outcome::Done);
+        }
+        if entries.is_empty() {
+            print::line("nobody is let in; `queuegate token new` adds somebody")?;
+            return Ok(Outcome::Done);
+        }
+        let rows = entries.iter().map(|entry| {
+            let organizations = entry.organizations.as_ref().map_or("all".to_owned(), |organizations| {
+                organizations.iter().map(OrganizationId::as_str).collect::<Vec<_>>().join(" ")
+            });
+            let expires = entry.expires.map_or("never".to_owned(), |expires| {
+                let ended = if expires <= now { " (expired)" } else { "" };
+                format!("{}{ended}", time(expires))
+            });
+            [entry.name.to_string(), known_by(entry), scopes(entry).join(" "), organizations, expires]
+        });
+        print::table(["NAME", "KNOWN BY", "SCOPES", "ORGANIZATIONS", "EXPIRES"], rows)?;
+        Ok(Outcome::Done)
+    }
+}
+
+fn known_by(entry: &Entry) -> String {
+    let certificate = entry.certificate.as_ref().map(|name| format!("certificate {name}"));
+    entry.sha256.map(|_| "token".to_owned()).into_iter().chain(certificate).collect::<Vec<_>>().join(", ")
+}
+
+fn scopes(entry: &Entry) -> Vec<&'static str> {
+    entry.scopes.iter().map(|scope| scope.as_str()).collect()
+}
+
+fn time(time: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(time.unix_ms())
+        .map_or_else(|_| time.unix_ms().to_string(), |time| time.to_string())
+}
+
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_unix_ms(time.unix_ms() - time.unix_ms().rem_euclid(1_000))
+}

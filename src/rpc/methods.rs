@@ -1,0 +1,147 @@
+//! Every method of the server: who may call it, and what kind of work it is. A method that isn't named here isn't served.
+
+use crate::auth::Scope;
+
+/// Who may call a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody, without credentials.
+    Open,
+    /// Anybody with credentials.
+    Known,
+    /// Whoever holds the scope.
+    Scoped(Scope),
+}
+
+/// What kind of work a method is, which says what gives way when there is too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Answered from memory, at once.
+    Check,
+    /// A change, which waits for the disk.
+    Write,
+    /// An answer, or a question, that may be long or go on for ever.
+    Stream,
+}
+
+/// A method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Method {
+    /// `/package.Service/Method`.
+    pub path: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    /// What kind of work it is.
+    pub work: Work,
+}
+
+/// The method of this path.
+pub fn find(path: &str) -> Option<&'static Method> {
+    METHODS.binary_search_by(|method| method.path.cmp(path)).ok().and_then(|index| METHODS.get(index))
+}
+
+const fn method(path: &'static str, access: Access, work: Work) -> Method {
+    Method { path, access, work }
+}
+
+use Access::{Known, Open, Scoped};
+use Scope::{Admin, Audit, Directory, Settings, SignIn, Supervise};
+use Work::{Check, Stream, Write};
+
+/// Every method, in order of the paths.
+pub const METHODS: &[Method] = &[
+    method("/grpc.health.v1.Health/Check", Open, Check),
+    method("/grpc.health.v1.Health/Watch", Open, Stream),
+    method("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Known, Stream),
+    method("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Known, Stream),
+    // Cutting destroys, and so does what audit trails are there to show.
+    method("/queuegate.v1.AuditService/CutAuditLog", Scoped(Admin), Write),
+    method("/queuegate.v1.AuditService/ExportAuditLog", Scoped(Audit), Stream),
+    method("/queuegate.v1.AuditService/GetAuditLogHead", Scoped(Audit), Check),
+    method("/queuegate.v1.AuditService/ListAuditEvents", Scoped(Audit), Check),
+    method("/queuegate.v1.AuditService/VerifyAuditLog", Scoped(Audit), Stream),
+    method("/queuegate.v1.AuditService/WatchAuditEvents", Scoped(Audit), Stream),
+    method("/queuegate.v1.DirectoryService/AssignRole", Scoped(Directory), Write),
+    method("/queuegate.v1.DirectoryService/CreateOrganization", Scoped(Directory), Write),
+    method("/queuegate.v1.DirectoryService/CreateQueue", Scoped(Directory), Write),
+    method("/queuegate.v1.DirectoryService/CreateUser", Scoped(Directory), Write),
+    method("/queuegate.v1.DirectoryService/DeleteOrganization", Scoped(Directory), Write),
+    method("/queuegate.v1.DirectoryService/DeleteQueue", Scoped(Directory), Write),
+    method("/queuegate.v1.DirectoryService/DeleteUser", Scoped(Directory), Write),
+    method("/queuegate.v1.DirectoryService/ExportDirectory", Scoped(Directory), Stream),
+    method("/queuegate.v1.DirectoryService/GetOrganization", Scoped(Directory), Check),
+    method("/queuegate.v1.DirectoryService/GetQueue", Scoped(Directory), Check),
+    method("/queuegate.v1.DirectoryService/GetUser", Scoped(Directory), Check),
+    method("/queuegate.v1.DirectoryService/ImportDirectory", Scoped(Directory), Stream),
+    method("/queuegate.v1.DirectoryService/ListOrganizations", Scoped(Directory), Check),
+    method("/queuegate.v1.DirectoryService/ListQueues", Scoped(Directory), Check),
+    method("/queuegate.v1.DirectoryService/ListRoleAssignments", Scoped(Directory), Check),
+    method("/queuegate.v1.DirectoryService/ListUsers", Scoped(Directory), Check),
+    method("/queuegate.v1.DirectoryService/UnassignRole", Scoped(Directory), Write),
+    method("/queuegate.v1.DirectoryService/UpdateOrganization", Scoped(Directory), Write),
+    method("/queuegate.v1.DirectoryService/UpdateQueue", Scoped(Directory), Write),
+    method("/queuegate.v1.DirectoryService/UpdateUser", Scoped(Directory), Write),
+    method("/queuegate.v1.PermissionService/BatchCheckPermissions", Scoped(Scope::Check), Check),
+    method("/queuegate.v1.PermissionService/CheckPermission", Scoped(Scope::Check), Check),
+    method("/queuegate.v1.PermissionService/GetPermissionSettings", Scoped(Settings), Check),
+    method("/queuegate.v1.PermissionService/ListPermissions", Scoped(Scope::Check), Check),
+    method("/queuegate.v1.PermissionService/ListUserPermissions", Scoped(Scope::Check), Check),
+    method("/queuegate.v1.PermissionService/PreviewPermissionSettings", Scoped(Settings), Check),
+    method("/queuegate.v1.PermissionService/UpdatePermissionSettings", Scoped(Settings), Write),
+    method("/queuegate.v1.QueueAccessService/BatchCheckQueueAccess", Scoped(Scope::Check), Check),
+    method("/queuegate.v1.QueueAccessService/CheckQueueAccess", Scoped(Scope::Check), Check),
+    method("/queuegate.v1.QueueAccessService/GetSession", Scoped(Scope::Check), Check),
+    method("/queuegate.v1.QueueAccessService/ListAccessibleQueues", Scoped(Scope::Check), Check),
+    method("/queuegate.v1.QueueAccessService/ListEligibleAgents", Scoped(Scope::Check), Check),
+    method("/queuegate.v1.QueueAccessService/ListSessions", Scoped(Scope::Check), Check),
+    method("/queuegate.v1.QueueAccessService/SignIn", Scoped(SignIn), Write),
+    method("/queuegate.v1.QueueAccessService/SignOut", Scoped(SignIn), Write),
+    method("/queuegate.v1.QueueAccessService/SupervisorSignIn", Scoped(Supervise), Write),
+    method("/queuegate.v1.QueueAccessService/SupervisorSignOut", Scoped(Supervise), Write),
+    method("/queuegate.v1.QueueAccessService/WatchSessions", Scoped(Scope::Check), Stream),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prost::Message;
+
+    use super::*;
+
+    /// A new rpc without a line above is not served, and this says so.
+    #[test]
+    fn every_method_of_the_api_is_here_and_no_other() {
+        let mut served = BTreeSet::new();
+        for descriptors in [
+            crate::rpc::FILE_DESCRIPTOR_SET,
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ] {
+            for file in prost_types::FileDescriptorSet::decode(descriptors).unwrap().file {
+                for service in &file.service {
+                    served.extend(
+                        service
+                            .method
+                            .iter()
+                            .map(|method| format!("/{}.{}/{}", file.package(), service.name(), method.name())),
+                    );
+                }
+            }
+        }
+        assert_eq!(served, METHODS.iter().map(|method| method.path.to_owned()).collect());
+        assert!(METHODS.is_sorted_by(|a, b| a.path < b.path), "they are searched by halves");
+        for method in METHODS {
+            assert_eq!(find(method.path), Some(method));
+        }
+        assert_eq!(find("/queuegate.v1.QueueAccessService/"), None);
+    }
+
+    #[test]
+    fn our_own_methods_need_a_scope() {
+        for method in METHODS.iter().filter(|method| method.path.starts_with("/queuegate.")) {
+            assert!(matches!(method.access, Scoped(_)), "{}", method.path);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! What every call passes: who is it, may they, is there room, how long have they got; and, behind it, how it ended.
+//!
+//! INVARIANT: nothing of a call is read before its caller is known, and no method is reached that
+//! [`methods`](crate::rpc::methods) doesn't name.
+
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use hyper::body::{Bytes, Frame, Incoming, SizeHint};
+use tokio::time::Sleep;
+use tonic::{Code, Status, body::Body, service::Routes};
+use tower::Service;
+
+use super::{
+    admission::{Admission, Place},
+    deadline::grpc_timeout,
+};
+use crate::{
+    auth::{Authority, Identity, Presented},
+    rpc::{
+        methods::{self, Access, Work},
+        status::{self, Error},
+    },
+    state::clock::Clock,
+    telemetry::metrics::Metrics,
+};
+
+/// How long a call that is answered once may take if its caller doesn't say.
+const LONGEST_CALL: Duration = Duration::from_secs(6 * 60);
+
+/// What all connections share.
+pub(super) struct Gate {
+    pub routes: Routes,
+    /// None: everybody is let in, and may do everything.
+    pub authority: Option<Arc<Authority>>,
+    pub admission: Arc<Admission>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The gate, for one connection.
+#[derive(Clone)]
+pub(super) struct Entrance {
+    gate: Arc<Gate>,
+    peer: Arc<Peer>,
+}
+
+/// The other end of a connection.
+struct Peer {
+    certificate_names: Vec<String>,
+    /// Who they are if nobody needs credentials.
+    anyone: Arc<Identity>,
+    activity: Activity,
+}
+
+/// What is going on on a connection.
+struct Activity {
+    began: Instant,
+    calls: AtomicUsize,
+    /// When the last call ended, in milliseconds after `began`.
+    last_ended_ms: AtomicU64,
+}
+
+impl Entrance {
+    pub(super) fn new(gate: Arc<Gate>, address: IpAddr, certificate_names: Vec<String>) -> Self {
+        let activity = Activity { began: Instant::now(), calls: AtomicUsize::new(0), last_ended_ms: AtomicU64::new(0) };
+        let anyone = Arc::new(Identity::anyone_at(address));
+        Self { gate, peer: Arc::new(Peer { certificate_names, anyone, activity }) }
+    }
+
+    /// For how long there has been no call; none if there is one.
+    pub(super) fn idle_for(&self) -> Option<Duration> {
+        let Activity { began, calls, last_ended_ms } = &self.peer.activity;
+        let last_ended = Duration::from_millis(last_ended_ms.load(Ordering::Relaxed));
+        (calls.load(Ordering::Relaxed) == 0).then(|| began.elapsed().saturating_sub(last_ended))
+    }
+
+    /// Lets a call in, or says why not.
+    fn admit(&self, method: &methods::Method, headers: &HeaderMap) -> Result<(Arc<Identity>, Place), Error> {
+        let Gate { authority, admission, clock, .. } = &*self.gate;
+        let identity = match (authority, method.access) {
+            (None, _) | (Some(_), Access::Open) => Arc::clone(&self.peer.anyone),
+            (Some(authority), Access::Known | Access::Scoped(_)) => {
+                let authorization = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+                let presented = Presented { authorization, certificate_names: &self.peer.certificate_names };
+                authority.authenticate(presented, clock.now()).map_err(Error::Unauthenticated)?
+            }
+        };
+        if let Access::Scoped(scope) = method.access
+            && !identity.holds(scope)
+        {
+            return Err(Error::ScopeRequired(scope));
+        }
+        let place = admission.enter(identity.caller(), method.work)?;
+        Ok((identity, place))
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Entrance {
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let mut call = Call::begin(self);
+        let Some(method) = methods::find(request.uri().path()) else {
+            let answer = call.answered(status::answer(Error::UnknownMethod), None);
+            return Box::pin(std::future::ready(Ok(answer)));
+        };
+        call.method = method.path;
+        let (identity, place) = match self.admit(method, request.headers()) {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                let answer = call.answered(status::answer(error), None);
+                return Box::pin(std::future::ready(Ok(answer)));
+            }
+        };
+        call.place = Some(place);
+        let given = grpc_timeout(request.headers());
+        let mut request = status::tell_broken_off(request.map(Body::new));
+        // Nobody but the gate says who calls, and nothing behind it needs to see a secret.
+        request.headers_mut().remove(AUTHORIZATION);
+        request.extensions_mut().insert(identity);
+        let mut routes = self.gate.routes.clone();
+        Box::pin(async move {
+            let longest = match method.work {
+                Work::Check | Work::Write => Some(given.unwrap_or(LONGEST_CALL)),
+                Work::Stream => given,
+            };
+            let mut deadline = longest.map(|longest| Box::pin(tokio::time::sleep(longest)));
+            let answering = routes.call(request);
+            let answer = match &mut deadline {
+                None => answering.await,
+                Some(deadline) => tokio::select! {
+                    biased;
+                    answer = answering => answer,
+                    () = deadline => Ok(status::deadline_exceeded()),
+                },
+            };
+            let answer = answer.map(status::mend_answer)?;
+            Ok(call.answered(answer, deadline.filter(|_| method.work == Work::Stream)))
+        })
+    }
+}
+
+/// A call under way. When it is dropped, its end is counted.
+struct Call {
+    entrance: Entrance,
+    began: Instant,
+    method: &'static str,
+    place: Option<Place>,
+    /// None while it isn't known how it ends: then its caller went away.
+    code: Option<Code>,
+}
+
+impl Call {
+    fn begin(entrance: &Entrance) -> Self {
+        entrance.peer.activity.calls.fetch_add(1, Ordering::Relaxed);
+        Self { entrance: entrance.clone(), began: Instant::now(), method: "unknown", place: None, code: None }
+    }
+
+    fn answered(mut self, answer: Response<Body>, deadline: Option<Pin<Box<Sleep>>>) -> Response<Answer> {
+        // An answer that is nothing but a status has it here, and the others behind their messages.
+        self.code = code(answer.headers());
+        answer.map(|body| Answer { body, call: self, deadline })
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let Activity { began, calls, last_ended_ms } = &self.entrance.peer.activity;
+        last_ended_ms.store(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        calls.fetch_sub(1, Ordering::Relaxed);
+        let code = self.code.unwrap_or(Code::Cancelled);
+        self.entrance.gate.metrics.call_ended(self.method, status::code_name(code), self.began.elapsed());
+    }
+}
+
+fn code(headers: &HeaderMap) -> Option<Code> {
+    headers.get(Status::GRPC_STATUS).map(|value| Code::from_bytes(value.as_bytes()))
+}
+
+/// The body of an answer.
+pub(super) struct Answer {
+    body: Body,
+    call: Call,
+    /// When a stream must have ended.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(context).is_ready()
+        {
+            self.deadline = None;
+            self.body = Body::empty();
+            self.call.code = Some(Code::DeadlineExceeded);
+            let (parts, _) = status::deadline_exceeded().into_parts();
+            return Poll::Ready(Some(Ok(Frame::trailers(parts.headers))));
+        }
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(trailers) = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::trailers_ref) {
+            self.call.code = code(trailers);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

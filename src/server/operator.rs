@@ -1,0 +1,156 @@
+//! What the operator and their machinery ask: metrics and probes over plain HTTP, liveness, and systemd.
+
+use std::{
+    convert::Infallible,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use sd_notify::NotifyState;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tracing::{error, info, warn};
+
+use crate::{
+    state::State,
+    telemetry::metrics::{Metrics, Sizes},
+};
+
+/// What the health service calls the question whether the process should live on. It is not whether to send it calls.
+pub const LIVENESS: &str = "liveness";
+
+/// For how long the writer may be at one batch before the process is said to be stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+
+/// How often that is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How many may read metrics at once, and how long they may take.
+const MOST_READERS: usize = 16;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Answers the operator.
+pub(super) struct Operator {
+    metrics: Arc<Metrics>,
+    state: Arc<OnceLock<State>>,
+    write_ahead_log: PathBuf,
+}
+
+impl Operator {
+    pub(super) fn new(metrics: Arc<Metrics>, state: Arc<OnceLock<State>>, database: &Path) -> Self {
+        let mut write_ahead_log = OsString::from(database);
+        write_ahead_log.push("-wal");
+        Self { metrics, state, write_ahead_log: write_ahead_log.into() }
+    }
+
+    /// Whether the process does its work: its writer isn't stuck. While the database is being loaded there is none.
+    fn is_alive(&self) -> bool {
+        self.state.get().is_none_or(|state| state.writer_busy_for() < STUCK_AFTER)
+    }
+
+    /// Tells the health service and systemd, for as long as it runs, whether the process is alive.
+    pub(super) async fn watch(self: Arc<Self>, health: HealthReporter) {
+        let watchdog = sd_notify::watchdog_enabled();
+        let every = watchdog.map_or(LOOK_EVERY, |watchdog| LOOK_EVERY.min(watchdog / 3));
+        let mut interval = tokio::time::interval(every);
+        let mut was_alive = None;
+        loop {
+            interval.tick().await;
+            let is_alive = self.is_alive();
+            if was_alive != Some(is_alive) {
+                let status = if is_alive { ServingStatus::Serving } else { ServingStatus::NotServing };
+                health.set_service_status(LIVENESS, status).await;
+                match (was_alive, is_alive) {
+                    (None, _) => {}
+                    (Some(_), true) => info!("the writer goes on"),
+                    (Some(_), false) => error!(after = ?STUCK_AFTER, "the writer is stuck: the disk doesn't answer"),
+                }
+                was_alive = Some(is_alive);
+            }
+            if is_alive && watchdog.is_some() {
+                tell_systemd(&[NotifyState::Watchdog]);
+            }
+        }
+    }
+
+    /// Serves `/metrics`, `/livez` and `/readyz`.
+    pub(super) async fn serve(self: Arc<Self>, listener: TcpListener) {
+        if let Ok(address) = listener.local_addr() {
+            info!(%address, "serving metrics");
+        }
+        let places = Arc::new(Semaphore::new(MOST_READERS));
+        loop {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    warn!(%error, "can't take a connection for metrics");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            // Whoever comes when there are too many is turned away.
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+            let operator = Arc::clone(&self);
+            tokio::spawn(async move {
+                let answer = service_fn(|request| std::future::ready(Ok::<_, Infallible>(operator.answer(&request))));
+                let mut http = http1::Builder::new();
+                http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
+                // Whoever asked may be gone.
+                let _ = tokio::time::timeout(PATIENCE, http.serve_connection(TokioIo::new(stream), answer)).await;
+                drop(place);
+            });
+        }
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<String> {
+        let (status, text) = match (request.method(), request.uri().path()) {
+            (&Method::GET | &Method::HEAD, "/metrics") => {
+                self.measure();
+                let mut answer = Response::new(self.metrics.text());
+                let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                answer.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(openmetrics));
+                return answer;
+            }
+            (&Method::GET | &Method::HEAD, "/livez") if self.is_alive() => (StatusCode::OK, "alive\n"),
+            (&Method::GET | &Method::HEAD, "/livez") => (StatusCode::SERVICE_UNAVAILABLE, "the writer is stuck\n"),
+            (&Method::GET | &Method::HEAD, "/readyz") if self.metrics.ready.get() == 1 => (StatusCode::OK, "ready\n"),
+            (&Method::GET | &Method::HEAD, "/readyz") => (StatusCode::SERVICE_UNAVAILABLE, "loading or stopping\n"),
+            (&Method::GET | &Method::HEAD, _) => (StatusCode::NOT_FOUND, "try /metrics, /livez or /readyz\n"),
+            _ => (StatusCode::METHOD_NOT_ALLOWED, "only GET\n"),
+        };
+        let mut answer = Response::new(text.to_owned());
+        *answer.status_mut() = status;
+        answer
+    }
+
+    /// Measures what isn't counted as it happens.
+    fn measure(&self) {
+        if let Some(state) = self.state.get() {
+            let snapshot = state.snapshot();
+            let mut sizes = Sizes::default();
+            for tenant in snapshot.tenants_after(None) {
+                sizes.organizations += 1;
+                sizes.users += tenant.user_count();
+                sizes.queues += tenant.queue_count();
+                sizes.sessions += tenant.session_count();
+            }
+            self.metrics.set_sizes(sizes);
+            self.metrics.revision.set(i64::try_from(snapshot.revision().sequence.0).unwrap_or(i64::MAX));
+        }
+        // It may not be there: then there is nothing in it.
+        let wal_size = std::fs::metadata(&self.write_ahead_log).map_or(0, |found| found.len());
+        self.metrics.wal_size.set(i64::try_from(wal_size).unwrap_or(i64::MAX));
+    }
+}
+
+/// Tells systemd, if it started the process and wants to know.
+pub(super) fn tell_systemd(what: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(what) {
+        warn!(%error, "can't tell systemd how the server is");
+    }
+}

@@ -1,0 +1,149 @@
+//! TLS: the server's certificate, and whose client certificates are believed. The files are read anew when they change.
+
+use std::{
+    fmt::Display,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arc_swap::ArcSwap;
+use tokio_rustls::rustls::{
+    RootCertStore, ServerConfig, ServerConnection,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+/// Where certificates and keys are, as PEM.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The server's certificate, and those between it and its root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The authorities whose client certificates are believed; none: client certificates are not asked for.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// What is wrong with one of the files.
+#[derive(Debug, thiserror::Error)]
+#[error("`{path}` {problem}")]
+pub struct Error {
+    path: String,
+    problem: String,
+}
+
+impl Error {
+    fn new(path: &Path, problem: &dyn Display) -> Self {
+        Self { path: path.display().to_string(), problem: problem.to_string() }
+    }
+}
+
+/// What is needed to speak TLS, as it is now.
+pub(super) struct Tls {
+    files: TlsFiles,
+    current: ArcSwap<ServerConfig>,
+    /// What was last read, so that files that didn't change are let alone. Held while they are read anew.
+    last_read: Mutex<Read>,
+}
+
+/// The contents of the files.
+#[derive(Clone, PartialEq, Eq)]
+struct Read {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
+}
+
+impl Tls {
+    pub(super) fn open(files: TlsFiles) -> Result<Self, Error> {
+        let read = Read::of(&files)?;
+        let current = ArcSwap::from(read.config(&files)?);
+        Ok(Self { files, current, last_read: Mutex::new(read) })
+    }
+
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        self.current.load_full()
+    }
+
+    /// Reads the files anew, and says whether they changed. What is wrong with them leaves everything as it was.
+    pub(super) fn refresh(&self) -> Result<bool, Error> {
+        let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = Read::of(&self.files)?;
+        if read == *last_read {
+            return Ok(false);
+        }
+        self.current.store(read.config(&self.files)?);
+        *last_read = read;
+        Ok(true)
+    }
+}
+
+impl Read {
+    fn of(files: &TlsFiles) -> Result<Self, Error> {
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|error| Error::new(path, &format_args!("can't be read: {error}")))
+        };
+        Ok(Self {
+            certificate: read(&files.certificate)?,
+            key: read(&files.key)?,
+            client_ca: files.client_ca.as_ref().map(read).transpose()?,
+        })
+    }
+
+    fn config(&self, files: &TlsFiles) -> Result<Arc<ServerConfig>, Error> {
+        let chain = certificates(&files.certificate, &self.certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|_| Error::new(&files.key, &"has no private key in PEM (BEGIN PRIVATE KEY)"))?;
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+        let builder = builder.map_err(|error| Error::new(&files.certificate, &error))?;
+        let builder = match (&files.client_ca, &self.client_ca) {
+            (Some(path), Some(pem)) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates(path, pem)? {
+                    roots.add(certificate).map_err(|error| Error::new(path, &error))?;
+                }
+                // Whoever has no certificate may still have a token.
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier = verifier.allow_unauthenticated().build().map_err(|error| Error::new(path, &error))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+            _ => builder.with_no_client_auth(),
+        };
+        let unfit = |error| Error::new(&files.certificate, &format_args!("can't be used with its key: {error}"));
+        let mut config = builder.with_single_cert(chain, key).map_err(unfit)?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let found = found.map_err(|error| Error::new(path, &format_args!("is no PEM file: {error}")))?;
+    if found.is_empty() {
+        return Err(Error::new(path, &"has no certificate in PEM (BEGIN CERTIFICATE)"));
+    }
+    Ok(found)
+}
+
+/// The subject alternative names of the certificate that a client showed, and that was verified.
+pub(super) fn client_names(connection: &ServerConnection) -> Vec<String> {
+    let Some(certificate) = connection.peer_certificates().and_then(<[_]>::first) else { return Vec::new() };
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Vec::new() };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
+    names.value.general_names.iter().filter_map(name).collect()
+}
+
+fn name(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) | GeneralName::URI(name) | GeneralName::RFC822Name(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match **bytes {
+            [a, b, c, d] => Some(IpAddr::from([a, b, c, d]).to_string()),
+            _ => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| IpAddr::from(bytes).to_string()),
+        },
+        _ => None,
+    }
+}

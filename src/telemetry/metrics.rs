@@ -1,0 +1,242 @@
+//! Every metric, with its name, its labels and what it means, as Prometheus scrapes them. Reasons, outcomes and methods are
+//! labels; organizations, users and callers never are.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+pub use prometheus_client::metrics::gauge::Gauge;
+
+/// Labels with fixed names.
+type Labels<const N: usize> = [(&'static str, &'static str); N];
+
+/// The times that calls and commits are told apart by, in seconds: from 50 microseconds to 10 seconds.
+const DURATIONS: [f64; 16] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// The sizes that batches are told apart by.
+const SIZES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
+
+/// Why something was refused for there being too much of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shed {
+    /// A caller had too many calls under way.
+    CallerLimit,
+    /// Work had to wait too long for a processor.
+    Overloaded,
+    /// Too many changes waited for the writer.
+    WriterQueue,
+    /// There were too many connections.
+    Connections,
+}
+
+impl Shed {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::CallerLimit => "caller_limit",
+            Self::Overloaded => "overloaded",
+            Self::WriterQueue => "writer_queue",
+            Self::Connections => "connections",
+        }
+    }
+}
+
+/// How large the state is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sizes {
+    /// Organizations.
+    pub organizations: usize,
+    /// Users of all of them.
+    pub users: usize,
+    /// Queues of all of them.
+    pub queues: usize,
+    /// Sessions that have not ended, of all of them.
+    pub sessions: usize,
+}
+
+/// What is counted and measured.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    calls: Family<Labels<2>, Counter>,
+    call_duration: Durations,
+    calls_under_way: Family<Labels<1>, Gauge>,
+    decisions: Family<Labels<1>, Counter>,
+    sheds: Family<Labels<1>, Counter>,
+    shedding: Gauge,
+    reload_failures: Family<Labels<1>, Counter>,
+    sizes: Family<Labels<1>, Gauge>,
+    /// Connections that are open.
+    pub connections: Gauge,
+    /// Handshakes that failed or took too long.
+    pub handshake_failures: Counter,
+    /// Changes that wait for the writer.
+    pub writer_queue: Gauge,
+    batch_size: BatchSizes,
+    commit_duration: CommitDurations,
+    /// The number of the last change.
+    pub revision: Gauge,
+    /// The size of the write-ahead log, in bytes.
+    pub wal_size: Gauge,
+    /// Watches that are being sent.
+    pub watchers: Gauge,
+    /// 1 while the store takes changes, 0 while it has no space or is locked.
+    pub store_writable: Gauge,
+    /// 1 while the server is ready to answer.
+    pub ready: Gauge,
+}
+
+#[derive(Debug)]
+struct Durations(Family<Labels<1>, Histogram>);
+
+impl Default for Durations {
+    fn default() -> Self {
+        Self(Family::new_with_constructor(|| Histogram::new(DURATIONS)))
+    }
+}
+
+#[derive(Debug)]
+struct BatchSizes(Histogram);
+
+impl Default for BatchSizes {
+    fn default() -> Self {
+        Self(Histogram::new(SIZES))
+    }
+}
+
+#[derive(Debug)]
+struct CommitDurations(Histogram);
+
+impl Default for CommitDurations {
+    fn default() -> Self {
+        Self(Histogram::new(DURATIONS))
+    }
+}
+
+impl Metrics {
+    /// Counts a call that has ended.
+    pub fn call_ended(&self, method: &'static str, code: &'static str, took: Duration) {
+        self.calls.get_or_create(&[("method", method), ("code", code)]).inc();
+        self.call_duration.0.get_or_create(&[("method", method)]).observe(took.as_secs_f64());
+    }
+
+    /// The calls of a kind that are under way.
+    pub fn calls_under_way(&self, work: &'static str) -> Gauge {
+        self.calls_under_way.get_or_create_owned(&[("work", work)])
+    }
+
+    /// Counts a decision.
+    pub fn decided(&self, reason: &'static str) {
+        self.decisions.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// Counts something that was refused for there being too much of it.
+    pub fn shed(&self, why: Shed) {
+        self.sheds.get_or_create(&[("reason", why.as_str())]).inc();
+    }
+
+    /// Says how much is being refused, from 0 (nothing) to 12 (everything).
+    pub fn set_shedding(&self, step: u32) {
+        self.shedding.set(step.into());
+    }
+
+    /// Counts a changed file that could not be used.
+    pub fn reload_failed(&self, file: &'static str) {
+        self.reload_failures.get_or_create(&[("file", file)]).inc();
+    }
+
+    /// Says how large the state is.
+    pub fn set_sizes(&self, sizes: Sizes) {
+        let Sizes { organizations, users, queues, sessions } = sizes;
+        let sizes = [("organizations", organizations), ("users", users), ("queues", queues), ("sessions", sessions)];
+        for (of, size) in sizes {
+            self.sizes.get_or_create(&[("of", of)]).set(i64::try_from(size).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Counts a commit.
+    pub fn committed(&self, commands: usize, took: Duration) {
+        self.batch_size.0.observe(f64::from(u32::try_from(commands).unwrap_or(u32::MAX)));
+        self.commit_duration.0.observe(took.as_secs_f64());
+    }
+
+    /// All of it, as Prometheus reads it (the OpenMetrics text format).
+    pub fn text(&self) -> String {
+        let mut registry = Registry::with_prefix("queuegate");
+        let all = &mut registry;
+        all.register("grpc_calls", "Calls that have ended, by method and status code.", self.calls.clone());
+        all.register_with_unit(
+            "grpc_call_duration",
+            "How long calls took, from their headers to the last byte of the answer.",
+            Unit::Seconds,
+            self.call_duration.0.clone(),
+        );
+        let text = "Calls under way: checks, writes, and streams.";
+        all.register("grpc_calls_under_way", text, self.calls_under_way.clone());
+        all.register("decisions", "Decisions about queue access, by reason.", self.decisions.clone());
+        let text = "What was refused because there was too much of it, by what there was too much of.";
+        all.register("sheds", text, self.sheds.clone());
+        let text = "How much is being refused for want of processor time, from 0 (nothing) to 12 (everything).";
+        all.register("shedding", text, self.shedding.clone());
+        all.register("connections", "Open connections.", self.connections.clone());
+        let text = "Connections that did not get as far as TLS and HTTP/2, or not in time.";
+        all.register("handshake_failures", text, self.handshake_failures.clone());
+        let text = "Changed token files and certificates that could not be used; the last good ones still hold.";
+        all.register("reload_failures", text, self.reload_failures.clone());
+        all.register("writer_queue", "Changes that wait for the writer.", self.writer_queue.clone());
+        all.register("batch_commands", "How many changes were asked for in one commit.", self.batch_size.0.clone());
+        let text = "How long commits took, the disk included.";
+        all.register_with_unit("commit_duration", text, Unit::Seconds, self.commit_duration.0.clone());
+        let text = "How many organizations, users, queues and live sessions there are.";
+        all.register("state_size", text, self.sizes.clone());
+        all.register("revision", "The number of the last change.", self.revision.clone());
+        all.register_with_unit("wal_size", "The write-ahead log.", Unit::Bytes, self.wal_size.clone());
+        all.register("watchers", "Watches of sessions and audit events that are being sent.", self.watchers.clone());
+        let text = "1 while the store takes changes; 0 while it has no space or another program has locked it.";
+        all.register("store_writable", text, self.store_writable.clone());
+        all.register("ready", "1 while the server answers; 0 while it loads or stops.", self.ready.clone());
+        let mut text = String::new();
+        // Writing to a text doesn't fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Dashboards and alerts are made of these names and labels.
+    #[test]
+    fn names_and_labels_are_as_they_were_promised() {
+        let metrics = Metrics::default();
+        metrics.call_ended("/queuegate.v1.QueueAccessService/SignIn", "OK", Duration::from_millis(2));
+        metrics.calls_under_way("check").inc();
+        metrics.decided("ASSIGNED");
+        metrics.shed(Shed::Overloaded);
+        metrics.reload_failed("tokens");
+        metrics.set_sizes(Sizes::default());
+        metrics.committed(3, Duration::from_millis(1));
+        let text = metrics.text();
+        let series = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
+            let (series, _) = line.rsplit_once(' ').unwrap();
+            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+            let name =
+                ["_bucket", "_sum", "_count"].iter().fold(name, |name, end| name.strip_suffix(end).unwrap_or(name));
+            let labels = labels.trim_end_matches('}').split(',').filter_map(|label| label.split('=').next());
+            let labels: Vec<&str> = labels.filter(|label| !["", "le"].contains(label)).collect();
+            format!("{name} {}", labels.join(" "))
+        });
+        let documented =
+            include_str!("../../docs/metrics.md").lines().filter(|line| line.starts_with("| `")).map(|line| {
+                let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+                format!("{} {}", cells[1].replace('`', ""), cells[3].replace(['`', ','], ""))
+            });
+        assert_eq!(series.collect::<BTreeSet<_>>(), documented.collect::<BTreeSet<_>>());
+    }
+}
