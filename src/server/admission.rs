@@ -25,11 +25,12 @@ use crate::{
 };
 
 /// How many steps there are from taking everything to refusing everything.
-const STEPS: u32 = 12;
+const STEPS: u32 = 14;
 
-/// At which step what is refused: streams from the first, writes from the second, checks more and more from the third.
-const REFUSE_STREAMS: u32 = 1;
-const REFUSE_WRITES: u32 = 2;
+/// From which step on what is refused: streams, writes, and then checks, a tenth more of them with each step. Work that
+/// had to wait but once is no reason to refuse any.
+const REFUSE_STREAMS: u32 = 3;
+const REFUSE_WRITES: u32 = 4;
 
 /// What is let in.
 pub(super) struct Admission {
@@ -174,7 +175,7 @@ impl Admission {
 const PROBE_EVERY: Duration = Duration::from_millis(10);
 
 /// How many probes are looked at together.
-const PROBES: usize = 4;
+const PROBES: usize = 10;
 
 /// After how many probes without a call between them the probe rests.
 const REST_AFTER: u32 = 100;
@@ -261,7 +262,7 @@ mod tests {
         let share = |work| (0..100).filter(|_| admission.enter(&caller, work).is_ok()).count();
         let long = Limits::default().shed_delay + Duration::from_micros(1);
         assert_eq!([Work::Check, Work::Write, Work::Stream].map(share), [100, 100, 100]);
-        for expected in [[100, 100, 0], [100, 0, 0], [90, 0, 0], [80, 0, 0]] {
+        for expected in [[100, 100, 100], [100, 100, 100], [100, 100, 0], [100, 0, 0], [90, 0, 0], [80, 0, 0]] {
             admission.note(long);
             assert_eq!([Work::Check, Work::Write, Work::Stream].map(share), expected);
         }

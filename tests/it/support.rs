@@ -14,7 +14,7 @@ use queuegate::{
     client::Client,
     domain::time::Timestamp,
     rpc::proto::*,
-    server::{self, Config},
+    server::{self, Config, Limits},
     state::clock::Clock,
 };
 use tempfile::TempDir;
@@ -68,6 +68,8 @@ impl TestServer {
         let clock_of_server = Arc::clone(&clock) as Arc<dyn Clock>;
         let config = Config {
             drain_deadline: Duration::from_secs(5),
+            // The tests share few processors, and wait for each other.
+            limits: Limits { shed_delay: Duration::from_secs(3_600), ..Limits::default() },
             ..Config::new("127.0.0.1:0".parse().unwrap(), database.clone(), clock_of_server)
         };
         let server = server::start(config).await.unwrap();
