@@ -10,6 +10,7 @@
 
 mod support;
 
+mod access;
 mod actor;
 mod architecture;
 mod audit;

@@ -64,14 +64,20 @@ impl TestServer {
     }
 
     pub async fn start_in(folder: TempDir, clock: Arc<ManualClock>) -> Self {
+        Self::start_as(folder, clock, |_| {}).await
+    }
+
+    /// Starts a server whose configuration was changed.
+    pub async fn start_as(folder: TempDir, clock: Arc<ManualClock>, change: impl FnOnce(&mut Config)) -> Self {
         let database = folder.path().join("test.db");
         let clock_of_server = Arc::clone(&clock) as Arc<dyn Clock>;
-        let config = Config {
+        let mut config = Config {
             drain_deadline: Duration::from_secs(5),
             // The tests share few processors, and wait for each other.
             limits: Limits { shed_delay: Duration::from_secs(3_600), ..Limits::default() },
             ..Config::new("127.0.0.1:0".parse().unwrap(), database.clone(), clock_of_server)
         };
+        change(&mut config);
         let server = server::start(config).await.unwrap();
         let address = server.address();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -64,20 +64,26 @@ impl Decoder for Raw {
     }
 }
 
-struct Caller {
+pub struct Caller {
     grpc: Grpc<Channel>,
     pool: DescriptorPool,
+    authorization: Option<String>,
 }
 
 impl Caller {
-    async fn new(server: &TestServer) -> Self {
+    pub async fn new(server: &TestServer) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
         let grpc = Grpc::new(endpoint.connect().await.unwrap());
-        Self { grpc, pool: DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap() }
+        Self { grpc, pool: DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap(), authorization: None }
+    }
+
+    /// The same, with an `authorization` header.
+    pub fn with(&self, authorization: &str) -> Self {
+        Self { grpc: self.grpc.clone(), pool: self.pool.clone(), authorization: Some(authorization.to_owned()) }
     }
 
     /// Every rpc, as `Service/Method`.
-    fn rpcs(&self) -> BTreeSet<String> {
+    pub fn rpcs(&self) -> BTreeSet<String> {
         let services = self.pool.services().filter(|service| service.package_name() == "queuegate.v1");
         services
             .flat_map(|service| {
@@ -87,7 +93,7 @@ impl Caller {
             .collect()
     }
 
-    fn input(&self, rpc: &str) -> MessageDescriptor {
+    pub fn input(&self, rpc: &str) -> MessageDescriptor {
         let (service, method) = rpc.split_once('/').unwrap();
         let service = self.pool.get_service_by_name(&format!("queuegate.v1.{service}")).unwrap();
         service.methods().find(|candidate| candidate.name() == method).unwrap().input()
@@ -98,16 +104,20 @@ impl Caller {
         self.input(rpc).get_field(1).is_some_and(|field| matches!(field.kind(), Kind::String | Kind::Message(_)))
     }
 
-    fn encoded(&self, rpc: &str, json: &str) -> Vec<u8> {
+    pub fn encoded(&self, rpc: &str, json: &str) -> Vec<u8> {
         let mut json = serde_json::Deserializer::from_str(json);
         DynamicMessage::deserialize(self.input(rpc), &mut json).unwrap().encode_to_vec()
     }
 
     /// The first error of a call, however many answers come before it.
-    async fn call(&mut self, rpc: &str, message: Vec<u8>) -> Result<Vec<u8>, Status> {
+    pub async fn call(&mut self, rpc: &str, message: Vec<u8>) -> Result<Vec<u8>, Status> {
         self.grpc.ready().await.unwrap();
         let path = format!("/queuegate.v1.{rpc}").parse().unwrap();
-        let answers = self.grpc.server_streaming(Request::new(message), path, Raw).await?;
+        let mut request = Request::new(message);
+        if let Some(authorization) = &self.authorization {
+            request.metadata_mut().insert("authorization", authorization.parse().unwrap());
+        }
+        let answers = self.grpc.server_streaming(request, path, Raw).await?;
         let mut answers = answers.into_inner();
         let mut last = Vec::new();
         while let Some(answer) = answers.message().await? {

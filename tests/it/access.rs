@@ -1,0 +1,454 @@
+//! Who may call (`SEMANTICS.md` section 5): tokens, certificates, scopes, organizations, and what strangers learn.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use queuegate::{
+    auth::{Entry, Fingerprint, Scope, TokenFile},
+    client::{Client, Credentials},
+    rpc::{methods::METHODS, proto::*},
+    server::{self, Config, Exposure, Reflection, TlsFiles},
+    state::clock::SystemClock,
+};
+use tonic::Code;
+
+use crate::{
+    bad_input::Caller,
+    support::{ManualClock, TestServer, described, program},
+};
+
+/// A caller for a token file: their token is their name.
+fn entry(name: &str, scopes: &[Scope], organizations: &[&str]) -> Entry {
+    let organizations: BTreeSet<_> = organizations.iter().map(|id| id.parse().unwrap()).collect();
+    Entry {
+        name: name.parse().unwrap(),
+        sha256: Some(Fingerprint::of(name.as_bytes())),
+        certificate: None,
+        scopes: scopes.iter().copied().collect(),
+        organizations: Some(organizations).filter(|organizations| !organizations.is_empty()),
+        expires: None,
+    }
+}
+
+struct Guarded {
+    server: TestServer,
+    tokens: TokenFile,
+}
+
+/// A server with the organizations `acme` and `other`, and these callers besides `root`, who may do everything.
+async fn guarded(callers: &[Entry]) -> Guarded {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = TokenFile::new(folder.path().join("tokens.toml"));
+    tokens.add(&entry("root", &[Scope::Admin], &[])).unwrap();
+    for caller in callers {
+        tokens.add(caller).unwrap();
+    }
+    let file = tokens.clone();
+    let change = |config: &mut Config| config.tokens = Some(file);
+    let mut server = TestServer::start_as(folder, Arc::new(ManualClock::default()), change).await;
+    server.client = client(&server, "root").await;
+    server.import(include_str!("../../examples/acme.yaml")).await.unwrap();
+    let organization = Organization { organization_id: "other".into(), display_name: Some("Other".into()) };
+    let request = CreateOrganizationRequest { organization: Some(organization), ..Default::default() };
+    server.client.directory.create_organization(request).await.unwrap();
+    Guarded { server, tokens }
+}
+
+async fn client(server: &TestServer, token: &str) -> Client {
+    let credentials = Credentials { token: Some(token.to_owned()), ..Credentials::default() };
+    Client::connect_as(&server.address.to_string(), credentials).await.unwrap()
+}
+
+/// The least that a request may say of an organization; none if it names none.
+fn naming(caller: &Caller, rpc: &str, organization_id: &str) -> Option<String> {
+    let input = caller.input(rpc);
+    if input.get_field_by_name("organization_id").is_some() {
+        Some(format!(r#"{{"organization_id":"{organization_id}"}}"#))
+    } else if input.get_field_by_name("organization").is_some() {
+        Some(format!(r#"{{"organization":{{"organization_id":"{organization_id}"}}}}"#))
+    } else {
+        None
+    }
+}
+
+/// The scope of an rpc, told a second time, from the words of the specification.
+fn scope(rpc: &str) -> Scope {
+    let (service, method) = rpc.split_once('/').unwrap();
+    match (service, method) {
+        (_, "CutAuditLog") => Scope::Admin,
+        ("AuditService", _) => Scope::Audit,
+        ("DirectoryService", _) => Scope::Directory,
+        ("PermissionService", _) if method.ends_with("PermissionSettings") => Scope::Settings,
+        ("QueueAccessService", "SignIn" | "SignOut") => Scope::SignIn,
+        ("QueueAccessService", "SupervisorSignIn" | "SupervisorSignOut") => Scope::Supervise,
+        _ => Scope::Check,
+    }
+}
+
+#[tokio::test]
+async fn every_method_needs_credentials_with_its_scope() {
+    let callers: Vec<Entry> = Scope::ALL.iter().map(|&scope| entry(scope.as_str(), &[scope], &[])).collect();
+    let Guarded { server, .. } = guarded(&callers).await;
+    let nobody = Caller::new(&server).await;
+    let rpcs = nobody.rpcs();
+    assert_eq!(rpcs.len(), METHODS.iter().filter(|method| method.path.starts_with("/queuegate.")).count());
+    for rpc in &rpcs {
+        let message = naming(&nobody, rpc, "nowhere").unwrap_or_else(|| "{}".to_owned());
+        let message = nobody.encoded(rpc, &message);
+        for (authorization, reason) in [
+            (None, "CREDENTIALS_MISSING"),
+            (Some("Basic cm9vdDpyb290"), "CREDENTIALS_MALFORMED"),
+            (Some("Bearer nobody"), "CREDENTIALS_UNKNOWN"),
+        ] {
+            let mut caller = authorization.map_or_else(|| nobody.with("-"), |authorization| nobody.with(authorization));
+            if authorization.is_none() {
+                caller = Caller::new(&server).await;
+            }
+            let status = caller.call(rpc, message.clone()).await.unwrap_err();
+            let (code, found, _) = described(&status);
+            assert_eq!((code, found.as_str()), (Code::Unauthenticated, reason), "{rpc}");
+        }
+        for &held in Scope::ALL {
+            let called = nobody.with(&format!("Bearer {held}")).call(rpc, message.clone()).await;
+            let refused =
+                called.err().map(|status| described(&status)).is_some_and(|(_, reason, _)| reason == "SCOPE_REQUIRED");
+            assert_eq!(!refused, held == scope(rpc) || held == Scope::Admin, "{rpc} with {held}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_yours_looks_like_what_is_not_there() {
+    let Guarded { server, .. } = guarded(&[entry("pbx", &[Scope::Admin], &["acme"])]).await;
+    let mut pbx = Caller::new(&server).await.with("Bearer pbx");
+    let mut seen = 0;
+    for rpc in pbx.rpcs() {
+        let Some(theirs) = naming(&pbx, &rpc, "other") else { continue };
+        let mut answers = Vec::new();
+        for organization_id in ["other", "nowhere"] {
+            let message = pbx.encoded(&rpc, &theirs.replace("other", organization_id));
+            let status = pbx.call(&rpc, message).await.unwrap_err();
+            let (code, reason, named) = described(&status);
+            assert_eq!((code, reason.as_str()), (Code::PermissionDenied, "ORGANIZATION_NOT_PERMITTED"), "{rpc}");
+            answers.push((status.message().replace(organization_id, "it"), named));
+        }
+        assert_eq!(answers[0], answers[1], "{rpc}");
+        seen += 1;
+    }
+    assert!(seen > 35, "{seen}");
+    let mut pbx = client(&server, "pbx").await;
+    let listed = pbx.directory.list_organizations(ListOrganizationsRequest::default()).await.unwrap().into_inner();
+    let listed: Vec<String> =
+        listed.organizations.into_iter().map(|organization| organization.organization_id).collect();
+    assert_eq!(listed, ["acme"]);
+}
+
+#[tokio::test]
+async fn without_an_acting_user_settings_and_directory_are_for_administrators() {
+    let callers = [entry("portal", &[Scope::Settings, Scope::Directory], &["acme"])];
+    let Guarded { server, .. } = guarded(&callers).await;
+    let (mut portal, mut root) = (client(&server, "portal").await, client(&server, "root").await);
+    let update = |actor: &str, validate_only| UpdatePermissionSettingsRequest {
+        organization_id: "acme".into(),
+        settings: Some(PermissionSettings {
+            agent: Some(AgentSettings { create_custom_tags: Some(true), ..Default::default() }),
+            ..Default::default()
+        }),
+        actor_user_id: actor.into(),
+        validate_only,
+        ..Default::default()
+    };
+    for validate_only in [true, false] {
+        let status = portal.permission.update_permission_settings(update("", validate_only)).await.unwrap_err();
+        assert_eq!((status.code(), described(&status).1.as_str()), (Code::PermissionDenied, "ACTOR_REQUIRED"));
+        let status = portal.permission.update_permission_settings(update("anna", validate_only)).await.unwrap_err();
+        assert_eq!(described(&status).1, "ACTOR_NOT_PERMITTED");
+        assert!(portal.permission.update_permission_settings(update("petra", validate_only)).await.is_ok());
+        assert!(root.permission.update_permission_settings(update("", validate_only)).await.is_ok());
+    }
+    let delete = DeleteUserRequest { organization_id: "acme".into(), user_id: "cleo".into(), ..Default::default() };
+    let status = portal.directory.delete_user(delete.clone()).await.unwrap_err();
+    assert_eq!(described(&status).1, "ACTOR_REQUIRED");
+    assert!(root.directory.delete_user(delete).await.is_ok());
+    let request = ImportDirectoryRequest { organization_id: "acme".into(), ..Default::default() };
+    let answers = portal.directory.import_directory(tokio_stream::once(request)).await.unwrap();
+    let status = answers.into_inner().message().await.unwrap_err();
+    assert_eq!(described(&status).1, "ACTOR_REQUIRED");
+}
+
+#[tokio::test]
+async fn the_audit_log_names_the_caller() {
+    let Guarded { server, .. } = guarded(&[entry("pbx", &[Scope::SignIn], &["acme"])]).await;
+    let mut pbx = client(&server, "pbx").await;
+    pbx.queue_access.sign_in(crate::support::sign_in("anna", "sales")).await.unwrap();
+    let mut root = client(&server, "root").await;
+    let request = ListAuditEventsRequest { organization_id: "acme".into(), page_size: 1, ..Default::default() };
+    let event = root.audit.list_audit_events(request).await.unwrap().into_inner().events.remove(0);
+    assert_eq!(event.caller, "token:pbx");
+}
+
+#[tokio::test]
+async fn whoever_is_revoked_is_out_and_their_watches_end() {
+    let Guarded { server, tokens } = guarded(&[entry("board", &[Scope::Check, Scope::Audit], &["acme"])]).await;
+    let mut board = client(&server, "board").await;
+    let request = WatchSessionsRequest { organization_id: "acme".into(), ..Default::default() };
+    let mut sessions = board.queue_access.watch_sessions(request).await.unwrap().into_inner();
+    let request = WatchAuditEventsRequest { organization_id: "acme".into(), ..Default::default() };
+    let mut events = board.audit.watch_audit_events(request).await.unwrap().into_inner();
+    assert!(sessions.message().await.unwrap().is_some() && events.message().await.unwrap().is_some());
+    tokens.remove(&"board".parse().unwrap()).unwrap();
+    for status in [sessions.message().await.unwrap_err(), events.message().await.unwrap_err()] {
+        assert_eq!((status.code(), described(&status).1.as_str()), (Code::Unauthenticated, "CREDENTIALS_ENDED"));
+    }
+    let status = board.permission.list_permissions(ListPermissionsRequest {}).await.unwrap_err();
+    assert_eq!(described(&status).1, "CREDENTIALS_UNKNOWN");
+    assert!(client(&server, "root").await.permission.list_permissions(ListPermissionsRequest {}).await.is_ok());
+}
+
+#[tokio::test]
+async fn health_is_for_everybody_and_reflection_for_nobody_where_it_is_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = TokenFile::new(folder.path().join("tokens.toml"));
+    tokens.add(&entry("root", &[Scope::Admin], &[])).unwrap();
+    let change = |config: &mut Config| (config.tokens, config.reflection) = (Some(tokens), Reflection::Off);
+    // It asks the server's health, without credentials.
+    let server = TestServer::start_as(folder, Arc::new(ManualClock::default()), change).await;
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+    let channel = channel.connect().await.unwrap();
+    for (token, expected) in [("", Code::Unauthenticated), ("Bearer root", Code::Unimplemented)] {
+        let mut reflection =
+            tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient::new(channel.clone());
+        let mut request = tonic::Request::new(tokio_stream::empty());
+        if !token.is_empty() {
+            request.metadata_mut().insert("authorization", token.parse().unwrap());
+        }
+        assert_eq!(reflection.server_reflection_info(request).await.unwrap_err().code(), expected);
+    }
+}
+
+#[tokio::test]
+async fn beyond_this_machine_a_server_needs_tokens_and_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Certificates::new(folder.path(), "first");
+    let tokens = TokenFile::new(folder.path().join("tokens.toml"));
+    tokens.add(&entry("root", &[Scope::Admin], &[])).unwrap();
+    let config = |has_tokens: bool, has_tls: bool, exposure| Config {
+        tokens: has_tokens.then(|| tokens.clone()),
+        tls: has_tls.then(|| files.server()),
+        exposure,
+        ..Config::new("0.0.0.0:0".parse().unwrap(), folder.path().join("test.db"), Arc::new(SystemClock))
+    };
+    for (has_tokens, has_tls, says) in
+        [(false, false, "has no tokens and no TLS"), (true, false, "has no TLS"), (false, true, "has no tokens")]
+    {
+        let error = server::start(config(has_tokens, has_tls, Exposure::Refused)).await.err().unwrap().to_string();
+        assert!(error.contains(says) && error.contains("--insecure") && error.contains("127.0.0.1"), "{error}");
+        assert!(!folder.path().join("test.db").exists(), "nothing was begun");
+    }
+    for (database, config) in
+        [("a.db", config(true, true, Exposure::Refused)), ("b.db", config(false, false, Exposure::Accepted))]
+    {
+        let server = server::start(Config { database: folder.path().join(database), ..config }).await.unwrap();
+        server.run(std::future::ready(())).await.unwrap();
+    }
+}
+
+/// An authority, and what it vouches for: a server on this machine, and a client.
+struct Certificates {
+    folder: PathBuf,
+}
+
+impl Certificates {
+    fn new(folder: &Path, authority: &str) -> Self {
+        let certificates = Self { folder: folder.to_owned() };
+        certificates.renew(authority);
+        certificates
+    }
+
+    /// Writes all of them anew, of another authority.
+    fn renew(&self, authority: &str) {
+        use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, authority);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        self.write("ca.pem", &issuer.pem());
+        let leaf = |name: &str, names: Vec<SanType>| {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new(Vec::new()).unwrap();
+            params.subject_alt_names = names;
+            self.write(&format!("{name}.pem"), &params.signed_by(&key, &issuer).unwrap().pem());
+            self.write(&format!("{name}.key"), &key.serialize_pem());
+        };
+        leaf("server", vec![SanType::IpAddress("127.0.0.1".parse().unwrap())]);
+        leaf("client", vec![SanType::URI("spiffe://example.com/pbx".try_into().unwrap())]);
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        // Whole or not at all, as those who renew certificates do it.
+        let new = self.folder.join("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(new, self.folder.join(name)).unwrap();
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.folder.join(name)).unwrap()
+    }
+
+    fn server(&self) -> TlsFiles {
+        TlsFiles {
+            certificate: self.folder.join("server.pem"),
+            key: self.folder.join("server.key"),
+            client_ca: Some(self.folder.join("ca.pem")),
+        }
+    }
+
+    fn client(&self) -> Credentials {
+        Credentials {
+            token: None,
+            ca: Some(self.read("ca.pem")),
+            certificate: Some((self.read("client.pem"), self.read("client.key"))),
+        }
+    }
+}
+
+/// Who calls, and what the server makes of them, over TLS; and certificates that are renewed while it serves.
+#[tokio::test]
+async fn a_client_certificate_says_who_calls() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = Certificates::new(folder.path(), "first");
+    let tokens = TokenFile::new(folder.path().join("tokens.toml"));
+    tokens.add(&entry("root", &[Scope::Admin], &[])).unwrap();
+    let by_certificate = Some("spiffe://example.com/pbx".to_owned());
+    let pbx = Entry { sha256: None, certificate: by_certificate, ..entry("pbx", &[Scope::Check], &[]) };
+    tokens.add(&pbx).unwrap();
+    let config = Config {
+        tokens: Some(tokens),
+        tls: Some(certificates.server()),
+        ..Config::new("127.0.0.1:0".parse().unwrap(), folder.path().join("test.db"), Arc::new(SystemClock))
+    };
+    let server = server::start(config).await.unwrap();
+    let address = format!("https://{}", server.address());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(server.run(async {
+        let _ = stopped.await;
+    }));
+    let request = GetOrganizationRequest { organization_id: "acme".into(), ..Default::default() };
+    let ask = async |credentials: Credentials| {
+        let mut client = Client::connect_as(&address, credentials).await.map_err(|error| format!("{error:?}"))?;
+        loop {
+            let status = client.directory.get_organization(request.clone()).await.unwrap_err();
+            let (_, reason, _) = described(&status);
+            if reason != "LOADING" {
+                return Ok::<_, String>(reason);
+            }
+        }
+    };
+    let with_token = || Credentials { token: Some("root".into()), certificate: None, ..certificates.client() };
+    assert_eq!(ask(certificates.client()).await.unwrap(), "SCOPE_REQUIRED", "it may only check");
+    assert_eq!(ask(with_token()).await.unwrap(), "NOT_FOUND", "a token does over TLS too");
+    assert_eq!(ask(Credentials { token: None, ..with_token() }).await.unwrap(), "CREDENTIALS_MISSING");
+
+    let before = certificates.client();
+    certificates.renew("second");
+    // It takes the server a moment to notice; whoever trusts the new authority gets through then.
+    while ask(with_token()).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ask(certificates.client()).await.unwrap(), "SCOPE_REQUIRED");
+    assert!(ask(before).await.is_err(), "the old authority doesn't vouch for the new certificate");
+    stop.send(()).unwrap();
+    running.await.unwrap().unwrap();
+}
+
+/// The whole way by the command line, with the log as talkative as it gets: the token is nowhere but where it was shown.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_shown_once_and_found_nowhere() {
+    let telling = tokio::task::spawn_blocking(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |arguments: &[&str], token: &str| {
+            let mut command = Command::new(program());
+            command.current_dir(folder.path()).args(arguments);
+            if !token.is_empty() {
+                command.env("QUEUEGATE_TOKEN", token);
+            }
+            let output = command.output().unwrap();
+            let text = |bytes| String::from_utf8(bytes).unwrap();
+            (text(output.stdout).trim().to_owned(), text(output.stderr), output.status.code().unwrap())
+        };
+        let (token, told, code) = run(&["token", "new", "ops", "--scope", "admin"], "");
+        assert!(code == 0 && token.starts_with("qgt_") && !token.contains('\n') && !told.contains(&token), "{told}");
+        assert_eq!(run(&["token", "new", "pbx", "--scope", "check", "-o", "acme", "--expires-in", "90d"], "").2, 0);
+        let (_, err, code) = run(&["token", "new", "pbx", "--scope", "check"], "");
+        assert!(code == 2 && err.contains("has a token `pbx` already"), "{err}");
+        let (listed, _, _) = run(&["token", "list"], "");
+        assert!(listed.contains("ops") && listed.contains("acme") && !listed.contains(&token), "{listed}");
+
+        let mut serving = Command::new(program())
+            .current_dir(folder.path())
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--tokens",
+                "tokens.toml",
+                "--log",
+                "trace",
+                "--log-format",
+                "json",
+            ])
+            .args(["--metrics-listen", "127.0.0.1:0"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = std::io::BufReader::new(serving.stderr.take().unwrap());
+        let (mut said, mut address) = (String::new(), None);
+        while address.is_none() || !said.contains("database loaded") {
+            let mut line = String::new();
+            std::io::BufRead::read_line(&mut log, &mut line).unwrap();
+            let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+            if event["message"] == "listening" {
+                address = Some(format!("http://{}", event["address"].as_str().unwrap()));
+            }
+            said.push_str(&line);
+        }
+        let address = address.unwrap();
+        let rest = std::thread::spawn(move || {
+            std::io::Read::read_to_string(&mut log, &mut said).unwrap();
+            said
+        });
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/acme.yaml");
+        let (out, err, code) = run(&["import", example, "-o", "acme", "--server", &address], &token);
+        assert_eq!(code, 0, "{out}{err}");
+        let (_, err, code) = run(&["sessions", "-o", "acme", "--server", &address], "");
+        assert!(code == 2 && err.contains("UNAUTHENTICATED / CREDENTIALS_MISSING"), "{err}");
+        let wrong = format!("{token}x");
+        let (_, err, code) = run(&["sessions", "-o", "acme", "--server", &address], &wrong);
+        assert!(code == 2 && err.contains("CREDENTIALS_UNKNOWN") && !err.contains(&token), "{err}");
+        let (_, err, code) = run(&["check", "anna", "sales", "-o", "acme", "--server", "http://192.0.2.1:1"], &token);
+        assert!(
+            code == 2 && err.contains("not sent to another machine in the clear") && !err.contains(&token),
+            "{err}"
+        );
+        let (events, _, code) = run(&["audit", "list", "-o", "acme", "--json", "--server", &address], &token);
+        assert!(code == 0 && events.contains("token:ops") && !events.contains(&token));
+        let stopped = Command::new("kill").arg(serving.id().to_string()).status().unwrap();
+        assert!(stopped.success() && serving.wait().unwrap().success());
+        let said = rest.join().unwrap();
+        let random = token.strip_prefix("qgt_").unwrap();
+        assert!(said.contains("\"message\":\"stopped\"") && !said.contains(random), "the log has the token");
+        for file in fs::read_dir(folder.path()).unwrap() {
+            let path = file.unwrap().path();
+            let bytes = fs::read(&path).unwrap();
+            assert!(!bytes.windows(random.len()).any(|part| part == random.as_bytes()), "{}", path.display());
+        }
+        assert_eq!(run(&["token", "revoke", "pbx"], "").2, 0);
+        assert_eq!(run(&["token", "revoke", "pbx"], "").2, 2);
+    });
+    telling.await.unwrap();
+}
