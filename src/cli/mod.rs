@@ -6,6 +6,8 @@ mod args;
 mod audit;
 mod demo;
 mod exit;
+#[cfg(test)]
+mod fuzz;
 mod permissions;
 mod print;
 mod serve;

@@ -19,6 +19,7 @@ mod decision_tables;
 mod directory;
 mod durability;
 mod expiry;
+mod fuzz;
 mod model;
 mod permissions;
 mod races;

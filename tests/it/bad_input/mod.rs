@@ -19,7 +19,7 @@ use crate::support::{TestServer, described};
 
 /// Messages as bytes, so that anything can be sent.
 #[derive(Clone, Default)]
-struct Raw;
+pub struct Raw;
 
 impl Codec for Raw {
     type Encode = Vec<u8>;
@@ -64,20 +64,22 @@ impl Decoder for Raw {
     }
 }
 
-struct Caller {
-    grpc: Grpc<Channel>,
-    pool: DescriptorPool,
+/// A client that sends what it is told to.
+#[derive(Clone)]
+pub struct Caller {
+    pub grpc: Grpc<Channel>,
+    pub pool: DescriptorPool,
 }
 
 impl Caller {
-    async fn new(server: &TestServer) -> Self {
+    pub async fn new(server: &TestServer) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
         let grpc = Grpc::new(endpoint.connect().await.unwrap());
         Self { grpc, pool: DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap() }
     }
 
     /// Every rpc, as `Service/Method`.
-    fn rpcs(&self) -> BTreeSet<String> {
+    pub fn rpcs(&self) -> BTreeSet<String> {
         let services = self.pool.services().filter(|service| service.package_name() == "queuegate.v1");
         services
             .flat_map(|service| {
@@ -87,7 +89,7 @@ impl Caller {
             .collect()
     }
 
-    fn input(&self, rpc: &str) -> MessageDescriptor {
+    pub fn input(&self, rpc: &str) -> MessageDescriptor {
         let (service, method) = rpc.split_once('/').unwrap();
         let service = self.pool.get_service_by_name(&format!("queuegate.v1.{service}")).unwrap();
         service.methods().find(|candidate| candidate.name() == method).unwrap().input()
