@@ -26,5 +26,6 @@ mod races;
 mod readme;
 mod server;
 mod sessions;
+mod sigkill;
 mod tampering;
 mod watch;
