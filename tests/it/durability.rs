@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader},
     os::unix::process::ExitStatusExt,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
 };
 
 use queuegate::{client::Client, rpc::proto::*, store::Store};
@@ -19,10 +19,11 @@ pub struct Process {
 
 impl Process {
     /// Begins to start.
-    pub fn spawn(database: &Path) -> Self {
+    pub fn spawn(database: &Path, flags: &[&str]) -> Self {
         let child = Command::new(program())
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--database"])
             .arg(database)
+            .args(flags)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -31,7 +32,11 @@ impl Process {
 
     /// Starts, and listens.
     pub fn start(database: &Path) -> Self {
-        let mut started = Self::spawn(database);
+        Self::start_with(database, &[])
+    }
+
+    pub fn start_with(database: &Path, flags: &[&str]) -> Self {
+        let mut started = Self::spawn(database, flags);
         let mut lines = BufReader::new(started.child.stderr.take().unwrap()).lines();
         started.address = loop {
             let line = lines.next().expect("the server ended").unwrap();
@@ -50,8 +55,18 @@ impl Process {
         Client::connect(&self.address).await.unwrap()
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// SIGTERM.
+    pub fn ask_to_stop(&self) {
+        assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ended(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
     }
 
     /// Returns once the process has made so many more system calls that read or write, which is a moment in the middle of

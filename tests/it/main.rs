@@ -17,6 +17,7 @@ mod bad_input;
 mod command_line;
 mod decision_tables;
 mod directory;
+mod drains;
 mod durability;
 mod expiry;
 mod fuzz;

@@ -4,7 +4,7 @@
 //!
 //! `QUEUEGATE_KILLS=3000 cargo test --release --test it sigkill -- --nocapture` makes a campaign of it.
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{collections::BTreeMap, path::Path};
 
 use queuegate::{client::Client, domain::ids::Sequence, domain::snapshot::Snapshot, rpc::proto::*, store::Store};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
@@ -35,7 +35,7 @@ enum Asked {
 }
 
 /// A request, whom it is about, and the revision and session of its answer if there was one.
-struct Sent {
+pub struct Sent {
     asked: Asked,
     place: Place,
     answer: Option<(String, String)>,
@@ -112,13 +112,29 @@ async fn stream(
     }
 }
 
+/// Streams at work.
+pub struct Load {
+    sent: Vec<Sent>,
+    heard: mpsc::UnboundedReceiver<Sent>,
+}
+
+impl Load {
+    /// What was sent, once every stream has met with an error.
+    pub async fn end(mut self) -> Vec<Sent> {
+        while let Some(last) = self.heard.recv().await {
+            self.sent.push(last);
+        }
+        self.sent
+    }
+}
+
 /// What a campaign has seen.
 #[derive(Debug, Default)]
-struct Tally {
+pub struct Tally {
     kills_under_load: usize,
     kills_in_start: usize,
     kills_in_stop: usize,
-    acknowledged: usize,
+    pub acknowledged: usize,
     unanswered: usize,
     /// Unanswered, and there all the same.
     carried_out: usize,
@@ -132,10 +148,10 @@ impl Tally {
 }
 
 /// A database, and what is known of it from outside.
-struct Life {
+pub struct Life {
     folder: TempDir,
-    rng: StdRng,
-    server: Option<Process>,
+    pub rng: StdRng,
+    pub server: Option<Process>,
     /// Who is signed in where, with the session.
     live: BTreeMap<Place, String>,
     /// The last revision of each organization's audit log that was looked at.
@@ -143,7 +159,7 @@ struct Life {
 }
 
 impl Life {
-    async fn begin(seed: u64) -> Self {
+    pub async fn begin(seed: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = Process::start(&folder.path().join("kill.db"));
         let mut client = server.client().await;
@@ -172,7 +188,7 @@ impl Life {
         life
     }
 
-    fn database(&self) -> std::path::PathBuf {
+    pub fn database(&self) -> std::path::PathBuf {
         self.folder.path().join("kill.db")
     }
 
@@ -188,9 +204,9 @@ impl Life {
         self.look(&mut client, sent, tally).await;
     }
 
-    /// Kills the server while every stream is waiting for an answer or has just got one. What was sent until then.
-    async fn killed_under_load(&mut self, tally: &mut Tally) -> Vec<Sent> {
-        let mut server = self.server.take().unwrap();
+    /// Puts every stream to work, and returns once some calls are answered: any number from one batch of the writer's to
+    /// several.
+    pub async fn load(&mut self, server: &Process) -> Load {
         let clients = [server.client().await, server.client().await];
         let (told, mut heard) = mpsc::unbounded_channel();
         for (number, organization_id) in organizations().enumerate() {
@@ -203,36 +219,38 @@ impl Life {
                 tokio::spawn(stream(client, (organization_id.clone(), user), signed_in, rng, told.clone()));
             }
         }
-        drop(told);
         let mut sent = Vec::new();
-        // Between one batch of the writer and several.
         let enough = self.rng.random_range(1..200);
         while sent.len() < enough {
             sent.push(heard.recv().await.expect("the streams go on"));
         }
+        Load { sent, heard }
+    }
+
+    /// Kills the server while every stream is waiting for an answer or has just got one. What was sent until then.
+    async fn killed_under_load(&mut self, tally: &mut Tally) -> Vec<Sent> {
+        let mut server = self.server.take().unwrap();
+        let load = self.load(&server).await;
         if self.rng.random_ratio(1, 8) {
             // It drains, writes what is in the WAL back into the database, and is killed somewhere on the way.
-            Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
+            server.ask_to_stop();
             server.after_system_calls(self.rng.random_range(0..400));
             tally.kills_in_stop += usize::from(server.kill());
         } else {
             tally.kills_under_load += usize::from(server.kill());
         }
-        while let Some(last) = heard.recv().await {
-            sent.push(last);
-        }
-        sent
+        load.end().await
     }
 
     /// Kills the server while it opens its file and makes good what the kill before left.
     fn kill_in_start(&mut self, tally: &mut Tally) {
-        let mut server = Process::spawn(&self.database());
+        let mut server = Process::spawn(&self.database(), &[]);
         server.after_system_calls(self.rng.random_range(0..300));
         tally.kills_in_start += usize::from(server.kill());
     }
 
     /// What is there is what was acknowledged, and of the rest whole answers or nothing.
-    async fn look(&mut self, client: &mut Client, sent: Vec<Sent>, tally: &mut Tally) {
+    pub async fn look(&mut self, client: &mut Client, sent: Vec<Sent>, tally: &mut Tally) {
         let mut events = BTreeMap::new();
         for organization_id in organizations() {
             events.extend(self.new_events(client, &organization_id).await);
@@ -337,7 +355,7 @@ impl Life {
     }
 
     /// The log replays to the state, from the first change on.
-    fn end(mut self) {
+    pub fn end(mut self) {
         if let Some(server) = self.server.take() {
             server.kill();
         }
@@ -345,7 +363,7 @@ impl Life {
     }
 }
 
-fn organizations() -> impl Iterator<Item = String> {
+pub fn organizations() -> impl Iterator<Item = String> {
     (0..ORGANIZATIONS).map(|number| format!("organization-{number}"))
 }
 
