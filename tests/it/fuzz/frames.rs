@@ -194,6 +194,30 @@ async fn no_frame_or_header_makes_the_server_fail() {
     println!("frames: {tried} streams, answered {answers:?} by code; {not_grpc} were no gRPC, {cut_off} were cut off");
 }
 
+/// Found by fuzzing: whoever sent half a frame was told INTERNAL.
+#[tokio::test]
+async fn a_frame_that_is_not_whole_is_the_callers_mistake() {
+    let server = TestServer::acme().await;
+    let tcp = TcpStream::connect(server.address).await.unwrap();
+    let (mut requests, connection) = h2::client::handshake(tcp).await.unwrap();
+    tokio::spawn(connection);
+    for path in ["QueueAccessService/CheckQueueAccess", "DirectoryService/ImportDirectory"] {
+        for body in [&[0, 0, 0, 0, 21, 10][..], &[0, 0], &[2, 0, 0, 0, 0]] {
+            let request = http::Request::post(format!("http://{}/queuegate.v1.{path}", server.address))
+                .header("content-type", "application/grpc");
+            let (answer, mut sending) = requests.send_request(request.body(()).unwrap(), false).unwrap();
+            sending.send_data(Bytes::copy_from_slice(body), true).unwrap();
+            let status = status(answer.await.unwrap()).await.unwrap();
+            let (code, reason, named) = described(&status);
+            assert_eq!(
+                (code, reason.as_str(), named),
+                (Code::InvalidArgument, "INVALID_FIELD", vec!["request".into()]),
+                "{path} {body:?}"
+            );
+        }
+    }
+}
+
 /// One of HTTP/2's frames.
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
