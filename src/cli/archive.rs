@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
@@ -37,11 +37,20 @@ struct Chained {
 }
 
 /// Reads a file, verifies the chain in it, and looks for an event that was noted.
-pub(super) fn read(path: &PathBuf, noted: Option<&proto::AuditLogPosition>) -> Result<Archive, Wrong> {
+pub(super) fn read(path: &Path, noted: Option<&proto::AuditLogPosition>) -> Result<Archive, Wrong> {
     let unreadable = |error: std::io::Error| Wrong(format!("can't read `{}`: {error}", path.display()));
-    let lines = BufReader::new(File::open(path).map_err(unreadable)?).lines();
+    let file = BufReader::new(File::open(path).map_err(unreadable)?);
+    read_from(file, path, noted).map_err(unreadable)
+}
+
+/// Reads what `path` has.
+pub(super) fn read_from(
+    file: impl BufRead,
+    path: &Path,
+    noted: Option<&proto::AuditLogPosition>,
+) -> std::io::Result<Archive> {
     let mut archive = Archive {
-        path: path.clone(),
+        path: path.to_owned(),
         events: 0,
         first_previous: String::new(),
         last_revision: String::new(),
@@ -49,8 +58,8 @@ pub(super) fn read(path: &PathBuf, noted: Option<&proto::AuditLogPosition>) -> R
         has_noted: false,
         fault: None,
     };
-    for (number, line) in (1..).zip(lines) {
-        if let Err(problem) = archive.add(&line.map_err(unreadable)?) {
+    for (number, line) in (1..).zip(file.lines()) {
+        if let Err(problem) = archive.add(&line?) {
             archive.fault = Some(format!("line {number} of {}: {problem}", path.display()));
             break;
         }

@@ -1,6 +1,10 @@
 //! What happened, and whether the record of it can be trusted.
 
-use std::{fs::OpenOptions, io::Write, path::PathBuf};
+use std::{
+    fs::OpenOptions,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -403,7 +407,7 @@ impl Export {
     }
 
     /// Cuts off what the file has, once it is certain that it has it.
-    async fn cut(&self, client: &mut Client, path: &PathBuf, through: &proto::AuditLogPosition) -> anyhow::Result<()> {
+    async fn cut(&self, client: &mut Client, path: &Path, through: &proto::AuditLogPosition) -> anyhow::Result<()> {
         let written = archive::read(path, None)?;
         let whole = written.fault.is_none() && written.last_hash == through.hash;
         if !whole {

@@ -7,6 +7,8 @@ mod audit;
 mod config;
 mod demo;
 mod exit;
+#[cfg(test)]
+mod fuzz;
 mod permissions;
 mod print;
 mod serve;

@@ -246,7 +246,7 @@ fn switches(settings: &mut proto::PermissionSettings) -> [(&'static str, &mut Op
 
 pub(super) const UNASSIGNED_QUEUE_SIGN_IN: &str = "organization.unassigned_queue_sign_in";
 
-fn set(settings: &mut proto::PermissionSettings, path: &str, value: &str) -> Result<(), String> {
+pub(super) fn set(settings: &mut proto::PermissionSettings, path: &str, value: &str) -> Result<(), String> {
     if path == UNASSIGNED_QUEUE_SIGN_IN {
         let value = match value {
             "ALLOWED" => proto::UnassignedQueueSignIn::Allowed,

@@ -125,6 +125,22 @@ users:
         );
     }
 
+    /// Reading a number and printing it would make another id of it: `1`, `1000`, `123456789012345680000`.
+    #[test]
+    fn a_number_in_json_means_what_is_written() {
+        for id in ["7", "1.0", "1.50", "123456789012345678901", "18446744073709551616", "0.10"] {
+            let directory = good(&format!("{{\"users\": [{{\"user_id\": {id}}}]}}"));
+            assert_eq!(directory.users[0].user_id.as_str(), id);
+        }
+        for (extension, given) in [("1e2", "1e2"), ("100.0", "100.0"), ("-0", "-0")] {
+            let found = problems(&format!("{{\"users\": [{{\"user_id\": \"a\", \"extension\": {extension}}}]}}"));
+            assert!(found.len() == 1 && found[0].2.contains(&format!("`{given}`")), "{found:?}");
+        }
+        // What YAML can't read either is told as a fault of the JSON that it is.
+        let found = problems(r#"{"users": [{"user_id": 1.5, "display_name": "\ud83d\ude00"}]}"#);
+        assert!(found.len() == 1 && found[0].2.contains("write it in quotes"), "{found:?}");
+    }
+
     #[test]
     fn view_queue_settings_cannot_be_turned_off_by_a_document() {
         let found = problems("settings: { supervisor: { view_queue_settings: false } }\n");

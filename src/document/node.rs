@@ -149,8 +149,10 @@ impl<'de> Visitor<'de> for JsonVisitor {
         Ok(Value::Scalar(value.to_string()))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Scalar(value.to_string()))
+    /// A fraction, an exponent, or more digits than a number can hold. Printed again it would be another text, so the document
+    /// is read as YAML, which keeps what is written.
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Value, E> {
+        Err(E::custom("a number that is not a plain whole one; write it in quotes"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {

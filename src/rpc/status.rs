@@ -381,8 +381,9 @@ pub(super) fn item_status(error: Error) -> tonic_types::pb::Status {
     })
 }
 
-/// The status of a message that could not be decoded. The transport reports bytes that are no message as INTERNAL, and a
-/// message over the size limit as OUT_OF_RANGE, which mean other things here.
+/// The status of a message that could not be decoded. The transport reports bytes that are no message, or no whole one, as
+/// INTERNAL, and a message over the size limit as OUT_OF_RANGE, which mean other things here. That a message claims to be
+/// compressed where nothing is stays INTERNAL, because gRPC says so.
 pub(super) fn mended(found: Status) -> Status {
     match found.code() {
         Code::OutOfRange if found.message().contains("message length too large") => {
@@ -395,6 +396,12 @@ pub(super) fn mended(found: Status) -> Status {
         }
         Code::Internal if found.message().contains("Missing request message") => {
             invalid(&[("request".to_owned(), "is missing".to_owned())], 1)
+        }
+        Code::Internal if found.message().contains("Unexpected EOF decoding stream") => {
+            invalid(&[("request".to_owned(), "ends before the length that it gives".to_owned())], 1)
+        }
+        Code::Internal if found.message().contains("invalid compression flag") => {
+            invalid(&[("request".to_owned(), "begins with a byte that is neither 0 nor 1".to_owned())], 1)
         }
         _ => found,
     }

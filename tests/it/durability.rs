@@ -2,30 +2,43 @@
 
 use std::{
     io::{BufRead, BufReader},
+    os::unix::process::ExitStatusExt,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
 };
 
-use queuegate::{client::Client, domain::ids::Sequence, domain::snapshot::Snapshot, rpc::proto::*, store::Store};
+use queuegate::{client::Client, rpc::proto::*, store::Store};
 
 use crate::support::{ACME, program, sign_in, until_serving};
 
 /// The built program, serving.
-struct Process {
+pub struct Process {
     child: Child,
     address: String,
 }
 
 impl Process {
-    fn start(database: &Path) -> Self {
-        let mut child = Command::new(program())
+    /// Begins to start.
+    pub fn spawn(database: &Path, flags: &[&str]) -> Self {
+        let child = Command::new(program())
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--database"])
             .arg(database)
+            .args(flags)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
+        Self { child, address: String::new() }
+    }
+
+    /// Starts, and listens.
+    pub fn start(database: &Path) -> Self {
+        Self::start_with(database, &[])
+    }
+
+    pub fn start_with(database: &Path, flags: &[&str]) -> Self {
+        let mut started = Self::spawn(database, flags);
+        let mut lines = BufReader::new(started.child.stderr.take().unwrap()).lines();
+        started.address = loop {
             let line = lines.next().expect("the server ended").unwrap();
             let line: serde_json::Value = serde_json::from_str(&line).unwrap();
             if line["message"] == "listening" {
@@ -34,18 +47,52 @@ impl Process {
         };
         // Whoever stops reading would stop the server from logging.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
+        started
     }
 
-    async fn client(&self) -> Client {
+    pub async fn client(&self) -> Client {
         until_serving(self.address.parse().unwrap()).await;
         Client::connect(&self.address).await.unwrap()
     }
 
-    /// SIGKILL.
-    fn kill(mut self) {
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// SIGTERM.
+    pub fn ask_to_stop(&self) {
+        assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ended(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    /// Returns once the process has made so many more system calls that read or write, which is a moment in the middle of
+    /// what it does; or has ended, or makes none any more.
+    pub fn after_system_calls(&mut self, calls: u64) {
+        const IDLE_LOOKS: usize = 1_000;
+        let file = format!("/proc/{}/io", self.child.id());
+        let made = || {
+            let counts = std::fs::read_to_string(&file).unwrap_or_default();
+            let counts = counts.lines().filter(|line| line.starts_with("syscr") || line.starts_with("syscw"));
+            counts.filter_map(|line| line.split(' ').nth(1)?.parse::<u64>().ok()).sum::<u64>()
+        };
+        let mut last = made();
+        let enough = last + calls;
+        let mut idle = 0;
+        while last < enough && idle < IDLE_LOOKS && self.child.try_wait().unwrap().is_none() {
+            let now = made();
+            idle = if now == last { idle + 1 } else { 0 };
+            last = now;
+        }
+    }
+
+    /// SIGKILL. Whether the process had not ended before.
+    pub fn kill(mut self) -> bool {
         self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.child.wait().unwrap().signal().is_some()
     }
 }
 
@@ -67,88 +114,6 @@ async fn prepared(database: &Path, users: usize) -> Process {
     let mut answers = client.directory.import_directory(tokio_stream::once(request)).await.unwrap().into_inner();
     while answers.message().await.unwrap().is_some() {}
     server
-}
-
-/// Killed with SIGKILL in the middle of writes, again and again: what was acknowledged is there, what wasn't is absent or
-/// whole, and a retry with the same request id gives one session. `QUEUEGATE_KILLS=1000` makes a campaign of it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_survives_sigkill() {
-    const USERS: usize = 2_000;
-    let kills: usize = std::env::var("QUEUEGATE_KILLS").ok().map_or(5, |text| text.parse().unwrap());
-    let folder = tempfile::tempdir().unwrap();
-    let database = folder.path().join("kill.db");
-    let mut server = prepared(&database, USERS).await;
-    let mut acknowledged = 0;
-    for round in 0..kills {
-        let client = server.client().await;
-        empty_queue(client.clone()).await;
-        let writers: Vec<_> = (0..8)
-            .map(|writer| {
-                let mut client = client.queue_access.clone();
-                tokio::spawn(async move {
-                    let mut replies = Vec::new();
-                    for number in 0..USERS / 8 {
-                        let user = format!("u{}", writer + number * 8);
-                        let request_id = format!("{round}-{writer}-{number}");
-                        let request = SignInRequest { request_id, ..sign_in(&user, "sales") };
-                        match client.sign_in(request.clone()).await {
-                            Ok(answer) => replies.push((request, Some(answer.into_inner()))),
-                            Err(_) => {
-                                replies.push((request, None));
-                                break;
-                            }
-                        }
-                    }
-                    replies
-                })
-            })
-            .collect();
-        // Kill once some are acknowledged, each time after another number of changes.
-        let mut client = client.queue_access.clone();
-        let list = ListSessionsRequest { organization_id: ACME.into(), page_size: 1, ..Default::default() };
-        let mut changes = async || {
-            let revision = client.list_sessions(list.clone()).await.unwrap().into_inner().revision;
-            u64::from_str_radix(revision.rsplit('-').next().unwrap(), 16).unwrap()
-        };
-        let enough = changes().await + 20 + u64::try_from(round).unwrap() * 37 % 300;
-        while changes().await < enough {}
-        server.kill();
-        server = Process::start(&database);
-        let mut client = server.client().await.queue_access;
-        for writer in writers {
-            for (request, answer) in writer.await.unwrap() {
-                let Some(sign_in_request::User::UserId(user)) = request.user.clone() else { panic!() };
-                // The last one got no reply: repeating it gives one session, whether it was carried out or not.
-                let again = client.sign_in(request).await.unwrap().into_inner();
-                if let Some(answer) = answer {
-                    acknowledged += 1;
-                    assert_eq!(again.session.as_ref().unwrap().session_id, answer.session.unwrap().session_id);
-                    assert_eq!((again.created, again.revision), (answer.created, answer.revision));
-                }
-                let live = get(&mut client, &user).await.expect("the session is there");
-                assert_eq!(live.session_id, again.session.unwrap().session_id);
-            }
-        }
-    }
-    server.kill();
-    let store = Store::open(&database, 0).unwrap();
-    let live = store.load().unwrap();
-    let mut replayed = Snapshot::empty(live.revision().lineage);
-    let log = store.log_reader().unwrap();
-    for logged in log.records_since(Sequence(0), live.revision().sequence, None, u32::MAX).unwrap() {
-        replayed.apply(&logged.record.change).unwrap();
-    }
-    assert!(replayed == live && acknowledged > 0);
-    println!("{acknowledged} sign-ins were acknowledged over {kills} kills, and all were there");
-}
-
-/// Signs everybody out, in one command.
-async fn empty_queue(mut client: Client) {
-    let delete = DeleteQueueRequest { organization_id: ACME.into(), queue_id: "sales".into(), ..Default::default() };
-    client.directory.delete_queue(delete).await.unwrap();
-    let queue = Queue { queue_id: "sales".into(), kind: QueueKind::CallQueue.into(), ..Default::default() };
-    let create = CreateQueueRequest { organization_id: ACME.into(), queue: Some(queue), ..Default::default() };
-    client.directory.create_queue(create).await.unwrap();
 }
 
 async fn get(

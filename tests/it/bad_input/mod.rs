@@ -19,7 +19,7 @@ use crate::support::{TestServer, described};
 
 /// Messages as bytes, so that anything can be sent.
 #[derive(Clone, Default)]
-struct Raw;
+pub struct Raw;
 
 impl Codec for Raw {
     type Encode = Vec<u8>;
@@ -64,9 +64,11 @@ impl Decoder for Raw {
     }
 }
 
+/// A client that sends what it is told to.
+#[derive(Clone)]
 pub struct Caller {
-    grpc: Grpc<Channel>,
-    pool: DescriptorPool,
+    pub grpc: Grpc<Channel>,
+    pub pool: DescriptorPool,
     authorization: Option<String>,
 }
 
