@@ -11,7 +11,7 @@ use crate::{
     auth::TokenFile,
     server::{self, Exposure, Limits, Listen, Reflection, TlsFiles},
     state::clock::SystemClock,
-    telemetry::logging,
+    telemetry::{logging, traces::Traces},
 };
 
 /// Arguments of `serve`.
@@ -57,6 +57,12 @@ pub(super) struct Settings {
     /// Where to serve /metrics, /livez and /readyz over plain HTTP; not at all unless given.
     #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_METRICS_LISTEN", value_parser = super::args::address)]
     metrics_listen: Option<SocketAddr>,
+    /// Where to send traces of calls: an OTLP endpoint (gRPC), such as http://127.0.0.1:4317; nowhere unless given.
+    #[arg(long, value_name = "URL", env = "QUEUEGATE_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
+    /// Which share of the calls to trace, from 0 to 1, where the caller's trace context (traceparent) doesn't say.
+    #[arg(long, value_name = "SHARE", env = "QUEUEGATE_TRACE_SHARE", default_value = "0", value_parser = share)]
+    trace_share: f64,
     /// How long health says NOT_SERVING, while calls are still taken, before the server stops: as long as load balancers
     /// take to notice.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_DRAIN_DELAY", default_value = "0s",
@@ -153,7 +159,10 @@ impl Settings {
         let metrics = inherited(1)?.map(Listen::Inherited).or(self.metrics_listen.map(Listen::At));
         let tls = self.tls_certificate.zip(self.tls_key);
         let tls_client_ca = self.tls_client_ca;
+        let traces = self.otlp_endpoint.map(|endpoint| Traces::start(&endpoint, self.trace_share)).transpose();
+        let traces = traces.map_err(|problem| Wrong(format!("--otlp-endpoint: {problem}")))?;
         Ok(server::Config {
+            traces,
             listen,
             database: self.database,
             tokens: self.tokens.map(TokenFile::new),
@@ -180,6 +189,11 @@ impl Settings {
             clock: Arc::new(SystemClock),
         })
     }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "must be a number from 0 to 1".to_owned())
 }
 
 /// Completes when the process is asked to stop. The handlers are in place when this returns.

@@ -32,7 +32,10 @@ use crate::{
         status::{self, Error},
     },
     state::clock::Clock,
-    telemetry::metrics::Metrics,
+    telemetry::{
+        metrics::Metrics,
+        traces::{CallSpan, Traces},
+    },
 };
 
 /// How long a call that is answered once may take if its caller doesn't say.
@@ -45,6 +48,8 @@ pub(super) struct Gate {
     pub authority: Option<Arc<Authority>>,
     pub admission: Arc<Admission>,
     pub metrics: Arc<Metrics>,
+    /// None: no call is traced.
+    pub traces: Option<Arc<Traces>>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -118,6 +123,9 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
             return Box::pin(std::future::ready(Ok(answer)));
         };
         call.method = method.path;
+        if let Some(traces) = &self.gate.traces {
+            call.span = traces.begin(method.path, request.headers(), random_share());
+        }
         let (identity, place) = match self.admit(method, request.headers()) {
             Ok(admitted) => admitted,
             Err(error) => {
@@ -159,6 +167,7 @@ struct Call {
     began: Instant,
     method: &'static str,
     place: Option<Place>,
+    span: Option<CallSpan>,
     /// None while it isn't known how it ends: then its caller went away.
     code: Option<Code>,
 }
@@ -166,7 +175,14 @@ struct Call {
 impl Call {
     fn begin(entrance: &Entrance) -> Self {
         entrance.peer.activity.calls.fetch_add(1, Ordering::Relaxed);
-        Self { entrance: entrance.clone(), began: Instant::now(), method: "unknown", place: None, code: None }
+        Self {
+            entrance: entrance.clone(),
+            began: Instant::now(),
+            method: "unknown",
+            place: None,
+            span: None,
+            code: None,
+        }
     }
 
     fn answered(mut self, answer: Response<Body>, deadline: Option<Pin<Box<Sleep>>>) -> Response<Answer> {
@@ -182,8 +198,18 @@ impl Drop for Call {
         last_ended_ms.store(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         calls.fetch_sub(1, Ordering::Relaxed);
         let code = self.code.unwrap_or(Code::Cancelled);
-        self.entrance.gate.metrics.call_ended(self.method, status::code_name(code), self.began.elapsed());
+        let name = status::code_name(code);
+        self.entrance.gate.metrics.call_ended(self.method, name, self.began.elapsed());
+        if let Some(span) = self.span.take() {
+            span.end(name, code.into());
+        }
     }
+}
+
+/// A random number from 0 to 1.
+fn random_share() -> f64 {
+    // Without randomness nothing is traced by chance.
+    getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX))
 }
 
 fn code(headers: &HeaderMap) -> Option<Code> {

@@ -36,7 +36,10 @@ use crate::{
     rpc::{self, Rpc},
     state::{Ended, State, WriterEnd, clock::Clock},
     store::{self, Store},
-    telemetry::metrics::{Metrics, Shed},
+    telemetry::{
+        metrics::{Metrics, Shed},
+        traces::Traces,
+    },
 };
 
 /// What a server needs to know.
@@ -55,6 +58,8 @@ pub struct Config {
     pub reflection: Reflection,
     /// Where to serve metrics and probes, over plain HTTP; none: nowhere.
     pub metrics: Option<Listen>,
+    /// Where spans of calls go; none: nowhere.
+    pub traces: Option<Traces>,
     /// How much to take on.
     pub limits: Limits,
     /// How long health says NOT_SERVING before calls are refused, once the server is asked to stop, so that those who
@@ -104,6 +109,7 @@ impl Config {
             exposure: Exposure::Refused,
             reflection: Reflection::On,
             metrics: None,
+            traces: None,
             limits: Limits::default(),
             drain_delay: Duration::ZERO,
             drain_deadline: Duration::from_secs(10),
@@ -166,6 +172,7 @@ pub struct Server {
     drain_deadline: Duration,
     health: HealthReporter,
     metrics: Arc<Metrics>,
+    traces: Option<Arc<Traces>>,
     state: Arc<OnceLock<State>>,
     loading: JoinHandle<Result<(State, WriterEnd), store::Error>>,
     serving: JoinHandle<()>,
@@ -184,6 +191,7 @@ pub async fn start(config: Config) -> Result<Server, Error> {
         exposure,
         reflection,
         metrics: metrics_listen,
+        traces,
         limits,
         drain_delay,
         drain_deadline,
@@ -206,6 +214,7 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     let store = store.await.map_err(|_| Error::Broken("opening of the database"))??;
 
     let metrics = Arc::new(Metrics::default());
+    let traces = traces.map(Arc::new);
     let state = Arc::new(OnceLock::new());
     let (drain, draining) = watch::channel(false);
     let rpc = Rpc::new(Arc::clone(&state), draining.clone(), Arc::clone(&metrics));
@@ -232,6 +241,7 @@ pub async fn start(config: Config) -> Result<Server, Error> {
         authority: authority.clone(),
         admission,
         metrics: Arc::clone(&metrics),
+        traces: traces.clone(),
         clock: Arc::clone(&clock),
     };
     let connections = Connections { gate: Arc::new(gate), limits, tls: tls.clone(), draining: draining.clone() };
@@ -253,6 +263,7 @@ pub async fn start(config: Config) -> Result<Server, Error> {
         drain_deadline,
         health,
         metrics,
+        traces,
         state,
         loading,
         serving,
@@ -276,8 +287,19 @@ impl Server {
     /// are taken and watches end; calls under way finish or are cut off at the deadline; and every acknowledged change is
     /// in the file. Ends early if the store fails.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { drain_delay, drain_deadline, health, metrics, state, loading, mut serving, beside, drain, .. } =
-            self;
+        let Self {
+            drain_delay,
+            drain_deadline,
+            health,
+            metrics,
+            traces,
+            state,
+            loading,
+            mut serving,
+            beside,
+            drain,
+            ..
+        } = self;
         tokio::pin!(stop);
         let loaded = tokio::select! {
             loaded = loading => loaded.map_err(|_| Error::Broken("loading of the database"))?,
@@ -314,6 +336,10 @@ impl Server {
             serving.abort();
         }
         drop(beside);
+        if let Some(traces) = traces {
+            // Nothing depends on it.
+            let _ = tokio::task::spawn_blocking(move || traces.finish()).await;
+        }
         if let Some(failed) = failed {
             return failed;
         }
