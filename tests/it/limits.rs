@@ -1,0 +1,196 @@
+//! How much a server takes on, from peers that are slow, silent, many or malicious.
+
+use std::{sync::Arc, time::Duration};
+
+use queuegate::{
+    rpc::proto::*,
+    server::{Config, Limits},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tonic::Code;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_types::StatusExt;
+
+use crate::support::{ACME, ManualClock, TestServer, described};
+
+async fn server(change: impl FnOnce(&mut Limits)) -> TestServer {
+    let change = |config: &mut Config| change(&mut config.limits);
+    let clock = Arc::new(ManualClock::default());
+    let mut server = TestServer::start_as(tempfile::tempdir().unwrap(), clock, change).await;
+    server.import(include_str!("../../examples/acme.yaml")).await.unwrap();
+    server
+}
+
+/// Whether the server closed a connection; it waits for that.
+async fn is_closed(mut connection: TcpStream) -> bool {
+    let mut rest = Vec::new();
+    // A reset is an end too.
+    connection.read_to_end(&mut rest).await.is_ok_and(|_| rest.is_empty()) || rest.is_empty()
+}
+
+#[tokio::test]
+async fn who_does_not_speak_http2_in_time_is_let_go() {
+    let server = server(|limits| limits.handshake = Duration::from_millis(50)).await;
+    let silent = TcpStream::connect(server.address).await.unwrap();
+    assert!(is_closed(silent).await, "it said nothing");
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    slow.write_all(b"PRI * HTTP/2.0\r\n\r\n").await.unwrap();
+    assert!(is_closed(slow).await, "it did not say all");
+    let mut other = TcpStream::connect(server.address).await.unwrap();
+    other.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    assert!(is_closed(other).await, "it said something else");
+}
+
+#[tokio::test]
+async fn more_connections_than_there_is_room_for_are_closed() {
+    // The test's own client has one.
+    let mut server = server(|limits| limits.connections = 3).await;
+    let connect = async || TcpStream::connect(server.address).await.unwrap();
+    let (first, second) = (connect().await, connect().await);
+    assert!(is_closed(connect().await).await);
+    drop((first, second));
+    // Room comes back, as soon as the server has noticed.
+    loop {
+        let mut again = TcpStream::connect(server.address).await.unwrap();
+        again.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        if again.read_u8().await.is_ok() {
+            break;
+        }
+    }
+    assert!(server.check("anna", "sales").await.allowed.unwrap());
+}
+
+#[tokio::test]
+async fn a_connection_without_calls_is_closed_and_one_with_a_watch_is_not() {
+    let mut server = server(|limits| limits.idle = Duration::from_millis(100)).await;
+    let mut watch = server.watch("").await;
+    let idle = TcpStream::connect(server.address).await.unwrap();
+    let (_client, connection) = h2::client::handshake(idle).await.unwrap();
+    connection.await.unwrap();
+    // The watch is older than the connection that was closed for being idle, and lives.
+    assert_eq!(watch.message().await.unwrap().unwrap().r#type(), WatchSessionsType::Checkpoint);
+    server.sign_in("anna", "sales").await;
+    assert_eq!(watch.message().await.unwrap().unwrap().r#type(), WatchSessionsType::SignedIn);
+}
+
+#[tokio::test]
+async fn an_old_connection_takes_no_more_calls_and_those_under_way_have_their_grace() {
+    let mut server = server(|limits| {
+        limits.age = Duration::from_millis(50);
+        limits.age_grace = Duration::from_millis(50);
+    })
+    .await;
+    let connection = TcpStream::connect(server.address).await.unwrap();
+    let (_client, connection) = h2::client::handshake(connection).await.unwrap();
+    connection.await.unwrap();
+    // A client of gRPC connects anew, and its callers notice nothing; a watch is cut off, and can be resumed.
+    let mut watch = server.watch("").await;
+    assert!(watch.message().await.is_ok());
+    assert!(watch.message().await.is_err());
+    assert!(server.check("anna", "sales").await.allowed.unwrap());
+}
+
+/// Calls that wait for a revision that doesn't come.
+#[tokio::test]
+async fn a_caller_has_so_many_calls_and_streams_at_once() {
+    let mut server = server(|limits| (limits.calls_per_caller, limits.streams_per_caller) = (2, 2)).await;
+    let revision = server.sign_in("anna", "sales").await.revision;
+    let (base, last) = revision.rsplit_once('-').unwrap();
+    let later = format!("{base}-{:016x}", u64::from_str_radix(last, 16).unwrap() + 1_000);
+    let waiting = GetOrganizationRequest { organization_id: ACME.into(), at_least_revision: later };
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let (mut client, waiting) = (server.client.directory.clone(), waiting.clone());
+        calls.spawn(async move { client.get_organization(waiting).await.unwrap_err() });
+    }
+    let refused = calls.join_next().await.unwrap().unwrap();
+    assert_eq!((refused.code(), described(&refused).1.as_str()), (Code::ResourceExhausted, "CALLER_LIMIT"));
+    assert!(refused.get_details_retry_info().is_some_and(|retry| retry.retry_delay.is_some()));
+    let mut watches = Vec::new();
+    for _ in 0..2 {
+        watches.push(server.watch("").await);
+    }
+    let request = WatchSessionsRequest { organization_id: ACME.into(), ..Default::default() };
+    let refused = server.client.queue_access.watch_sessions(request.clone()).await.unwrap_err();
+    assert_eq!(described(&refused).1, "CALLER_LIMIT");
+    // Room comes back with the end of a call, as soon as the server has noticed.
+    drop((calls, watches));
+    while server.client.queue_access.watch_sessions(request.clone()).await.is_err() {}
+}
+
+#[tokio::test]
+async fn a_stream_ends_at_its_deadline() {
+    let server = server(|_| {}).await;
+    let connection = TcpStream::connect(server.address).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(connection).await.unwrap();
+    tokio::spawn(connection);
+    let path = format!("http://{}/queuegate.v1.QueueAccessService/WatchSessions", server.address);
+    let call = http::Request::post(path).header("content-type", "application/grpc").header("grpc-timeout", "100m");
+    let (answer, mut sending) = client.send_request(call.body(()).unwrap(), false).unwrap();
+    let request = WatchSessionsRequest { organization_id: ACME.into(), ..Default::default() };
+    sending.send_data(framed(&prost::Message::encode_to_vec(&request)).into(), true).unwrap();
+    let mut body = answer.await.unwrap().into_body();
+    while let Some(data) = body.data().await {
+        body.flow_control().release_capacity(data.unwrap().len()).unwrap();
+    }
+    let status = tonic::Status::from_header_map(&body.trailers().await.unwrap().unwrap()).unwrap();
+    assert_eq!((status.code(), described(&status).1.as_str()), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
+}
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[0], &length[..], message].concat()
+}
+
+/// "Rapid reset": streams that are begun and given up at once.
+#[tokio::test]
+async fn a_flood_of_resets_ends_its_connection_and_no_other() {
+    let mut server = server(|_| {}).await;
+    let connection = TcpStream::connect(server.address).await.unwrap();
+    let (client, connection) = h2::client::handshake(connection).await.unwrap();
+    let ended = tokio::spawn(connection);
+    let path = format!("http://{}/queuegate.v1.QueueAccessService/CheckQueueAccess", server.address);
+    let mut client = client.ready().await.unwrap();
+    for _ in 0..10_000 {
+        let call = http::Request::post(&path).header("content-type", "application/grpc").body(()).unwrap();
+        let Ok((_, mut sending)) = client.send_request(call, false) else { break };
+        sending.send_reset(h2::Reason::CANCEL);
+        let Ok(ready) = client.ready().await else { break };
+        client = ready;
+    }
+    let error = ended.await.unwrap().unwrap_err();
+    assert!(error.is_go_away() || error.is_io(), "{error:?}");
+    assert!(server.check("anna", "sales").await.allowed.unwrap());
+}
+
+#[tokio::test]
+async fn headers_beyond_the_limit_are_refused_and_nothing_else_suffers() {
+    let mut server = server(|_| {}).await;
+    let mut request = tonic::Request::new(ListPermissionsRequest {});
+    request.metadata_mut().insert("x-flood", "x".repeat(64 * 1024).parse().unwrap());
+    assert!(server.client.permission.list_permissions(request).await.is_err());
+    assert!(server.check("anna", "sales").await.allowed.unwrap());
+}
+
+/// While others are learning that the server is about to go, it does what it is asked.
+#[tokio::test]
+async fn a_draining_server_says_so_before_it_refuses_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let change = |config: &mut Config| config.drain_delay = Duration::from_millis(500);
+    let server = TestServer::start_as(folder, Arc::new(ManualClock::default()), change).await;
+    let address = server.address;
+    let channel =
+        tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let mut health = HealthClient::new(channel);
+    let mut changes = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    let (running, _client, _folder) = server.ask_to_stop();
+    while changes.message().await.unwrap().unwrap().status() != ServingStatus::NotServing {}
+    let mut late = queuegate::client::Client::connect(&address.to_string()).await.unwrap();
+    assert!(late.permission.list_permissions(ListPermissionsRequest {}).await.is_ok(), "it still answers");
+    drop((late, changes, health));
+    running.await.unwrap().unwrap();
+    assert!(TcpStream::connect(address).await.is_err());
+}
