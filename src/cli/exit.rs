@@ -88,6 +88,7 @@ fn code(error: &anyhow::Error) -> u8 {
                 store::Error::InUse { .. }
                 | store::Error::Unopenable { .. }
                 | store::Error::NotOurs { .. }
+                | store::Error::DamagedFile { .. }
                 | store::Error::NewerSchema { .. },
             )) => return WRONG,
             Some(server::Error::Store(_) | server::Error::Transport(_) | server::Error::Broken(_)) => return FAILED,

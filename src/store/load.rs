@@ -19,6 +19,10 @@ use crate::domain::{
 impl Store {
     /// The state as the tables have it.
     pub fn load(&self) -> Result<Snapshot, Error> {
+        self.load_tables().map_err(|error| error.of_file(&self.path))
+    }
+
+    fn load_tables(&self) -> Result<Snapshot, Error> {
         let mut snapshot = Snapshot::empty(self.lineage);
         self.each(
             &mut snapshot,
