@@ -34,7 +34,7 @@ impl Demo {
             listen: self.listen,
             database: folder.path().join("demo.db"),
             drain_deadline: Duration::from_secs(2),
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(SystemClock::start()),
         };
         let asked_to_stop = stop_signal()?;
         let server = server::start(config).await?;

@@ -48,7 +48,7 @@ impl Serve {
             listen: self.listen,
             database: self.database,
             drain_deadline: self.drain_deadline,
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(SystemClock::start()),
         };
         let stop = stop_signal()?;
         server::start(config).await?.run(stop).await?;
