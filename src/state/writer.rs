@@ -37,7 +37,8 @@ const MOST_EXPIRATIONS: usize = 10_000;
 /// How many audit events that were cut off are removed in one go.
 const MOST_SWEPT: usize = 1_000;
 
-/// The longest sleep while a session is going to expire: the wall clock may be set forward meanwhile.
+/// The longest sleep while a session is going to expire: a sleep is not measured by the server's clock, and doesn't count
+/// the time that a machine was suspended.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 
 /// How long a request id is remembered.

@@ -2,6 +2,8 @@
 //!
 //! INVARIANT: one commit holds whole commands: their rows, their audit events and their request ids, or none of them. INVARIANT: when [`Store::commit`] has returned, what it was given survives a power failure.
 
+mod backup;
+mod examine;
 mod load;
 mod log;
 mod open;
@@ -19,10 +21,12 @@ use crate::domain::{
     time::Timestamp,
 };
 
+pub use backup::{Restored, back_up, restore};
+pub use examine::{Examination, examine};
 pub use log::{EventFilter, Logged};
 pub use verify::{Fault, Verification};
 
-/// From how many pages on the write-ahead log is moved into the file. INVARIANT: well below the 4,062 that the log's index
+/// From how many pages on the write-ahead log is moved into the file. INVARIANT: far below the 4,062 that the log's index
 /// holds before it must grow, so that a full disk is noticed by the log itself, whose failures leave no doubt.
 const LONG_LOG: i64 = 1_000;
 
@@ -33,6 +37,8 @@ pub struct Store {
     lineage: Lineage,
     heads: log::Heads,
     path: PathBuf,
+    /// From how many pages on the log is moved into the file.
+    long_log: i64,
     /// Held for as long as the store is, so that a second process is turned away.
     _lock: open::Lock,
 }
@@ -105,6 +111,44 @@ pub enum Error {
         /// Its version.
         found: &'static str,
     },
+    /// There is no database to copy or to look at.
+    #[error("`{path}` holds no queuegate database")]
+    Missing {
+        /// The file.
+        path: String,
+    },
+    /// The file was written by an earlier version, and only serving or restoring it brings it up to date.
+    #[error("`{path}` has schema {found}, which an earlier version wrote; `queuegate serve` brings it up to date")]
+    OlderSchema {
+        /// The file.
+        path: String,
+        /// Its schema.
+        found: i64,
+    },
+    /// Nothing is written over.
+    #[error("`{path}` exists, and nothing is written over; {hint}")]
+    Exists {
+        /// The file.
+        path: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A file can't be written.
+    #[error("can't write `{path}`: {problem}")]
+    Unwritable {
+        /// The file.
+        path: String,
+        /// Why not.
+        problem: std::io::Error,
+    },
+    /// A copy is not what it should be, and is not used.
+    #[error("`{path}` is broken, and nothing was made of it: {}", .problems.join("; "))]
+    Broken {
+        /// What was copied.
+        path: String,
+        /// What is wrong with it.
+        problems: Vec<String>,
+    },
     /// There is no space to begin with.
     #[error("no space left to open `{path}`; free some: nothing in the file was touched")]
     NoSpace {
@@ -174,6 +218,13 @@ impl Store {
     /// Which history this file holds.
     pub fn lineage(&self) -> Lineage {
         self.lineage
+    }
+
+    /// Moves the write-ahead log into the file from so many pages on, 1,000 unless told otherwise. A shorter log lets tests
+    /// meet that moment often.
+    #[must_use]
+    pub fn with_log_of(self, pages: u16) -> Self {
+        Self { long_log: pages.into(), ..self }
     }
 
     /// Makes a batch durable, all of it or nothing. `progress` is told now and then how many changes are written.
@@ -262,7 +313,7 @@ impl Store {
     pub fn checkpoint_if_due(&mut self) -> Result<(), Error> {
         let pages = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
         let (in_log, moved) = self.connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], pages)?;
-        if in_log - moved >= LONG_LOG {
+        if in_log - moved >= self.long_log {
             self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         }
         Ok(())

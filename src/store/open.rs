@@ -3,14 +3,14 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{ErrorKind, Read, Seek, Write},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, config::DbConfig};
 
-use super::{Error, LogReader, Store, log};
+use super::{Error, LONG_LOG, LogReader, Store, log};
 use crate::domain::ids::Lineage;
 
 /// Marks a SQLite file as ours: "QGAT".
@@ -18,6 +18,11 @@ const APPLICATION_ID: i64 = 0x5147_4154;
 
 /// The schema's steps, oldest first. Append only: a step that was ever released is never changed.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("audit_log.sql")];
+
+/// The schema that this version reads and writes.
+pub(super) fn known_schema() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
 
 /// The first SQLite in which WAL mode doesn't lose commits (its WAL-reset bug is mended in it).
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -43,7 +48,7 @@ impl Store {
         let lock = Lock::take(path)?;
         match open_locked(path, new_store_id) {
             Ok((connection, lineage, heads)) => {
-                Ok(Self { connection, lineage, heads, path: path.to_owned(), _lock: lock })
+                Ok(Self { connection, lineage, heads, path: path.to_owned(), long_log: LONG_LOG, _lock: lock })
             }
             Err(error) => {
                 lock.withdraw();
@@ -109,7 +114,8 @@ pub(super) fn real_path(path: &Path) -> Result<PathBuf, Error> {
         ErrorKind::StorageFull => Error::NoSpace { path: path.display().to_string() },
         _ => unopenable(path, &error),
     };
-    let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(refused)?;
+    // Who calls whom is nobody else's business. What SQLite creates beside the file gets the file's mode.
+    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path).map_err(refused)?;
     if file.metadata().map_err(refused)?.nlink() > 1 {
         // Each of its names would have a lock, and a write-ahead log, of its own.
         return Err(unopenable(path, &"the file has more than one name (hard links); remove the others, or copy it"));
@@ -127,9 +133,7 @@ pub(super) struct Lock {
 
 impl Lock {
     pub(super) fn take(database: &Path) -> Result<Self, Error> {
-        let mut path = database.as_os_str().to_owned();
-        path.push(".lock");
-        let path = PathBuf::from(path);
+        let path = beside(database, ".lock");
         loop {
             let mut lock = Self::open(&path)?;
             match lock.file.try_lock() {
@@ -201,8 +205,14 @@ pub(super) fn look(path: &Path) -> Result<(), Error> {
         return Ok(());
     }
     // Where they are is part of SQLite's file format.
+    header.resize(100, 0);
     let number = |at: usize| header.get(at..at + 4).and_then(|four| four.try_into().ok()).map(i32::from_be_bytes);
     let (Some(user_version), Some(application_id)) = (number(60), number(68)) else { return Err(not_ours()) };
+    // If the power fails while SQLite makes its first page, part of it may be there, and the journal that takes it back.
+    let is_begun = length <= NEW_FILE && application_id == 0 && beside(path, "-journal").exists();
+    if is_begun {
+        return Ok(());
+    }
     if !header.starts_with(MAGIC) {
         return Err(not_ours());
     }
@@ -210,15 +220,15 @@ pub(super) fn look(path: &Path) -> Result<(), Error> {
         APPLICATION_ID => refuse_newer(path, user_version.into()),
         // It may be ours all the same, with everything still in the write-ahead log.
         0 => match connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(|reader| refuse_foreign(path, &reader)) {
-            // Ours, if the power failed while it was being created: a page, and the journal that takes it back.
-            Err(Error::Sqlite(error)) if is_read_only(&error) && length <= NEW_FILE => Ok(()),
+            // Another program left a change half done.
+            Err(Error::Sqlite(error)) if is_read_only(&error) => Err(not_ours()),
             looked => looked,
         },
         _ => Err(not_ours()),
     }
 }
 
-fn refuse_foreign(path: &Path, connection: &Connection) -> Result<(), Error> {
+pub(super) fn refuse_foreign(path: &Path, connection: &Connection) -> Result<(), Error> {
     let read = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let tables = match read("SELECT count(*) FROM sqlite_schema") {
         Ok(tables) => tables,
@@ -236,7 +246,7 @@ fn refuse_foreign(path: &Path, connection: &Connection) -> Result<(), Error> {
 }
 
 fn refuse_newer(path: &Path, found: i64) -> Result<(), Error> {
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = known_schema();
     if found > known {
         return Err(Error::NewerSchema { path: path.display().to_string(), found, known });
     }
@@ -264,7 +274,7 @@ fn prepare(path: &Path, connection: &Connection) -> Result<(), Error> {
     Ok(())
 }
 
-fn migrate(connection: &mut Connection) -> Result<(), Error> {
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), Error> {
     let done: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     for (version, sql) in (1_i64..).zip(MIGRATIONS).filter(|(version, _)| *version > done) {
         let transaction = connection.transaction()?;
@@ -281,6 +291,10 @@ fn lineage(connection: &Connection, new_store_id: u64) -> Result<Lineage, Error>
         "INSERT OR IGNORE INTO store (only_row, store_id, epoch) VALUES (1, ?, 1)",
         [format!("{new_store_id:016x}")],
     )?;
+    read_lineage(connection)
+}
+
+pub(super) fn read_lineage(connection: &Connection) -> Result<Lineage, Error> {
     let row = connection
         .query_row("SELECT store_id, epoch FROM store", [], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))
         .optional()?;
@@ -290,7 +304,7 @@ fn lineage(connection: &Connection, new_store_id: u64) -> Result<Lineage, Error>
     Ok(Lineage { store_id, epoch })
 }
 
-fn unopenable(path: &Path, error: &dyn std::fmt::Display) -> Error {
+pub(super) fn unopenable(path: &Path, error: &dyn std::fmt::Display) -> Error {
     Error::Unopenable { path: path.display().to_string(), problem: error.to_string() }
 }
 
@@ -317,4 +331,11 @@ pub(super) fn at_open(path: &Path, error: Error) -> Error {
 
 fn is_read_only(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::ReadOnly)
+}
+
+/// What lies beside a database by its name and a suffix.
+pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }

@@ -11,14 +11,19 @@ use queuegate::{client::Client, domain::ids::Sequence, domain::snapshot::Snapsho
 use crate::support::{ACME, program, sign_in, until_serving};
 
 /// The built program, serving.
-struct Process {
-    child: Child,
+pub struct Process {
+    pub child: Child,
     address: String,
 }
 
 impl Process {
-    fn start(database: &Path) -> Self {
-        let mut child = Command::new(program())
+    pub fn start(database: &Path) -> Self {
+        Self::start_by(Command::new(program()), database)
+    }
+
+    /// Like [`Process::start`], with a command that runs the program, such as one that sets something before.
+    pub fn start_by(mut command: Command, database: &Path) -> Self {
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--database"])
             .arg(database)
             .stderr(Stdio::piped())
@@ -37,7 +42,7 @@ impl Process {
         Self { child, address }
     }
 
-    async fn client(&self) -> Client {
+    pub async fn client(&self) -> Client {
         until_serving(self.address.parse().unwrap()).await;
         Client::connect(&self.address).await.unwrap()
     }
@@ -58,7 +63,11 @@ impl Drop for Process {
 }
 
 async fn prepared(database: &Path, users: usize) -> Process {
-    let server = Process::start(database);
+    prepare(Process::start(database), users).await
+}
+
+/// Gives a server a queue and so many users.
+pub async fn prepare(server: Process, users: usize) -> Process {
     let mut client = server.client().await;
     let users: String = (0..users).map(|number| format!("  - {{ user_id: u{number} }}\n")).collect();
     let document = format!("queues: [{{ queue_id: sales, kind: CALL_QUEUE }}]\nusers:\n{users}");
@@ -151,7 +160,7 @@ async fn empty_queue(mut client: Client) {
     client.directory.create_queue(create).await.unwrap();
 }
 
-async fn get(
+pub async fn get(
     client: &mut queue_access_service_client::QueueAccessServiceClient<tonic::transport::Channel>,
     user: &str,
 ) -> Option<Session> {
@@ -283,7 +292,7 @@ async fn a_write_whose_deadline_passed_in_the_queue_is_not_executed() {
     assert!(get(&mut client, "u1").await.is_none());
 }
 
-fn sign_out(user: &str) -> SignOutRequest {
+pub fn sign_out(user: &str) -> SignOutRequest {
     SignOutRequest {
         organization_id: ACME.into(),
         user: Some(sign_out_request::User::UserId(user.into())),

@@ -13,6 +13,7 @@ mod support;
 mod actor;
 mod architecture;
 mod audit;
+mod backup;
 mod bad_input;
 mod command_line;
 mod decision_tables;
