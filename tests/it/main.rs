@@ -20,6 +20,7 @@ mod decision_tables;
 mod directory;
 mod durability;
 mod expiry;
+mod faults;
 mod model;
 mod permissions;
 mod races;
