@@ -175,18 +175,20 @@ async fn run(folder: &Path) {
         };
         for group in 0..GROUPS / 2 {
             clock.advance(Duration::from_secs(7));
-            // What is cut off in this group is kept before.
-            keeper.keep(&state);
             // Some at once, which come to be one commit.
             let size = if part == 0 && group < 2 { 1 } else { random.random_range(1..=4) };
-            let asked: Vec<_> = (0..size)
+            let changes: Vec<_> = (0..size)
                 .map(|_| {
                     let action = action(number, &state, &mut random);
-                    let change = Change { organization_id: organization(number), action, actor: None };
-                    let asked = ask(state.clone(), number, change, Arc::clone(&told));
                     number += 1;
-                    tokio::spawn(asked)
+                    (number - 1, Change { organization_id: organization(number - 1), action, actor: None })
                 })
+                .collect();
+            // What is cut off now is kept before. The writer may add to it meanwhile, as sessions expire.
+            keeper.keep(&state);
+            let asked: Vec<_> = changes
+                .into_iter()
+                .map(|(number, change)| tokio::spawn(ask(state.clone(), number, change, Arc::clone(&told))))
                 .collect();
             for asked in asked {
                 asked.await.unwrap();
