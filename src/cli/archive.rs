@@ -63,7 +63,8 @@ pub(super) fn read_from(
             archive.fault = Some(format!("line {number} of {}: {problem}", path.display()));
             break;
         }
-        archive.has_noted |= archive.last().as_ref() == noted;
+        // A hash is of one event alone, which may have been noted by a revision of a later epoch than it was written in.
+        archive.has_noted |= noted.is_some_and(|noted| noted.hash == archive.last_hash);
     }
     Ok(archive)
 }

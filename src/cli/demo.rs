@@ -33,7 +33,7 @@ impl Demo {
         let database = folder.path().join("demo.db");
         let config = server::Config {
             drain_deadline: Duration::from_secs(2),
-            ..server::Config::new(self.listen, database, Arc::new(SystemClock))
+            ..server::Config::new(self.listen, database, Arc::new(SystemClock::start()))
         };
         let asked_to_stop = stop_signal()?;
         let server = server::start(config).await?;

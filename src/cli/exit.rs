@@ -95,21 +95,39 @@ fn code(error: &anyhow::Error) -> u8 {
                 | server::Error::Exposed { .. }
                 | server::Error::Tls(_)
                 | server::Error::Tokens(_),
-            ) => {
-                return WRONG;
-            }
-            Some(server::Error::Store(
-                store::Error::InUse { .. }
-                | store::Error::Unopenable { .. }
-                | store::Error::NotOurs { .. }
-                | store::Error::NewerSchema { .. },
-            )) => return WRONG,
-            Some(server::Error::Store(_) | server::Error::Broken(_) | server::Error::Stuck) => return FAILED,
+            ) => return WRONG,
+            Some(server::Error::Store(error)) => return of_store(error),
+            Some(server::Error::Broken(_) | server::Error::Stuck) => return FAILED,
             None => {}
+        }
+        if let Some(error) = cause.downcast_ref::<store::Error>() {
+            return of_store(error);
         }
         if cause.downcast_ref::<super::args::Wrong>().is_some() || cause.downcast_ref::<auth::Error>().is_some() {
             return WRONG;
         }
     }
     FAILED
+}
+
+fn of_store(error: &store::Error) -> u8 {
+    match error {
+        store::Error::InUse { .. }
+        | store::Error::Unopenable { .. }
+        | store::Error::NotOurs { .. }
+        | store::Error::NewerSchema { .. }
+        | store::Error::OlderSchema { .. }
+        | store::Error::Missing { .. }
+        | store::Error::Exists { .. }
+        | store::Error::Unwritable { .. }
+        | store::Error::Broken { .. }
+        | store::Error::DamagedFile { .. } => WRONG,
+        store::Error::OldSqlite { .. }
+        | store::Error::NoSpace { .. }
+        | store::Error::Damaged(_)
+        | store::Error::DamagedEvent { .. }
+        | store::Error::Full(_)
+        | store::Error::Busy(_)
+        | store::Error::Sqlite(_) => FAILED,
+    }
 }

@@ -4,6 +4,7 @@ mod access;
 mod archive;
 mod args;
 mod audit;
+mod backup;
 mod config;
 mod demo;
 mod exit;
@@ -35,7 +36,7 @@ struct Cli {
 const AFTER_HELP: &str = "\
 Users and queues are named by id (`anna`, `sales`) or by extension (`ext:101`, `ext:801`).
 
-Exit codes: 0 allowed or done; 1 denied, or the audit log is broken; 2 the command or request is wrong; 3 the server can't be reached or can't \
+Exit codes: 0 allowed or done; 1 denied, or the audit log or a database is broken; 2 the command or request is wrong; 3 the server can't be reached or can't \
 answer now; 4 anything else that failed.";
 
 #[derive(Subcommand)]
@@ -80,6 +81,12 @@ enum Command {
     /// What was done and refused, by whom and why.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Copy the database to a file, while it is served or not.
+    Backup(backup::Backup),
+    /// Make a database of a backup.
+    Restore(backup::Restore),
+    /// Is a backup, or a database, whole?
+    Verify(backup::Verify),
     /// Print a script that completes commands in your shell.
     Completions {
         /// The shell.
@@ -130,6 +137,9 @@ async fn run(command: Command, asked: &config::Asked) -> anyhow::Result<Outcome>
         Command::Permissions(permissions) => permissions.run().await,
         Command::Settings(settings) => settings.run().await,
         Command::Audit(audit) => audit.run().await,
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
+        Command::Verify(verify) => verify.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "queuegate", &mut script);

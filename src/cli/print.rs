@@ -19,6 +19,11 @@ pub(super) fn json<M: Message + Name>(message: &M) -> anyhow::Result<()> {
     line(&format!("{:#}", to_json(message)?))
 }
 
+/// What is no message of the API, as JSON.
+pub(super) fn json_value(value: &serde_json::Value) -> anyhow::Result<()> {
+    line(&format!("{value:#}"))
+}
+
 /// A message as one line of JSON, for streams.
 pub(super) fn json_line<M: Message + Name>(message: &M) -> anyhow::Result<()> {
     line(&to_json(message)?.to_string())

@@ -186,7 +186,7 @@ impl Settings {
             },
             drain_delay: self.drain_delay,
             drain_deadline: self.drain_deadline,
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(SystemClock::start()),
         })
     }
 }

@@ -105,7 +105,7 @@ impl New {
             scopes: scopes.into_iter().collect(),
             organizations: Some(organizations).filter(|organizations| !organizations.is_empty()),
             // Whole seconds are enough, and read better in the file.
-            expires: expires_in.map(|life| SystemClock.now().plus(life)).map(whole_seconds),
+            expires: expires_in.map(|life| SystemClock::start().now().plus(life)).map(whole_seconds),
         };
         TokenFile::new(&file.tokens).add(&entry)?;
         match secret {
@@ -124,7 +124,7 @@ impl List {
     fn run(self) -> anyhow::Result<Outcome> {
         let Self { json, file } = self;
         let entries = TokenFile::new(file.tokens).read()?;
-        let now = SystemClock.now();
+        let now = SystemClock::start().now();
         if json {
             let entries = entries.iter().map(|entry| {
                 serde_json::json!({

@@ -8,7 +8,7 @@ use super::{
     audit::{AuditAction, Digest},
     command::ActorRefusal,
     decide::Reason,
-    ids::{Caller, OrganizationId, QueueRef, Sequence, UserId, UserRef},
+    ids::{Caller, OrganizationId, QueueRef, Revision, Sequence, UserId, UserRef},
     model::{Organization, Queue, Role, RoleAssignment, Session, SignInChannel, User},
     settings::PermissionSettings,
     time::Timestamp,
@@ -212,9 +212,19 @@ pub struct RefusedWrite {
     pub wanted: Option<Box<Event>>,
 }
 
-/// Names one state of an organization's settings: the sequence number that its change was planned for.
+/// Names one state of an organization's settings: the revision that its change was planned for, in one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Etag(pub u64);
+
+impl Etag {
+    /// What a change that is planned for this revision is named by. In the first epoch that is its sequence number; in a
+    /// later one the same numbers are given again, and the epoch is mixed in to tell them apart.
+    pub fn at(revision: Revision) -> Self {
+        const LARGEST: u64 = i64::MAX.unsigned_abs();
+        let epoch = u64::from(revision.lineage.epoch.saturating_sub(1));
+        Self((epoch << 31).wrapping_add(revision.sequence.0) & LARGEST)
+    }
+}
 
 impl std::fmt::Display for Etag {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

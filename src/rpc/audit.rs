@@ -9,6 +9,7 @@ use super::{
     Rpc, asked, audit_watch, blocking, from_proto, own_revision,
     page::{LogPage, Names, Paging},
     proto::{self, audit_service_server::AuditService},
+    revision_of_history,
     status::Error,
     stream::{self, BlockingSender, Messages, Unsent},
     to_proto, unexpected,
@@ -107,13 +108,18 @@ impl AuditService for Rpc {
         let organization_id = from_proto::organization_id(&caller, &organization_id)?;
         let snapshot = self.snapshot("").await?;
         let expected = expected_link(&expected_revision, &expected_hash, &snapshot)?;
+        let is_of_earlier_epoch = expected.is_some() && own_revision("", &expected_revision, &snapshot).is_err();
         if expected.is_some_and(|link| link.sequence < snapshot.audit_cut(organization_id.as_str())) {
             return Err(Error::Compacted.into());
         }
         let log = self.known_log(&snapshot, &organization_id).await?;
         let revision = snapshot.revision();
         Ok(Response::new(self.read_log(16, move |answers| {
-            let answer = verify(&log, &organization_id, expected, revision, answers)?;
+            let mut answer = verify(&log, &organization_id, expected, revision, answers)?;
+            let fault = answer.verification.as_mut().and_then(|verification| verification.fault.as_mut());
+            if let (Some(fault), true) = (fault, is_of_earlier_epoch) {
+                fault.description.push_str(RESTORED_SINCE);
+            }
             answers.send(answer)
         })?))
     }
@@ -166,7 +172,7 @@ impl AuditService for Rpc {
         if through_revision.is_empty() {
             return Err(Error::invalid("through_revision", &"is required").into());
         }
-        let through = own_revision("through_revision", &through_revision, &snapshot)?.sequence;
+        let through = revision_of_history("through_revision", &through_revision, &snapshot)?.sequence;
         if through == Sequence(0) || through > snapshot.revision().sequence {
             let problem = "is no event of this organization's audit log";
             return Err(Error::invalid("through_revision", &problem).into());
@@ -200,6 +206,10 @@ impl AuditService for Rpc {
         }
     }
 }
+
+/// Why something may be missing that was noted in an earlier epoch.
+const RESTORED_SINCE: &str =
+    "; a backup was restored since the event was noted, and what was recorded after the backup was made is lost";
 
 /// Bounds how many long readings of audit logs are under way, and with it their threads and memory.
 pub(super) type Places = Arc<Semaphore>;
@@ -266,7 +276,7 @@ fn expected_link(revision: &str, hash: &str, snapshot: &Snapshot) -> Result<Opti
     if revision.is_empty() {
         return Err(Error::invalid("expected_revision", &"is required with expected_hash"));
     }
-    let sequence = own_revision("expected_revision", revision, snapshot)?.sequence;
+    let sequence = revision_of_history("expected_revision", revision, snapshot)?.sequence;
     Ok(Some(Link { sequence, hash: from_proto::required("expected_hash", hash)? }))
 }
 

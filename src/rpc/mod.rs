@@ -206,6 +206,18 @@ fn own_revision(field: &'static str, text: &str, snapshot: &Snapshot) -> Result<
     }
 }
 
+/// A revision of this store's history, of this epoch or one before a backup was restored. It names an event only together
+/// with the event's hash: what was recorded after the backup is lost, and its numbers are given again.
+fn revision_of_history(field: &'static str, text: &str, snapshot: &Snapshot) -> Result<Revision, Error> {
+    let revision: Revision = text.parse().map_err(|error| Error::invalid(field, &error))?;
+    let (of, own) = (revision.lineage, snapshot.revision().lineage);
+    if of.store_id == own.store_id && of.epoch <= own.epoch {
+        Ok(revision)
+    } else {
+        Err(Error::invalid(field, &format_args!("is a revision of another store: `{revision}`")))
+    }
+}
+
 /// A command answered with what only another command answers with.
 fn unexpected(outcome: &Outcome) -> Error {
     Error::Internal(format!("unexpected outcome {outcome:?}"))

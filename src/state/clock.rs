@@ -1,6 +1,17 @@
 //! Where the time comes from.
+//!
+//! A session that was to last eight hours lasts eight hours, whatever is done to the wall clock meanwhile: what passes is
+//! measured by a clock that cannot be set. The wall clock says only where to begin, and is followed slowly from there.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use tracing::{info, warn};
 
 use crate::domain::time::Timestamp;
 
@@ -10,13 +21,239 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 }
 
-/// The machine's wall clock.
-#[derive(Debug, Clone, Copy)]
-pub struct SystemClock;
+/// The two clocks of a machine, in milliseconds.
+pub trait Clocks: Send + Sync {
+    /// Since 1970. It may be set, and so may jump.
+    fn wall_ms(&self) -> i64;
 
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
+    /// Since some moment in the past. It runs evenly and can't be set.
+    fn steady_ms(&self) -> i64;
+}
+
+/// The machine's own clocks. The steady one counts the time that the machine was suspended, where the system has such a
+/// clock.
+#[derive(Debug, Clone, Copy)]
+pub struct MachineClocks;
+
+impl Clocks for MachineClocks {
+    fn wall_ms(&self) -> i64 {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_unix_ms(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX))
+        i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn steady_ms(&self) -> i64 {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        const STEADY: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        const STEADY: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+        let time = rustix::time::clock_gettime(STEADY);
+        time.tv_sec.saturating_mul(1_000).saturating_add(time.tv_nsec / 1_000_000)
+    }
+}
+
+/// How slowly the wall clock is followed: by a 200th of the time that passes. So eight hours are off by 2.4 minutes at
+/// most, and a correction of a minute is followed within three and a half hours.
+const FOLLOW: i64 = 200;
+
+/// For how much time at most the wall clock is followed in one step.
+const LONGEST_STEP_MS: i64 = 60_000;
+
+/// How far the wall clock may be from the server's time before it is logged.
+const WORTH_A_WARNING_MS: i64 = 10_000;
+
+/// The time as the server goes by it: the wall clock's when it starts; from then on it runs evenly, nearing the wall clock
+/// by a 200th of what passes. INVARIANT: it never runs backwards.
+#[derive(Debug)]
+pub struct SystemClock<C = MachineClocks> {
+    clocks: C,
+    /// What the steady clock lacks to be the server's time.
+    ahead_ms: AtomicI64,
+    /// The latest time that was told.
+    last_ms: AtomicI64,
+    following: Mutex<Following>,
+}
+
+#[derive(Debug)]
+struct Following {
+    /// Up to when, by the steady clock, the wall clock was followed.
+    steady_ms: i64,
+    has_warned: bool,
+}
+
+impl SystemClock {
+    /// Begins with the wall clock's time.
+    pub fn start() -> Self {
+        Self::of(MachineClocks)
+    }
+}
+
+impl<C: Clocks> SystemClock<C> {
+    /// Begins with the wall clock's time of these clocks.
+    pub fn of(clocks: C) -> Self {
+        let (wall_ms, steady_ms) = (clocks.wall_ms(), clocks.steady_ms());
+        Self {
+            clocks,
+            ahead_ms: AtomicI64::new(wall_ms.saturating_sub(steady_ms)),
+            last_ms: AtomicI64::new(i64::MIN),
+            following: Mutex::new(Following { steady_ms, has_warned: false }),
+        }
+    }
+
+    /// Goes towards the wall clock by as much as the time that passed allows.
+    fn follow(&self, following: &mut Following, steady_ms: i64) {
+        // What passed while nobody asked counts little: the wall clock may have been wrong only just now.
+        following.steady_ms = following.steady_ms.max(steady_ms.saturating_sub(LONGEST_STEP_MS));
+        let allowed = steady_ms.saturating_sub(following.steady_ms) / FOLLOW;
+        if allowed <= 0 {
+            return;
+        }
+        following.steady_ms += allowed * FOLLOW;
+        let ahead_ms = self.ahead_ms.load(Ordering::Relaxed);
+        let off_ms = self.clocks.wall_ms().saturating_sub(steady_ms.saturating_add(ahead_ms));
+        let left_ms = off_ms.saturating_abs();
+        self.ahead_ms.store(ahead_ms + off_ms.clamp(-allowed, allowed), Ordering::Relaxed);
+        if left_ms >= WORTH_A_WARNING_MS && !following.has_warned {
+            following.has_warned = true;
+            warn!(
+                wall_clock_ahead_ms = off_ms,
+                "wall clock was set; it is followed slowly, so that sessions last as long as they should; \
+                 a restart takes it over at once"
+            );
+        } else if left_ms < WORTH_A_WARNING_MS && following.has_warned {
+            following.has_warned = false;
+            info!("wall clock and server agree again");
+        }
+    }
+}
+
+impl<C: Clocks> Clock for SystemClock<C> {
+    fn now(&self) -> Timestamp {
+        let steady_ms = self.clocks.steady_ms();
+        // Nobody waits: whoever doesn't get to follow the wall clock goes by how far another got.
+        if let Ok(mut following) = self.following.try_lock() {
+            self.follow(&mut following, steady_ms);
+        }
+        let now_ms = steady_ms.saturating_add(self.ahead_ms.load(Ordering::Relaxed));
+        Timestamp::from_unix_ms(self.last_ms.fetch_max(now_ms, Ordering::Relaxed).max(now_ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+
+    /// A pair of clocks that a test moves.
+    #[derive(Default)]
+    struct Moved {
+        wall_ms: AtomicI64,
+        steady_ms: AtomicI64,
+    }
+
+    impl Clocks for Arc<Moved> {
+        fn wall_ms(&self) -> i64 {
+            self.wall_ms.load(Ordering::Relaxed)
+        }
+
+        fn steady_ms(&self) -> i64 {
+            self.steady_ms.load(Ordering::Relaxed)
+        }
+    }
+
+    impl Moved {
+        fn pass(&self, ms: i64) {
+            self.wall_ms.fetch_add(ms, Ordering::Relaxed);
+            self.steady_ms.fetch_add(ms, Ordering::Relaxed);
+        }
+
+        fn jump(&self, ms: i64) {
+            self.wall_ms.fetch_add(ms, Ordering::Relaxed);
+        }
+    }
+
+    fn clock() -> (Arc<Moved>, SystemClock<Arc<Moved>>) {
+        let moved = Arc::new(Moved::default());
+        moved.jump(1_800_000_000_000);
+        moved.steady_ms.store(77, Ordering::Relaxed);
+        let clock = SystemClock::of(Arc::clone(&moved));
+        (moved, clock)
+    }
+
+    #[test]
+    fn a_clock_that_is_left_alone_is_told_to_the_millisecond() {
+        let (moved, clock) = clock();
+        for _ in 0..1_000 {
+            moved.pass(777);
+            assert_eq!(clock.now().unix_ms(), moved.wall_ms.load(Ordering::Relaxed));
+        }
+    }
+
+    #[test]
+    fn a_jump_for_a_moment_leaves_no_trace() {
+        for jump in [HOUR, -HOUR] {
+            let (moved, clock) = clock();
+            let before = clock.now().unix_ms();
+            moved.jump(jump);
+            moved.pass(60_000);
+            assert!((clock.now().unix_ms() - before - 60_000).abs() <= 300);
+            moved.jump(-jump);
+            moved.pass(60_000);
+            assert_eq!(clock.now().unix_ms(), moved.wall_ms.load(Ordering::Relaxed));
+        }
+    }
+
+    #[test]
+    fn a_jump_after_a_night_without_calls_is_followed_as_slowly() {
+        let (moved, clock) = clock();
+        moved.pass(12 * HOUR);
+        moved.jump(HOUR);
+        let before = moved.wall_ms.load(Ordering::Relaxed) - HOUR;
+        assert_eq!(clock.now().unix_ms() - before, 300);
+    }
+
+    #[test]
+    fn a_time_to_live_is_within_a_200th_of_what_was_asked_however_the_wall_clock_jumps() {
+        for jump in [HOUR, -HOUR, 20 * 365 * 24 * HOUR, -20 * 365 * 24 * HOUR] {
+            let (moved, clock) = clock();
+            let before = clock.now().unix_ms();
+            moved.jump(jump);
+            for minute in 1..=8 * 60 {
+                moved.pass(60_000);
+                // There and back again, now and then.
+                if minute % 7 == 0 {
+                    moved.jump(if minute % 2 == 0 { jump } else { -jump });
+                }
+                let told = clock.now().unix_ms() - before;
+                assert!((told - minute * 60_000).abs() <= minute * 300, "{jump}: {told} after {minute} minutes");
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_reached_in_the_end_and_time_never_runs_backwards() {
+        for jump in [HOUR, -HOUR] {
+            let (moved, clock) = clock();
+            moved.jump(jump);
+            let mut last = clock.now();
+            for _ in 0..200 * 3_600 + 1 {
+                moved.pass(1_000);
+                let now = clock.now();
+                assert!(now > last);
+                last = now;
+            }
+            assert_eq!(last.unix_ms(), moved.wall_ms.load(Ordering::Relaxed));
+        }
+    }
+
+    #[test]
+    fn the_machine_has_both_clocks() {
+        assert!(MachineClocks.wall_ms() > 1_700_000_000_000);
+        assert!(MachineClocks.steady_ms() > 0);
+        let clock = SystemClock::start();
+        let before = clock.now();
+        assert!(clock.now() >= before);
     }
 }

@@ -37,7 +37,8 @@ const MOST_EXPIRATIONS: usize = 10_000;
 /// How many audit events that were cut off are removed in one go.
 const MOST_SWEPT: usize = 1_000;
 
-/// The longest sleep while a session is going to expire: the wall clock may be set forward meanwhile.
+/// The longest sleep while a session is going to expire: a sleep is not measured by the server's clock, and doesn't count
+/// the time that a machine was suspended.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 
 /// How long a request id is remembered.
@@ -52,6 +53,8 @@ pub(super) struct Writer {
     new_session_id: fn() -> SessionId,
     last_forgotten: Timestamp,
     is_blocked: bool,
+    /// Whether the write-ahead log is long, and there was no space to move it into the file.
+    is_log_long: bool,
     /// Audit logs that were cut, with the last event to remove; none is known before they are looked for.
     unswept: Option<Vec<(OrganizationId, Sequence)>>,
 }
@@ -75,7 +78,7 @@ impl Writer {
     pub(super) fn new(store: Store, shared: Arc<Shared>, new_session_id: fn() -> SessionId) -> Self {
         let last_forgotten = Timestamp::from_unix_ms(0);
         shared.metrics.store_writable.set(1);
-        Self { store, shared, new_session_id, last_forgotten, is_blocked: false, unswept: None }
+        Self { store, shared, new_session_id, last_forgotten, is_blocked: false, is_log_long: false, unswept: None }
     }
 
     pub(super) fn run(mut self, queue: &Receiver<Job>) -> Ended {
@@ -150,7 +153,11 @@ impl Writer {
                 continue;
             }
             batch.progress.extend(progress);
-            let result = self.execute(&mut batch, &command, caller, request)?;
+            let result = match self.execute(&mut batch, &command, caller, request) {
+                // Whether it was carried out before can't be known now.
+                Err(error) if error.is_temporary() => Err(self.not_writable(&error)),
+                result => result?,
+            };
             batch.replies.push((reply, result));
         }
         self.commit(batch)
@@ -217,7 +224,8 @@ impl Writer {
                 }
             };
             let began = Instant::now();
-            match self.store.commit(&records, &requests, told) {
+            let written = self.shorten_log().and_then(|()| self.store.commit(&records, &requests, told));
+            match written {
                 Ok(()) => {
                     self.shared.metrics.committed(replies.len(), began.elapsed());
                     self.unblocked();
@@ -225,13 +233,10 @@ impl Writer {
                 }
                 Err(error) if error.is_temporary() => {
                     // Nothing of the batch happened. Rejections are withheld too: they may rest on what didn't happen.
-                    if !self.is_blocked {
-                        warn!(error = %chain(&error), "database can't be written to; changes are refused, decisions go on");
-                    }
-                    self.set_blocked(true);
                     for (reply, _) in replies {
-                        let _ = reply.send(Err(Error::NotWritable(error.to_string())));
+                        let _ = reply.send(Err(self.not_writable(&error)));
                     }
+                    self.not_writable(&error);
                     return Ok(());
                 }
                 Err(error) => return Err(error),
@@ -243,7 +248,42 @@ impl Writer {
             let _ = reply.send(result);
         }
         self.forget(now)?;
-        self.sweep()
+        self.sweep()?;
+        self.checkpoint()
+    }
+
+    /// Moves the write-ahead log into the file where it could not be moved before. INVARIANT: nothing more is written to a
+    /// log that is long for lack of space; so it doesn't grow without bound while space comes and goes.
+    fn shorten_log(&mut self) -> Result<(), store::Error> {
+        if self.is_log_long {
+            self.store.checkpoint_if_due()?;
+            self.is_log_long = false;
+        }
+        Ok(())
+    }
+
+    /// Moves the write-ahead log into the file if it is long. Nobody waits for it: whoever asked has been answered.
+    fn checkpoint(&mut self) -> Result<(), store::Error> {
+        if self.is_blocked {
+            return Ok(());
+        }
+        match self.store.checkpoint_if_due() {
+            Err(error) if error.is_temporary() => {
+                self.is_log_long = true;
+                self.not_writable(&error);
+                Ok(())
+            }
+            checkpointed => checkpointed,
+        }
+    }
+
+    /// Notes that the database can't be written to now, once, and gives the error for whoever asked for it.
+    fn not_writable(&mut self, error: &store::Error) -> Error {
+        if !self.is_blocked {
+            warn!(error = %chain(error), "database can't be written to; changes are refused, decisions go on");
+        }
+        self.set_blocked(true);
+        Error::NotWritable(error.to_string())
     }
 
     fn publish(&self, working: Snapshot, records: Vec<Record>) {
@@ -275,8 +315,9 @@ impl Writer {
         }
         self.last_forgotten = now;
         match self.store.forget_requests(now.minus(REQUEST_LIFE)) {
-            Err(error) if !error.is_temporary() => Err(error),
-            Ok(()) | Err(_) => Ok(()),
+            // They stay until the next time.
+            Err(error) if error.is_temporary() => Ok(()),
+            forgotten => forgotten,
         }
     }
 
@@ -296,10 +337,12 @@ impl Writer {
         }
         match self.sweep_some() {
             // It goes on once something could be written again.
-            Err(error) if error.is_temporary() => self.set_blocked(true),
-            swept => return swept,
+            Err(error) if error.is_temporary() => {
+                self.not_writable(&error);
+                Ok(())
+            }
+            swept => swept,
         }
-        Ok(())
     }
 
     fn sweep_some(&mut self) -> Result<(), store::Error> {

@@ -3,13 +3,13 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use rusqlite::Row;
+use rusqlite::{Connection, Row};
 
 use super::{Error, Store, sequence};
 use crate::domain::{
     audit::Digest,
     change::{Change, Etag, Event},
-    ids::{OrganizationId, Sequence},
+    ids::{Lineage, OrganizationId, Sequence},
     model::{Organization, Queue, RoleAssignment, Session, User},
     settings::{PermissionSettings, Switch},
     snapshot::Snapshot,
@@ -19,6 +19,19 @@ use crate::domain::{
 impl Store {
     /// The state as the tables have it.
     pub fn load(&self) -> Result<Snapshot, Error> {
+        let tables = Tables { connection: &self.connection, lineage: self.lineage };
+        tables.load().map_err(|error| error.of_file(&self.path))
+    }
+}
+
+/// The tables of the state, to be read.
+pub(super) struct Tables<'c> {
+    pub connection: &'c Connection,
+    pub lineage: Lineage,
+}
+
+impl Tables<'_> {
+    pub(super) fn load(&self) -> Result<Snapshot, Error> {
         let mut snapshot = Snapshot::empty(self.lineage);
         self.each(
             &mut snapshot,

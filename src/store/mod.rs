@@ -2,15 +2,17 @@
 //!
 //! INVARIANT: one commit holds whole commands: their rows, their audit events and their request ids, or none of them. INVARIANT: when [`Store::commit`] has returned, what it was given survives a power failure.
 
+mod backup;
+mod examine;
 mod load;
 mod log;
 mod open;
 mod rows;
 mod verify;
 
-use std::{fs::File, path::PathBuf};
+use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, ffi, params};
 
 use crate::domain::{
     audit::Digest,
@@ -19,8 +21,14 @@ use crate::domain::{
     time::Timestamp,
 };
 
+pub use backup::{Restored, back_up, restore};
+pub use examine::{Examination, examine};
 pub use log::{EventFilter, Logged};
 pub use verify::{Fault, Verification};
+
+/// From how many pages on the write-ahead log is moved into the file. INVARIANT: far below the 4,062 that the log's index
+/// holds before it must grow, so that a full disk is noticed by the log itself, whose failures leave no doubt.
+const LONG_LOG: i64 = 1_000;
 
 /// The write side of the file. One owner.
 #[derive(Debug)]
@@ -29,8 +37,10 @@ pub struct Store {
     lineage: Lineage,
     heads: log::Heads,
     path: PathBuf,
+    /// From how many pages on the log is moved into the file.
+    long_log: i64,
     /// Held for as long as the store is, so that a second process is turned away.
-    _lock: File,
+    _lock: open::Lock,
 }
 
 /// The read side, for whoever follows, searches or verifies the audit log.
@@ -101,6 +111,61 @@ pub enum Error {
         /// Its version.
         found: &'static str,
     },
+    /// There is no database to copy or to look at.
+    #[error("`{path}` holds no queuegate database")]
+    Missing {
+        /// The file.
+        path: String,
+    },
+    /// The file was written by an earlier version, and only serving or restoring it brings it up to date.
+    #[error("`{path}` has schema {found}, which an earlier version wrote; `queuegate serve` brings it up to date")]
+    OlderSchema {
+        /// The file.
+        path: String,
+        /// Its schema.
+        found: i64,
+    },
+    /// Nothing is written over.
+    #[error("`{path}` exists, and nothing is written over; {hint}")]
+    Exists {
+        /// The file.
+        path: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A file can't be written.
+    #[error("can't write `{path}`: {problem}")]
+    Unwritable {
+        /// The file.
+        path: String,
+        /// Why not.
+        problem: std::io::Error,
+    },
+    /// A copy is not what it should be, and is not used.
+    #[error("`{path}` is broken, and nothing was made of it: {}", .problems.join("; "))]
+    Broken {
+        /// What was copied.
+        path: String,
+        /// What is wrong with it.
+        problems: Vec<String>,
+    },
+    /// There is no space to begin with.
+    #[error("no space left to open `{path}`; free some: nothing in the file was touched")]
+    NoSpace {
+        /// The file.
+        path: String,
+    },
+    /// What a file says can't be, and it is not used.
+    #[error(
+        "`{path}` is damaged: {problem}; it was left as it is. `queuegate verify` says more of it, and `queuegate restore` \
+         makes a database of a backup"
+    )]
+    DamagedFile {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// What the file says can't be.
     #[error("the database is damaged: {0}")]
     Damaged(String),
@@ -139,12 +204,27 @@ impl Error {
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Full(_) | Self::Busy(_))
     }
+
+    /// The same, with the name of the file if it is that which is damaged.
+    fn of_file(self, path: &Path) -> Self {
+        match self {
+            Self::Damaged(problem) => Self::DamagedFile { path: path.display().to_string(), problem },
+            error => error,
+        }
+    }
 }
 
 impl Store {
     /// Which history this file holds.
     pub fn lineage(&self) -> Lineage {
         self.lineage
+    }
+
+    /// Moves the write-ahead log into the file from so many pages on, 1,000 unless told otherwise. A shorter log lets tests
+    /// meet that moment often.
+    #[must_use]
+    pub fn with_log_of(self, pages: u16) -> Self {
+        Self { long_log: pages.into(), ..self }
     }
 
     /// Makes a batch durable, all of it or nothing. `progress` is told now and then how many changes are written.
@@ -155,34 +235,20 @@ impl Store {
         progress: impl Fn(usize),
     ) -> Result<(), Error> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut heads = log::Heads::new();
-        for (index, record) in records.iter().enumerate() {
-            let organization_id = &record.change.organization_id;
-            rows::write(&transaction, &record.change)?;
-            let previous = heads.get(organization_id).or_else(|| self.heads.get(organization_id));
-            let previous = previous.map_or(Digest::GENESIS, |link| link.hash);
-            heads.insert(organization_id.clone(), log::append(&transaction, self.lineage, record, previous)?);
-            if index % 1_000 == 0 {
-                progress(index);
+        let written = write(&transaction, self.lineage, &self.heads, (records, requests), &progress);
+        let committed = match written {
+            // Only now is anything decided: what fails before is as if it had not been tried.
+            Ok(heads) => transaction.commit().map(|()| heads).map_err(Error::from),
+            Err(error) => {
+                drop(transaction);
+                Err(error)
             }
+        };
+        if !self.connection.is_autocommit() {
+            // It could not even be taken back. Whoever went on would write into it.
+            return Err(Error::Damaged("a transaction that failed could not be rolled back".to_owned()));
         }
-        log::write_heads(&transaction, &heads)?;
-        for request in requests {
-            let mut statement = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO request \
-                 (organization_id, request_id, content_sha256, outcome, revision, time_ms) VALUES (?, ?, ?, ?, ?, ?)",
-            )?;
-            statement.execute(params![
-                request.organization_id.as_str(),
-                request.request_id.as_str(),
-                request.content_sha256,
-                request.outcome,
-                integer(request.sequence)?,
-                request.time.unix_ms(),
-            ])?;
-        }
-        transaction.commit()?;
-        self.heads.extend(heads);
+        self.heads.extend(committed?);
         progress(records.len());
         Ok(())
     }
@@ -242,11 +308,78 @@ impl Store {
         LogReader::open(&self.path)
     }
 
+    /// Moves the write-ahead log into the file once it has become long, without waiting for readers. SQLite would do that
+    /// by itself, and say nothing when it fails. What is in the log is durable, moved or not.
+    pub fn checkpoint_if_due(&mut self) -> Result<(), Error> {
+        let pages = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+        let (in_log, moved) = self.connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], pages)?;
+        if in_log - moved >= self.long_log {
+            self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
     /// Moves everything from the write-ahead log into the file, as the last thing before the end.
     pub fn checkpoint(&mut self) -> Result<(), Error> {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(())
     }
+}
+
+/// Writes a batch, and says where the chains end after it.
+fn write(
+    transaction: &Transaction<'_>,
+    lineage: Lineage,
+    before: &log::Heads,
+    (records, requests): (&[Record], &[RequestRecord]),
+    progress: &impl Fn(usize),
+) -> Result<log::Heads, Error> {
+    write_statements(transaction, lineage, before, (records, requests), progress).map_err(|error| match error {
+        // In COMMIT this would leave the outcome unknown; before it, it is a lack of space like any other.
+        Error::Sqlite(error) if is_index_refused(&error) => Error::Full(error),
+        error => error,
+    })
+}
+
+fn write_statements(
+    transaction: &Transaction<'_>,
+    lineage: Lineage,
+    before: &log::Heads,
+    (records, requests): (&[Record], &[RequestRecord]),
+    progress: &impl Fn(usize),
+) -> Result<log::Heads, Error> {
+    let mut heads = log::Heads::new();
+    for (index, record) in records.iter().enumerate() {
+        let organization_id = &record.change.organization_id;
+        rows::write(transaction, &record.change)?;
+        let previous = heads.get(organization_id).or_else(|| before.get(organization_id));
+        let previous = previous.map_or(Digest::GENESIS, |link| link.hash);
+        heads.insert(organization_id.clone(), log::append(transaction, lineage, record, previous)?);
+        if index % 1_000 == 0 {
+            progress(index);
+        }
+    }
+    log::write_heads(transaction, &heads)?;
+    for request in requests {
+        let mut statement = transaction.prepare_cached(
+            "INSERT OR REPLACE INTO request \
+             (organization_id, request_id, content_sha256, outcome, revision, time_ms) VALUES (?, ?, ?, ?, ?, ?)",
+        )?;
+        statement.execute(params![
+            request.organization_id.as_str(),
+            request.request_id.as_str(),
+            request.content_sha256,
+            request.outcome,
+            integer(request.sequence)?,
+            request.time.unix_ms(),
+        ])?;
+    }
+    Ok(heads)
+}
+
+/// Whether the index of the write-ahead log, a file of its own, could not grow.
+fn is_index_refused(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 fn integer(sequence: Sequence) -> Result<i64, Error> {

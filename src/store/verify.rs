@@ -74,7 +74,17 @@ impl LogReader {
         progress: impl Fn(u64) -> ControlFlow<()>,
     ) -> Result<Option<Verification>, Error> {
         // One transaction, so that what is written meanwhile is not seen half.
-        let transaction = self.connection.unchecked_transaction()?;
+        let _transaction = self.connection.unchecked_transaction()?;
+        self.walk(organization_id, expected, progress)
+    }
+
+    /// The same, within a transaction that there is already.
+    pub(super) fn walk(
+        &self,
+        organization_id: &OrganizationId,
+        expected: Option<Link>,
+        progress: impl Fn(u64) -> ControlFlow<()>,
+    ) -> Result<Option<Verification>, Error> {
         let (cut, head) = match self.chain(organization_id) {
             Ok(Some(ends)) => ends,
             Ok(None) => return Ok(None),
@@ -92,11 +102,11 @@ impl LogReader {
         };
         let mut walk = Walk { last: cut, expected, last_cut: None, events: 0 };
         let mut fault = None;
-        let mut numbers = transaction.prepare_cached(
+        let mut numbers = self.connection.prepare_cached(
             "SELECT revision FROM audit_log WHERE organization_id = ? AND revision > ? ORDER BY revision",
         )?;
         // Each row by itself: together with the index, SQLite would read from it what is to be verified in the row.
-        let mut row = transaction.prepare_cached(
+        let mut row = self.connection.prepare_cached(
             "SELECT revision, organization_id, time_ms, action, allowed, actor, user, queue, entry, hash \
              FROM audit_log WHERE revision = ?",
         )?;

@@ -241,7 +241,7 @@ async fn beyond_this_machine_a_server_needs_tokens_and_tls() {
         tokens: has_tokens.then(|| tokens.clone()),
         tls: has_tls.then(|| files.server()),
         exposure,
-        ..Config::new("0.0.0.0:0".parse().unwrap(), folder.path().join("test.db"), Arc::new(SystemClock))
+        ..Config::new("0.0.0.0:0".parse().unwrap(), folder.path().join("test.db"), Arc::new(SystemClock::start()))
     };
     for (has_tokens, has_tls, says) in
         [(false, false, "has no tokens and no TLS"), (true, false, "has no TLS"), (false, true, "has no tokens")]
@@ -330,7 +330,7 @@ async fn a_client_certificate_says_who_calls() {
     let config = Config {
         tokens: Some(tokens),
         tls: Some(certificates.server()),
-        ..Config::new("127.0.0.1:0".parse().unwrap(), folder.path().join("test.db"), Arc::new(SystemClock))
+        ..Config::new("127.0.0.1:0".parse().unwrap(), folder.path().join("test.db"), Arc::new(SystemClock::start()))
     };
     let server = server::start(config).await.unwrap();
     let address = format!("https://{}", server.address());

@@ -23,6 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Crates that belong to some rooms only.
 const OWNED: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
+    ("rustix", &["state"]),
     ("saphyr_parser", &["document"]),
     ("prost", &["rpc", "cli"]),
     ("prost_types", &["rpc", "cli"]),

@@ -13,14 +13,18 @@ use crate::support::{ACME, program, sign_in, until_serving};
 
 /// The built program, serving.
 pub struct Process {
-    child: Child,
+    pub child: Child,
     address: String,
 }
 
 impl Process {
     /// Begins to start.
     pub fn spawn(database: &Path, flags: &[&str]) -> Self {
-        let child = Command::new(program())
+        Self::spawn_by(Command::new(program()), database, flags)
+    }
+
+    fn spawn_by(mut command: Command, database: &Path, flags: &[&str]) -> Self {
+        let child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--database"])
             .arg(database)
             .args(flags)
@@ -36,7 +40,16 @@ impl Process {
     }
 
     pub fn start_with(database: &Path, flags: &[&str]) -> Self {
-        let mut started = Self::spawn(database, flags);
+        Self::spawn(database, flags).listening()
+    }
+
+    /// Like [`Process::start`], with a command that runs the program, such as one that sets something before.
+    pub fn start_by(command: Command, database: &Path) -> Self {
+        Self::spawn_by(command, database, &[]).listening()
+    }
+
+    fn listening(self) -> Self {
+        let mut started = self;
         let mut lines = BufReader::new(started.child.stderr.take().unwrap()).lines();
         started.address = loop {
             let line = lines.next().expect("the server ended").unwrap();
@@ -105,7 +118,11 @@ impl Drop for Process {
 }
 
 async fn prepared(database: &Path, users: usize) -> Process {
-    let server = Process::start(database);
+    prepare(Process::start(database), users).await
+}
+
+/// Gives a server a queue and so many users.
+pub async fn prepare(server: Process, users: usize) -> Process {
     let mut client = server.client().await;
     let users: String = (0..users).map(|number| format!("  - {{ user_id: u{number} }}\n")).collect();
     let document = format!("queues: [{{ queue_id: sales, kind: CALL_QUEUE }}]\nusers:\n{users}");
@@ -116,7 +133,7 @@ async fn prepared(database: &Path, users: usize) -> Process {
     server
 }
 
-async fn get(
+pub async fn get(
     client: &mut queue_access_service_client::QueueAccessServiceClient<queuegate::client::Connection>,
     user: &str,
 ) -> Option<Session> {
@@ -248,7 +265,7 @@ async fn a_write_whose_deadline_passed_in_the_queue_is_not_executed() {
     assert!(get(&mut client, "u1").await.is_none());
 }
 
-fn sign_out(user: &str) -> SignOutRequest {
+pub fn sign_out(user: &str) -> SignOutRequest {
     SignOutRequest {
         organization_id: ACME.into(),
         user: Some(sign_out_request::User::UserId(user.into())),

@@ -17,7 +17,7 @@ use super::{
     change::{Change, Etag, Event},
     command::{Action, ActorRefusal, Command, Outcome, Rejection, Resource},
     decide::Reason,
-    ids::{OrganizationId, QueueRef, Sequence, SessionId, UserId, UserRef},
+    ids::{OrganizationId, QueueRef, Revision, Sequence, SessionId, UserId, UserRef},
     model::{EndReason, Queue, RoleAssignment, Session, SessionEnd, User},
     snapshot::{Inapplicable, Snapshot, Tenant},
     time::Timestamp,
@@ -218,8 +218,8 @@ impl<'c> Planner<'c> {
     }
 
     fn next_etag(&self) -> Etag {
-        let Sequence(next) = self.snapshot.revision().sequence.next();
-        Etag(next)
+        let now = self.snapshot.revision();
+        Etag::at(Revision { sequence: now.sequence.next(), ..now })
     }
 }
 

@@ -1,0 +1,195 @@
+//! Whether a file is whole: its pages, its references, its rows, its chains, and whether the state is what the log led to.
+//!
+//! It may be looked at while a server writes to it: everything is read at one moment, and nothing is written.
+
+use std::{ops::ControlFlow, path::Path};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{
+    Error, LogReader,
+    load::{Tables, text},
+    open::{at_open, connect, known_schema, look, read_lineage, refuse_foreign, require_sqlite},
+};
+use crate::domain::{
+    audit::Link,
+    ids::{OrganizationId, Revision, Sequence},
+    snapshot::Snapshot,
+};
+
+/// How many problems of a kind are told.
+const MOST_PROBLEMS: usize = 10;
+
+/// How many events are replayed at a time.
+const CHUNK: u32 = 1_000;
+
+/// What was found in a file.
+#[derive(Debug, Clone)]
+pub struct Examination {
+    /// Where its history ends; none if the rows can't be read.
+    pub revision: Option<Revision>,
+    /// How many events its audit logs have, all of which were walked.
+    pub events: u64,
+    /// Each organization that has an audit log, and its head.
+    pub heads: Vec<(OrganizationId, Link)>,
+    /// For how many of them the state was made anew from the log and compared. Where a log was cut, it can't be.
+    pub replayed: usize,
+    /// What is wrong with it; nothing: it is whole.
+    pub problems: Vec<String>,
+}
+
+impl Examination {
+    /// Whether nothing is wrong.
+    pub fn is_whole(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// Examines a file. `progress` is told now and then how many events were walked, and how many there are.
+pub fn examine(path: &Path, progress: impl Fn(u64, u64)) -> Result<Examination, Error> {
+    let mut examination =
+        Examination { revision: None, events: 0, heads: Vec::new(), replayed: 0, problems: Vec::new() };
+    match examination.all(path, &progress) {
+        Ok(()) => Ok(examination),
+        Err(Error::Damaged(problem) | Error::DamagedFile { path: _, problem }) => {
+            examination.problems.push(problem);
+            Ok(examination)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a file of ours to be read, whether somebody serves it or not.
+pub(super) fn open_to_read(path: &Path) -> Result<LogReader, Error> {
+    require_sqlite()?;
+    let missing = || Error::Missing { path: path.display().to_string() };
+    // An empty one is what a server makes a new database of.
+    if path.metadata().is_ok_and(|file| file.is_file() && file.len() == 0) || !path.try_exists().unwrap_or(true) {
+        return Err(missing());
+    }
+    look(path)?;
+    let opened = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(|connection| {
+        refuse_foreign(path, &connection)?;
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        if tables == 0 { Err(missing()) } else { Ok(connection) }
+    });
+    let connection = opened.map_err(|error| at_open(path, error))?;
+    Ok(LogReader { connection, path: path.to_owned() })
+}
+
+impl Examination {
+    fn all(&mut self, path: &Path, progress: &impl Fn(u64, u64)) -> Result<(), Error> {
+        let reader = open_to_read(path)?;
+        let found: i64 = reader.connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if found < known_schema() {
+            return Err(Error::OlderSchema { path: path.display().to_string(), found });
+        }
+        // One transaction, so that what is written meanwhile is not seen half.
+        let _transaction = reader.connection.unchecked_transaction()?;
+        self.pages(&reader.connection);
+        let live = self.rows(&reader.connection);
+        self.logs(&reader, live.as_ref(), progress)
+    }
+
+    /// What SQLite itself finds.
+    fn pages(&mut self, connection: &Connection) {
+        let check = || -> rusqlite::Result<Vec<String>> {
+            let mut statement = connection.prepare(&format!("PRAGMA integrity_check({MOST_PROBLEMS})"))?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        };
+        match check() {
+            Ok(lines) => {
+                let bad = lines.into_iter().filter(|line| line != "ok");
+                self.problems.extend(bad.map(|line| format!("integrity_check: {line}")));
+            }
+            Err(error) => self.problems.push(format!("integrity_check: {error}")),
+        }
+        let check = || -> rusqlite::Result<Vec<String>> {
+            let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
+            let told = |row: &rusqlite::Row<'_>| {
+                let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
+                Ok(format!("foreign_key_check: a row of {table} names no row of {parent}"))
+            };
+            statement.query_map([], told)?.take(MOST_PROBLEMS).collect()
+        };
+        match check() {
+            Ok(broken) => self.problems.extend(broken),
+            Err(error) => self.problems.push(format!("foreign_key_check: {error}")),
+        }
+    }
+
+    /// The state, if every row of it can be read.
+    fn rows(&mut self, connection: &Connection) -> Option<Snapshot> {
+        let loaded = read_lineage(connection).and_then(|lineage| Tables { connection, lineage }.load());
+        match loaded {
+            Ok(live) => {
+                self.revision = Some(live.revision());
+                Some(live)
+            }
+            Err(error) => {
+                self.problems.push(format!("the state can't be loaded: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Every chain, and what it led to.
+    fn logs(&mut self, reader: &LogReader, live: Option<&Snapshot>, progress: &impl Fn(u64, u64)) -> Result<(), Error> {
+        let total = reader.connection.query_row("SELECT count(*) FROM audit_log", [], |row| row.get::<_, i64>(0))?;
+        let total = u64::try_from(total).unwrap_or(0);
+        let mut statement = reader.connection.prepare(
+            "SELECT organization_id FROM audit_chain UNION SELECT organization_id FROM audit_log \
+             UNION SELECT organization_id FROM organization ORDER BY 1",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let organization_id: OrganizationId = text(row, 0)?;
+            let walked = reader.walk(&organization_id, None, |events| {
+                progress(self.events + events, total);
+                ControlFlow::Continue(())
+            });
+            let Some(walked) = walked? else {
+                self.problems.push(format!("{organization_id}: it has no audit log"));
+                continue;
+            };
+            self.events += walked.events;
+            self.heads.push((organization_id.clone(), walked.head));
+            if let Some(fault) = walked.fault {
+                self.problems.push(format!("{organization_id}: event {}: {}", fault.sequence.0, fault.description));
+                continue;
+            }
+            let Some(live) = live else { continue };
+            if walked.cut.sequence == Sequence(0) {
+                self.replay(reader, live, &organization_id)?;
+            }
+        }
+        progress(total, total);
+        Ok(())
+    }
+
+    /// Makes an organization's state anew from its log, and compares it with the one that there is.
+    fn replay(&mut self, reader: &LogReader, live: &Snapshot, organization_id: &OrganizationId) -> Result<(), Error> {
+        let mut replayed = Snapshot::empty(live.revision().lineage);
+        let mut last = Sequence(0);
+        loop {
+            let records = reader.records_since(last, live.revision().sequence, Some(organization_id), CHUNK)?;
+            let Some(newest) = records.last() else { break };
+            last = newest.record.sequence;
+            for logged in &records {
+                if let Err(error) = replayed.apply(&logged.record.change) {
+                    let number = logged.record.sequence.0;
+                    self.problems.push(format!("{organization_id}: event {number} doesn't follow: {error}"));
+                    return Ok(());
+                }
+            }
+        }
+        let id = organization_id.as_str();
+        if replayed.tenant(id) != live.tenant(id) {
+            self.problems.push(format!(
+                "{organization_id}: the tables of the state don't say what the audit log led to; one of them was altered"
+            ));
+        }
+        self.replayed += 1;
+        Ok(())
+    }
+}

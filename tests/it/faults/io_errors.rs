@@ -1,0 +1,93 @@
+//! A call fails: any of them, once or from then on, for lack of space or because the disk is broken. What the program then
+//! says of each change is true.
+
+use std::{collections::BTreeMap, path::Path, process::Output};
+
+use super::workload::{self, Said};
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+/// How a run of the workload ended, and how many changes it said were made.
+#[derive(Debug)]
+struct Run {
+    end: &'static str,
+    done: usize,
+    refused: usize,
+}
+
+/// Runs the workload with one fault in it, and compares what was said with what is there on a disk that is sound again.
+fn run(folder: &Path, shim: &Path, fault: &str) -> Run {
+    let data = folder.join(fault.replace(':', "-"));
+    std::fs::create_dir(&data).unwrap();
+    let output = workload::command(shim, &data).env("FAULTS_FAIL", fault).output().unwrap();
+    let end = end(&output, fault);
+    let said = workload::promises(&std::fs::read_to_string(data.join("acknowledged")).unwrap_or_default());
+    let path = workload::database(&data);
+    let store = super::open(&path).unwrap_or_else(|error| panic!("{fault}: {error}"));
+    store.load().unwrap_or_else(|error| panic!("{fault}: {error}"));
+    assert_eq!(workload::contradiction(&store, &said), None, "{fault}, which ended with {end}");
+    drop(store);
+    assert_eq!(super::unsound(&path), None, "{fault}");
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::remove_file(workload::history_of(&data)).unwrap_or_default();
+    let count = |wanted: fn(&Said) -> bool| said.values().filter(|said| wanted(said)).count();
+    Run { end, done: count(|said| matches!(said, Said::Done(_))), refused: count(|said| *said == Said::Refused) }
+}
+
+/// How the process ended: as it was asked to, or saying why it couldn't go on. Anything else is a panic.
+fn end(output: &Output, fault: &str) -> &'static str {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let ends = ["stopped", "failed: ", "not opened: ", "not started: "];
+    let end = ends.into_iter().find(|end| text.lines().any(|line| line.starts_with(end)));
+    assert!(output.status.success(), "{fault}: {text} {}", String::from_utf8_lossy(&output.stderr));
+    end.unwrap_or_else(|| panic!("{fault}: {text}"))
+}
+
+/// Calls fail in turn, as long as there is one. `QUEUEGATE_IO_ERRORS=1` makes a campaign of it, in which every call does, and
+/// `QUEUEGATE_IO_ERRORS=7` every seventh; otherwise some of them do.
+#[test]
+fn whatever_call_fails_nothing_false_is_acknowledged() {
+    let every: Option<usize> = std::env::var("QUEUEGATE_IO_ERRORS").ok().map(|text| text.parse().unwrap());
+    let folder = super::folder();
+    let shim = super::shim(folder.path());
+    let mut ends: BTreeMap<(String, &str), usize> = BTreeMap::new();
+    let (mut runs, mut refused) = (0, 0);
+    for (kind, some) in [("write", 601), ("sync", 83), ("truncate", 19)] {
+        let stride = every.unwrap_or(some);
+        for (errno, name) in [(EIO, "EIO"), (ENOSPC, "ENOSPC")] {
+            for how in ["once", "on"] {
+                println!("{kind} {name} {how}, after {runs} faults");
+                let mut number = 1 + runs % stride;
+                loop {
+                    let fault = format!("{kind}:{number}:{errno}:{how}");
+                    let run = run(folder.path(), &shim, &fault);
+                    runs += 1;
+                    refused += run.refused;
+                    *ends.entry((format!("{kind} {name} {how}"), run.end)).or_default() += 1;
+                    // A full disk that is full no more is worked with again, and without a restart.
+                    if kind == "write" && errno == ENOSPC && how == "once" && run.end == "stopped" {
+                        assert!(run.done > 50, "{fault}: {run:?}");
+                    }
+                    // Nothing failed: there are no more calls of this kind.
+                    if run.end == "stopped" && run.refused == 0 && is_past_the_last(folder.path(), &shim, kind, number)
+                    {
+                        break;
+                    }
+                    number += stride;
+                }
+            }
+        }
+    }
+    println!("{runs} faults, {refused} changes refused, and nothing false was said");
+    for ((fault, end), count) in &ends {
+        println!("{fault:<22} {end:<14} {count}");
+    }
+    assert!(refused > 0 && ends.keys().any(|(_, end)| *end == "failed: "));
+}
+
+/// Whether the workload makes fewer calls of this kind.
+fn is_past_the_last(folder: &Path, shim: &Path, kind: &str, number: usize) -> bool {
+    // From then on every call of the kind would fail, and nothing could be made.
+    run(folder, shim, &format!("{kind}:{number}:{EIO}:on")).end == "stopped"
+}
