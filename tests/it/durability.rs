@@ -20,8 +20,9 @@ pub struct Process {
 impl Process {
     /// Begins to start.
     pub fn spawn(database: &Path, flags: &[&str]) -> Self {
+        // However busy the machine is, nothing is refused for it.
         let child = Command::new(program())
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--database"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--shed-delay", "1h", "--log-format", "json", "--database"])
             .arg(database)
             .args(flags)
             .stderr(Stdio::piped())
