@@ -23,6 +23,7 @@ mod durability;
 mod expiry;
 mod fuzz;
 mod model;
+mod packaging;
 mod permissions;
 mod races;
 mod readme;
