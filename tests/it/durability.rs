@@ -24,8 +24,9 @@ impl Process {
     }
 
     fn spawn_by(mut command: Command, database: &Path, flags: &[&str]) -> Self {
+        // However busy the machine is, nothing is refused for it.
         let child = command
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--database"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--shed-delay", "1h", "--log-format", "json", "--database"])
             .arg(database)
             .args(flags)
             .stderr(Stdio::piped())

@@ -24,8 +24,11 @@ fn note_panics() {
     ONCE.call_once(|| {
         let print = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            // The test runner names the threads of tests after them.
-            if std::thread::current().name().is_none_or(|name| !name.contains("::")) {
+            // The test runner names the threads of tests after them. What panics in a file of the tests is another test that
+            // fails.
+            let is_test = std::thread::current().name().is_some_and(|name| name.contains("::"))
+                || info.location().is_some_and(|location| location.file().starts_with("tests/"));
+            if !is_test {
                 PANICS.lock().unwrap_or_else(PoisonError::into_inner).push(info.to_string());
             }
             print(info);
