@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::{auth, client, rpc::status, server, store};
+use crate::{auth, client, rpc::code, server, store};
 
 /// How a command that didn't fail ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(super) fn failed(error: &anyhow::Error) -> ExitCode {
             let reason = failure.get_details_error_info().map(|info| info.reason);
             let reason = reason.filter(|reason| !reason.is_empty());
             let reason = reason.map(|reason| format!(" / {reason}")).unwrap_or_default();
-            anstream::eprintln!("  ({}{reason})", status::code_name(failure.code()));
+            anstream::eprintln!("  ({}{reason})", code::name(failure.code()));
         }
         None => anstream::eprintln!("{red}error:{red:#} {error:#}"),
     }

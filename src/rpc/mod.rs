@@ -10,6 +10,7 @@ pub mod proto {
 mod audit;
 mod audit_watch;
 mod batch;
+pub mod code;
 mod directory;
 mod from_proto;
 pub mod methods;

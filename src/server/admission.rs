@@ -268,7 +268,7 @@ mod tests {
         }
         (0..20).for_each(|_| admission.note(long));
         assert_eq!(share(Work::Check), 0);
-        (0..u32::try_from(STEPS).unwrap()).for_each(|_| admission.note(Limits::default().shed_delay));
+        (0..STEPS).for_each(|_| admission.note(Limits::default().shed_delay));
         assert_eq!([Work::Check, Work::Write, Work::Stream].map(share), [100, 100, 100]);
     }
 }

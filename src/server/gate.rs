@@ -28,6 +28,7 @@ use super::{
 use crate::{
     auth::{Authority, Identity, Presented},
     rpc::{
+        code,
         methods::{self, Access, Work},
         status::{self, Error},
     },
@@ -198,7 +199,7 @@ impl Drop for Call {
         last_ended_ms.store(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         calls.fetch_sub(1, Ordering::Relaxed);
         let code = self.code.unwrap_or(Code::Cancelled);
-        let name = status::code_name(code);
+        let name = code::name(code);
         self.entrance.gate.metrics.call_ended(self.method, name, self.began.elapsed());
         if let Some(span) = self.span.take() {
             span.end(name, code.into());
