@@ -1,21 +1,17 @@
 //! How much work is taken on: so many calls of each caller, and no more in all than is done in time.
 //!
-//! Whether work is done in time is measured by a probe that stands in line as every connection does: a message to the
-//! server's own runtime, every few milliseconds. While even the quickest of the last few took too long, new work is
-//! refused, what can wait first: long answers, then changes, then checks, more and more of them until the line is short.
+//! Whether work is done in time is measured: now and then a task is put in line behind what there is to do, and says how
+//! long it stood there. While most of those waited too long, new work is refused, what can wait first: long answers, then
+//! changes, then checks, more and more of them until the line is short.
 
 use std::{
     collections::HashMap,
-    io::{self, Write},
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
-    thread::{self, Thread},
     time::{Duration, Instant},
 };
-
-use tokio::io::AsyncReadExt;
 
 use crate::{
     domain::ids::Caller,
@@ -23,6 +19,12 @@ use crate::{
     server::limits::Limits,
     telemetry::metrics::{Gauge, Metrics, Shed},
 };
+
+/// How long a line is looked at before anything is made of it.
+const WINDOW: Duration = Duration::from_millis(50);
+
+/// Of how many calls one has a task put in line behind it.
+const MEASURED: u64 = 16;
 
 /// How many steps there are from taking everything to refusing everything.
 const STEPS: u32 = 14;
@@ -42,10 +44,17 @@ pub(super) struct Admission {
     callers: Mutex<HashMap<Caller, Arc<UnderWay>>>,
     /// How much is refused, from 0 to [`STEPS`].
     step: AtomicU32,
-    /// Counts calls: so that of so many so many are refused, and so that the probe rests while there are none.
+    /// Counts calls, so that of so many so many are refused or measured.
     turn: AtomicU64,
-    probe: OnceLock<Thread>,
-    is_resting: AtomicBool,
+    window: Mutex<Window>,
+}
+
+/// What was measured of late.
+#[derive(Debug)]
+struct Window {
+    began: Instant,
+    waits: u32,
+    long_waits: u32,
 }
 
 /// How many calls of one caller are under way.
@@ -78,13 +87,6 @@ impl Drop for Place {
     }
 }
 
-impl Drop for Admission {
-    fn drop(&mut self) {
-        // The probe ends too.
-        self.wake_probe();
-    }
-}
-
 impl Admission {
     pub(super) fn new(limits: Limits, metrics: Arc<Metrics>) -> Self {
         Self {
@@ -96,17 +98,13 @@ impl Admission {
             callers: Mutex::default(),
             step: AtomicU32::new(0),
             turn: AtomicU64::new(0),
-            probe: OnceLock::new(),
-            is_resting: AtomicBool::new(false),
+            window: Mutex::new(Window { began: Instant::now(), waits: 0, long_waits: 0 }),
         }
     }
 
     /// Lets a call in, or says why not.
     pub(super) fn enter(&self, caller: &Caller, work: Work) -> Result<Place, Error> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        if self.is_resting.load(Ordering::Relaxed) {
-            self.wake_probe();
-        }
         if self.must_wait(work, turn) {
             self.metrics.shed(Shed::Overloaded);
             return Err(Error::Overloaded);
@@ -155,77 +153,33 @@ impl Admission {
         }
     }
 
-    fn wake_probe(&self) {
-        self.is_resting.store(false, Ordering::Relaxed);
-        if let Some(probe) = self.probe.get() {
-            probe.unpark();
+    /// Measures the line now and then. Called for each call, on the runtime and before the call's own task is spawned, which
+    /// so comes to stand before the one that measures: the latest task is the first to run, and the others are run in turn.
+    pub(super) fn measure(self: &Arc<Self>) {
+        if self.turn.load(Ordering::Relaxed) % MEASURED != 0 {
+            return;
         }
+        let (admission, began) = (Arc::clone(self), Instant::now());
+        tokio::spawn(async move { admission.note(began.elapsed(), Instant::now()) });
     }
 
-    /// Takes note of how long the last few probes waited at least.
-    fn note(&self, waited: Duration) {
-        let step = self.step.load(Ordering::Relaxed);
-        let next = if waited > self.limits.shed_delay { (step + 1).min(STEPS) } else { step.saturating_sub(1) };
-        self.step.store(next, Ordering::Relaxed);
-        self.metrics.set_shedding(next);
-    }
-}
-
-/// How often a probe is sent.
-const PROBE_EVERY: Duration = Duration::from_millis(10);
-
-/// How many probes are looked at together.
-const PROBES: usize = 10;
-
-/// After how many probes without a call between them the probe rests.
-const REST_AFTER: u32 = 100;
-
-/// Measures how long work waits, for as long as the admission is there. The probes come from a thread of their own, so
-/// that they are sent in time whatever the runtime has to do.
-pub(super) fn watch(admission: &Arc<Admission>) -> io::Result<()> {
-    let (sending, receiving) = std::os::unix::net::UnixStream::pair()?;
-    receiving.set_nonblocking(true)?;
-    let mut receiving = tokio::net::UnixStream::from_std(receiving)?;
-    let began = Instant::now();
-    let asked = Arc::downgrade(admission);
-    let probe = thread::Builder::new().name("probe".to_owned()).spawn(move || send(&asked, sending, began))?;
-    // Set once, here.
-    let _ = admission.probe.set(probe.thread().clone());
-    let told = Arc::downgrade(admission);
-    tokio::spawn(async move {
-        loop {
-            let mut least = u64::MAX;
-            for _ in 0..PROBES {
-                let Ok(sent) = receiving.read_u64().await else { return };
-                least = least.min(micros(began.elapsed()).saturating_sub(sent));
-            }
-            let Some(admission) = told.upgrade() else { return };
-            admission.note(Duration::from_micros(least));
+    /// Takes note of how long a task stood in line.
+    fn note(&self, waited: Duration, now: Instant) {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = now.saturating_duration_since(window.began).as_millis() / WINDOW.as_millis();
+        if passed > 0 {
+            let step = self.step.load(Ordering::Relaxed);
+            let is_long = window.long_waits * 2 > window.waits;
+            // In the windows after that one nobody stood in line.
+            let quiet = u32::try_from(passed).unwrap_or(STEPS).saturating_sub(u32::from(is_long));
+            let next = (step + u32::from(is_long)).min(STEPS).saturating_sub(quiet.min(STEPS));
+            self.step.store(next, Ordering::Relaxed);
+            self.metrics.set_shedding(next);
+            *window = Window { began: now, waits: 0, long_waits: 0 };
         }
-    });
-    Ok(())
-}
-
-/// Sends probes while calls come, until nobody reads them any more.
-fn send(admission: &Weak<Admission>, mut sending: std::os::unix::net::UnixStream, began: Instant) {
-    let (mut last_turn, mut quiet) = (0, 0);
-    while sending.write_all(&micros(began.elapsed()).to_be_bytes()).is_ok() {
-        thread::sleep(PROBE_EVERY);
-        let Some(admission) = admission.upgrade() else { return };
-        let turn = admission.turn.load(Ordering::Relaxed);
-        quiet = if turn == last_turn { quiet + 1 } else { 0 };
-        last_turn = turn;
-        if quiet >= REST_AFTER && admission.step.load(Ordering::Relaxed) == 0 {
-            quiet = 0;
-            admission.is_resting.store(true, Ordering::Relaxed);
-            drop(admission);
-            thread::park();
-        }
+        window.waits += 1;
+        window.long_waits += u32::from(waited > self.limits.shed_delay);
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -260,15 +214,46 @@ mod tests {
         let admission = admission();
         let caller = someone("pbx");
         let share = |work| (0..100).filter(|_| admission.enter(&caller, work).is_ok()).count();
-        let long = Limits::default().shed_delay + Duration::from_micros(1);
-        assert_eq!([Work::Check, Work::Write, Work::Stream].map(share), [100, 100, 100]);
+        let shares = || [Work::Check, Work::Write, Work::Stream].map(share);
+        let mut now = Instant::now();
+        let mut wait = |waited: Duration| {
+            now += WINDOW;
+            admission.note(waited, now);
+        };
+        let (long, short) = (Limits::default().shed_delay + Duration::from_micros(1), Limits::default().shed_delay);
+        assert_eq!(shares(), [100, 100, 100]);
+        // The first window had nothing in it.
+        wait(long);
         for expected in [[100, 100, 100], [100, 100, 100], [100, 100, 0], [100, 0, 0], [90, 0, 0], [80, 0, 0]] {
-            admission.note(long);
-            assert_eq!([Work::Check, Work::Write, Work::Stream].map(share), expected);
+            wait(long);
+            assert_eq!(shares(), expected);
         }
-        (0..20).for_each(|_| admission.note(long));
+        (0..20).for_each(|_| wait(long));
         assert_eq!(share(Work::Check), 0);
-        (0..STEPS).for_each(|_| admission.note(Limits::default().shed_delay));
-        assert_eq!([Work::Check, Work::Write, Work::Stream].map(share), [100, 100, 100]);
+        wait(short);
+        (0..STEPS).for_each(|_| wait(short));
+        assert_eq!(shares(), [100, 100, 100]);
+    }
+
+    #[test]
+    fn one_long_wait_among_short_ones_is_no_long_line_and_a_pause_ends_one() {
+        let admission = admission();
+        let (long, short) = (Limits::default().shed_delay + Duration::from_micros(1), Limits::default().shed_delay);
+        let step = || admission.step.load(Ordering::Relaxed);
+        let mut now = Instant::now() + WINDOW;
+        for _ in 0..10 {
+            admission.note(long, now);
+            admission.note(short, now);
+            now += WINDOW;
+        }
+        assert_eq!(step(), 0, "half of them is not most");
+        for _ in 0..6 {
+            admission.note(long, now);
+            now += WINDOW;
+        }
+        assert_eq!(step(), 5);
+        now += WINDOW * 10;
+        admission.note(long, now);
+        assert_eq!(step(), 0);
     }
 }

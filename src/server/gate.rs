@@ -119,6 +119,7 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let mut call = Call::begin(self);
+        self.gate.admission.measure();
         let Some(method) = methods::find(request.uri().path()) else {
             let answer = call.answered(status::answer(Error::UnknownMethod), None);
             return Box::pin(std::future::ready(Ok(answer)));

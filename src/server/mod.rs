@@ -232,10 +232,6 @@ pub async fn start(config: Config) -> Result<Server, Error> {
             .add_service(descriptors().build_v1alpha().map_err(|_| BROKEN_DESCRIPTORS)?);
     }
     let admission = Arc::new(Admission::new(limits, Arc::clone(&metrics)));
-    // Without the probe nothing is shed for want of time, which is no reason not to serve.
-    if let Err(error) = admission::watch(&admission) {
-        warn!(%error, "can't measure how long work waits");
-    }
     let gate = Gate {
         routes: routes.prepare(),
         authority: authority.clone(),

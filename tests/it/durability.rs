@@ -26,7 +26,8 @@ impl Process {
     fn spawn_by(mut command: Command, database: &Path, flags: &[&str]) -> Self {
         // However busy the machine is, nothing is refused for it.
         let child = command
-            .args(["serve", "--listen", "127.0.0.1:0", "--shed-delay", "1h", "--log-format", "json", "--database"])
+            .env("QUEUEGATE_SHED_DELAY", "1h")
+            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--database"])
             .arg(database)
             .args(flags)
             .stderr(Stdio::piped())
@@ -67,6 +68,23 @@ impl Process {
     pub async fn client(&self) -> Client {
         until_serving(self.address.parse().unwrap()).await;
         Client::connect(&self.address).await.unwrap()
+    }
+
+    /// Starts by another command, such as one that says on which processor to run; none: by itself.
+    pub fn start_on(by: &[&str], database: &Path, flags: &[&str]) -> Self {
+        let command = match by {
+            [] => Command::new(program()),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program());
+                command
+            }
+        };
+        Self::spawn_by(command, database, flags).listening()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn address(&self) -> &str {

@@ -27,6 +27,7 @@ mod fuzz;
 mod limits;
 mod model;
 mod operations;
+mod overload;
 mod packaging;
 mod permissions;
 mod races;

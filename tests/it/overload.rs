@@ -1,0 +1,260 @@
+//! Far more is asked than can be done: what is let in is answered in time, and the rest is told when to come again; while
+//! others don't read, say nothing, and flood with resets and headers.
+//!
+//! `QUEUEGATE_OVERLOAD=60` makes a campaign of it: so many seconds of five times what the server can do, on a release build.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use prost::Message;
+use queuegate::rpc::proto::*;
+use rand::RngExt;
+use tokio::{net::TcpStream, task::JoinSet};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::{
+    durability::{Process, prepare},
+    support::ACME,
+};
+
+/// How many users' checks are in one call: enough that asking costs far less than answering.
+const CHECKS: usize = 100;
+
+/// How many callers there are, and over how many connections.
+const CALLERS: usize = 400;
+const CONNECTIONS: usize = 16;
+
+/// How much more is asked than can be done.
+const TIMES: f64 = 5.0;
+
+const CHECK: &str = "/queuegate.v1.QueueAccessService/BatchCheckQueueAccess";
+const WATCH: &str = "/queuegate.v1.QueueAccessService/WatchSessions";
+
+/// What callers met.
+#[derive(Default)]
+struct Met {
+    answered: Mutex<Vec<Duration>>,
+    refused: AtomicUsize,
+    refused_without_a_time: AtomicUsize,
+    failed: AtomicUsize,
+}
+
+impl Met {
+    fn percentile(&self, of_1000: usize) -> Duration {
+        let mut answered = self.answered.lock().unwrap();
+        answered.sort_unstable();
+        answered.get(answered.len() * of_1000 / 1_000).copied().unwrap_or_default()
+    }
+
+    fn answered(&self) -> usize {
+        self.answered.lock().unwrap().len()
+    }
+}
+
+fn request() -> Bytes {
+    let items = (0..CHECKS).map(|number| CheckQueueAccessItem {
+        user: Some(check_queue_access_item::User::UserId(format!("u{}", number % 10))),
+        queue: Some(check_queue_access_item::Queue::QueueId("sales".into())),
+        channel: Channel::FeatureCode.into(),
+        ..Default::default()
+    });
+    framed(&BatchCheckQueueAccessRequest { organization_id: ACME.into(), items: items.collect(), ..Default::default() })
+}
+
+fn framed(message: &impl Message) -> Bytes {
+    let message = message.encode_to_vec();
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[0], &length[..], &message].concat().into()
+}
+
+async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut builder = h2::client::Builder::new();
+    let (client, connection) =
+        builder.initial_window_size(1 << 20).initial_connection_window_size(1 << 24).handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+fn head(path: &str) -> http::Request<()> {
+    http::Request::post(format!("http://localhost{path}")).header("content-type", "application/grpc").body(()).unwrap()
+}
+
+/// One call to its end.
+async fn call(client: &SendRequest<Bytes>, message: Bytes) -> Result<Status, h2::Error> {
+    let mut client = client.clone().ready().await?;
+    let (answer, mut sending) = client.send_request(head(CHECK), false)?;
+    sending.send_data(message, true)?;
+    let answer = answer.await?;
+    if let Some(status) = Status::from_header_map(answer.headers()) {
+        return Ok(status);
+    }
+    let mut body = answer.into_body();
+    while let Some(data) = body.data().await {
+        let length = data?.len();
+        body.flow_control().release_capacity(length)?;
+    }
+    let trailers = body.trailers().await?.unwrap_or_default();
+    Ok(Status::from_header_map(&trailers).unwrap_or_else(|| Status::unknown("no status")))
+}
+
+/// Callers who ask as often as `each` says, one call after another, until `deadline`; without it, as often as they can.
+async fn ask(address: SocketAddr, callers: usize, each: Option<Duration>, deadline: Instant) -> Met {
+    let met = Arc::new(Met::default());
+    let message = request();
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS.min(callers) {
+        clients.push(connect(address).await);
+    }
+    let mut asking = JoinSet::new();
+    for caller in 0..callers {
+        let (client, met, message) = (clients[caller % clients.len()].clone(), Arc::clone(&met), message.clone());
+        asking.spawn(async move {
+            let random = || rand::rng().random_range(0.5..1.5);
+            let mut answered = Vec::new();
+            while Instant::now() < deadline {
+                if let Some(each) = each {
+                    tokio::time::sleep(each.mul_f64(random())).await;
+                }
+                let began = Instant::now();
+                let Ok(status) = call(&client, message.clone()).await else {
+                    met.failed.fetch_add(1, Ordering::Relaxed);
+                    break;
+                };
+                match status.code() {
+                    Code::Ok => answered.push(began.elapsed()),
+                    Code::Unavailable | Code::ResourceExhausted => {
+                        met.refused.fetch_add(1, Ordering::Relaxed);
+                        match status.get_details_retry_info().and_then(|retry| retry.retry_delay) {
+                            Some(delay) => tokio::time::sleep(delay.mul_f64(0.5 + random())).await,
+                            None => drop(met.refused_without_a_time.fetch_add(1, Ordering::Relaxed)),
+                        }
+                    }
+                    _ => drop(met.failed.fetch_add(1, Ordering::Relaxed)),
+                }
+            }
+            met.answered.lock().unwrap().append(&mut answered);
+        });
+    }
+    while asking.join_next().await.is_some() {}
+    Arc::into_inner(met).unwrap()
+}
+
+/// Those who mean no good, or don't know better, until they are dropped.
+async fn nuisances(address: SocketAddr) -> JoinSet<()> {
+    let mut nuisances = JoinSet::new();
+    for _ in 0..20 {
+        // Says nothing, and stays.
+        nuisances.spawn(async move {
+            let _silent = TcpStream::connect(address).await;
+            std::future::pending::<()>().await;
+        });
+        // Watches, and doesn't read.
+        nuisances.spawn(async move {
+            let client = connect(address).await;
+            let mut client = client.ready().await.unwrap();
+            let (answer, mut sending) = client.send_request(head(WATCH), false).unwrap();
+            let request = WatchSessionsRequest { organization_id: ACME.into(), ..Default::default() };
+            sending.send_data(framed(&request), true).unwrap();
+            let _unread = answer.await;
+            std::future::pending::<()>().await;
+        });
+    }
+    // Begins calls and gives them up, until it is thrown out, and comes again.
+    nuisances.spawn(async move {
+        loop {
+            let mut client = connect(address).await;
+            for _ in 0..1_000 {
+                let Ok(mut ready) = client.ready().await else { break };
+                let Ok((_, mut sending)) = ready.send_request(head(CHECK), false) else { break };
+                sending.send_reset(h2::Reason::CANCEL);
+                client = ready;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    // Sends headers beyond measure.
+    nuisances.spawn(async move {
+        loop {
+            if let Ok(mut client) = connect(address).await.ready().await {
+                let mut flood = head(CHECK);
+                flood.headers_mut().insert("x-flood", "x".repeat(64 * 1024).parse().unwrap());
+                if let Ok((answer, _)) = client.send_request(flood, true) {
+                    let _ = answer.await;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    nuisances
+}
+
+/// The most memory that a process has had, in bytes.
+fn peak(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_let_in_is_answered_and_the_rest_is_told_when_to_come_again() {
+    let seconds: Option<u64> = std::env::var("QUEUEGATE_OVERLOAD").ok().map(|text| text.parse().unwrap());
+    let shed_delay = std::env::var("QUEUEGATE_SHED_DELAY").unwrap_or_else(|_| "5ms".to_owned());
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("overload.db");
+    // One processor is the server's, and the callers have the other.
+    let command = if seconds.is_some() { &["taskset", "-c", "0"][..] } else { &[] };
+    let flags = ["--shed-delay", &shed_delay];
+    let server = prepare(Process::start_on(command, &database, &flags), 10).await;
+    let address: SocketAddr = server.address().parse().unwrap();
+    let phase = Duration::from_secs(seconds.unwrap_or(2).min(10));
+
+    let quiet = ask(address, 1, Some(Duration::from_millis(2)), Instant::now() + phase).await;
+    let full = ask(address, 16, None, Instant::now() + phase).await;
+    let capacity = full.answered() as f64 / phase.as_secs_f64();
+    let before = peak(server.pid());
+    let each = Duration::from_secs_f64(CALLERS as f64 / (capacity * TIMES));
+    let nuisances = nuisances(address).await;
+    let overloaded =
+        ask(address, CALLERS, Some(each), Instant::now() + Duration::from_secs(seconds.unwrap_or(3))).await;
+    drop(nuisances);
+    let after = peak(server.pid());
+    let again = ask(address, 1, Some(Duration::from_millis(2)), Instant::now() + phase).await;
+
+    println!(
+        "capacity {capacity:.0} calls of {CHECKS} checks a second; {TIMES} times that is asked, shed delay {shed_delay}"
+    );
+    for (name, met) in [("quiet", &quiet), ("full", &full), ("overloaded", &overloaded), ("afterwards", &again)] {
+        println!(
+            "{name:10}  answered {:7}  p50 {:8.3?}  p99 {:8.3?}  p99.9 {:8.3?}  refused {}  failed {}",
+            met.answered(),
+            met.percentile(500),
+            met.percentile(990),
+            met.percentile(999),
+            met.refused.load(Ordering::Relaxed),
+            met.failed.load(Ordering::Relaxed),
+        );
+    }
+    let ratio = overloaded.percentile(990).as_secs_f64() / quiet.percentile(990).as_secs_f64();
+    println!(
+        "p99 of what was let in: {ratio:.2} times the quiet one; memory at most {} MiB, {} before",
+        after >> 20,
+        before >> 20
+    );
+    for met in [&quiet, &full, &overloaded, &again] {
+        assert_eq!(met.refused_without_a_time.load(Ordering::Relaxed), 0, "everybody is told when to come again");
+        assert_eq!(met.failed.load(Ordering::Relaxed), 0, "nobody is let down otherwise");
+        assert!(met.answered() > 0);
+    }
+    assert!(after < 256 << 20, "{after}");
+}
