@@ -1,8 +1,8 @@
 //! How much work is taken on: so many calls of each caller, and no more in all than is done in time.
 //!
 //! Whether work is done in time is measured: now and then a task is put in line behind what there is to do, and says how
-//! long it stood there. While most of those waited too long, new work is refused, what can wait first: long answers, then
-//! changes, then checks, more and more of them until the line is short.
+//! long it stood there. While most of those waited too long, the line may be half as long with every step, and what can
+//! wait is refused first: long answers, then changes, then checks.
 
 use std::{
     collections::HashMap,
@@ -27,12 +27,17 @@ const WINDOW: Duration = Duration::from_millis(50);
 const MEASURED: u64 = 16;
 
 /// How many steps there are from taking everything to refusing everything.
-const STEPS: u32 = 14;
+const STEPS: u32 = 18;
 
-/// From which step on what is refused: streams, writes, and then checks, a tenth more of them with each step. Work that
-/// had to wait but once is no reason to refuse any.
+/// How many calls may stand in line; half as many with each step, but never fewer than the second.
+const LONGEST_LINE: usize = 1_024;
+const SHORTEST_LINE: usize = 8;
+
+/// From which step on what is refused besides: streams, writes, and then checks, a tenth more of them with each step. Work
+/// that had to wait but once is no reason to refuse any.
 const REFUSE_STREAMS: u32 = 3;
 const REFUSE_WRITES: u32 = 4;
+const REFUSE_CHECKS: u32 = 9;
 
 /// What is let in.
 pub(super) struct Admission {
@@ -44,6 +49,8 @@ pub(super) struct Admission {
     callers: Mutex<HashMap<Caller, Arc<UnderWay>>>,
     /// How much is refused, from 0 to [`STEPS`].
     step: AtomicU32,
+    /// How many calls were let in and not begun yet.
+    line: Arc<AtomicUsize>,
     /// Counts calls, so that of so many so many are refused or measured.
     turn: AtomicU64,
     window: Mutex<Window>,
@@ -80,6 +87,15 @@ pub(super) struct Place {
     gauge: Gauge,
 }
 
+/// A call that stands in line, until it is begun.
+pub(super) struct InLine(Arc<AtomicUsize>);
+
+impl Drop for InLine {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.under_way.count(self.work).fetch_sub(1, Ordering::Relaxed);
@@ -97,6 +113,7 @@ impl Admission {
             metrics,
             callers: Mutex::default(),
             step: AtomicU32::new(0),
+            line: Arc::default(),
             turn: AtomicU64::new(0),
             window: Mutex::new(Window { began: Instant::now(), waits: 0, long_waits: 0 }),
         }
@@ -142,15 +159,21 @@ impl Admission {
 
     fn must_wait(&self, work: Work, turn: u64) -> bool {
         let step = self.step.load(Ordering::Relaxed);
+        let longest = (LONGEST_LINE >> step).max(SHORTEST_LINE);
+        if self.line.load(Ordering::Relaxed) >= longest {
+            return true;
+        }
         match work {
-            _ if step == 0 => false,
             Work::Stream => step >= REFUSE_STREAMS,
             Work::Write => step >= REFUSE_WRITES,
-            Work::Check => {
-                let refused_of_ten = step.saturating_sub(REFUSE_WRITES);
-                turn % 10 < u64::from(refused_of_ten)
-            }
+            Work::Check => turn % 10 < u64::from((step + 1).saturating_sub(REFUSE_CHECKS)),
         }
+    }
+
+    /// Puts a call in line, until it is begun.
+    pub(super) fn stand_in_line(&self) -> InLine {
+        self.line.fetch_add(1, Ordering::Relaxed);
+        InLine(Arc::clone(&self.line))
     }
 
     /// Measures the line now and then. Called for each call, on the runtime and before the call's own task is spawned, which
@@ -224,7 +247,12 @@ mod tests {
         assert_eq!(shares(), [100, 100, 100]);
         // The first window had nothing in it.
         wait(long);
-        for expected in [[100, 100, 100], [100, 100, 100], [100, 100, 0], [100, 0, 0], [90, 0, 0], [80, 0, 0]] {
+        for expected in [[100, 100, 100], [100, 100, 100], [100, 100, 0], [100, 0, 0], [100, 0, 0]] {
+            wait(long);
+            assert_eq!(shares(), expected);
+        }
+        (0..3).for_each(|_| wait(long));
+        for expected in [[90, 0, 0], [80, 0, 0]] {
             wait(long);
             assert_eq!(shares(), expected);
         }
@@ -233,6 +261,21 @@ mod tests {
         wait(short);
         (0..STEPS).for_each(|_| wait(short));
         assert_eq!(shares(), [100, 100, 100]);
+    }
+
+    #[test]
+    fn a_line_may_be_half_as_long_with_each_step_and_is_shorter_by_whoever_begins() {
+        let admission = admission();
+        let caller = someone("pbx");
+        for step in 0..=STEPS {
+            admission.step.store(step, Ordering::Relaxed);
+            let longest = [1_024, 512, 256, 128, 64, 32, 16].get(step as usize).copied().unwrap_or(8);
+            let mut line: Vec<InLine> = (1..longest).map(|_| admission.stand_in_line()).collect();
+            assert!(step >= REFUSE_CHECKS || admission.enter(&caller, Work::Check).is_ok(), "{step}");
+            line.push(admission.stand_in_line());
+            assert!(matches!(admission.enter(&caller, Work::Check), Err(Error::Overloaded)), "{step}");
+        }
+        assert_eq!(admission.line.load(Ordering::Relaxed), 0);
     }
 
     #[test]

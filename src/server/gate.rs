@@ -142,7 +142,9 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
         request.headers_mut().remove(AUTHORIZATION);
         request.extensions_mut().insert(identity);
         let mut routes = self.gate.routes.clone();
+        let in_line = self.gate.admission.stand_in_line();
         Box::pin(async move {
+            drop(in_line);
             let longest = match method.work {
                 Work::Check | Work::Write => Some(given.unwrap_or(LONGEST_CALL)),
                 Work::Stream => given,
