@@ -5,7 +5,6 @@
 
 use std::{collections::HashMap, fmt::Display, time::Duration};
 
-use http_body_util::BodyExt;
 use prost::Message;
 use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -430,16 +429,8 @@ pub fn deadline_exceeded() -> http::Response<Body> {
     status(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", text, ErrorDetails::new()).into_http()
 }
 
-/// Makes the end of a request stream that was broken off an error. The transport takes it for the end of what the caller
-/// had to say, and half a document would be imported as a whole one.
-pub fn tell_broken_off(request: http::Request<Body>) -> http::Request<Body> {
-    if request.uri().path() != "/queuegate.v1.DirectoryService/ImportDirectory" {
-        return request;
-    }
-    request.map(|body| {
-        Body::new(body.map_err(|_| {
-            let text = "the document was broken off before its end; nothing of it was applied";
-            status(Code::Aborted, "BROKEN_OFF", text, ErrorDetails::new())
-        }))
-    })
+/// What stands for the end of a request that was broken off.
+pub fn broken_off() -> Status {
+    let text = "the request was broken off before its end; nothing of it was applied";
+    status(Code::Aborted, "BROKEN_OFF", text, ErrorDetails::new())
 }

@@ -24,6 +24,7 @@ use tower::Service;
 use super::{
     admission::{Admission, Place},
     deadline::grpc_timeout,
+    question::{BrokenOff, Question},
 };
 use crate::{
     auth::{Authority, Identity, Presented},
@@ -137,7 +138,8 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
         };
         call.place = Some(place);
         let given = grpc_timeout(request.headers());
-        let mut request = status::tell_broken_off(request.map(Body::new));
+        let broken_off = call.broken_off.clone();
+        let mut request = request.map(|body| Body::new(Question::new(body, broken_off)));
         // Nobody but the gate says who calls, and nothing behind it needs to see a secret.
         request.headers_mut().remove(AUTHORIZATION);
         request.extensions_mut().insert(identity);
@@ -174,6 +176,7 @@ struct Call {
     span: Option<CallSpan>,
     /// None while it isn't known how it ends: then its caller went away.
     code: Option<Code>,
+    broken_off: BrokenOff,
 }
 
 impl Call {
@@ -186,6 +189,7 @@ impl Call {
             place: None,
             span: None,
             code: None,
+            broken_off: BrokenOff::default(),
         }
     }
 
@@ -201,7 +205,8 @@ impl Drop for Call {
         let Activity { began, calls, last_ended_ms } = &self.entrance.peer.activity;
         last_ended_ms.store(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         calls.fetch_sub(1, Ordering::Relaxed);
-        let code = self.code.unwrap_or(Code::Cancelled);
+        // What half a question is answered with says nothing about the server.
+        let code = self.code.filter(|_| !self.broken_off.is_set()).unwrap_or(Code::Cancelled);
         let name = code::name(code);
         self.entrance.gate.metrics.call_ended(self.method, name, self.began.elapsed());
         if let Some(span) = self.span.take() {

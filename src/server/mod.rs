@@ -7,6 +7,7 @@ mod gate;
 mod limits;
 mod operator;
 mod preface;
+mod question;
 mod reload;
 mod tls;
 

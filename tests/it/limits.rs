@@ -1,6 +1,6 @@
 //! How much a server takes on, from peers that are slow, silent, many or malicious.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use queuegate::{
     rpc::proto::*,
@@ -14,7 +14,7 @@ use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_types::StatusExt;
 
-use crate::support::{ACME, ManualClock, TestServer, described};
+use crate::support::{ACME, ManualClock, TestServer, described, get, until_under_way};
 
 async fn server(change: impl FnOnce(&mut Limits)) -> TestServer {
     let change = |config: &mut Config| change(&mut config.limits);
@@ -143,6 +143,88 @@ async fn a_stream_ends_at_its_deadline() {
 fn framed(message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     [&[0], &length[..], message].concat()
+}
+
+/// How a peer leaves a call that is under way.
+#[derive(Debug, Clone, Copy)]
+enum Leaving {
+    /// They say that they no longer want it.
+    Reset(h2::Reason),
+    /// Their connection ends in the middle.
+    Closed,
+    /// They ask for an answer and allow no byte of it to be sent, and then their connection ends.
+    NotTaking,
+}
+
+const LEAVINGS: [Leaving; 4] =
+    [Leaving::Reset(h2::Reason::CANCEL), Leaving::Reset(h2::Reason::NO_ERROR), Leaving::Closed, Leaving::NotTaking];
+
+/// Every call that was let in has a place, and gives it back: whatever was said of it, however much was answered.
+#[tokio::test]
+async fn whoever_leaves_a_call_in_the_middle_leaves_their_place_too() {
+    let (mut server, metrics) = TestServer::measured().await;
+    let revision = server.sign_in("anna", "sales").await.revision;
+    let (base, last) = revision.rsplit_once('-').unwrap();
+    let later = format!("{base}-{:016x}", u64::from_str_radix(last, 16).unwrap() + 1_000);
+    let organization_id = ACME.to_owned();
+    let waits = GetOrganizationRequest { organization_id: organization_id.clone(), at_least_revision: later };
+    let waits = framed(&prost::Message::encode_to_vec(&waits));
+    let watch = WatchSessionsRequest { organization_id: organization_id.clone(), ..Default::default() };
+    let watch = framed(&prost::Message::encode_to_vec(&watch));
+    let import = ImportDirectoryRequest {
+        organization_id,
+        document: "queues: []\nusers: []\n".into(),
+        delete_missing: true,
+        ..Default::default()
+    };
+    let import = framed(&prost::Message::encode_to_vec(&import));
+    let half = |message: &[u8]| message[..message.len() / 2].to_vec();
+    // A method, what is said of its message, whether that is all, whether it is answered, and what is then under way.
+    let calls = [
+        ("QueueAccessService/CheckQueueAccess", Vec::new(), false, false, [1, 0, 0]),
+        ("QueueAccessService/SignIn", half(&waits), false, false, [0, 1, 0]),
+        ("DirectoryService/GetOrganization", waits, true, false, [1, 0, 0]),
+        ("DirectoryService/ImportDirectory", half(&import), false, true, [0, 0, 1]),
+        ("DirectoryService/ImportDirectory", import, false, true, [0, 0, 1]),
+        ("QueueAccessService/WatchSessions", half(&watch), false, false, [0, 0, 1]),
+        ("QueueAccessService/WatchSessions", watch, true, true, [0, 0, 1]),
+    ];
+    for (path, said, is_all, is_answered, place) in &calls {
+        for leaving in LEAVINGS {
+            until_under_way(metrics, [0; 3]).await;
+            let tcp = TcpStream::connect(server.address).await.unwrap();
+            let window = if matches!(leaving, Leaving::NotTaking) { 0 } else { 65_535 };
+            let handshake = h2::client::Builder::new().initial_window_size(window).handshake::<_, bytes::Bytes>(tcp);
+            let (mut client, connection) = handshake.await.unwrap();
+            let connection = tokio::spawn(connection);
+            let call = http::Request::post(format!("http://{}/queuegate.v1.{path}", server.address));
+            let call = call.header("content-type", "application/grpc").body(()).unwrap();
+            let (answer, mut sending) = client.send_request(call, false).unwrap();
+            sending.send_data(said.clone().into(), *is_all).unwrap();
+            let answer = if *is_answered { Ok(answer.await.unwrap()) } else { Err(answer) };
+            until_under_way(metrics, *place).await;
+            match leaving {
+                Leaving::Reset(reason) => sending.send_reset(reason),
+                Leaving::Closed | Leaving::NotTaking => connection.abort(),
+            }
+            until_under_way(metrics, [0; 3]).await;
+            drop((answer, client));
+        }
+    }
+    // None of it was the server's fault, and none of the documents was imported.
+    let (_, text) = get(metrics, "/metrics").await;
+    let calls_of = |path: &str, code: &str| {
+        let series = format!("queuegate_grpc_calls_total{{method=\"/queuegate.v1.{path}\",code=\"{code}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&series)).map_or(0, |count| count.parse::<usize>().unwrap())
+    };
+    for path in calls.iter().map(|(path, ..)| path).collect::<BTreeSet<_>>() {
+        let left = calls.iter().filter(|(other, ..)| other == path).count() * LEAVINGS.len();
+        assert_eq!(calls_of(path, "CANCELLED"), left, "{path}");
+    }
+    assert_eq!(calls_of("DirectoryService/ImportDirectory", "OK"), 1, "the test's own");
+    let request = ListUsersRequest { organization_id: ACME.into(), ..Default::default() };
+    let users = server.client.directory.list_users(request).await.unwrap().into_inner().users;
+    assert_eq!(users.len(), 6);
 }
 
 /// "Rapid reset": streams that are begun and given up at once.

@@ -7,35 +7,14 @@ use std::{
     sync::Arc,
 };
 
-use queuegate::{
-    server::{Config, Listen},
-    telemetry::traces::Traces,
-};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
-};
+use queuegate::{server::Config, telemetry::traces::Traces};
+use tokio::{net::TcpListener, sync::mpsc};
 
-use crate::support::{ManualClock, TestServer, program};
-
-async fn get(address: std::net::SocketAddr, path: &str) -> (String, String) {
-    let mut connection = TcpStream::connect(address).await.unwrap();
-    connection.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.lines().next().unwrap().to_owned(), body.to_owned())
-}
+use crate::support::{ManualClock, TestServer, get, program};
 
 #[tokio::test]
 async fn metrics_and_probes_are_served_beside_the_api() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let change = |config: &mut Config| config.metrics = Some(Listen::Inherited(listener));
-    let clock = Arc::new(ManualClock::default());
-    let mut server = TestServer::start_as(tempfile::tempdir().unwrap(), clock, change).await;
-    server.import(include_str!("../../examples/acme.yaml")).await.unwrap();
+    let (mut server, address) = TestServer::measured().await;
     server.sign_in("anna", "sales").await;
     server.check("cleo", "sales").await;
     let mut watch = server.watch("").await;

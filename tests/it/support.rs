@@ -14,11 +14,16 @@ use queuegate::{
     client::Client,
     domain::time::Timestamp,
     rpc::proto::*,
-    server::{self, Config, Limits},
+    server::{self, Config, Limits, Listen},
     state::clock::Clock,
 };
 use tempfile::TempDir;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinHandle,
+};
 use tonic::{Code, Status, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_types::StatusExt;
@@ -114,6 +119,17 @@ impl TestServer {
         let mut server = Self::start().await;
         server.import(include_str!("../../examples/acme.yaml")).await.unwrap();
         server
+    }
+
+    /// The same, and where it serves its metrics.
+    pub async fn measured() -> (Self, SocketAddr) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let metrics = listener.local_addr().unwrap();
+        let change = |config: &mut Config| config.metrics = Some(Listen::Inherited(listener));
+        let clock = Arc::new(ManualClock::default());
+        let mut server = Self::start_as(tempfile::tempdir().unwrap(), clock, change).await;
+        server.import(include_str!("../../examples/acme.yaml")).await.unwrap();
+        (server, metrics)
     }
 
     pub async fn import(&mut self, document: &str) -> Result<ImportDirectoryResponse, Status> {
@@ -234,6 +250,33 @@ pub async fn until_serving(address: SocketAddr) {
     let mut health = HealthClient::new(channel);
     let mut changes = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     while changes.message().await.unwrap().unwrap().status() != ServingStatus::Serving {}
+}
+
+/// The first line and the body of an answer to plain HTTP.
+pub async fn get(address: SocketAddr, path: &str) -> (String, String) {
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    connection.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+/// How many checks, writes and streams are under way, by the server's metrics.
+async fn under_way(metrics: SocketAddr) -> [usize; 3] {
+    let (_, text) = get(metrics, "/metrics").await;
+    ["check", "write", "stream"].map(|work| {
+        let series = format!("queuegate_grpc_calls_under_way{{work=\"{work}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&series)).unwrap().parse().unwrap()
+    })
+}
+
+/// Waits until so many checks, writes and streams are under way, but not for ever.
+pub async fn until_under_way(metrics: SocketAddr, calls: [usize; 3]) {
+    let come = async { while under_way(metrics).await != calls {} };
+    if tokio::time::timeout(Duration::from_secs(60), come).await.is_err() {
+        panic!("{:?} are under way, and not {calls:?}", under_way(metrics).await);
+    }
 }
 
 /// The status's code, its ErrorInfo reason, and what it names: fields, or the resource.

@@ -44,11 +44,31 @@ fn end(output: &Output, fault: &str) -> &'static str {
     end.unwrap_or_else(|| panic!("{fault}: {text}"))
 }
 
+/// What a campaign is asked for: `7`, every seventh call, or `7 from write EIO once 1156`, only those that come after.
+struct Asked {
+    every: usize,
+    from: Option<(String, usize)>,
+}
+
+impl Asked {
+    fn read(text: &str) -> Self {
+        let (every, from) = text.split_once(" from ").map_or((text, None), |(every, from)| (every, Some(from)));
+        let from = from.map(|from| {
+            let (series, number) = from.rsplit_once(' ').expect("a series and a number");
+            (series.to_owned(), number.parse().expect("a number"))
+        });
+        Self { every: every.parse().expect("a number"), from }
+    }
+}
+
 /// Calls fail in turn, as long as there is one. `QUEUEGATE_IO_ERRORS=1` makes a campaign of it, in which every call does, and
-/// `QUEUEGATE_IO_ERRORS=7` every seventh; otherwise some of them do.
+/// `QUEUEGATE_IO_ERRORS=7` every seventh; otherwise some of them do. One that was broken off is taken up again by where it
+/// was: `QUEUEGATE_IO_ERRORS='1 from write EIO once 1156'`.
 #[test]
 fn whatever_call_fails_nothing_false_is_acknowledged() {
-    let every: Option<usize> = std::env::var("QUEUEGATE_IO_ERRORS").ok().map(|text| text.parse().unwrap());
+    let asked = std::env::var("QUEUEGATE_IO_ERRORS").ok().map(|text| Asked::read(&text));
+    let every = asked.as_ref().map(|asked| asked.every);
+    let mut from = asked.and_then(|asked| asked.from);
     let folder = super::folder();
     let shim = super::shim(folder.path());
     let mut ends: BTreeMap<(String, &str), usize> = BTreeMap::new();
@@ -57,14 +77,23 @@ fn whatever_call_fails_nothing_false_is_acknowledged() {
         let stride = every.unwrap_or(some);
         for (errno, name) in [(EIO, "EIO"), (ENOSPC, "ENOSPC")] {
             for how in ["once", "on"] {
-                println!("{kind} {name} {how}, after {runs} faults");
+                let series = format!("{kind} {name} {how}");
                 let mut number = 1 + runs % stride;
+                match from.take() {
+                    Some((first, at)) if first == series => number = at,
+                    Some(later) => {
+                        from = Some(later);
+                        continue;
+                    }
+                    None => {}
+                }
+                println!("{series}, after {runs} faults");
                 loop {
                     let fault = format!("{kind}:{number}:{errno}:{how}");
                     let run = run(folder.path(), &shim, &fault);
                     runs += 1;
                     refused += run.refused;
-                    *ends.entry((format!("{kind} {name} {how}"), run.end)).or_default() += 1;
+                    *ends.entry((series.clone(), run.end)).or_default() += 1;
                     // A full disk that is full no more is worked with again, and without a restart.
                     if kind == "write" && errno == ENOSPC && how == "once" && run.end == "stopped" {
                         assert!(run.done > 50, "{fault}: {run:?}");
@@ -79,6 +108,7 @@ fn whatever_call_fails_nothing_false_is_acknowledged() {
             }
         }
     }
+    assert!(from.is_none(), "there is no such series");
     println!("{runs} faults, {refused} changes refused, and nothing false was said");
     for ((fault, end), count) in &ends {
         println!("{fault:<22} {end:<14} {count}");

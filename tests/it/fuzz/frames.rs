@@ -1,6 +1,6 @@
 //! What is under the messages: gRPC's frames and headers, and HTTP/2 itself.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use bytes::Bytes;
 use prost::Message;
@@ -9,16 +9,15 @@ use rand::{RngExt, seq::IndexedRandom};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
 };
 use tonic::{Code, Status};
 
 use super::{
     messages::look,
     mutate::{Mutator, Shown, share},
-    no_panics, note_panics,
+    no_panics, note_panics, within,
 };
-use crate::support::{ACME, TestServer, described, sign_in};
+use crate::support::{ACME, TestServer, described, sign_in, until_under_way};
 
 const PATHS: &[&str] = &[
     "/queuegate.v1.QueueAccessService/CheckQueueAccess",
@@ -31,8 +30,15 @@ const PATHS: &[&str] = &[
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 ];
 
-/// No connection of these tests has any business lasting so long after its client has said all it had to say.
-const HANG: Duration = Duration::from_secs(60);
+/// A connection, ready for calls.
+async fn connected(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
+    let tcp = within("connection", TcpStream::connect(address)).await.unwrap();
+    // A body may be sent behind its headers; unless it is sent at once, it waits 40 ms for them to be acknowledged.
+    tcp.set_nodelay(true).unwrap();
+    let (requests, connection) = within("handshake", h2::client::handshake(tcp)).await.unwrap();
+    tokio::spawn(connection);
+    requests
+}
 
 /// A message in its frame.
 fn framed(message: &[u8]) -> Vec<u8> {
@@ -116,7 +122,7 @@ fn judged(path: &str, status: &Status) -> i32 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_frame_or_header_makes_the_server_fail() {
     note_panics();
-    let server = TestServer::acme().await;
+    let (server, metrics) = TestServer::measured().await;
     let mut inputs = Mutator::new(3, bodies());
     let mut answers: BTreeMap<i32, usize> = BTreeMap::new();
     let tried = share(8);
@@ -125,12 +131,7 @@ async fn no_frame_or_header_makes_the_server_fail() {
     for number in 0..tried {
         let mut requests = match connection.take() {
             Some(requests) => requests,
-            None => {
-                let tcp = TcpStream::connect(server.address).await.unwrap();
-                let (requests, connection) = h2::client::handshake(tcp).await.unwrap();
-                tokio::spawn(connection);
-                requests
-            }
+            None => connected(server.address).await,
         };
         let body = inputs.input();
         let _shown = Shown(&body);
@@ -154,7 +155,7 @@ async fn no_frame_or_header_makes_the_server_fail() {
         }
         // A path may have become one that no client can send.
         let Ok(request) = request.body(()) else { continue };
-        let Ok(ready) = requests.ready().await else { continue };
+        let Ok(ready) = within("place for a stream", requests.ready()).await else { continue };
         requests = ready;
         let Ok((answer, mut sending)) = requests.send_request(request, false) else { continue };
         // In pieces that have nothing to do with where its frames begin.
@@ -170,8 +171,8 @@ async fn no_frame_or_header_makes_the_server_fail() {
         }
         let _ = sending.send_data(Bytes::copy_from_slice(second), true);
         // An error is a stream or a connection that the server refused to go on with.
-        match timeout(HANG, answer).await.expect("an answer") {
-            Ok(answer) => match timeout(HANG, status(answer)).await.expect("an end") {
+        match within("answer", answer).await {
+            Ok(answer) => match within("end of the answer", status(answer)).await {
                 Some(status) => {
                     *answers.entry(judged(&path, &status)).or_default() += 1;
                 }
@@ -189,6 +190,8 @@ async fn no_frame_or_header_makes_the_server_fail() {
         }
     }
     look(&mut server.client.clone()).await;
+    drop(connection);
+    until_under_way(metrics, [0; 3]).await;
     no_panics();
     assert!(answers.contains_key(&0) && answers.contains_key(&3), "{answers:?}");
     println!("frames: {tried} streams, answered {answers:?} by code; {not_grpc} were no gRPC, {cut_off} were cut off");
@@ -198,16 +201,15 @@ async fn no_frame_or_header_makes_the_server_fail() {
 #[tokio::test]
 async fn a_frame_that_is_not_whole_is_the_callers_mistake() {
     let server = TestServer::acme().await;
-    let tcp = TcpStream::connect(server.address).await.unwrap();
-    let (mut requests, connection) = h2::client::handshake(tcp).await.unwrap();
-    tokio::spawn(connection);
+    let mut requests = connected(server.address).await;
     for path in ["QueueAccessService/CheckQueueAccess", "DirectoryService/ImportDirectory"] {
         for body in [&[0, 0, 0, 0, 21, 10][..], &[0, 0], &[2, 0, 0, 0, 0]] {
             let request = http::Request::post(format!("http://{}/queuegate.v1.{path}", server.address))
                 .header("content-type", "application/grpc");
             let (answer, mut sending) = requests.send_request(request.body(()).unwrap(), false).unwrap();
             sending.send_data(Bytes::copy_from_slice(body), true).unwrap();
-            let status = status(answer.await.unwrap()).await.unwrap();
+            let answer = within("answer", answer).await.unwrap();
+            let status = within("end of the answer", status(answer)).await.unwrap();
             let (code, reason, named) = described(&status);
             assert_eq!(
                 (code, reason.as_str(), named),
@@ -278,7 +280,7 @@ fn connections() -> Vec<Vec<u8>> {
 async fn no_bytes_make_the_server_fail() {
     const AT_ONCE: usize = 8;
     note_panics();
-    let server = TestServer::acme().await;
+    let (server, metrics) = TestServer::measured().await;
     let tried = share(2).div_ceil(AT_ONCE);
     let mut callers = tokio::task::JoinSet::new();
     for seed in 0..AT_ONCE {
@@ -289,12 +291,12 @@ async fn no_bytes_make_the_server_fail() {
             for number in 0..tried {
                 let bytes = inputs.input();
                 let _shown = Shown(&bytes);
-                let mut tcp = TcpStream::connect(address).await.unwrap();
+                let mut tcp = within("connection", TcpStream::connect(address)).await.unwrap();
                 // The server may have closed it in the middle.
-                let _ = tcp.write_all(&bytes).await;
+                let _ = within("reader", tcp.write_all(&bytes)).await;
                 let _ = tcp.shutdown().await;
                 let mut answer = Vec::new();
-                let _ = timeout(HANG, tcp.read_to_end(&mut answer)).await.expect("the connection's end");
+                let _ = within("end of the connection", tcp.read_to_end(&mut answer)).await;
                 heard += usize::from(!answer.is_empty());
                 if number % 125 == 0 {
                     look(&mut client).await;
@@ -305,6 +307,7 @@ async fn no_bytes_make_the_server_fail() {
     }
     let heard: usize = callers.join_all().await.into_iter().sum();
     look(&mut server.client.clone()).await;
+    until_under_way(metrics, [0; 3]).await;
     no_panics();
     assert!(heard > 0);
     println!("bytes: {} connections, {heard} got an answer", tried * AT_ONCE);

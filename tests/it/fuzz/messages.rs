@@ -12,9 +12,9 @@ use tokio::time::timeout;
 use tonic::{Code, Request, Status};
 
 use super::{
-    memory_is_bounded,
+    HANG, memory_is_bounded,
     mutate::{Mutator, Shown, share},
-    no_panics, note_panics,
+    no_panics, note_panics, within,
 };
 use crate::{
     bad_input::{Caller, Raw},
@@ -26,9 +26,6 @@ const CALLERS: usize = 16;
 
 /// After so many inputs a caller looks whether the server still answers as it should, and fills it again.
 const LOOK_AFTER: usize = 250;
-
-/// No call of these tests has any business taking so long.
-const HANG: Duration = Duration::from_secs(60);
 
 /// Texts that get past the first look, so that what is behind is tried too.
 const TEXTS: &[&str] = &[
@@ -187,11 +184,11 @@ async fn attempt(
     messages: &mut Messages,
 ) -> Result<(), Code> {
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name()).parse().unwrap();
-    caller.grpc.ready().await.unwrap();
+    within("connection", caller.grpc.ready()).await.unwrap();
     let mut request = Request::new(bytes.to_vec());
     // A revision that is still to come is waited for.
     request.set_timeout(Duration::from_millis(200));
-    let answers = caller.grpc.server_streaming(request, path, Raw).await;
+    let answers = within("answer", caller.grpc.server_streaming(request, path, Raw)).await;
     let mut answers = match answers {
         Ok(answers) => answers.into_inner(),
         Err(status) => return Err(judged(&status)),
@@ -240,7 +237,7 @@ pub(super) async fn look(client: &mut Client) {
         channel: Channel::FeatureCode.into(),
         ..Default::default()
     };
-    let answer = timeout(HANG, client.queue_access.check_queue_access(request)).await.expect("an answer");
+    let answer = within("answer", client.queue_access.check_queue_access(request)).await;
     match answer {
         Ok(answer) => assert!(answer.into_inner().decision.is_some()),
         Err(status) => assert_eq!(status.code(), Code::NotFound, "{status:?}"),
@@ -248,11 +245,10 @@ pub(super) async fn look(client: &mut Client) {
     let document = include_str!("../../../examples/acme.yaml");
     let request =
         ImportDirectoryRequest { organization_id: ACME.into(), document: document.into(), ..Default::default() };
-    let answers =
-        timeout(HANG, client.directory.import_directory(tokio_stream::once(request))).await.expect("an answer");
+    let answers = within("answer", client.directory.import_directory(tokio_stream::once(request))).await;
     let mut answers = answers.unwrap().into_inner();
     // It may be refused, because of what others have put there in the meantime.
-    while let Ok(Some(_)) = timeout(HANG, answers.message()).await.expect("an answer") {}
+    while let Ok(Some(_)) = within("answer", answers.message()).await {}
 }
 
 /// How often each code was answered; none is OK.

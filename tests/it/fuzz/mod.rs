@@ -13,7 +13,18 @@ mod names;
 use std::{
     fs,
     sync::{Mutex, Once, PoisonError},
+    time::Duration,
 };
+
+use tokio::time::timeout;
+
+/// No wait of these tests has any business lasting so long.
+const HANG: Duration = Duration::from_secs(60);
+
+/// Waits, but not for ever.
+async fn within<T>(what: &str, waited_for: impl Future<Output = T>) -> T {
+    timeout(HANG, waited_for).await.unwrap_or_else(|_| panic!("no {what} in {HANG:?}"))
+}
 
 /// The panics of threads that are not tests: a server's, of which its clients see no more than a broken stream.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
