@@ -185,6 +185,11 @@ impl TokenFile {
         written
     }
 
+    /// Where the file's name stands, and a new text is written before it takes that name.
+    fn folder(&self) -> &Path {
+        self.0.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    }
+
     fn name(&self) -> String {
         self.0.display().to_string()
     }
@@ -225,14 +230,13 @@ impl TokenFile {
 
     /// Keeps two who edit the file at the same time apart. The folder is locked, since the file itself is replaced.
     fn lock(&self) -> Result<File, Error> {
-        let folder = self.0.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let locked = File::open(folder).and_then(|folder| folder.lock().map(|()| folder));
+        let locked = File::open(self.folder()).and_then(|folder| folder.lock().map(|()| folder));
         locked.map_err(|problem| Error::Unwritable { path: self.name(), problem })
     }
 
     /// Puts a new text in the file's place, whole or not at all. The file keeps its owner's and group's access.
     fn replace(&self, text: &str) -> Result<(), Error> {
-        let folder = self.0.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = self.folder();
         let written = || {
             let mut new = tempfile::NamedTempFile::new_in(folder)?;
             new.write_all(text.as_bytes())?;
@@ -368,6 +372,38 @@ mod tests {
             assert!(error.contains(says), "{text}: {error}");
             assert!(error.starts_with("token file `tokens.toml`: ") && !error.contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_file_that_makes_no_sense_is_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile::new(folder.path().join("tokens.toml"));
+        let entry = Entry {
+            name: "pbx".parse().unwrap(),
+            sha256: Some(Fingerprint::of(b"abc")),
+            certificate: None,
+            scopes: BTreeSet::from([Scope::Check]),
+            organizations: None,
+            expires: None,
+        };
+        for text in [&b"nonsense"[..], b"# not UTF-8: \xff"] {
+            fs::write(file.path(), text).unwrap();
+            assert!(file.add(&entry).is_err() && file.remove(&entry.name).is_err());
+            assert_eq!(fs::read(file.path()).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn who_edits_the_file_holds_its_folder() {
+        for (path, folder) in [("tokens.toml", "."), ("a/tokens.toml", "a"), ("/a/b/tokens.toml", "/a/b")] {
+            assert_eq!(TokenFile::new(path).folder(), Path::new(folder));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let held = TokenFile::new(folder.path().join("tokens.toml")).lock().unwrap();
+        let other = File::open(folder.path()).unwrap();
+        assert!(matches!(other.try_lock(), Err(fs::TryLockError::WouldBlock)));
+        drop(held);
+        assert!(other.try_lock().is_ok());
     }
 
     #[test]

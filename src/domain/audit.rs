@@ -304,3 +304,26 @@ impl From<Digest> for String {
         digest.to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_has_one_text_of_64_digits_and_32_bytes() {
+        let hash = Digest::chained(Digest::GENESIS, "{}");
+        // printf '%064d\n{}' 0 | sha256sum
+        let text = "5649d09ed68c17156095d175eef152856c5b1a81c117c409c1e00f096aa6838e";
+        assert_eq!(
+            (hash.to_string(), format!("{hash:?}"), String::from(hash)),
+            (text.into(), text.into(), text.into())
+        );
+        assert_eq!(text.parse::<Digest>(), Ok(hash));
+        assert_eq!((Digest::from_bytes(hash.bytes()), hash.bytes().len()), (Some(hash), 32));
+        assert_eq!(Digest::from_bytes(&[0; 31]), None);
+        assert_ne!(Digest::chained(hash, "{}"), hash);
+        for wrong in ["", &text[1..], &format!("{text}0"), &text.to_uppercase(), &text.replace('a', "g")] {
+            assert!(wrong.parse::<Digest>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -231,3 +231,19 @@ impl std::fmt::Display for Etag {
         write!(f, "{:x}", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::Lineage;
+
+    #[test]
+    fn an_etag_is_the_sequence_number_told_apart_by_its_epoch() {
+        let at = |epoch, n| Etag::at(Revision { lineage: Lineage { store_id: 7, epoch }, sequence: Sequence(n) });
+        assert_eq!((at(0, 9), at(1, 9)), (Etag(9), Etag(9)));
+        assert_eq!((at(2, 9), at(3, 9)), (Etag((1 << 31) + 9), Etag((2 << 31) + 9)));
+        assert_eq!(at(1, 255).to_string(), "ff");
+        // It is an integer of the database, which has a sign.
+        assert_eq!(at(1, u64::MAX), Etag(i64::MAX as u64));
+    }
+}

@@ -239,3 +239,64 @@ fn live_session<'s>(
 ) -> Option<&'s Arc<Session>> {
     tenant.live_session(user?.user_id.as_str(), queue?.queue_id.as_str(), now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        fixture::{Office, by_queue_id, by_user_id, now},
+        ids::SessionId,
+    };
+
+    #[test]
+    fn whoever_would_be_refused_but_for_the_session_is_retained() {
+        let mut office = Office::new();
+        for (user, queue, channel) in [
+            ("ann", "q1", SignInChannel::FeatureCode),
+            ("ann", "q2", SignInChannel::FeatureCode),
+            ("bob", "q3", SignInChannel::AgentDashboard),
+            ("eve", "q1", SignInChannel::FeatureCode),
+        ] {
+            office.sign_in(user, queue, channel);
+        }
+        let retained = |office: &Office| {
+            let sessions =
+                office.tenant().sessions_after(None).filter(|session| is_retained(office.tenant(), session, now()));
+            sessions.map(|session| format!("{} {}", session.user_id, session.queue_id)).collect::<Vec<_>>()
+        };
+        assert_eq!(retained(&office), Vec::<String>::new());
+        office.set(UnassignedQueueSignIn::Restricted, &[]);
+        assert_eq!(retained(&office), ["ann q2", "bob q3", "eve q1"]);
+        let tenant = office.tenant();
+        let session = tenant.recorded_session("eve", "q1").unwrap();
+        let with = |change: fn(&mut Session)| {
+            let mut session = Session::clone(session);
+            change(&mut session);
+            is_retained(tenant, &session, now())
+        };
+        assert!(with(|_| {}));
+        assert!(!with(|session| session.channel = Channel::Supervisor), "what a supervisor gave");
+        assert!(!with(|session| session.session_id = SessionId::from_bits(u128::MAX)), "one of before");
+        assert!(!with(|session| session.user_id = "nobody".parse().unwrap()), "a user who is gone");
+        assert!(!with(|session| session.queue_id = "nowhere".parse().unwrap()), "a queue that is gone");
+    }
+
+    #[test]
+    fn a_reason_allows_or_denies() {
+        let allowing: Vec<Reason> = Reason::ALL.iter().copied().filter(|reason| reason.is_allowed()).collect();
+        assert_eq!(
+            allowing,
+            [
+                Reason::AlreadySignedIn,
+                Reason::Assigned,
+                Reason::UnassignedAllowed,
+                Reason::SupervisorSignIn,
+                Reason::SupervisorSignOut
+            ]
+        );
+        let (ann, q1) = (by_user_id("ann"), by_queue_id("q1"));
+        let office = Office::new();
+        let question = Question { user: &ann, queue: &q1, channel: SignInChannel::FeatureCode };
+        assert!(decide(office.tenant(), question, now()).reason.is_allowed());
+    }
+}

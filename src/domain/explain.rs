@@ -184,3 +184,129 @@ fn a_role(role: Role) -> &'static str {
         Role::Agent => "an agent",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        decide::{Question, SupervisorAction, decide, decide_supervisor},
+        fixture::{Office, by_queue_id, by_user_id, now},
+        model::SignInChannel::{self, AgentDashboard, FeatureCode},
+        permission::{Permission, check},
+        settings::{Switch, UnassignedQueueSignIn},
+    };
+
+    #[test]
+    fn a_sentence_names_who_and_where_and_why() {
+        let mut office = Office::new();
+        office.sign_in("bob", "q2", FeatureCode);
+        let said = |office: &Office, user: &str, queue: &str, channel: SignInChannel| {
+            let (user, queue) = (by_user_id(user), by_queue_id(queue));
+            let decision = decide(office.tenant(), Question { user: &user, queue: &queue, channel }, now());
+            explain(&decision, &user, &queue, channel)
+        };
+        for (user, queue, channel, expected) in [
+            ("nobody", "q1", FeatureCode, "There is no user `nobody`."),
+            ("dan", "q1", FeatureCode, "dan is disabled and can't sign in to any queue."),
+            ("ann", "nowhere", FeatureCode, "There is no queue `nowhere`."),
+            (
+                "ann",
+                "q3",
+                FeatureCode,
+                "q3 is an inbox, which the feature code doesn't reach; use the agent dashboard.",
+            ),
+            ("ann", "q4", AgentDashboard, "q4 is a ring group, and nobody signs in to a ring group."),
+            ("eve", "q1", AgentDashboard, "eve doesn't hold the agent role, which the agent dashboard needs."),
+            ("bob", "q2", FeatureCode, "bob (102) is already signed in to q2."),
+            ("ann", "q1", FeatureCode, "ann (101) is assigned to q1 (801)."),
+            (
+                "eve",
+                "q1",
+                FeatureCode,
+                "eve isn't assigned to q1 (801), but this organization allows sign-in to unassigned queues.",
+            ),
+        ] {
+            assert_eq!(said(&office, user, queue, channel), expected);
+        }
+        office.set(UnassignedQueueSignIn::Restricted, &[]);
+        assert_eq!(
+            said(&office, "eve", "q1", FeatureCode),
+            "eve isn't assigned to q1 (801), and this organization restricts sign-in to assigned queues."
+        );
+    }
+
+    #[test]
+    fn a_sentence_about_a_supervisor_names_the_supervisor() {
+        let office = Office::new();
+        for (supervisor, queue, action, expected) in [
+            ("nobody", "q1", SupervisorAction::SignIn, "There is no user `nobody` who could be the supervisor."),
+            ("dan", "q1", SupervisorAction::SignIn, "dan is disabled and can't sign anybody in or out."),
+            ("ann", "q1", SupervisorAction::SignIn, "ann (101) is neither a supervisor nor a contact admin."),
+            (
+                "sue",
+                "q2",
+                SupervisorAction::SignIn,
+                "sue doesn't supervise q2, and supervisors here are limited to their own queues.",
+            ),
+            ("sue", "q1", SupervisorAction::SignIn, "sue may sign bob (102) in to q1 (801)."),
+            ("ada", "q1", SupervisorAction::SignOut, "ada may sign bob (102) out of q1 (801)."),
+        ] {
+            let (supervisor, user, queue) = (by_user_id(supervisor), by_user_id("bob"), by_queue_id(queue));
+            let question = SupervisorQuestion { supervisor: &supervisor, user: &user, queue: &queue, action };
+            let decision = decide_supervisor(office.tenant(), question, now());
+            assert_eq!(explain_supervisor(&decision, &question), expected);
+        }
+    }
+
+    #[test]
+    fn a_sentence_about_a_permission_names_the_role_or_the_setting() {
+        let mut office = Office::new();
+        office.set(UnassignedQueueSignIn::Allowed, &[(Switch::ManageSkills, false)]);
+        for (user, permission, queue, expected) in [
+            ("nobody", Permission::ViewSkills, None, "There is no user `nobody`."),
+            ("dan", Permission::ViewSkills, None, "dan is disabled and may do nothing."),
+            ("sue", Permission::MonitorQueue, Some("nowhere"), "There is no queue `nowhere`."),
+            ("ada", Permission::AssignRoles, None, "ada may give and take roles, as a contact admin."),
+            ("sue", Permission::ListenCalls, Some("q1"), "sue may listen to calls on q1 (801), as a supervisor."),
+            ("ann", Permission::ServeQueue, Some("q1"), "ann (101) may serve contacts on q1 (801), as an agent."),
+            (
+                "ann",
+                Permission::ServeQueue,
+                Some("q2"),
+                "ann (101) may not serve contacts on q2, being neither assigned nor signed in to it.",
+            ),
+            (
+                "sue",
+                Permission::ListenCalls,
+                Some("q2"),
+                "sue may not listen to calls on q2: they don't supervise it, and supervisors here are limited to their \
+                 own queues.",
+            ),
+            (
+                "sue",
+                Permission::ManageSkills,
+                None,
+                "sue may not change skills and which agents have them: they are a supervisor, but the setting \
+                 supervisor.manage_skills is off.",
+            ),
+            (
+                "sue",
+                Permission::ViewSkills,
+                None,
+                "sue may not see skills and which agents have them: they are a supervisor, but the settings \
+                 supervisor.view_skills and supervisor.manage_skills are off.",
+            ),
+            (
+                "eve",
+                Permission::MonitorQueue,
+                Some("q2"),
+                "eve may not watch calls and agents on q2: that takes a contact admin or a supervisor.",
+            ),
+        ] {
+            let (user, queue) = (by_user_id(user), queue.map(by_queue_id));
+            let question = permission::Question::new(&user, permission, queue.as_ref()).unwrap();
+            let decision = check(office.tenant(), question, now());
+            assert_eq!(explain_permission(&decision, &question), expected);
+        }
+    }
+}

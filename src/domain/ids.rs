@@ -303,11 +303,39 @@ mod tests {
     }
 
     #[test]
+    fn what_people_write_is_kept_as_it_is_or_refused() {
+        for good in ["", "Anna Berg", "Ärzte 24/7", &"å".repeat(200)] {
+            assert_eq!(display_name(good).as_deref(), Ok(good));
+        }
+        for bad in ["Anna\nBerg", "\u{7}", &"å".repeat(201)] {
+            assert!(display_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn request_ids_and_callers_are_texts_of_limited_length() {
+        let fits = |text: &str| (text.parse::<RequestId>().is_ok(), text.parse::<Caller>().is_ok());
+        for (text, expected) in [
+            ("", (false, false)),
+            ("Retry 7/ä", (true, true)),
+            ("a\tb", (false, false)),
+            (&"ä".repeat(64), (true, true)),
+            (&"ä".repeat(65), (false, true)),
+            (&"ä".repeat(200), (false, true)),
+            (&"ä".repeat(201), (false, false)),
+        ] {
+            assert_eq!(fits(text), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn a_revision_has_one_text_and_orders_by_it() {
         let at = |n| Revision { lineage: Lineage { store_id: 7, epoch: 1 }, sequence: Sequence(n) };
         assert_eq!(at(9).to_string().parse::<Revision>().unwrap(), at(9));
         assert!(at(9).to_string() < at(10).to_string());
         assert!(at(255).to_string() < at(4096).to_string());
+        assert_eq!(at(0).sequence.next(), Sequence(1));
+        assert_eq!(at(9).sequence.next(), Sequence(10));
         for bad in [
             "",
             "7",

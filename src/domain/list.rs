@@ -92,3 +92,81 @@ pub fn eligible_agents<'s>(
 fn holds_agent_role(tenant: &Tenant, user: &User) -> bool {
     tenant.roles_held(user.user_id.as_str()).contains(Role::Agent)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::fixture::{Office, by_queue_id, by_user_id, now};
+
+    const USERS: [&str; 9] = ["ada", "ann", "bob", "cle", "dan", "eve", "nobody", "sue", "zoe"];
+    const QUEUES: [&str; 5] = ["nowhere", "q1", "q2", "q3", "q4"];
+
+    /// Bob is signed in where he isn't assigned, so that he keeps it whatever the setting.
+    fn offices() -> [Office; 2] {
+        [UnassignedQueueSignIn::Allowed, UnassignedQueueSignIn::Restricted].map(|value| {
+            let mut office = Office::new();
+            office.sign_in("bob", "q2", SignInChannel::FeatureCode);
+            office.set(value, &[]);
+            office
+        })
+    }
+
+    fn reason(tenant: &Tenant, user: &str, queue: &str, channel: SignInChannel) -> Reason {
+        let (user, queue) = (by_user_id(user), by_queue_id(queue));
+        decide(tenant, Question { user: &user, queue: &queue, channel }, now()).reason
+    }
+
+    #[test]
+    fn a_list_holds_what_each_single_decision_allows_from_any_place_on() {
+        for (office, &channel) in
+            offices().iter().flat_map(|office| SignInChannel::ALL.iter().map(move |c| (office, c)))
+        {
+            let tenant = office.tenant();
+            for after in [None, Some("a"), Some("ann"), Some("bob"), Some("q1"), Some("q2"), Some("zoe")] {
+                let is_after = |id: &&str| after.is_none_or(|after| *id > after);
+                let allowed =
+                    |user: &str, queue: &str| Some(reason(tenant, user, queue, channel)).filter(|r| r.is_allowed());
+                for user in USERS {
+                    let asked = by_user_id(user);
+                    let listed = accessible_queues(tenant, &asked, channel, now(), after);
+                    let listed: Vec<(&str, Reason)> = listed.map(|(queue, r)| (queue.queue_id.as_str(), r)).collect();
+                    let queues = QUEUES.into_iter().filter(is_after);
+                    let expected: Vec<_> = queues.filter_map(|queue| Some((queue, allowed(user, queue)?))).collect();
+                    assert_eq!(listed, expected, "{user} {channel} {after:?}");
+                }
+                for queue in QUEUES {
+                    let asked = by_queue_id(queue);
+                    let listed = eligible_agents(tenant, &asked, channel, now(), after);
+                    let listed: Vec<(&str, Reason)> = listed.map(|(user, r)| (user.user_id.as_str(), r)).collect();
+                    let users = USERS.into_iter().filter(is_after);
+                    let expected: Vec<_> = users.filter_map(|user| Some((user, allowed(user, queue)?))).collect();
+                    assert_eq!(listed, expected, "{queue} {channel} {after:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_that_must_be_empty_says_why() {
+        for (office, &channel) in
+            offices().iter().flat_map(|office| SignInChannel::ALL.iter().map(move |c| (office, c)))
+        {
+            let tenant = office.tenant();
+            for user in USERS {
+                // On a queue that every channel reaches only the user's own rules are left.
+                let expected = match reason(tenant, user, "q1", channel) {
+                    why @ (Reason::UnknownUser | Reason::UserDisabled | Reason::AgentRoleRequired) => Some(why),
+                    _ => None,
+                };
+                assert_eq!(denied_everywhere(tenant, &by_user_id(user), channel), expected, "{user} {channel}");
+            }
+            for queue in QUEUES {
+                let expected = match reason(tenant, "ann", queue, channel) {
+                    why @ (Reason::UnknownQueue | Reason::QueueKindNotSupported) => Some(why),
+                    _ => None,
+                };
+                assert_eq!(denied_to_everybody(tenant, &by_queue_id(queue), channel), expected, "{queue} {channel}");
+            }
+        }
+    }
+}

@@ -9,6 +9,8 @@ pub mod command;
 pub mod decide;
 pub mod directory;
 pub mod explain;
+#[cfg(test)]
+mod fixture;
 pub mod ids;
 pub mod list;
 pub mod model;

@@ -276,3 +276,21 @@ impl RoleSet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_of_roles_holds_what_was_put_in_and_not_taken_out() {
+        let all = Role::ALL.iter().fold(RoleSet::default(), |set, role| set.with(*role));
+        assert_eq!(all.iter().collect::<Vec<_>>(), Role::ALL);
+        assert!(RoleSet::default().is_empty() && !all.is_empty());
+        for &role in Role::ALL {
+            let but_one = all.without(role);
+            assert!(!but_one.contains(role) && but_one.with(role) == all && but_one.without(role) == but_one);
+            assert_eq!(but_one.iter().count(), 2, "{role}");
+            assert!(RoleSet::default().with(role).without(role).is_empty());
+        }
+    }
+}

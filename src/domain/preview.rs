@@ -156,3 +156,114 @@ fn kinds_of_queue<'s>(tenant: &'s Tenant, user: &User) -> Vec<Option<&'s Queue>>
     let other = tenant.queues_after(None).find(|queue| !supervised(queue));
     own.into_iter().chain(other).map(|queue| Some(queue.as_ref())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::domain::{
+        fixture::{Office, by_queue_id, by_user_id, now},
+        model::SignInChannel,
+        permission::{Question, check},
+        settings::{Switch, UnassignedQueueSignIn},
+    };
+
+    const USERS: [&str; 8] = ["ada", "ann", "bob", "cle", "dan", "eve", "sue", "zoe"];
+    const QUEUES: [&str; 4] = ["q1", "q2", "q3", "q4"];
+
+    /// Every permission that a user has, and on which queues.
+    fn granted(tenant: &Tenant, user: &str) -> BTreeSet<(Permission, Option<&'static str>)> {
+        let user = by_user_id(user);
+        let asked = QUEUES.into_iter().map(Some).chain([None]);
+        let pairs = asked.flat_map(|queue| Permission::ALL.iter().map(move |&permission| (permission, queue)));
+        pairs
+            .filter(|&(permission, queue)| {
+                let queue = queue.map(by_queue_id);
+                let question = Question::new(&user, permission, queue.as_ref());
+                question.is_ok_and(|question| check(tenant, question, now()).is_allowed())
+            })
+            .collect()
+    }
+
+    /// Compares by asking about everything, before and after.
+    fn assert_foretold(before: &Office, after: &Office) {
+        let impact = preview(before.tenant(), after.tenant(), now());
+        let mut counts: BTreeMap<Permission, Count> = BTreeMap::new();
+        let mut supervisors = Count::default();
+        let mut users = Vec::new();
+        for user in USERS {
+            let (was, becomes) = (granted(before.tenant(), user), granted(after.tenant(), user));
+            let only_in = |a: &BTreeSet<(Permission, Option<&'static str>)>, b| {
+                a.difference(b).map(|(permission, _)| *permission).collect::<BTreeSet<Permission>>()
+            };
+            let (gained, lost) = (only_in(&becomes, &was), only_in(&was, &becomes));
+            gained.iter().for_each(|permission| counts.entry(*permission).or_default().gaining += 1);
+            lost.iter().for_each(|permission| counts.entry(*permission).or_default().losing += 1);
+            // Reach shows in a permission that every supervisor, and nobody else, has on the queues in reach.
+            let reach = |set: &BTreeSet<(Permission, Option<&str>)>| {
+                set.iter().filter(|(permission, _)| *permission == Permission::ViewReports).count()
+            };
+            let (gained_queues, lost_queues) =
+                (reach(&becomes).saturating_sub(reach(&was)), reach(&was).saturating_sub(reach(&becomes)));
+            supervisors.gaining += usize::from(gained_queues > 0);
+            supervisors.losing += usize::from(lost_queues > 0);
+            if !gained.is_empty() || !lost.is_empty() {
+                users.push((user, gained, lost, gained_queues, lost_queues));
+            }
+        }
+        let foretold: Vec<_> = impact
+            .users
+            .iter()
+            .map(|UserImpact { user, gained, lost, gained_queues, lost_queues }| {
+                let [gained, lost] = [gained, lost].map(|list| list.iter().copied().collect::<BTreeSet<_>>());
+                (user.user_id.as_str(), gained, lost, *gained_queues, *lost_queues)
+            })
+            .collect();
+        assert_eq!(foretold, users);
+        assert_eq!((impact.permissions, impact.supervisors), (counts, supervisors));
+    }
+
+    #[test]
+    fn what_is_foretold_is_what_asking_about_everything_tells() {
+        for limited in [true, false] {
+            let mut before = Office::new();
+            before.sign_in("eve", "q2", SignInChannel::FeatureCode);
+            before.set(UnassignedQueueSignIn::Allowed, &[(Switch::LimitToAssignedQueues, limited)]);
+            for &switch in Switch::ALL.iter().filter(|switch| switch.is_removable()) {
+                for on in [false, true] {
+                    let mut after = Office(before.0.clone());
+                    after.set(UnassignedQueueSignIn::Allowed, &[(switch, on)]);
+                    assert_foretold(&before, &after);
+                    assert_foretold(&after, &before);
+                    after.set(UnassignedQueueSignIn::Allowed, &[(Switch::LimitToAssignedQueues, !limited)]);
+                    assert_foretold(&before, &after);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn live_sessions_become_retained_by_restriction_and_cease_to_be_without_it() {
+        let mut allowed = Office::new();
+        // Bob is assigned nowhere, ann is assigned to q1 and nowhere else.
+        allowed.sign_in("bob", "q1", SignInChannel::AgentDashboard);
+        allowed.sign_in("ann", "q1", SignInChannel::FeatureCode);
+        allowed.sign_in("ann", "q2", SignInChannel::FeatureCode);
+        let mut restricted = Office(allowed.0.clone());
+        restricted.set(UnassignedQueueSignIn::Restricted, &[]);
+        for (before, after, retained, expected) in [
+            (&allowed, &restricted, true, Count { gaining: 2, losing: 0 }),
+            (&restricted, &allowed, false, Count { gaining: 0, losing: 2 }),
+            (&restricted, &restricted, true, Count::default()),
+        ] {
+            let impact = preview(before.tenant(), after.tenant(), now());
+            assert_eq!(impact.retained, expected);
+            let told =
+                impact.sessions.iter().map(|told| (told.session.user_id.as_str(), told.session.queue_id.as_str()));
+            let names = if expected == Count::default() { vec![] } else { vec![("ann", "q2"), ("bob", "q1")] };
+            assert_eq!(told.collect::<Vec<_>>(), names);
+            assert!(impact.sessions.iter().all(|told| told.retained == retained));
+        }
+    }
+}

@@ -215,6 +215,36 @@ mod tests {
     }
 
     #[test]
+    fn a_switch_that_is_written_down_twice_is_on() {
+        let text = r#"{"unassigned_queue_sign_in":"ALLOWED","on":["supervisor.view_skills","supervisor.view_skills"]}"#;
+        assert!(serde_json::from_str::<PermissionSettings>(text).unwrap().is_on(Switch::ViewSkills));
+    }
+
+    #[test]
+    fn a_patch_changes_what_it_names_and_nothing_else() {
+        let mut before = PermissionSettings::default();
+        before.set(Switch::CreateCustomTags, true);
+        let patch = |value, turned: &[(Switch, bool)]| {
+            let mut patch = SettingsPatch { unassigned_queue_sign_in: value, ..SettingsPatch::default() };
+            turned.iter().try_for_each(|&(switch, on)| patch.turn(switch, on)).unwrap();
+            patch.applied_to(before)
+        };
+        assert_eq!(patch(None, &[]), before);
+        let restricted = patch(Some(UnassignedQueueSignIn::Restricted), &[]);
+        assert_eq!(restricted.unassigned_queue_sign_in, UnassignedQueueSignIn::Restricted);
+        assert_eq!(restricted.switches_on, before.switches_on);
+        let turned = patch(None, &[(Switch::CreateCustomTags, false), (Switch::ViewSkills, true)]);
+        for &switch in Switch::ALL {
+            let expected = match switch {
+                Switch::CreateCustomTags => false,
+                Switch::ViewSkills => true,
+                other => before.is_on(other),
+            };
+            assert_eq!(turned.is_on(switch), expected, "{switch}");
+        }
+    }
+
+    #[test]
     fn manage_includes_view_and_not_the_other_way_round() {
         let mut settings = PermissionSettings::default();
         settings.set(Switch::ManageSkills, true);

@@ -625,3 +625,6 @@ fn move_extension<Id: Clone + PartialEq>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,3 +34,19 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_is_counted_in_milliseconds_and_ends_where_its_numbers_do() {
+        let at = Timestamp::from_unix_ms;
+        let second = Duration::from_secs(1);
+        assert_eq!((at(5).plus(second), at(5).minus(second)), (at(1_005), at(-995)));
+        assert_eq!((at(i64::MAX - 1).plus(second), at(i64::MIN + 1).minus(second)), (at(i64::MAX), at(i64::MIN)));
+        assert_eq!((at(0).plus(Duration::MAX), at(0).minus(Duration::MAX)), (at(i64::MAX), at(-i64::MAX)));
+        assert_eq!(at(1_005).since(at(5)), second);
+        assert_eq!((at(5).since(at(5)), at(5).since(at(6))), (Duration::ZERO, Duration::ZERO));
+    }
+}

@@ -31,9 +31,11 @@ impl Planner<'_> {
         if missing == Missing::Delete {
             self.delete_unnamed(directory, &mut report)?;
         }
+        // What only lets go of its extension is as wanted after that, and counts as updated all the same.
+        let original = self.tenant()?.clone();
         self.release_extensions(directory)?;
-        self.import_queues(&directory.queues, &mut report)?;
-        self.import_users(&directory.users, &mut report)?;
+        self.import_queues(&directory.queues, &original, &mut report)?;
+        self.import_users(&directory.users, &original, &mut report)?;
         self.import_roles(&directory.users, &mut report)?;
         Ok(Outcome::Imported { report })
     }
@@ -125,7 +127,12 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn import_queues(&mut self, entries: &[QueueEntry], report: &mut ImportReport) -> Result<(), Rejection> {
+    fn import_queues(
+        &mut self,
+        entries: &[QueueEntry],
+        original: &Tenant,
+        report: &mut ImportReport,
+    ) -> Result<(), Rejection> {
         for QueueEntry { line: _, queue_id, display_name, extension, kind } in entries {
             let queue = Queue {
                 queue_id: queue_id.clone(),
@@ -139,19 +146,27 @@ impl Planner<'_> {
                     note(report, || format!("create queue {queue_id}"));
                     self.push(Event::QueueCreated { queue })?;
                 }
-                Some(before) if **before != queue => {
-                    report.queues_updated += 1;
-                    note(report, || format!("update queue {queue_id}"));
+                Some(before) => {
                     let before = Queue::clone(before);
-                    self.push(Event::QueueUpdated { before, queue })?;
+                    if original.queue_by_id(queue_id.as_str()).is_some_and(|original| **original != queue) {
+                        report.queues_updated += 1;
+                        note(report, || format!("update queue {queue_id}"));
+                    }
+                    if before != queue {
+                        self.push(Event::QueueUpdated { before, queue })?;
+                    }
                 }
-                Some(_) => {}
             }
         }
         Ok(())
     }
 
-    fn import_users(&mut self, entries: &[UserEntry], report: &mut ImportReport) -> Result<(), Rejection> {
+    fn import_users(
+        &mut self,
+        entries: &[UserEntry],
+        original: &Tenant,
+        report: &mut ImportReport,
+    ) -> Result<(), Rejection> {
         for entry in entries {
             let user = User {
                 user_id: entry.user_id.clone(),
@@ -166,13 +181,16 @@ impl Planner<'_> {
                     note(report, || format!("create user {}", user.user_id));
                     self.push(Event::UserCreated { user })?;
                 }
-                Some(before) if **before != user => {
-                    report.users_updated += 1;
-                    note(report, || format!("update user {}", user.user_id));
+                Some(before) => {
                     let before = User::clone(before);
-                    report.sessions_ended += count(self.replace_user(&before, user)?.len());
+                    if original.user_by_id(user.user_id.as_str()).is_some_and(|original| **original != user) {
+                        report.users_updated += 1;
+                        note(report, || format!("update user {}", user.user_id));
+                    }
+                    if before != user {
+                        report.sessions_ended += count(self.replace_user(&before, user)?.len());
+                    }
                 }
-                Some(_) => {}
             }
         }
         Ok(())

@@ -245,3 +245,6 @@ fn ended(
 fn shows_session(reason: Reason) -> bool {
     reason == Reason::AlreadySignedIn
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,329 @@
+//! What commands come to, and what an import says of itself.
+
+use super::*;
+use crate::domain::{
+    command::{IfMissing, ImportReport, Missing, QueuePatch, UserPatch},
+    directory::{Directory, QueueEntry, UserEntry},
+    fixture::{Office, by_queue_id, by_user_id, now, queue, user},
+    model::{QueueKind, Role, SignInChannel},
+    settings::{SettingsPatch, Switch},
+};
+
+fn not_found(office: &mut Office, action: Action) -> bool {
+    let before = office.0.clone();
+    let rejected = matches!(office.ask(action), Err(Rejection::NotFound { .. }));
+    rejected && office.0 == before
+}
+
+#[test]
+fn deleting_what_is_not_there_is_fine_only_where_that_was_said() {
+    for (if_missing, fails) in [(IfMissing::Fail, true), (IfMissing::Accept, false)] {
+        let mut office = Office::new();
+        let no_user = Action::DeleteUser { user_id: "new".parse().unwrap(), if_missing };
+        let no_queue = Action::DeleteQueue { queue_id: "new".parse().unwrap(), if_missing };
+        assert_eq!((not_found(&mut office, no_user), not_found(&mut office, no_queue)), (fails, fails));
+        office.ask(Action::DeleteUser { user_id: "ann".parse().unwrap(), if_missing }).unwrap();
+        office.ask(Action::DeleteQueue { queue_id: "q1".parse().unwrap(), if_missing }).unwrap();
+        assert!(office.tenant().user_by_id("ann").is_none() && office.tenant().queue_by_id("q1").is_none());
+        office.ask(Action::DeleteOrganization { if_missing }).unwrap();
+        assert!(office.0.tenant("acme").is_none());
+        assert_eq!(not_found(&mut office, Action::DeleteOrganization { if_missing }), fails);
+    }
+}
+
+#[test]
+fn what_is_deleted_takes_its_sessions_with_it() {
+    let mut office = Office::new();
+    for (user_id, queue_id) in [("ann", "q1"), ("bob", "q1"), ("bob", "q2"), ("eve", "q2")] {
+        office.sign_in(user_id, queue_id, SignInChannel::FeatureCode);
+    }
+    office.ask(Action::DeleteQueue { queue_id: "q1".parse().unwrap(), if_missing: IfMissing::Fail }).unwrap();
+    assert_eq!(office.tenant().session_count(), 2);
+    office.ask(Action::DeleteUser { user_id: "bob".parse().unwrap(), if_missing: IfMissing::Fail }).unwrap();
+    assert_eq!(office.tenant().session_count(), 1);
+    office.ask(Action::DeleteOrganization { if_missing: IfMissing::Fail }).unwrap();
+    assert_eq!(office.0.tenants_after(None).count(), 0);
+}
+
+#[test]
+fn an_extension_is_its_owners_until_it_is_given_up() {
+    let mut office = Office::new();
+    let mut update_queue = |queue_id: &str, extension: &str, display_name: &str| {
+        let extension = Some(Some(extension.parse().unwrap()));
+        let patch = QueuePatch { display_name: Some(display_name.to_owned()), extension, kind: None };
+        office.ask(Action::UpdateQueue { queue_id: queue_id.parse().unwrap(), patch }).is_ok()
+    };
+    assert!(update_queue("q1", "801", "Sales") && !update_queue("q2", "801", "") && update_queue("q2", "802", ""));
+    let mut update_user = |user_id: &str, extension: &str, display_name: &str| {
+        let extension = Some(Some(extension.parse().unwrap()));
+        let display_name = Some(display_name.to_owned());
+        let patch = UserPatch { display_name, extension, ..UserPatch::default() };
+        office.ask(Action::UpdateUser { user_id: user_id.parse().unwrap(), patch }).is_ok()
+    };
+    assert!(update_user("ann", "101", "Ann") && !update_user("eve", "101", "") && update_user("eve", "109", ""));
+    let taken = Action::CreateQueue { queue: queue("q9", Some("802"), QueueKind::CallQueue) };
+    assert!(matches!(office.ask(taken), Err(Rejection::AlreadyExists { resource: Resource::Queue, .. })));
+    let taken = Action::CreateUser { user: user("new", Some("109")) };
+    assert!(matches!(office.ask(taken), Err(Rejection::AlreadyExists { resource: Resource::User, .. })));
+}
+
+#[test]
+fn an_etag_names_the_change_that_made_the_settings() {
+    let mut office = Office::new();
+    let mut patch = SettingsPatch::default();
+    patch.turn(Switch::ViewSkills, true).unwrap();
+    let expected = Etag(office.0.revision().sequence.0 + 1);
+    for _ in 0..2 {
+        let outcome = office.ask(Action::UpdateSettings { patch: patch.clone(), expected_etag: None }).unwrap();
+        assert!(matches!(outcome, Outcome::Settings { etag, .. } if etag == expected), "{outcome:?}");
+    }
+    let stale = Action::UpdateSettings { patch, expected_etag: Some("1".to_owned()) };
+    assert_eq!(office.ask(stale), Err(Rejection::StaleEtag));
+}
+
+#[test]
+fn a_session_is_shown_with_the_reason_that_speaks_of_it() {
+    let mut office = Office::new();
+    let sign_in = |user: &str| Action::SignIn {
+        user: by_user_id(user),
+        queue: by_queue_id("q1"),
+        channel: SignInChannel::FeatureCode,
+        device: String::new(),
+    };
+    let mut shown = |action| match office.ask(action).unwrap() {
+        Outcome::SignIn { decision, .. } => (decision.reason, decision.session.is_some()),
+        Outcome::SupervisorSignOut { decision, ended } => {
+            (decision.reason, decision.session.is_some() != ended.is_empty())
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(shown(sign_in("ann")), (Reason::Assigned, false));
+    assert_eq!(shown(sign_in("ann")), (Reason::AlreadySignedIn, true));
+    let sign_out = |supervisor: &str| Action::SupervisorSignOut {
+        supervisor: by_user_id(supervisor),
+        user: by_user_id("ann"),
+        queue: by_queue_id("q1"),
+        justification: String::new(),
+    };
+    // It ended, so it isn't shown as live; whoever may not end it isn't shown it either.
+    assert_eq!(shown(sign_out("bob")), (Reason::SupervisorRoleRequired, true));
+    assert_eq!(shown(sign_out("sue")), (Reason::SupervisorSignOut, false));
+    assert_eq!(shown(sign_out("sue")), (Reason::SupervisorSignOut, true));
+    assert_eq!(office.tenant().session_count(), 0);
+}
+
+fn queue_entry(line: u32, queue_id: &str, extension: Option<&str>) -> QueueEntry {
+    let Queue { queue_id, display_name, extension, kind } = queue(queue_id, extension, QueueKind::CallQueue);
+    QueueEntry { line, queue_id, display_name, extension, kind }
+}
+
+fn user_entry(line: u32, user_id: &str, extension: Option<&str>, agent_of: &[&str]) -> UserEntry {
+    let User { user_id, display_name, extension, contact_center_license, disabled } = user(user_id, extension);
+    let agent_of = agent_of.iter().map(|id| id.parse().unwrap()).collect();
+    let (roles, supervisor_of) = (Vec::new(), Vec::new());
+    UserEntry {
+        line,
+        user_id,
+        display_name,
+        extension,
+        contact_center_license,
+        disabled,
+        roles,
+        agent_of,
+        supervisor_of,
+    }
+}
+
+fn import(office: &mut Office, directory: &Directory, missing: Missing) -> ImportReport {
+    match office.ask(Action::Import { directory: directory.clone(), missing }).unwrap() {
+        Outcome::Imported { report } => report,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Queues swap extensions and one is new; ann is renumbered, eve takes her extension and becomes an agent and a
+/// supervisor.
+fn document() -> Directory {
+    let mut settings = SettingsPatch::default();
+    settings.turn(Switch::ViewSkills, true).unwrap();
+    let eve = UserEntry {
+        supervisor_of: vec!["q9".parse().unwrap()],
+        roles: vec![Role::Agent],
+        ..user_entry(5, "eve", Some("101"), &["q1"])
+    };
+    Directory {
+        display_name: Some("Acme Ltd".to_owned()),
+        settings,
+        queues: vec![queue_entry(1, "q1", None), queue_entry(2, "q2", Some("801")), queue_entry(3, "q9", None)],
+        users: vec![user_entry(4, "ann", Some("109"), &["q1"]), eve, user_entry(6, "new", None, &[])],
+        ..Directory::default()
+    }
+}
+
+#[test]
+fn an_import_reports_what_it_changed_and_the_same_again_changes_nothing() {
+    let mut office = Office::new();
+    let report = import(&mut office, &document(), Missing::Keep);
+    let expected = ImportReport {
+        organization_updated: true,
+        settings_updated: true,
+        users_created: 1,
+        users_updated: 2,
+        queues_created: 1,
+        queues_updated: 2,
+        assignments_created: 3,
+        changes: [
+            "rename organization acme",
+            "update settings",
+            "update queue q1",
+            "update queue q2",
+            "create queue q9",
+            "update user ann",
+            "update user eve",
+            "create user new",
+            "give user eve role AGENT",
+            "give user eve role AGENT on queue q1",
+            "give user eve role SUPERVISOR on queue q9",
+        ]
+        .map(str::to_owned)
+        .into(),
+        ..ImportReport::default()
+    };
+    assert_eq!(
+        ImportReport { changes: sorted(&report), ..report },
+        ImportReport { changes: sorted(&expected), ..expected }
+    );
+    let before = office.0.clone();
+    assert_eq!(import(&mut office, &document(), Missing::Keep), ImportReport::default());
+    assert_eq!(office.0, before);
+}
+
+fn sorted(report: &ImportReport) -> Vec<String> {
+    let mut lines = report.changes.clone();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn whoever_gives_an_extension_to_another_is_told_of_as_updated() {
+    let mut office = Office::new();
+    let users = vec![user_entry(1, "ann", None, &[]), user_entry(2, "bob", Some("101"), &[])];
+    let report = import(&mut office, &Directory { users, ..Directory::default() }, Missing::Keep);
+    assert_eq!((report.users_updated, report.changes), (2, vec!["update user ann".into(), "update user bob".into()]));
+    assert_eq!(office.tenant().user_by_id("ann").unwrap().extension, None);
+}
+
+#[test]
+fn an_import_deletes_what_its_document_leaves_out_if_asked_to() {
+    let mut office = Office::new();
+    for (user_id, queue_id) in [("bob", "q1"), ("ann", "q2"), ("eve", "q1")] {
+        office.sign_in(user_id, queue_id, SignInChannel::FeatureCode);
+    }
+    let eve = UserEntry { disabled: true, ..user_entry(3, "eve", None, &[]) };
+    let directory = Directory {
+        queues: vec![queue_entry(1, "q1", Some("801"))],
+        users: vec![user_entry(2, "ann", Some("101"), &[]), eve, user_entry(4, "dan", None, &["q1"])],
+        ..Directory::default()
+    };
+    let report = import(&mut office, &directory, Missing::Delete);
+    // Of ann's and five others' roles none is left: six in all. Bob, ann and eve were signed in.
+    assert_eq!((report.users_deleted, report.queues_deleted, report.users_updated), (5, 3, 2));
+    assert_eq!((report.assignments_deleted, report.assignments_created, report.sessions_ended), (6, 0, 3));
+    let lines = sorted(&report);
+    assert!(lines.contains(&"take user ann role AGENT on queue q1".to_owned()), "{lines:?}");
+    assert!(
+        lines.contains(&"delete user bob".to_owned()) && lines.contains(&"delete queue q4".to_owned()),
+        "{lines:?}"
+    );
+    assert_eq!(
+        (office.tenant().user_count(), office.tenant().queue_count(), office.tenant().session_count()),
+        (3, 1, 0)
+    );
+}
+
+#[test]
+fn a_long_report_spells_out_its_first_hundred_lines() {
+    let mut office = Office::new();
+    let users: Vec<UserEntry> = (0..150).map(|n| user_entry(n, &format!("u{n}"), None, &[])).collect();
+    let report = import(&mut office, &Directory { users, ..Directory::default() }, Missing::Keep);
+    assert_eq!((report.users_created, report.changes.len()), (150, 100));
+}
+
+#[test]
+fn a_document_that_contradicts_itself_or_the_store_is_faulty() {
+    let office = Office::new();
+    let unlicensed = |entry: UserEntry| UserEntry { contact_center_license: false, ..entry };
+    let found = |directory: &Directory, missing| {
+        let problems = import_problems(directory, office.0.tenant("acme"), "acme", missing);
+        problems.iter().map(|problem| format!("{} {}", problem.line, problem.path)).collect::<Vec<_>>()
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(found(&document(), Missing::Keep), none);
+    let directory = Directory {
+        organization_id: Some("other".parse().unwrap()),
+        left_out: vec!["queues"],
+        queues: vec![
+            queue_entry(1, "q8", Some("801")),
+            queue_entry(2, "q9", Some("809")),
+            queue_entry(3, "q9", Some("809")),
+        ],
+        users: vec![
+            user_entry(4, "new", Some("101"), &["q8", "q1", "q7"]),
+            user_entry(5, "new", Some("101"), &[]),
+            unlicensed(user_entry(6, "bob", None, &[])),
+            unlicensed(user_entry(7, "eve", None, &[])),
+            unlicensed(user_entry(8, "ann", None, &["q8"])),
+        ],
+        ..Directory::default()
+    };
+    let itself = ["0 organization.organization_id", "3 queues[2].queue_id", "3 queues[2].extension"];
+    assert_eq!(
+        found(&directory, Missing::Keep),
+        itself
+            .into_iter()
+            .chain([
+                "5 users[1].user_id",
+                "5 users[1].extension",
+                "1 queues[0].extension",
+                "4 users[0].agent_of[2]",
+                "6 users[2].contact_center_license",
+                "8 users[4].contact_center_license",
+            ])
+            .collect::<Vec<_>>()
+    );
+    // What would be deleted is in nobody's way, and there for nobody.
+    assert_eq!(
+        found(&directory, Missing::Delete),
+        [
+            "0 organization.organization_id",
+            "0 queues",
+            "3 queues[2].queue_id",
+            "3 queues[2].extension",
+            "5 users[1].user_id",
+            "5 users[1].extension",
+            "4 users[0].agent_of[1]",
+            "4 users[0].agent_of[2]",
+            "8 users[4].contact_center_license",
+        ]
+    );
+    let alone = Directory { users: vec![user_entry(1, "new", Some("102"), &[])], ..Directory::default() };
+    assert_eq!(found(&alone, Missing::Keep), ["1 users[0].extension"]);
+    assert_eq!(found(&alone, Missing::Delete), none);
+}
+
+#[test]
+fn an_import_that_is_refused_is_recorded_without_its_directory() {
+    let office = Office::new();
+    let refused = |action| {
+        let command = Command { organization_id: "acme".parse().unwrap(), action, actor: Some("bob".parse().unwrap()) };
+        let context = Context { now: now(), new_session_id: SessionId::from_bits(9) };
+        let Err(Rejection::ActorNotPermitted(refusal)) = plan(&office.0, &command, &context) else { panic!() };
+        let (changes, _) = plan_refusal(&office.0, &command, &refusal, &context).unwrap();
+        match changes.as_slice() {
+            [Change { event: Event::WriteRefused { attempt }, .. }] => attempt.wanted.is_some(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(!refused(Action::Import { directory: document(), missing: Missing::Keep }));
+    assert!(refused(Action::CreateUser { user: user("new", None) }));
+}

@@ -1,0 +1,226 @@
+//! What fits, what doesn't, and what is left when everything is taken back.
+
+use super::*;
+use crate::domain::{
+    audit::Digest,
+    fixture::{Office, change, now, queue, user},
+    ids::SessionId,
+    model::{Basis, Channel, QueueKind},
+};
+
+fn assignment(user_id: &str, role: Role, queue_id: Option<&str>) -> RoleAssignment {
+    let queue_id = queue_id.map(|queue_id| queue_id.parse().unwrap());
+    RoleAssignment { user_id: user_id.parse().unwrap(), role, queue_id }
+}
+
+fn session(user_id: &str, queue_id: &str, expire_time: Option<i64>) -> Session {
+    Session {
+        session_id: format!("{user_id}-{queue_id}").parse().unwrap(),
+        user_id: user_id.parse().unwrap(),
+        queue_id: queue_id.parse().unwrap(),
+        channel: Channel::FeatureCode,
+        basis: Basis::UnassignedAllowed,
+        signed_in_by: user_id.parse().unwrap(),
+        sign_in_time: now(),
+        expire_time: expire_time.map(Timestamp::from_unix_ms),
+        device: String::new(),
+        end: None,
+    }
+}
+
+fn started(session: Session) -> Event {
+    Event::SessionStarted { session, justification: String::new() }
+}
+
+fn ended(session: Session) -> Event {
+    Event::SessionEnded { session, supervisor_id: None, justification: String::new() }
+}
+
+#[test]
+fn a_change_that_does_not_fit_leaves_everything_as_it_was() {
+    let mut office = Office::new();
+    office.0.apply(&change(started(session("eve", "q1", None)))).unwrap();
+    let organization = office.tenant().organization().clone();
+    let settings = *office.tenant().settings();
+    let created = |user| Event::UserCreated { user };
+    let updated = |user: User| Event::UserUpdated { before: user.clone(), user };
+    let queue_of = |queue_id, extension| queue(queue_id, extension, QueueKind::CallQueue);
+    let queue_updated = |queue: Queue| Event::QueueUpdated { before: queue.clone(), queue };
+    let assigned = |user_id, role, queue_id| Event::RoleAssigned { assignment: assignment(user_id, role, queue_id) };
+    let taken = |user_id, role, queue_id| Event::RoleUnassigned { assignment: assignment(user_id, role, queue_id) };
+    let no_license = |user_id| User { contact_center_license: false, ..user(user_id, None) };
+    let other_session = || Session { session_id: SessionId::from_bits(7), ..session("eve", "q1", None) };
+    for (event, problem) in [
+        (
+            Event::OrganizationCreated { organization: organization.clone(), settings, etag: Etag(1) },
+            "the organization exists already",
+        ),
+        (Event::OrganizationDeleted { organization, settings }, "the organization still has sessions"),
+        (created(user("ann", None)), "the user exists already"),
+        (created(user("new", Some("101"))), "the extension is in use"),
+        (updated(user("new", None)), "no such user"),
+        (updated(no_license("sue")), "a user who holds a role needs a licence"),
+        (updated(user("eve", Some("101"))), "the extension is in use"),
+        (Event::UserDeleted { user: user("eve", None) }, "the user still has sessions"),
+        (Event::UserDeleted { user: user("bob", None) }, "the user still has roles"),
+        (Event::UserDeleted { user: user("new", None) }, "no such user"),
+        (Event::QueueCreated { queue: queue_of("q1", None) }, "the queue exists already"),
+        (Event::QueueCreated { queue: queue_of("new", Some("801")) }, "the extension is in use"),
+        (queue_updated(queue_of("new", None)), "no such queue"),
+        (queue_updated(queue_of("q2", Some("801"))), "the extension is in use"),
+        (Event::QueueDeleted { queue: queue_of("q1", None) }, "the queue still has sessions"),
+        (Event::QueueDeleted { queue: queue_of("q2", None) }, "the queue still has roles"),
+        (Event::QueueDeleted { queue: queue_of("new", None) }, "no such queue"),
+        (assigned("new", Role::Agent, None), "no such user"),
+        (assigned("eve", Role::Agent, Some("nowhere")), "no such queue"),
+        (assigned("eve", Role::ContactAdmin, Some("q1")), "CONTACT_ADMIN is never given for a queue"),
+        (assigned("bob", Role::Agent, None), "the role is assigned already"),
+        (assigned("ann", Role::Agent, Some("q1")), "the role is assigned already"),
+        (taken("bob", Role::Supervisor, None), "no such role assignment"),
+        (taken("ann", Role::Agent, None), "no such role assignment"),
+        (taken("ann", Role::Agent, Some("q2")), "no such role assignment"),
+        (started(session("eve", "nowhere", None)), "no such user or queue"),
+        (started(session("new", "q1", None)), "no such user or queue"),
+        (started(session("eve", "q1", None)), "the user has a session on the queue already"),
+        (ended(session("eve", "q2", None)), "no such session"),
+        (ended(other_session()), "no such session"),
+        (Event::AuditLogCut { through: Sequence(0), hash: Digest::GENESIS }, "the audit log was cut there before"),
+    ] {
+        let mut after = office.0.clone();
+        let inapplicable = after.apply(&change(event.clone())).unwrap_err();
+        assert_eq!((inapplicable.problem, after == office.0), (problem, true), "{event:?}");
+    }
+    let unlicensed = no_license("eve");
+    office.0.apply(&change(updated(unlicensed))).unwrap();
+    let refused = office.0.apply(&change(assigned("eve", Role::Agent, None))).unwrap_err();
+    assert_eq!(refused.problem, "a user who holds a role needs a licence");
+}
+
+#[test]
+fn what_is_done_and_taken_back_leaves_the_same_state() {
+    let office = Office::new();
+    let steps = [
+        (Event::UserCreated { user: user("new", Some("109")) }, Event::UserDeleted { user: user("new", Some("109")) }),
+        (
+            Event::QueueCreated { queue: queue("q9", Some("809"), QueueKind::CallQueue) },
+            Event::QueueDeleted { queue: queue("q9", Some("809"), QueueKind::CallQueue) },
+        ),
+    ]
+    .into_iter()
+    .chain(
+        [
+            ("new", Role::Agent, None),
+            ("new", Role::Supervisor, Some("q9")),
+            ("new", Role::Agent, Some("q9")),
+            ("new", Role::Agent, Some("q1")),
+        ]
+        .map(|(user_id, role, queue_id)| {
+            let assignment = assignment(user_id, role, queue_id);
+            (Event::RoleAssigned { assignment: assignment.clone() }, Event::RoleUnassigned { assignment })
+        }),
+    )
+    .chain(
+        [("new", "q9", Some(5)), ("new", "q1", None), ("eve", "q9", Some(3))]
+            .map(|(user_id, queue_id, expire_time)| session(user_id, queue_id, expire_time))
+            .map(|session| (started(session.clone()), ended(session))),
+    );
+    let mut snapshot = office.0.clone();
+    let mut states = Vec::new();
+    let mut back = Vec::new();
+    for (done, undone) in steps {
+        states.push(snapshot.clone());
+        snapshot.apply(&change(done)).unwrap();
+        back.push(undone);
+    }
+    let tenant = snapshot.tenant("acme").unwrap();
+    assert_eq!((tenant.session_count(), tenant.user_count(), tenant.queue_count()), (3, 9, 5));
+    assert_eq!((tenant.supervised_queues("new"), tenant.supervised_queues("eve")), (1, 0));
+    let roles: Vec<_> = tenant.assignments_of_user(&"new".parse().unwrap()).collect();
+    let expected = [
+        ("new", Role::Agent, None),
+        ("new", Role::Agent, Some("q1")),
+        ("new", Role::Supervisor, Some("q9")),
+        ("new", Role::Agent, Some("q9")),
+    ];
+    assert_eq!(roles, expected.map(|(user_id, role, queue_id)| assignment(user_id, role, queue_id)));
+    let on_queue: Vec<_> = tenant.assignments_on_queue(&"q9".parse().unwrap()).collect();
+    assert_eq!(on_queue, roles.iter().skip(2).cloned().collect::<Vec<_>>());
+    for undone in back.into_iter().rev() {
+        snapshot.apply(&change(undone)).unwrap();
+        let before = states.pop().unwrap();
+        assert_eq!(snapshot.clone().at(before.revision().sequence), before);
+    }
+    assert_eq!(snapshot.clone().at(office.0.revision().sequence), office.0);
+}
+
+#[test]
+fn a_role_is_held_as_long_as_something_gives_it() {
+    let mut office = Office::new();
+    let mut apply = |event| {
+        office.0.apply(&change(event)).unwrap();
+        office.tenant().roles_held("eve")
+    };
+    for role in [Role::Agent, Role::Supervisor] {
+        let given = |queue_id| Event::RoleAssigned { assignment: assignment("eve", role, queue_id) };
+        let taken = |queue_id| Event::RoleUnassigned { assignment: assignment("eve", role, queue_id) };
+        for (event, held) in [
+            (given(Some("q1")), true),
+            (given(Some("q2")), true),
+            (given(None), true),
+            (taken(Some("q1")), true),
+            (taken(None), true),
+            (taken(Some("q2")), false),
+        ] {
+            assert_eq!(apply(event.clone()).contains(role), held, "{event:?}");
+        }
+    }
+}
+
+#[test]
+fn an_extension_passes_on_when_its_owner_lets_go() {
+    let mut office = Office::new();
+    let mut apply = |user_id: &str, before, extension| {
+        let event = Event::UserUpdated { before: user(user_id, before), user: user(user_id, extension) };
+        office.0.apply(&change(event)).unwrap();
+        let whose = |extension: &str| {
+            let owner = office.tenant().user_with_extension(&extension.parse().unwrap());
+            owner.map(|owner| owner.to_string())
+        };
+        (whose("101"), whose("109"))
+    };
+    assert_eq!(apply("ann", Some("101"), Some("101")), (Some("ann".to_owned()), None));
+    assert_eq!(apply("ann", Some("101"), Some("109")), (None, Some("ann".to_owned())));
+    assert_eq!(apply("eve", None, Some("101")), (Some("eve".to_owned()), Some("ann".to_owned())));
+    assert_eq!(apply("ann", Some("109"), None), (Some("eve".to_owned()), None));
+}
+
+#[test]
+fn what_is_read_goes_on_after_the_last_that_was_seen() {
+    let mut office = Office::new();
+    for (user_id, queue_id, expire_time) in [("eve", "q1", Some(3)), ("eve", "q2", None), ("sue", "q1", Some(2))] {
+        office.0.apply(&change(started(session(user_id, queue_id, expire_time)))).unwrap();
+    }
+    let tenant = office.tenant();
+    let all = |after| tenant.sessions_after(after).map(|session| session.session_id.to_string()).collect::<Vec<_>>();
+    assert_eq!(all(None), ["eve-q1", "eve-q2", "sue-q1"]);
+    assert_eq!(all(Some(("eve", "q1"))), ["eve-q2", "sue-q1"]);
+    assert_eq!(all(Some(("eve", "q3"))), ["sue-q1"]);
+    assert_eq!(all(Some(("ann", "q9"))), ["eve-q1", "eve-q2", "sue-q1"]);
+    let users = |after| tenant.users_after(after).map(|user| user.user_id.to_string()).collect::<Vec<_>>();
+    assert_eq!((users(Some("eve")), users(None).len()), (vec!["sue".to_owned(), "zoe".to_owned()], 8));
+    let on_queue = tenant.sessions_on_queue("q1", Some("eve")).map(|session| session.user_id.to_string());
+    assert_eq!(on_queue.collect::<Vec<_>>(), ["sue"]);
+    assert_eq!(office.0.tenants_after(None).count() + office.0.tenants_after(Some("acme")).count(), 1);
+
+    let expired = |ms| {
+        let expired = office.0.expired(Timestamp::from_unix_ms(ms));
+        expired
+            .map(|(organization_id, session)| format!("{organization_id} {}", session.session_id))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((expired(1), expired(2)), (vec![], vec!["acme sue-q1".to_owned()]));
+    assert_eq!(expired(3), ["acme sue-q1", "acme eve-q1"]);
+    assert_eq!(office.0.next_expiration(), Some(Timestamp::from_unix_ms(2)));
+    assert_eq!(tenant.live_session("sue", "q1", Timestamp::from_unix_ms(2)), None);
+    assert!(tenant.live_session("sue", "q1", Timestamp::from_unix_ms(1)).is_some());
+}
