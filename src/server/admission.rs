@@ -179,7 +179,7 @@ impl Admission {
     /// Measures the line now and then. Called for each call, on the runtime and before the call's own task is spawned, which
     /// so comes to stand before the one that measures: the latest task is the first to run, and the others are run in turn.
     pub(super) fn measure(self: &Arc<Self>) {
-        if self.turn.load(Ordering::Relaxed) % MEASURED != 0 {
+        if !self.turn.load(Ordering::Relaxed).is_multiple_of(MEASURED) {
             return;
         }
         let (admission, began) = (Arc::clone(self), Instant::now());
