@@ -11,4 +11,4 @@ mod secret;
 pub use authority::{Authority, Presented, Refused};
 pub use file::{Entry, Error, TokenFile};
 pub use identity::{Identity, Scope};
-pub use secret::{Fingerprint, Secret};
+pub use secret::{Fingerprint, Secret, without_secrets};

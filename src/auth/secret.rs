@@ -85,7 +85,7 @@ impl FromStr for Fingerprint {
 }
 
 /// A text of others' making, with anything in it that looks like a token taken out.
-pub(super) fn without_secrets(text: &str) -> String {
+pub fn without_secrets(text: &str) -> String {
     let mut parts = text.split(PREFIX);
     let mut safe = parts.next().unwrap_or_default().to_owned();
     for part in parts {

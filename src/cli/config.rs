@@ -11,6 +11,7 @@ use clap::{ArgMatches, Args, Command, parser::ValueSource};
 use toml_edit::{DocumentMut, Item, Value};
 
 use super::{args::Wrong, exit::Outcome, print, serve::Settings};
+use crate::auth::without_secrets;
 
 /// Commands whose settings may stand in a file.
 const COMMANDS: [&str; 2] = ["serve", "config"];
@@ -45,26 +46,30 @@ pub(super) fn parse(command: Command, arguments: Vec<OsString>) -> anyhow::Resul
         return Ok(Asked { matches, from_file: BTreeSet::new(), file: None });
     };
     let keys = keys(&command, name);
-    let mut arguments = arguments;
-    let mut from_file = BTreeSet::new();
-    for (key, value) in read(&file, &keys)? {
-        let is_given =
-            matches!(given.value_source(&id(&key)), Some(ValueSource::CommandLine | ValueSource::EnvVariable));
-        if !is_given {
-            arguments.push(format!("--{key}={value}").into());
-            from_file.insert(key);
-        }
-    }
-    let matches = command.try_get_matches_from(arguments).map_err(|error| {
-        let problem = error.to_string();
-        let problem = problem.trim_start_matches("error: ").lines().next().unwrap_or_default();
-        Wrong(format!("`{}`: {problem}", file.display()))
-    })?;
+    let mut from_file = read(&file, &keys)?;
+    from_file.retain(|(key, _)| {
+        !matches!(given.value_source(&id(key)), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+    });
+    let matches = with(command, arguments, &from_file).map_err(|problem| wrong(&file, &problem))?;
+    let from_file = from_file.into_iter().map(|(key, _)| key).collect();
     Ok(Asked { matches, from_file, file: Some(file) })
 }
 
+/// Reads arguments together with settings of a file, or says in one line what is wrong with these.
+pub(super) fn with(
+    command: Command,
+    mut arguments: Vec<OsString>,
+    from_file: &[(String, String)],
+) -> Result<ArgMatches, String> {
+    arguments.extend(from_file.iter().map(|(key, value)| format!("--{key}={value}").into()));
+    command.try_get_matches_from(arguments).map_err(|error| {
+        let problem = error.to_string();
+        problem.trim_start_matches("error: ").lines().next().unwrap_or_default().to_owned()
+    })
+}
+
 /// The keys that a file may have: the settings' flags.
-fn keys(command: &Command, name: &str) -> BTreeSet<String> {
+pub(super) fn keys(command: &Command, name: &str) -> BTreeSet<String> {
     let arguments = command.find_subcommand(name).into_iter().flat_map(Command::get_arguments);
     let names = arguments.filter_map(|argument| argument.get_long()).map(str::to_owned);
     names.filter(|name| !["config", "json", "help", "version"].contains(&name.as_str())).collect()
@@ -76,13 +81,17 @@ fn id(key: &str) -> String {
 }
 
 fn read(file: &Path, keys: &BTreeSet<String>) -> anyhow::Result<Vec<(String, String)>> {
-    let wrong = |problem: String| Wrong(format!("`{}`: {problem}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(format!("can't be read: {error}")))?;
-    Ok(settings(&text, keys).map_err(wrong)?)
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(file, &format!("can't be read: {error}")))?;
+    Ok(settings(&text, keys).map_err(|problem| wrong(file, &problem))?)
+}
+
+/// What is wrong with a file. Somebody may have taken it for the place where tokens go.
+pub(super) fn wrong(file: &Path, problem: &str) -> Wrong {
+    Wrong(without_secrets(&format!("`{}`: {problem}", file.display())))
 }
 
 /// The settings that a text gives.
-fn settings(text: &str, keys: &BTreeSet<String>) -> Result<Vec<(String, String)>, String> {
+pub(super) fn settings(text: &str, keys: &BTreeSet<String>) -> Result<Vec<(String, String)>, String> {
     let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         format!("line {}: {}", before.lines().count().max(1), error.message())

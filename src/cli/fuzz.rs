@@ -1,4 +1,5 @@
-//! The command line's own decoders, against what nobody should give them: archives, times, settings, arguments. The other
+//! The command line's own decoders, against what nobody should give them: archives, times, settings, arguments,
+//! configuration files. The other
 //! decoders are tried by `tests/it/fuzz`.
 
 #[path = "../../tests/it/fuzz/mutate.rs"]
@@ -6,11 +7,11 @@ mod mutate;
 
 use std::{io::Cursor, path::Path};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use sha2::{Digest, Sha256};
 
 use self::mutate::{Mutator, Shown, share};
-use super::{Cli, archive, args::Name, settings, when};
+use super::{Cli, archive, args::Name, config, settings, when};
 use crate::rpc::proto;
 
 /// An archive of a few events, as `audit export` writes it.
@@ -108,4 +109,45 @@ fn any_argument_is_read_or_refused() {
     }
     assert!(read > 0 && times > 0 && set > 0, "{read} {times} {set}");
     println!("arguments: {tried} texts; {read} were commands, {times} times, {set} settings");
+}
+
+#[test]
+fn no_configuration_file_makes_the_program_fail_or_tells_a_secret() {
+    const SECRET: &str = "qgt_aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF";
+    let example = include_str!("../../packaging/systemd/queuegate.toml");
+    let everything: String = example.lines().map(|line| format!("{}\n", line.trim_start_matches('#'))).collect();
+    let mistaken = format!("tokens = \"{SECRET}\"\nlisten = \"{SECRET}\"\n{SECRET} = 1\nlog = {SECRET}\n");
+    let values = "insecure = true\nmax-connections = 7\ntrace-share = \"0.5\"\nlog = \"\"\"\ninfo\"\"\"\n".to_owned();
+    let corpus = [example.to_owned(), everything, mistaken, format!("listen = \"{SECRET}\"\n"), values];
+    let mut inputs = Mutator::new(9, corpus);
+    let command = Cli::command();
+    let keys = config::keys(&command, "serve");
+    let tried = share(4);
+    let (mut read, mut accepted) = (0, 0);
+    for number in 0..tried {
+        let text = inputs.text();
+        let _shown = Shown(text.as_bytes());
+        let problem = match config::settings(&text, &keys) {
+            Ok(settings) => {
+                read += 1;
+                assert!(settings.iter().all(|(key, _)| keys.contains(key)));
+                // Parsing a command takes a hundred times as long as anything else here.
+                if number % 8 > 0 {
+                    continue;
+                }
+                match config::with(command.clone(), vec!["queuegate".into(), "serve".into()], &settings) {
+                    Ok(_) => {
+                        accepted += 1;
+                        continue;
+                    }
+                    Err(problem) => problem,
+                }
+            }
+            Err(problem) => problem,
+        };
+        let said = config::wrong(Path::new("queuegate.toml"), &problem).0;
+        assert!(said.split("qgt_").skip(1).all(|rest| rest.starts_with("...")), "{said}");
+    }
+    assert!(read > 0 && accepted > 0 && read < tried, "{read} {accepted}");
+    println!("configurations: {tried} texts; {read} were read, of which an eighth was tried and {accepted} accepted");
 }

@@ -69,7 +69,7 @@ fn a_document_that_is_read_is_written_so_that_it_reads_the_same() {
     let mut inputs = Mutator::new(2, CORPUS.iter().copied());
     let mut slowest = Duration::ZERO;
     let mut good = 0;
-    let tried = share(20);
+    let tried = share(15);
     for _ in 0..tried {
         let text = inputs.text();
         let begun = Instant::now();

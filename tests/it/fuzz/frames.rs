@@ -31,7 +31,7 @@ const PATHS: &[&str] = &[
 ];
 
 /// A connection, ready for calls.
-async fn connected(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
+pub(super) async fn connected(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
     let tcp = within("connection", TcpStream::connect(address)).await.unwrap();
     // A body may be sent behind its headers; unless it is sent at once, it waits 40 ms for them to be acknowledged.
     tcp.set_nodelay(true).unwrap();
@@ -41,7 +41,7 @@ async fn connected(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
 }
 
 /// A message in its frame.
-fn framed(message: &[u8]) -> Vec<u8> {
+pub(super) fn framed(message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     [&[0], length.as_slice(), message].concat()
 }
@@ -87,7 +87,7 @@ fn header(inputs: &mut Mutator) -> (&'static str, Vec<u8>) {
 }
 
 /// The status of an answer, from its headers or its trailers; none if it isn't gRPC's.
-async fn status(answer: http::Response<h2::RecvStream>) -> Option<Status> {
+pub(super) async fn status(answer: http::Response<h2::RecvStream>) -> Option<Status> {
     let (parts, mut body) = answer.into_parts();
     if parts.status != http::StatusCode::OK {
         // Not asked in gRPC, so not answered in gRPC.

@@ -4,6 +4,7 @@
 //! A short run is part of the tests. `QUEUEGATE_FUZZ=5000000 cargo test --release fuzz -- --nocapture` makes a campaign of
 //! so many inputs in all. The command line's own decoders are tried by `src/cli/fuzz.rs`, which the same command runs.
 
+mod credentials;
 mod documents;
 mod frames;
 mod messages;

@@ -68,7 +68,7 @@ fn a_name_that_is_read_is_printed_as_it_was_written() {
     ];
     let mut inputs = Mutator::new(1, corpus);
     let mut read = vec![0; readers.len()];
-    let tried = share(25);
+    let tried = share(20);
     for _ in 0..tried {
         let text = inputs.text();
         let _shown = Shown(text.as_bytes());
