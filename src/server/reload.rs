@@ -19,10 +19,11 @@ pub(super) async fn watch(
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 ) {
-    if authority.is_none() && tls.is_none() {
-        return;
-    }
+    // Where there is nothing to read, SIGHUP still must not end the process.
     let mut hang_up = signal(SignalKind::hangup()).ok();
+    if authority.is_none() && tls.is_none() {
+        return std::future::pending().await;
+    }
     let mut interval = tokio::time::interval(EVERY);
     let (mut token_fault, mut tls_fault) = (None, None);
     loop {

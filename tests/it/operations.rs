@@ -77,6 +77,8 @@ async fn systemd_is_told_when_the_server_is_ready_and_when_it_stops() {
             }
         };
         hear("READY=1");
+        // There is nothing to read anew, and nothing to die of.
+        assert!(Command::new("kill").args(["-HUP", &serving.id().to_string()]).status().unwrap().success());
         hear("WATCHDOG=1");
         assert!(Command::new("kill").arg(serving.id().to_string()).status().unwrap().success());
         hear("STOPPING=1");
