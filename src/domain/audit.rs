@@ -308,6 +308,57 @@ impl From<Digest> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{
+        command::ActorRefusal,
+        fixture::{by_queue_id, by_user_id, queue},
+        ids::Caller,
+        model::QueueKind,
+    };
+
+    #[test]
+    fn an_event_tells_who_did_what_to_whom() {
+        let (ann, q1) = (by_user_id("ann"), by_queue_id("q1"));
+        let attempt = RefusedAttempt {
+            action: AuditAction::SupervisorSignIn,
+            user: ann.clone(),
+            queue: q1.clone(),
+            supervisor: Some(by_user_id("sue")),
+            channel: None,
+            device: String::new(),
+            reason: Reason::SupervisorQueueNotAssigned,
+            explanation: String::new(),
+            justification: String::new(),
+        };
+        let refusal =
+            ActorRefusal { actor: "bob".parse().unwrap(), permission: None, reason: None, explanation: String::new() };
+        let write = RefusedWrite {
+            action: AuditAction::AssignRole,
+            refusal,
+            user: Some(ann.clone()),
+            queue: Some(q1.clone()),
+            role: Some(Role::Agent),
+            wanted: None,
+        };
+        let assignment = RoleAssignment {
+            user_id: "ann".parse().unwrap(),
+            role: Role::Agent,
+            queue_id: Some("q1".parse().unwrap()),
+        };
+        let origin = Origin { caller: Caller::server(), actor: Some("ada".parse().unwrap()) };
+        let of = |event| Summary::of(&event, &origin);
+        let base = of(Event::QueueCreated { queue: queue("q1", None, QueueKind::CallQueue) });
+        assert_eq!((&base.queue, &base.user, &base.actor), (&Some(q1.clone()), &None, &Some(by_user_id("ada"))));
+        assert!(base.action == AuditAction::CreateQueue && base.verdict.is_allowed());
+        let given = of(Event::RoleAssigned { assignment });
+        assert_eq!((given.user, given.queue, given.role), (Some(ann.clone()), Some(q1.clone()), Some(Role::Agent)));
+        let refused = of(Event::AttemptRefused { attempt });
+        assert!(!refused.verdict.is_allowed() && refused.actor == Some(by_user_id("sue")));
+        assert_eq!((refused.user, refused.queue), (Some(ann.clone()), Some(q1.clone())));
+        assert_eq!(refused.reason, Some(Reason::SupervisorQueueNotAssigned));
+        let refused = of(Event::WriteRefused { attempt: write });
+        assert!(!refused.verdict.is_allowed() && refused.actor == Some(by_user_id("bob")));
+        assert_eq!((refused.user, refused.queue, refused.role), (Some(ann), Some(q1), Some(Role::Agent)));
+    }
 
     #[test]
     fn a_hash_has_one_text_of_64_digits_and_32_bytes() {
