@@ -310,9 +310,9 @@ mod tests {
     use super::*;
     use crate::domain::{
         command::ActorRefusal,
-        fixture::{by_queue_id, by_user_id, queue},
+        fixture::{Office, by_queue_id, by_user_id, now, queue},
         ids::Caller,
-        model::QueueKind,
+        model::{QueueKind, Session, SessionEnd, SignInChannel},
     };
 
     #[test]
@@ -358,6 +358,24 @@ mod tests {
         let refused = of(Event::WriteRefused { attempt: write });
         assert!(!refused.verdict.is_allowed() && refused.actor == Some(by_user_id("bob")));
         assert_eq!((refused.user, refused.queue, refused.role), (Some(ann), Some(q1), Some(Role::Agent)));
+    }
+
+    #[test]
+    fn a_supervisor_is_the_actor_of_the_session_that_they_end() {
+        let mut office = Office::new();
+        office.sign_in("ann", "q1", SignInChannel::FeatureCode);
+        let session = Session::clone(office.tenant().recorded_session("ann", "q1").unwrap());
+        let end = Some(SessionEnd { time: now(), reason: EndReason::SignedOutBySupervisor });
+        let origin = Origin { caller: Caller::server(), actor: None };
+        let event = Event::SessionEnded {
+            session: Session { end, ..session },
+            supervisor_id: Some("sue".parse().unwrap()),
+            justification: String::new(),
+        };
+        let Summary { action, verdict, actor, user, queue, role, reason } = Summary::of(&event, &origin);
+        assert_eq!((action, verdict, role), (AuditAction::SupervisorSignOut, Verdict::Allowed, None));
+        assert_eq!((actor, user, queue), (Some(by_user_id("sue")), Some(by_user_id("ann")), Some(by_queue_id("q1"))));
+        assert_eq!(reason, Some(Reason::SupervisorSignOut));
     }
 
     #[test]
