@@ -308,6 +308,75 @@ impl From<Digest> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{
+        command::ActorRefusal,
+        fixture::{Office, by_queue_id, by_user_id, now, queue},
+        ids::Caller,
+        model::{QueueKind, Session, SessionEnd, SignInChannel},
+    };
+
+    #[test]
+    fn an_event_tells_who_did_what_to_whom() {
+        let (ann, q1) = (by_user_id("ann"), by_queue_id("q1"));
+        let attempt = RefusedAttempt {
+            action: AuditAction::SupervisorSignIn,
+            user: ann.clone(),
+            queue: q1.clone(),
+            supervisor: Some(by_user_id("sue")),
+            channel: None,
+            device: String::new(),
+            reason: Reason::SupervisorQueueNotAssigned,
+            explanation: String::new(),
+            justification: String::new(),
+        };
+        let refusal =
+            ActorRefusal { actor: "bob".parse().unwrap(), permission: None, reason: None, explanation: String::new() };
+        let write = RefusedWrite {
+            action: AuditAction::AssignRole,
+            refusal,
+            user: Some(ann.clone()),
+            queue: Some(q1.clone()),
+            role: Some(Role::Agent),
+            wanted: None,
+        };
+        let assignment = RoleAssignment {
+            user_id: "ann".parse().unwrap(),
+            role: Role::Agent,
+            queue_id: Some("q1".parse().unwrap()),
+        };
+        let origin = Origin { caller: Caller::server(), actor: Some("ada".parse().unwrap()) };
+        let of = |event| Summary::of(&event, &origin);
+        let base = of(Event::QueueCreated { queue: queue("q1", None, QueueKind::CallQueue) });
+        assert_eq!((&base.queue, &base.user, &base.actor), (&Some(q1.clone()), &None, &Some(by_user_id("ada"))));
+        assert!(base.action == AuditAction::CreateQueue && base.verdict.is_allowed());
+        let given = of(Event::RoleAssigned { assignment });
+        assert_eq!((given.user, given.queue, given.role), (Some(ann.clone()), Some(q1.clone()), Some(Role::Agent)));
+        let refused = of(Event::AttemptRefused { attempt });
+        assert!(!refused.verdict.is_allowed() && refused.actor == Some(by_user_id("sue")));
+        assert_eq!((refused.user, refused.queue), (Some(ann.clone()), Some(q1.clone())));
+        assert_eq!(refused.reason, Some(Reason::SupervisorQueueNotAssigned));
+        let refused = of(Event::WriteRefused { attempt: write });
+        assert!(!refused.verdict.is_allowed() && refused.actor == Some(by_user_id("bob")));
+        assert_eq!((refused.user, refused.queue, refused.role), (Some(ann), Some(q1), Some(Role::Agent)));
+    }
+
+    #[test]
+    fn a_supervisor_is_the_actor_of_the_session_that_they_end() {
+        let mut office = Office::new();
+        office.sign_in("ann", "q1", SignInChannel::FeatureCode);
+        let session = Session::clone(office.tenant().recorded_session("ann", "q1").unwrap());
+        let end = Some(SessionEnd { time: now(), reason: EndReason::SignedOutBySupervisor });
+        let origin = Origin { caller: Caller::server(), actor: None };
+        let event = Event::SessionEnded {
+            session: Session { end, ..session },
+            supervisor_id: Some("sue".parse().unwrap()),
+            justification: String::new(),
+        };
+        let Summary { action, verdict, actor, user, queue, role, reason } = Summary::of(&event, &origin);
+        assert_eq!((action, verdict, role), (AuditAction::SupervisorSignOut, Verdict::Allowed, None));
+        assert_eq!((actor, user, queue), (Some(by_user_id("sue")), Some(by_user_id("ann")), Some(by_queue_id("q1"))));
+        assert_eq!(reason, Some(Reason::SupervisorSignOut));
+    }
 
     #[test]
     fn a_hash_has_one_text_of_64_digits_and_32_bytes() {

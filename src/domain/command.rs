@@ -319,3 +319,17 @@ pub enum Rejection {
     #[error("internal error: {0}")]
     Inconsistent(#[from] Inapplicable),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::fixture::{by_queue_id, by_user_id};
+
+    #[test]
+    fn signing_in_and_out_is_no_administration_and_the_rest_is() {
+        let (user, queue) = (by_user_id("ann"), by_queue_id("q1"));
+        let sign_out = Action::SignOut { user: user.clone(), queues: QueueSelection::All };
+        let role = Action::AssignRole { user, role: Role::Agent, queue: Some(queue) };
+        assert!(!sign_out.is_administration() && role.is_administration());
+    }
+}

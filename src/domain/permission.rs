@@ -262,3 +262,20 @@ fn is_in_reach(tenant: &Tenant, user: &User, role: Role, queue: &Queue, now: Tim
         Role::Agent => tenant.is_assigned(user_id, queue_id) || tenant.live_session(user_id, queue_id, now).is_some(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::fixture::{by_queue_id, by_user_id};
+
+    #[test]
+    fn a_list_asks_about_the_queue_only_where_a_permission_is_about_one() {
+        let (user, queue) = (by_user_id("ann"), by_queue_id("q1"));
+        for &permission in Permission::ALL {
+            let about_queue = permission.entry().scope == Scope::Queue;
+            let with = Question::one_of_all(&user, permission, Some(&queue)).unwrap();
+            assert_eq!(with.queue.is_some(), about_queue, "{permission}");
+            assert_eq!(Question::one_of_all(&user, permission, None).is_none(), about_queue, "{permission}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::{
     command::{IfMissing, ImportReport, Missing, QueuePatch, UserPatch},
-    directory::{Directory, QueueEntry, UserEntry},
+    directory::{Directory, QueueEntry, UserEntry, describe},
     fixture::{Office, by_queue_id, by_user_id, now, queue, user},
     model::{QueueKind, Role, SignInChannel},
     settings::{SettingsPatch, Switch},
@@ -211,6 +211,48 @@ fn whoever_gives_an_extension_to_another_is_told_of_as_updated() {
     let report = import(&mut office, &Directory { users, ..Directory::default() }, Missing::Keep);
     assert_eq!((report.users_updated, report.changes), (2, vec!["update user ann".into(), "update user bob".into()]));
     assert_eq!(office.tenant().user_by_id("ann").unwrap().extension, None);
+}
+
+#[test]
+fn two_swap_their_extensions_in_one_import() {
+    let mut office = Office::new();
+    let patch = QueuePatch { extension: Some(Some("802".parse().unwrap())), ..QueuePatch::default() };
+    office.ask(Action::UpdateQueue { queue_id: "q2".parse().unwrap(), patch }).unwrap();
+    let directory = Directory {
+        queues: vec![queue_entry(1, "q1", Some("802")), queue_entry(2, "q2", Some("801"))],
+        users: vec![user_entry(3, "ann", Some("102"), &[]), user_entry(4, "bob", Some("101"), &[])],
+        ..Directory::default()
+    };
+    let report = import(&mut office, &directory, Missing::Keep);
+    assert_eq!((report.queues_updated, report.users_updated), (2, 2));
+    let tenant = office.tenant();
+    let user = |extension: &str| tenant.user_with_extension(&extension.parse().unwrap()).unwrap().as_str();
+    let queue = |extension: &str| tenant.queue_with_extension(&extension.parse().unwrap()).unwrap().as_str();
+    assert_eq!((user("101"), user("102"), queue("801"), queue("802")), ("bob", "ann", "q2", "q1"));
+}
+
+#[test]
+fn an_organization_as_it_is_described_imports_as_itself() {
+    let mut office = Office::new();
+    let (directory, settings) = describe(office.tenant());
+    assert_eq!((directory.users.len(), directory.queues.len()), (8, 4));
+    assert_eq!(&settings, office.tenant().settings());
+    let before = office.0.clone();
+    assert_eq!(import(&mut office, &directory, Missing::Delete), ImportReport::default());
+    assert_eq!(office.0, before);
+}
+
+#[test]
+fn a_queue_that_goes_takes_the_roles_on_it() {
+    let mut office = Office::new();
+    let (mut directory, _) = describe(office.tenant());
+    directory.queues.retain(|queue| queue.queue_id.as_str() != "q1");
+    for user in &mut directory.users {
+        user.agent_of.retain(|queue_id| queue_id.as_str() != "q1");
+        user.supervisor_of.clear();
+    }
+    let report = import(&mut office, &directory, Missing::Delete);
+    assert_eq!((report.queues_deleted, report.assignments_deleted, report.users_deleted), (1, 3, 0));
 }
 
 #[test]
