@@ -69,6 +69,7 @@ fn whatever_call_fails_nothing_false_is_acknowledged() {
     let asked = std::env::var("QUEUEGATE_IO_ERRORS").ok().map(|text| Asked::read(&text));
     let every = asked.as_ref().map(|asked| asked.every);
     let mut from = asked.and_then(|asked| asked.from);
+    let is_whole = from.is_none();
     let folder = super::folder();
     let shim = super::shim(folder.path());
     let mut ends: BTreeMap<(String, &str), usize> = BTreeMap::new();
@@ -113,7 +114,9 @@ fn whatever_call_fails_nothing_false_is_acknowledged() {
     for ((fault, end), count) in &ends {
         println!("{fault:<22} {end:<14} {count}");
     }
-    assert!(refused > 0 && ends.keys().any(|(_, end)| *end == "failed: "));
+    assert!(ends.keys().any(|(_, end)| *end == "failed: "));
+    // Only writes for which there is no space are refused and can be asked again: the rest of a campaign may have none.
+    assert!(refused > 0 || !is_whole);
 }
 
 /// Whether the workload makes fewer calls of this kind.
