@@ -305,8 +305,13 @@ fn directory(number: usize) -> Directory {
 /// What a database says of the changes that were asked for, against what was said of them.
 pub fn contradiction(store: &Store, said: &Promises) -> Option<String> {
     for (number, said) in said {
-        let found = store.request(&organization(*number), &request_id(*number), Timestamp::from_unix_ms(0)).unwrap();
-        let found = found.map(|record| record.sequence);
+        let found = store.request(&organization(*number), &request_id(*number), Timestamp::from_unix_ms(0));
+        let found = match found {
+            Ok(found) => found.map(|record| record.sequence),
+            Err(error) => {
+                return Some(format!("change {number} was said to be {said:?}, and can't be looked for: {error}"));
+            }
+        };
         let holds = match said {
             Said::Done(sequence) => found == Some(*sequence),
             Said::Rejected | Said::Refused => found.is_none(),
