@@ -1,14 +1,16 @@
 //! How much work is taken on: so many calls of each caller, and no more in all than is done in time.
 //!
 //! Whether work is done in time is measured: now and then a task is put in line behind what there is to do, and says how
-//! long it stood there. While most of those waited too long, the line may be half as long with every step, and what can
-//! wait is refused first: long answers, then changes, then checks.
+//! long it stood there. A moment's rush may wait. But where most of those tasks waited too long, more is asked than can be
+//! done, and a line makes everybody wait for nothing: then it may only be as long as keeps the processors busy, whoever has
+//! waited too long is refused when their turn comes, and it may be twice as long, and again, as soon as few are refused.
+//! What can wait is refused first: long answers, then changes, then checks.
 
 use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -24,35 +26,30 @@ use crate::{
 const WINDOW: Duration = Duration::from_millis(50);
 
 /// Of how many calls one has a task put in line behind it.
-const MEASURED: u64 = 16;
+const MEASURED: usize = 16;
 
-/// How many steps there are from taking everything to refusing everything.
-const STEPS: u32 = 18;
-
-/// How many calls may stand in line; half as many with each step, but never fewer than the second.
+/// How many calls may stand in line if nobody has to wait too long.
 const LONGEST_LINE: usize = 1_024;
-const SHORTEST_LINE: usize = 8;
 
-/// From which step on what is refused besides: streams, writes, and then checks, a tenth more of them with each step. Work
-/// that had to wait but once is no reason to refuse any.
-const REFUSE_STREAMS: u32 = 3;
-const REFUSE_WRITES: u32 = 4;
-const REFUSE_CHECKS: u32 = 9;
+/// What part of that may be left, for each processor, however long the wait: enough that none is idle.
+const SHORTEST_LINE: usize = 1;
 
 /// What is let in.
 pub(super) struct Admission {
     limits: Limits,
+    shortest_line: usize,
     metrics: Arc<Metrics>,
     checks: Gauge,
     writes: Gauge,
     streams: Gauge,
     callers: Mutex<HashMap<Caller, Arc<UnderWay>>>,
-    /// How much is refused, from 0 to [`STEPS`].
-    step: AtomicU32,
+    /// How many calls may stand in line.
+    longest_line: AtomicUsize,
     /// How many calls were let in and not begun yet.
-    line: Arc<AtomicUsize>,
-    /// Counts calls, so that of so many so many are refused or measured.
-    turn: AtomicU64,
+    line: AtomicUsize,
+    /// Counts calls, so that of so many one is measured.
+    turn: AtomicUsize,
+    refused: AtomicUsize,
     window: Mutex<Window>,
 }
 
@@ -62,6 +59,9 @@ struct Window {
     began: Instant,
     waits: u32,
     long_waits: u32,
+    /// How many calls there had been before, and how many had been refused.
+    turn: usize,
+    refused: usize,
 }
 
 /// How many calls of one caller are under way.
@@ -88,11 +88,26 @@ pub(super) struct Place {
 }
 
 /// A call that stands in line, until it is begun.
-pub(super) struct InLine(Arc<AtomicUsize>);
+pub(super) struct InLine {
+    admission: Arc<Admission>,
+    since: Instant,
+}
+
+impl InLine {
+    /// It is this call's turn; if it still makes sense to do it.
+    pub(super) fn leave(self) -> Result<(), Error> {
+        let Admission { limits, longest_line, .. } = &*self.admission;
+        // Its caller is better served elsewhere, and the others by its not being done.
+        if longest_line.load(Ordering::Relaxed) < LONGEST_LINE && self.since.elapsed() > limits.shed_delay {
+            return Err(self.admission.overloaded());
+        }
+        Ok(())
+    }
+}
 
 impl Drop for InLine {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.admission.line.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -104,27 +119,29 @@ impl Drop for Place {
 }
 
 impl Admission {
-    pub(super) fn new(limits: Limits, metrics: Arc<Metrics>) -> Self {
+    /// For so many processors.
+    pub(super) fn new(limits: Limits, processors: usize, metrics: Arc<Metrics>) -> Self {
         Self {
             limits,
+            shortest_line: SHORTEST_LINE * processors,
             checks: metrics.calls_under_way("check"),
             writes: metrics.calls_under_way("write"),
             streams: metrics.calls_under_way("stream"),
             metrics,
             callers: Mutex::default(),
-            step: AtomicU32::new(0),
-            line: Arc::default(),
-            turn: AtomicU64::new(0),
-            window: Mutex::new(Window { began: Instant::now(), waits: 0, long_waits: 0 }),
+            longest_line: AtomicUsize::new(LONGEST_LINE),
+            line: AtomicUsize::new(0),
+            turn: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+            window: Mutex::new(Window { began: Instant::now(), waits: 0, long_waits: 0, turn: 0, refused: 0 }),
         }
     }
 
     /// Lets a call in, or says why not.
     pub(super) fn enter(&self, caller: &Caller, work: Work) -> Result<Place, Error> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        if self.must_wait(work, turn) {
-            self.metrics.shed(Shed::Overloaded);
-            return Err(Error::Overloaded);
+        self.turn.fetch_add(1, Ordering::Relaxed);
+        if self.line.load(Ordering::Relaxed) >= self.longest_line_of(work) {
+            return Err(self.overloaded());
         }
         let most = match work {
             Work::Check | Work::Write => self.limits.calls_per_caller,
@@ -157,23 +174,25 @@ impl Admission {
         Arc::clone(callers.entry(caller.clone()).or_default())
     }
 
-    fn must_wait(&self, work: Work, turn: u64) -> bool {
-        let step = self.step.load(Ordering::Relaxed);
-        let longest = (LONGEST_LINE >> step).max(SHORTEST_LINE);
-        if self.line.load(Ordering::Relaxed) >= longest {
-            return true;
-        }
+    fn overloaded(&self) -> Error {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.metrics.shed(Shed::Overloaded);
+        Error::Overloaded
+    }
+
+    fn longest_line_of(&self, work: Work) -> usize {
+        let longest = self.longest_line.load(Ordering::Relaxed);
         match work {
-            Work::Stream => step >= REFUSE_STREAMS,
-            Work::Write => step >= REFUSE_WRITES,
-            Work::Check => turn % 10 < u64::from((step + 1).saturating_sub(REFUSE_CHECKS)),
+            Work::Check => longest,
+            Work::Write => longest / 2,
+            Work::Stream => longest / 4,
         }
     }
 
     /// Puts a call in line, until it is begun.
-    pub(super) fn stand_in_line(&self) -> InLine {
+    pub(super) fn stand_in_line(self: &Arc<Self>) -> InLine {
         self.line.fetch_add(1, Ordering::Relaxed);
-        InLine(Arc::clone(&self.line))
+        InLine { admission: Arc::clone(self), since: Instant::now() }
     }
 
     /// Measures the line now and then. Called for each call, on the runtime and before the call's own task is spawned, which
@@ -190,15 +209,21 @@ impl Admission {
     fn note(&self, waited: Duration, now: Instant) {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = now.saturating_duration_since(window.began).as_millis() / WINDOW.as_millis();
-        if passed > 0 {
-            let step = self.step.load(Ordering::Relaxed);
-            let is_long = window.long_waits * 2 > window.waits;
-            // In the windows after that one nobody stood in line.
-            let quiet = u32::try_from(passed).unwrap_or(STEPS).saturating_sub(u32::from(is_long));
-            let next = (step + u32::from(is_long)).min(STEPS).saturating_sub(quiet.min(STEPS));
-            self.step.store(next, Ordering::Relaxed);
-            self.metrics.set_shedding(next);
-            *window = Window { began: now, waits: 0, long_waits: 0 };
+        if let passed @ 1.. = u32::try_from(passed).unwrap_or(u32::MAX) {
+            let (turn, refused) = (self.turn.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed));
+            let (calls, lately_refused) = (turn.wrapping_sub(window.turn), refused.wrapping_sub(window.refused));
+            let mut longest = self.longest_line.load(Ordering::Relaxed);
+            // In the windows after the first nobody stood in line.
+            let mut quiet = passed - 1;
+            if window.long_waits * 2 > window.waits {
+                longest = self.shortest_line;
+            } else if lately_refused * 3 <= calls {
+                quiet += 1;
+            }
+            let longest = (longest << quiet.min(LONGEST_LINE.ilog2())).min(LONGEST_LINE);
+            self.longest_line.store(longest, Ordering::Relaxed);
+            self.metrics.set_shedding((LONGEST_LINE / longest).ilog2());
+            *window = Window { began: now, waits: 0, long_waits: 0, turn, refused };
         }
         window.waits += 1;
         window.long_waits += u32::from(waited > self.limits.shed_delay);
@@ -209,18 +234,34 @@ impl Admission {
 mod tests {
     use super::*;
 
-    fn admission() -> Admission {
-        let limits = Limits { calls_per_caller: 3, streams_per_caller: 2, ..Limits::default() };
-        Admission::new(limits, Arc::new(Metrics::default()))
+    fn admission() -> Arc<Admission> {
+        let limits = Limits { calls_per_caller: 2_000, streams_per_caller: 2_000, ..Limits::default() };
+        Arc::new(Admission::new(limits, 2, Arc::new(Metrics::default())))
     }
 
     fn someone(name: &str) -> Caller {
         Caller::named(&name.parse().unwrap())
     }
 
+    /// How many of `calls` get in line at once.
+    fn rush(admission: &Arc<Admission>, work: Work, calls: usize) -> usize {
+        let caller = someone("pbx");
+        let enter = |_| admission.enter(&caller, work).ok().map(|_| admission.stand_in_line());
+        (0..calls).filter_map(enter).collect::<Vec<InLine>>().len()
+    }
+
+    const fn long() -> Duration {
+        Duration::from_micros(5_001)
+    }
+
+    const fn short() -> Duration {
+        Duration::from_millis(5)
+    }
+
     #[test]
     fn a_caller_has_so_many_calls_at_once_and_others_have_theirs() {
-        let admission = admission();
+        let limits = Limits { calls_per_caller: 3, streams_per_caller: 2, ..Limits::default() };
+        let admission = Admission::new(limits, 2, Arc::new(Metrics::default()));
         let (pbx, other) = (someone("pbx"), someone("other"));
         let mut places: Vec<Place> = (0..3).map(|_| admission.enter(&pbx, Work::Check).unwrap()).collect();
         assert!(matches!(admission.enter(&pbx, Work::Write), Err(Error::CallerLimit { most: 3 })));
@@ -233,70 +274,74 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_shuts_out_streams_then_writes_then_checks_and_a_short_one_lets_them_in_again() {
+    fn a_rush_waits_and_long_waits_leave_a_short_line_that_grows_again_while_few_are_refused() {
         let admission = admission();
-        let caller = someone("pbx");
-        let share = |work| (0..100).filter(|_| admission.enter(&caller, work).is_ok()).count();
-        let shares = || [Work::Check, Work::Write, Work::Stream].map(share);
+        assert_eq!(Limits::default().shed_delay, short());
         let mut now = Instant::now();
         let mut wait = |waited: Duration| {
             now += WINDOW;
             admission.note(waited, now);
         };
-        let (long, short) = (Limits::default().shed_delay + Duration::from_micros(1), Limits::default().shed_delay);
-        assert_eq!(shares(), [100, 100, 100]);
         // The first window had nothing in it.
-        wait(long);
-        for expected in [[100, 100, 100], [100, 100, 100], [100, 100, 0], [100, 0, 0], [100, 0, 0]] {
-            wait(long);
-            assert_eq!(shares(), expected);
+        wait(long());
+        assert_eq!([1_500, 1_000].map(|calls| rush(&admission, Work::Check, calls)), [1_024, 1_000]);
+        wait(long());
+        assert_eq!([Work::Check, Work::Write, Work::Stream].map(|work| rush(&admission, work, 10)), [2, 1, 0]);
+        wait(short());
+        for _ in 0..3 {
+            assert_eq!(rush(&admission, Work::Check, 10), 2, "as long as too much is asked");
+            wait(short());
         }
-        (0..3).for_each(|_| wait(long));
-        for expected in [[90, 0, 0], [80, 0, 0]] {
-            wait(long);
-            assert_eq!(shares(), expected);
+        for longest in [2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 1_024] {
+            assert_eq!(rush(&admission, Work::Check, longest + 1), longest);
+            wait(short());
         }
-        (0..20).for_each(|_| wait(long));
-        assert_eq!(share(Work::Check), 0);
-        wait(short);
-        (0..STEPS).for_each(|_| wait(short));
-        assert_eq!(shares(), [100, 100, 100]);
     }
 
     #[test]
-    fn a_line_may_be_half_as_long_with_each_step_and_is_shorter_by_whoever_begins() {
+    fn half_of_the_line_is_closed_to_writes_and_three_quarters_to_streams() {
         let admission = admission();
-        let caller = someone("pbx");
-        for step in 0..=STEPS {
-            admission.step.store(step, Ordering::Relaxed);
-            let longest = [1_024, 512, 256, 128, 64, 32, 16].get(step as usize).copied().unwrap_or(8);
-            let mut line: Vec<InLine> = (1..longest).map(|_| admission.stand_in_line()).collect();
-            assert!(step >= REFUSE_CHECKS || admission.enter(&caller, Work::Check).is_ok(), "{step}");
-            line.push(admission.stand_in_line());
-            assert!(matches!(admission.enter(&caller, Work::Check), Err(Error::Overloaded)), "{step}");
-        }
+        assert_eq!(
+            [Work::Check, Work::Write, Work::Stream].map(|work| rush(&admission, work, 2_000)),
+            [1_024, 512, 256]
+        );
+        assert_eq!(admission.line.load(Ordering::Relaxed), 0, "whoever is given up leaves");
+    }
+
+    #[test]
+    fn whoever_has_waited_too_long_is_refused_in_their_turn_only_while_there_is_too_much_to_do() {
+        const HOUR: Duration = Duration::from_secs(60 * 60);
+        let limits = Limits { shed_delay: HOUR, ..Limits::default() };
+        let admission = Arc::new(Admission::new(limits, 2, Arc::new(Metrics::default())));
+        let ago = |waited| {
+            let mut in_line = admission.stand_in_line();
+            in_line.since -= waited;
+            in_line
+        };
+        assert!(ago(HOUR * 2).leave().is_ok());
+        admission.longest_line.store(512, Ordering::Relaxed);
+        assert!(matches!(ago(HOUR * 2).leave(), Err(Error::Overloaded)));
+        assert!(ago(HOUR / 2).leave().is_ok());
         assert_eq!(admission.line.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn one_long_wait_among_short_ones_is_no_long_line_and_a_pause_ends_one() {
         let admission = admission();
-        let (long, short) = (Limits::default().shed_delay + Duration::from_micros(1), Limits::default().shed_delay);
-        let step = || admission.step.load(Ordering::Relaxed);
         let mut now = Instant::now() + WINDOW;
         for _ in 0..10 {
-            admission.note(long, now);
-            admission.note(short, now);
+            admission.note(long(), now);
+            admission.note(short(), now);
             now += WINDOW;
         }
-        assert_eq!(step(), 0, "half of them is not most");
-        for _ in 0..6 {
-            admission.note(long, now);
+        assert_eq!(rush(&admission, Work::Check, 1_000), 1_000, "half of them is not most");
+        for _ in 0..2 {
+            admission.note(long(), now);
             now += WINDOW;
         }
-        assert_eq!(step(), 5);
+        assert_eq!(rush(&admission, Work::Check, 10), 2);
         now += WINDOW * 10;
-        admission.note(long, now);
-        assert_eq!(step(), 0);
+        admission.note(long(), now);
+        assert_eq!(rush(&admission, Work::Check, 2_000), 1_024);
     }
 }

@@ -146,7 +146,9 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
         let mut routes = self.gate.routes.clone();
         let in_line = self.gate.admission.stand_in_line();
         Box::pin(async move {
-            drop(in_line);
+            if let Err(error) = in_line.leave() {
+                return Ok(call.answered(status::answer(error), None));
+            }
             let longest = match method.work {
                 Work::Check | Work::Write => Some(given.unwrap_or(LONGEST_CALL)),
                 Work::Stream => given,

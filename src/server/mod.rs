@@ -232,7 +232,7 @@ pub async fn start(config: Config) -> Result<Server, Error> {
             .add_service(descriptors().build_v1().map_err(|_| BROKEN_DESCRIPTORS)?)
             .add_service(descriptors().build_v1alpha().map_err(|_| BROKEN_DESCRIPTORS)?);
     }
-    let admission = Arc::new(Admission::new(limits, Arc::clone(&metrics)));
+    let admission = Arc::new(Admission::new(limits, processors(), Arc::clone(&metrics)));
     let gate = Gate {
         routes: routes.prepare(),
         authority: authority.clone(),
@@ -445,6 +445,11 @@ fn descriptors() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         // What the details of errors are made of, so that tools can print them.
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+}
+
+/// How many processors there are to serve with.
+fn processors() -> usize {
+    tokio::runtime::Handle::current().metrics().num_workers()
 }
 
 fn new_store_id() -> u64 {

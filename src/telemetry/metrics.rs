@@ -138,9 +138,9 @@ impl Metrics {
         self.sheds.get_or_create(&[("reason", why.as_str())]).inc();
     }
 
-    /// Says how much is being refused, from 0 (nothing) to 18 (everything).
-    pub fn set_shedding(&self, step: u32) {
-        self.shedding.set(step.into());
+    /// Says how often the line of waiting calls was halved for want of processor time, from 0 (nothing is refused) to 10.
+    pub fn set_shedding(&self, halvings: u32) {
+        self.shedding.set(halvings.into());
     }
 
     /// Counts a changed file that could not be used.
@@ -179,7 +179,7 @@ impl Metrics {
         all.register("decisions", "Decisions about queue access, by reason.", self.decisions.clone());
         let text = "What was refused because there was too much of it, by what there was too much of.";
         all.register("sheds", text, self.sheds.clone());
-        let text = "How much is being refused for want of processor time, from 0 (nothing) to 18 (everything).";
+        let text = "How often the line of waiting calls was halved for want of processor time, from 0 (nothing is refused) to 10.";
         all.register("shedding", text, self.shedding.clone());
         all.register("connections", "Open connections.", self.connections.clone());
         let text = "Connections that did not get as far as TLS and HTTP/2, or not in time.";

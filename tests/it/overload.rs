@@ -16,7 +16,6 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use prost::Message;
 use queuegate::rpc::proto::*;
-use rand::RngExt;
 use tokio::{net::TcpStream, task::JoinSet};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -27,7 +26,7 @@ use crate::{
 };
 
 /// How many users' checks are in one call: enough that asking costs far less than answering.
-const CHECKS: usize = 100;
+const CHECKS: usize = 300;
 
 /// How many callers there are, and over how many connections.
 const CALLERS: usize = 400;
@@ -36,23 +35,30 @@ const CONNECTIONS: usize = 16;
 /// How much more is asked than can be done.
 const TIMES: f64 = 5.0;
 
+/// How long it takes until it is noticed that more is asked than can be done, and those are refused who came before.
+const SETTLED: Duration = Duration::from_millis(500);
+
 const CHECK: &str = "/queuegate.v1.QueueAccessService/BatchCheckQueueAccess";
 const WATCH: &str = "/queuegate.v1.QueueAccessService/WatchSessions";
 
 /// What callers met.
 #[derive(Default)]
 struct Met {
-    answered: Mutex<Vec<Duration>>,
+    /// When each began that was answered, after the first, and how long it took.
+    answered: Mutex<Vec<(Duration, Duration)>>,
     refused: AtomicUsize,
     refused_without_a_time: AtomicUsize,
     failed: AtomicUsize,
 }
 
 impl Met {
-    fn percentile(&self, of_1000: usize) -> Duration {
-        let mut answered = self.answered.lock().unwrap();
-        answered.sort_unstable();
-        answered.get(answered.len() * of_1000 / 1_000).copied().unwrap_or_default()
+    /// How long those took that began after `from`, but for the slowest.
+    fn percentile(&self, from: Duration, of_1000: usize) -> Duration {
+        let answered = self.answered.lock().unwrap();
+        let mut took: Vec<Duration> =
+            answered.iter().filter(|(began, _)| *began >= from).map(|&(_, took)| took).collect();
+        took.sort_unstable();
+        took.get(took.len() * of_1000 / 1_000).copied().unwrap_or_default()
     }
 
     fn answered(&self) -> usize {
@@ -108,10 +114,10 @@ async fn call(client: &SendRequest<Bytes>, message: Bytes) -> Result<Status, h2:
     Ok(Status::from_header_map(&trailers).unwrap_or_else(|| Status::unknown("no status")))
 }
 
-/// Callers who ask as often as `each` says, one call after another, until `deadline`; without it, as often as they can.
+/// Callers who ask every `each`, more or less, until `deadline`, whatever they are told, as if each time somebody else
+/// asked; without it, as often as they can.
 async fn ask(address: SocketAddr, callers: usize, each: Option<Duration>, deadline: Instant) -> Met {
-    let met = Arc::new(Met::default());
-    let message = request();
+    let (met, message, start) = (Arc::new(Met::default()), request(), Instant::now());
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS.min(callers) {
         clients.push(connect(address).await);
@@ -120,27 +126,36 @@ async fn ask(address: SocketAddr, callers: usize, each: Option<Duration>, deadli
     for caller in 0..callers {
         let (client, met, message) = (clients[caller % clients.len()].clone(), Arc::clone(&met), message.clone());
         asking.spawn(async move {
-            let random = || rand::rng().random_range(0.5..1.5);
-            let mut answered = Vec::new();
-            while Instant::now() < deadline {
-                if let Some(each) = each {
-                    tokio::time::sleep(each.mul_f64(random())).await;
+            let (mut answered, mut next) = (Vec::new(), Instant::now());
+            while next < deadline {
+                match each {
+                    Some(each) => {
+                        next += each.mul_f64(2.0 * rand::random::<f64>());
+                        tokio::time::sleep_until(next.into()).await;
+                    }
+                    None => next = Instant::now(),
                 }
                 let began = Instant::now();
-                let Ok(status) = call(&client, message.clone()).await else {
-                    met.failed.fetch_add(1, Ordering::Relaxed);
-                    break;
+                let status = match call(&client, message.clone()).await {
+                    Ok(status) => status,
+                    Err(error) => {
+                        println!("a call failed: {error}");
+                        met.failed.fetch_add(1, Ordering::Relaxed);
+                        break;
+                    }
                 };
                 match status.code() {
-                    Code::Ok => answered.push(began.elapsed()),
+                    Code::Ok => answered.push((began - start, began.elapsed())),
                     Code::Unavailable | Code::ResourceExhausted => {
                         met.refused.fetch_add(1, Ordering::Relaxed);
-                        match status.get_details_retry_info().and_then(|retry| retry.retry_delay) {
-                            Some(delay) => tokio::time::sleep(delay.mul_f64(0.5 + random())).await,
-                            None => drop(met.refused_without_a_time.fetch_add(1, Ordering::Relaxed)),
+                        if status.get_details_retry_info().is_none_or(|retry| retry.retry_delay.is_none()) {
+                            met.refused_without_a_time.fetch_add(1, Ordering::Relaxed);
                         }
                     }
-                    _ => drop(met.failed.fetch_add(1, Ordering::Relaxed)),
+                    _ => {
+                        println!("a call failed: {status}");
+                        met.failed.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
             }
             met.answered.lock().unwrap().append(&mut answered);
@@ -225,27 +240,37 @@ async fn whoever_is_let_in_is_answered_and_the_rest_is_told_when_to_come_again()
     let before = peak(server.pid());
     let each = Duration::from_secs_f64(CALLERS as f64 / (capacity * TIMES));
     let nuisances = nuisances(address).await;
-    let overloaded =
-        ask(address, CALLERS, Some(each), Instant::now() + Duration::from_secs(seconds.unwrap_or(3))).await;
+    let overload = Duration::from_secs(seconds.unwrap_or(3));
+    let overloaded = ask(address, CALLERS, Some(each), Instant::now() + overload).await;
     drop(nuisances);
     let after = peak(server.pid());
     let again = ask(address, 1, Some(Duration::from_millis(2)), Instant::now() + phase).await;
 
+    let asked = overloaded.answered() + overloaded.refused.load(Ordering::Relaxed);
+    let times = asked as f64 / overload.as_secs_f64() / capacity;
     println!(
-        "capacity {capacity:.0} calls of {CHECKS} checks a second; {TIMES} times that is asked, shed delay {shed_delay}"
+        "capacity {capacity:.0} calls of {CHECKS} checks a second; {times:.2} times that was asked, shed delay {shed_delay}"
     );
-    for (name, met) in [("quiet", &quiet), ("full", &full), ("overloaded", &overloaded), ("afterwards", &again)] {
+    let all = Duration::ZERO;
+    let rows = [
+        ("quiet", &quiet, all),
+        ("full", &full, all),
+        ("overloaded", &overloaded, all),
+        ("    settled", &overloaded, SETTLED),
+        ("afterwards", &again, all),
+    ];
+    for (name, met, from) in rows {
         println!(
-            "{name:10}  answered {:7}  p50 {:8.3?}  p99 {:8.3?}  p99.9 {:8.3?}  refused {}  failed {}",
+            "{name:11} answered {:7}  p50 {:8.3?}  p99 {:8.3?}  p99.9 {:8.3?}  refused {}  failed {}",
             met.answered(),
-            met.percentile(500),
-            met.percentile(990),
-            met.percentile(999),
+            met.percentile(from, 500),
+            met.percentile(from, 990),
+            met.percentile(from, 999),
             met.refused.load(Ordering::Relaxed),
             met.failed.load(Ordering::Relaxed),
         );
     }
-    let ratio = overloaded.percentile(990).as_secs_f64() / quiet.percentile(990).as_secs_f64();
+    let ratio = overloaded.percentile(SETTLED, 990).as_secs_f64() / quiet.percentile(all, 990).as_secs_f64();
     println!(
         "p99 of what was let in: {ratio:.2} times the quiet one; memory at most {} MiB, {} before",
         after >> 20,
