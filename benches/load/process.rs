@@ -47,9 +47,8 @@ impl Process {
         started.address = loop {
             let line = lines.next().context("the server ended")??;
             let line: serde_json::Value = serde_json::from_str(&line).with_context(|| line.clone())?;
-            match (line.get("message").and_then(|text| text.as_str()), line.get("address")) {
-                (Some("listening"), Some(address)) => break address.as_str().context("no address")?.parse()?,
-                _ => {}
+            if line.get("message").is_some_and(|message| message == "listening") {
+                break line.get("address").and_then(|address| address.as_str()).context("no address")?.parse()?;
             }
         };
         // Whoever stops reading would stop the server from logging.
