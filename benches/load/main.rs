@@ -1,0 +1,113 @@
+//! The load program. It starts the built server and servers that do nothing, drives them in turn over loopback, and prints
+//! how they compare: `cargo bench --bench load -- --help`.
+
+mod call;
+mod checks;
+mod drive;
+mod floor;
+mod process;
+mod report;
+mod setup;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Parser, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The floors allocate as the server does, so that what differs is what the server does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Drives the real server over loopback next to servers that do nothing, and prints how they compare.
+#[derive(Parser)]
+#[command(name = "cargo bench --bench load --")]
+struct Options {
+    /// What to measure.
+    #[arg(value_enum, default_value = "checks")]
+    scenario: Scenario,
+    /// Connections to each server.
+    #[arg(long, default_value_t = 4)]
+    connections: usize,
+    /// Calls under way at once on each connection, in a closed loop.
+    #[arg(long, default_value_t = 8)]
+    streams: usize,
+    /// How often each server has its turn. Ratios are of the same round, and the median of all rounds is told.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long a turn is measured, in seconds.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// How many users there are to ask about.
+    #[arg(long, default_value_t = 10_000)]
+    users: usize,
+    /// Calls a second in an open loop; left out: half of what the slowest server did in the closed loop.
+    #[arg(long)]
+    rate: Option<f64>,
+    /// How calls come in an open loop.
+    #[arg(long, value_enum, default_value = "exponential")]
+    arrivals: drive::Arrivals,
+    /// Speak TLS with all servers.
+    #[arg(long)]
+    tls: bool,
+    /// Give the servers the first processor and the load the second; otherwise they share all.
+    #[arg(long)]
+    pin: bool,
+    /// Another setting of the server under test, such as --flag=--shed-delay=1s. Repeat it for more.
+    #[arg(long = "flag", value_name = "FLAG", allow_hyphen_values = true)]
+    flags: Vec<String>,
+    /// Another program to test in the place of the one built with this benchmark.
+    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_queuegate"))]
+    program: PathBuf,
+    /// Where databases are put; a folder of its own is made there, and removed.
+    #[arg(long, value_name = "FOLDER", default_value_os_t = std::env::temp_dir())]
+    folder: PathBuf,
+    /// Print JSON for machines.
+    #[arg(long)]
+    json: bool,
+    /// Measure next to nothing: does it run at all?
+    #[arg(long)]
+    smoke: bool,
+    /// Cargo says so to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// CheckQueueAccess with everything that is on by default, next to two servers that do nothing.
+    Checks,
+}
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(floor::COMMAND) {
+        return floor::main(arguments);
+    }
+    let mut options = Options::parse();
+    if options.smoke {
+        (options.rounds, options.seconds, options.users) = (1, 0.2, options.users.min(1_000));
+    }
+    if options.connections == 0 || options.streams == 0 || options.rounds == 0 || options.users < 10 {
+        bail!("at least one connection, stream and round, and 10 users");
+    }
+    // One thread is enough to drive, and costs the servers the least.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let tasks = tokio::task::LocalSet::new();
+    tasks.block_on(&runtime, async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        // Servers are ended when what holds them is dropped.
+        tokio::select! {
+            done = run(&options) => done,
+            _ = terminate.recv() => bail!("told to end"),
+            _ = interrupt.recv() => bail!("interrupted"),
+        }
+    })
+}
+
+async fn run(options: &Options) -> anyhow::Result<()> {
+    match options.scenario {
+        Scenario::Checks => checks::run(options).await.context("checks"),
+    }
+}
