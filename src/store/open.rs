@@ -123,6 +123,11 @@ pub(super) fn real_path(path: &Path) -> Result<PathBuf, Error> {
     path.canonicalize().map_err(refused)
 }
 
+/// How often, and for how long, a lock is waited for: a process that whoever had it started has it too until it
+/// becomes another program, which is a moment later.
+const LOCK_PAUSES: usize = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// The lock file beside the database. The system lets go of it when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct Lock {
@@ -134,10 +139,15 @@ pub(super) struct Lock {
 impl Lock {
     pub(super) fn take(database: &Path) -> Result<Self, Error> {
         let path = beside(database, ".lock");
+        let mut pauses = 0..LOCK_PAUSES;
         loop {
             let mut lock = Self::open(&path)?;
             match lock.file.try_lock() {
                 Ok(()) => {}
+                Err(TryLockError::WouldBlock) if pauses.next().is_some() => {
+                    std::thread::sleep(LOCK_PAUSE);
+                    continue;
+                }
                 Err(TryLockError::WouldBlock) => {
                     let mut owner = String::new();
                     // Only to say more in the message: an unreadable lock file is still a taken lock.
