@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A call allocates some dozens of times, which costs a fifth less of its time with this than with the C library's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     queuegate::cli::main()
 }

@@ -46,6 +46,16 @@ pub struct Authority {
     last_read: Mutex<String>,
 }
 
+/// Whom the last credentials of a connection belonged to, so that those that are the same need not be looked for again.
+#[derive(Debug)]
+pub struct Recognized {
+    /// None: by the certificate, which is the connection's.
+    fingerprint: Option<Fingerprint>,
+    /// Among these, which are others as soon as the file is.
+    known: Arc<Vec<Known>>,
+    identity: Arc<Identity>,
+}
+
 #[derive(Debug)]
 struct Known {
     entry: Entry,
@@ -98,26 +108,46 @@ impl Authority {
     }
 
     /// Who presents this. A token counts before a certificate: whoever sends a wrong one isn't let in by the other.
-    pub fn authenticate(&self, presented: Presented<'_>, now: Timestamp) -> Result<Arc<Identity>, Refused> {
+    pub fn authenticate(
+        &self,
+        presented: Presented<'_>,
+        last: &mut Option<Recognized>,
+        now: Timestamp,
+    ) -> Result<Arc<Identity>, Refused> {
         let Presented { authorization, certificate_names } = presented;
+        let fingerprint = authorization.map(bearer).transpose()?.map(Fingerprint::of);
         let known = self.known.load();
-        let found = match authorization {
-            Some(authorization) => with_token(&known, bearer(authorization)?),
-            None if certificate_names.is_empty() => return Err(Refused::Missing),
-            None => known.iter().find(|known| {
-                let name = known.entry.certificate.as_ref();
-                name.is_some_and(|name| certificate_names.iter().any(|other| other.eq_ignore_ascii_case(name)))
-            }),
+        let identity = match last {
+            Some(last) if Arc::ptr_eq(&last.known, &known) && last.fingerprint == fingerprint => {
+                Arc::clone(&last.identity)
+            }
+            Some(_) | None => {
+                let found = match fingerprint {
+                    Some(fingerprint) => with_token(&known, fingerprint),
+                    None if certificate_names.is_empty() => return Err(Refused::Missing),
+                    None => with_certificate(&known, certificate_names),
+                };
+                let identity = Arc::clone(&found.ok_or(Refused::Unknown)?.identity);
+                let known = Arc::clone(&known);
+                *last = Some(Recognized { fingerprint, known, identity: Arc::clone(&identity) });
+                identity
+            }
         };
-        let identity = &found.ok_or(Refused::Unknown)?.identity;
-        if identity.is_expired(now) { Err(Refused::Expired) } else { Ok(Arc::clone(identity)) }
+        if identity.is_expired(now) { Err(Refused::Expired) } else { Ok(identity) }
     }
 }
 
 /// Whose token this is. Every entry is looked at, whether or not one before it matched.
-fn with_token<'k>(known: &'k [Known], token: &[u8]) -> Option<&'k Known> {
-    let presented = Fingerprint::of(token);
+fn with_token(known: &[Known], presented: Fingerprint) -> Option<&Known> {
     known.iter().fold(None, |found, known| if known.entry.sha256 == Some(presented) { Some(known) } else { found })
+}
+
+/// Whose certificate has one of these names.
+fn with_certificate<'k>(known: &'k [Known], names: &[String]) -> Option<&'k Known> {
+    known.iter().find(|known| {
+        let name = known.entry.certificate.as_ref();
+        name.is_some_and(|name| names.iter().any(|other| other.eq_ignore_ascii_case(name)))
+    })
 }
 
 /// The token in an `authorization` header.
@@ -170,7 +200,7 @@ mod tests {
     ) -> Result<String, Refused> {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let presented = Presented { authorization: authorization.map(str::as_bytes), certificate_names: &names };
-        authority.authenticate(presented, now).map(|identity| identity.caller().to_string())
+        authority.authenticate(presented, &mut None, now).map(|identity| identity.caller().to_string())
     }
 
     fn has_ended(identity: &Identity) -> bool {
@@ -212,7 +242,7 @@ mod tests {
         assert_eq!(at(999), Ok("token:old".to_owned()));
         assert_eq!(at(1_000), Err(Refused::Expired));
         let presented = Presented { authorization: Some(b"Bearer old"), certificate_names: &[] };
-        let identity = authority.authenticate(presented, now()).unwrap();
+        let identity = authority.authenticate(presented, &mut None, now()).unwrap();
         authority.refresh(Timestamp::from_unix_ms(999)).unwrap();
         assert!(!has_ended(&identity));
         authority.refresh(Timestamp::from_unix_ms(1_000)).unwrap();
@@ -223,7 +253,7 @@ mod tests {
     fn scopes_and_organizations_are_kept_to() {
         let Fixture { authority, _folder } = &fixture();
         let who = |authorization: Option<&'static [u8]>, names: &[String]| {
-            authority.authenticate(Presented { authorization, certificate_names: names }, now()).unwrap()
+            authority.authenticate(Presented { authorization, certificate_names: names }, &mut None, now()).unwrap()
         };
         let pbx = who(Some(b"Bearer abc"), &[]);
         let dash = who(None, &["dash.example.com".to_owned()]);
@@ -239,8 +269,8 @@ mod tests {
     fn a_changed_file_counts_at_once_and_a_faulty_one_changes_nothing() {
         let Fixture { authority, _folder } = &fixture();
         let presented = |secret| Presented { authorization: Some(secret), certificate_names: &[] };
-        let pbx = authority.authenticate(presented(b"Bearer abc"), now()).unwrap();
-        let old = authority.authenticate(presented(b"Bearer old"), now()).unwrap();
+        let pbx = authority.authenticate(presented(b"Bearer abc"), &mut None, now()).unwrap();
+        let old = authority.authenticate(presented(b"Bearer old"), &mut None, now()).unwrap();
         let path = authority.file.path();
         assert_eq!(authority.refresh(now()).unwrap(), None, "it did not change");
 
@@ -259,9 +289,9 @@ mod tests {
         fs::write(path, rest.replace("organizations = [\"acme\"]", "")).unwrap();
         assert_eq!(authority.refresh(now()).unwrap(), Some(2));
         assert_eq!(ask(authority, None, &["dash.example.com"], now()), Err(Refused::Unknown));
-        assert!(authority.authenticate(presented(b"Bearer abc"), now()).unwrap().may_use_all());
+        assert!(authority.authenticate(presented(b"Bearer abc"), &mut None, now()).unwrap().may_use_all());
         assert!(has_ended(&pbx), "what they may do has changed");
         assert!(!has_ended(&old));
-        assert!(Arc::ptr_eq(&old, &authority.authenticate(presented(b"Bearer old"), now()).unwrap()));
+        assert!(Arc::ptr_eq(&old, &authority.authenticate(presented(b"Bearer old"), &mut None, now()).unwrap()));
     }
 }

@@ -8,7 +8,7 @@ mod file;
 mod identity;
 mod secret;
 
-pub use authority::{Authority, Presented, Refused};
+pub use authority::{Authority, Presented, Recognized, Refused};
 pub use file::{Entry, Error, TokenFile};
 pub use identity::{Identity, Scope};
 pub use secret::{Fingerprint, Secret, without_secrets};

@@ -97,7 +97,7 @@ fn code(error: &anyhow::Error) -> u8 {
                 | server::Error::Tokens(_),
             ) => return WRONG,
             Some(server::Error::Store(error)) => return of_store(error),
-            Some(server::Error::Broken(_) | server::Error::Stuck) => return FAILED,
+            Some(server::Error::Threads(_) | server::Error::Broken(_) | server::Error::Stuck) => return FAILED,
             None => {}
         }
         if let Some(error) = cause.downcast_ref::<store::Error>() {

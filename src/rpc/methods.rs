@@ -35,9 +35,10 @@ pub struct Method {
     pub work: Work,
 }
 
-/// The method of this path.
-pub fn find(path: &str) -> Option<&'static Method> {
-    METHODS.binary_search_by(|method| method.path.cmp(path)).ok().and_then(|index| METHODS.get(index))
+/// The method of this path, and its place among [`METHODS`].
+pub fn find(path: &str) -> Option<(usize, &'static Method)> {
+    let place = METHODS.binary_search_by(|method| method.path.cmp(path)).ok()?;
+    Some((place, METHODS.get(place)?))
 }
 
 const fn method(path: &'static str, access: Access, work: Work) -> Method {
@@ -132,8 +133,8 @@ mod tests {
         }
         assert_eq!(served, METHODS.iter().map(|method| method.path.to_owned()).collect());
         assert!(METHODS.is_sorted_by(|a, b| a.path < b.path), "they are searched by halves");
-        for method in METHODS {
-            assert_eq!(find(method.path), Some(method));
+        for (place, method) in METHODS.iter().enumerate() {
+            assert_eq!(find(method.path), Some((place, method)));
         }
         assert_eq!(find("/queuegate.v1.QueueAccessService/"), None);
     }

@@ -28,7 +28,9 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::Guard;
 use tokio::sync::watch as signal;
+use tonic::Code;
 
 use self::{
     proto::{
@@ -41,6 +43,7 @@ use crate::{
     auth::{Identity, Scope},
     domain::{
         command::{Action, Command, DecisionRecord, Outcome},
+        decide::Reason,
         ids::{OrganizationId, Revision, SessionId},
         model::Session,
         plan::{Context, Plan, plan},
@@ -48,7 +51,7 @@ use crate::{
         time::Timestamp,
     },
     state::{Done, State},
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{CallLabels, Metrics},
 };
 
 /// What the services are, comments included, for server reflection.
@@ -68,6 +71,15 @@ const AUDIT_ACTION_PREFIX: &str = "AUDIT_ACTION_";
 
 /// How long a read waits for its `at_least_revision` if its caller's deadline doesn't come before.
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
+
+/// What calls are counted by: a method by its place in [`methods::METHODS`], codes and reasons by their own numbers.
+pub fn call_labels() -> CallLabels {
+    CallLabels {
+        methods: methods::METHODS.iter().map(|method| method.path).collect(),
+        codes: (0..=Code::Unauthenticated as i32).map(|code| code::name(code.into())).collect(),
+        reasons: Reason::ALL.iter().map(|reason| reason.as_str()).collect(),
+    }
+}
 
 /// What every service works with.
 #[derive(Clone)]
@@ -113,19 +125,25 @@ impl Rpc {
 
     /// The state, at `at_least_revision` or later.
     async fn snapshot(&self, at_least_revision: &str) -> Result<Arc<Snapshot>, Error> {
+        self.glance(at_least_revision).await.map(Guard::into_inner)
+    }
+
+    /// The same, for a moment.
+    async fn glance(&self, at_least_revision: &str) -> Result<Guard<Arc<Snapshot>>, Error> {
         let state = self.state()?;
-        let snapshot = state.snapshot();
+        let snapshot = state.glance();
         if at_least_revision.is_empty() {
             return Ok(snapshot);
         }
         let wanted = own_revision("at_least_revision", at_least_revision, &snapshot)?;
+        drop(snapshot);
         let mut draining = self.draining.clone();
         tokio::select! {
             () = state.reach(wanted.sequence) => {}
             () = tokio::time::sleep(LONGEST_WAIT) => return Err(Error::RevisionNotReached),
             _ = draining.wait_for(|draining| *draining) => return Err(Error::Stopping),
         }
-        Ok(state.snapshot())
+        Ok(state.glance())
     }
 
     /// Carries out a command.
@@ -161,7 +179,7 @@ impl Rpc {
     fn decision(&self, organization_id: &OrganizationId, record: &DecisionRecord) -> Result<proto::Decision, Error> {
         let state = self.state()?;
         let (snapshot, now) = (state.snapshot(), state.now());
-        self.metrics.decided(record.reason.as_str());
+        self.metrics.decided(record.reason as usize);
         Ok(to_proto::recorded_decision(organization_id, snapshot.tenant(organization_id.as_str()), record, now))
     }
 }

@@ -36,7 +36,7 @@ impl QueueAccessService for Rpc {
         let user = from_proto::user(user)?;
         let queue = from_proto::queue(queue)?;
         let channel = from_proto::channel(channel)?;
-        let snapshot = self.snapshot(&at_least_revision).await?;
+        let snapshot = self.glance(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
         let detail = if explain { Detail::Facts } else { Detail::Reason };
         let decision = self.check(tenant, &user, &queue, channel, detail, self.state()?.now());
@@ -54,7 +54,7 @@ impl QueueAccessService for Rpc {
         let proto::BatchCheckQueueAccessRequest { organization_id, items, at_least_revision } = message;
         let organization_id = from_proto::organization_id(&caller, &organization_id)?;
         batch::check_size(items.len())?;
-        let snapshot = self.snapshot(&at_least_revision).await?;
+        let snapshot = self.glance(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
         let now = self.state()?.now();
         let results = items.into_iter().map(|item| {
@@ -341,7 +341,7 @@ impl Rpc {
         now: Timestamp,
     ) -> proto::Decision {
         let decision = decide(tenant, Question { user, queue, channel }, now);
-        self.metrics.decided(decision.reason.as_str());
+        self.metrics.decided(decision.reason as usize);
         let facts = (detail == Detail::Facts).then(|| to_proto::facts(tenant, &decision, now));
         to_proto::decision(tenant, &decision, explain(&decision, user, queue, channel), facts, now)
     }

@@ -19,7 +19,7 @@ use crate::{
     domain::ids::Caller,
     rpc::{methods::Work, status::Error},
     server::limits::Limits,
-    telemetry::metrics::{Gauge, Metrics, Shed},
+    telemetry::metrics::{Metrics, Shed},
 };
 
 /// How long a line is looked at before anything is made of it.
@@ -31,18 +31,13 @@ const MEASURED: usize = 16;
 /// How many calls may stand in line if nobody has to wait too long.
 const LONGEST_LINE: usize = 1_024;
 
-/// What part of that may be left, for each processor, however long the wait: enough that none is idle.
+/// What is left of that however long the wait: enough that the processor isn't idle.
 const SHORTEST_LINE: usize = 1;
 
-/// What is let in.
+/// What is let in on one processor.
 pub(super) struct Admission {
     limits: Limits,
-    shortest_line: usize,
     metrics: Arc<Metrics>,
-    checks: Gauge,
-    writes: Gauge,
-    streams: Gauge,
-    callers: Mutex<HashMap<Caller, Arc<UnderWay>>>,
     /// How many calls may stand in line.
     longest_line: AtomicUsize,
     /// How many calls were let in and not begun yet.
@@ -64,18 +59,51 @@ struct Window {
     refused: usize,
 }
 
+/// The callers of whom anything is under way, on whichever processor.
+#[derive(Debug, Default)]
+pub(super) struct Callers(Mutex<HashMap<Caller, Arc<UnderWay>>>);
+
 /// How many calls of one caller are under way.
 #[derive(Debug, Default)]
-struct UnderWay {
-    calls: AtomicUsize,
+pub(super) struct UnderWay {
+    checks: AtomicUsize,
+    writes: AtomicUsize,
     streams: AtomicUsize,
+}
+
+impl Callers {
+    /// What is under way of one.
+    pub(super) fn of(&self, caller: &Caller) -> Arc<UnderWay> {
+        let mut callers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = callers.get(caller) {
+            return Arc::clone(found);
+        }
+        // Those of whom nothing is under way need not be remembered.
+        callers.retain(|_, under_way| Arc::strong_count(under_way) > 1);
+        Arc::clone(callers.entry(caller.clone()).or_default())
+    }
+
+    /// How many calls of all of them are under way.
+    pub(super) fn under_way(&self, work: Work) -> usize {
+        let callers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        callers.values().map(|under_way| under_way.count(work).load(Ordering::Relaxed)).sum()
+    }
 }
 
 impl UnderWay {
     fn count(&self, work: Work) -> &AtomicUsize {
         match work {
-            Work::Check | Work::Write => &self.calls,
+            Work::Check => &self.checks,
+            Work::Write => &self.writes,
             Work::Stream => &self.streams,
+        }
+    }
+
+    /// How many are counted together with those of `work`.
+    fn together(&self, work: Work) -> usize {
+        match work {
+            Work::Check | Work::Write => self.checks.load(Ordering::Relaxed) + self.writes.load(Ordering::Relaxed),
+            Work::Stream => self.streams.load(Ordering::Relaxed),
         }
     }
 }
@@ -84,7 +112,6 @@ impl UnderWay {
 pub(super) struct Place {
     under_way: Arc<UnderWay>,
     work: Work,
-    gauge: Gauge,
 }
 
 /// A call that stands in line, until it is begun.
@@ -114,21 +141,14 @@ impl Drop for InLine {
 impl Drop for Place {
     fn drop(&mut self) {
         self.under_way.count(self.work).fetch_sub(1, Ordering::Relaxed);
-        self.gauge.dec();
     }
 }
 
 impl Admission {
-    /// For so many processors.
-    pub(super) fn new(limits: Limits, processors: usize, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(limits: Limits, metrics: Arc<Metrics>) -> Self {
         Self {
             limits,
-            shortest_line: SHORTEST_LINE * processors,
-            checks: metrics.calls_under_way("check"),
-            writes: metrics.calls_under_way("write"),
-            streams: metrics.calls_under_way("stream"),
             metrics,
-            callers: Mutex::default(),
             longest_line: AtomicUsize::new(LONGEST_LINE),
             line: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
@@ -137,8 +157,8 @@ impl Admission {
         }
     }
 
-    /// Lets a call in, or says why not.
-    pub(super) fn enter(&self, caller: &Caller, work: Work) -> Result<Place, Error> {
+    /// Lets a call in, of a caller of whom so much is under way, or says why not.
+    pub(super) fn enter(&self, under_way: &Arc<UnderWay>, work: Work) -> Result<Place, Error> {
         self.turn.fetch_add(1, Ordering::Relaxed);
         if self.line.load(Ordering::Relaxed) >= self.longest_line_of(work) {
             return Err(self.overloaded());
@@ -147,31 +167,14 @@ impl Admission {
             Work::Check | Work::Write => self.limits.calls_per_caller,
             Work::Stream => self.limits.streams_per_caller,
         };
-        let under_way = self.of(caller);
-        let before = under_way.count(work).fetch_add(1, Ordering::Relaxed);
-        let gauge = match work {
-            Work::Check => &self.checks,
-            Work::Write => &self.writes,
-            Work::Stream => &self.streams,
-        };
-        gauge.inc();
+        under_way.count(work).fetch_add(1, Ordering::Relaxed);
         // Dropped again, if there are too many.
-        let place = Place { under_way, work, gauge: gauge.clone() };
-        if before >= most {
+        let place = Place { under_way: Arc::clone(under_way), work };
+        if under_way.together(work) > most {
             self.metrics.shed(Shed::CallerLimit);
             return Err(Error::CallerLimit { most });
         }
         Ok(place)
-    }
-
-    fn of(&self, caller: &Caller) -> Arc<UnderWay> {
-        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = callers.get(caller) {
-            return Arc::clone(found);
-        }
-        // Those of whom nothing is under way need not be remembered.
-        callers.retain(|_, under_way| Arc::strong_count(under_way) > 1);
-        Arc::clone(callers.entry(caller.clone()).or_default())
     }
 
     fn overloaded(&self) -> Error {
@@ -187,6 +190,11 @@ impl Admission {
             Work::Write => longest / 2,
             Work::Stream => longest / 4,
         }
+    }
+
+    /// How often the line was halved.
+    pub(super) fn shedding(&self) -> u32 {
+        (LONGEST_LINE / self.longest_line.load(Ordering::Relaxed)).ilog2()
     }
 
     /// Puts a call in line, until it is begun.
@@ -216,13 +224,12 @@ impl Admission {
             // In the windows after the first nobody stood in line.
             let mut quiet = passed - 1;
             if window.long_waits * 2 > window.waits {
-                longest = self.shortest_line;
+                longest = SHORTEST_LINE;
             } else if lately_refused * 3 <= calls {
                 quiet += 1;
             }
             let longest = (longest << quiet.min(LONGEST_LINE.ilog2())).min(LONGEST_LINE);
             self.longest_line.store(longest, Ordering::Relaxed);
-            self.metrics.set_shedding((LONGEST_LINE / longest).ilog2());
             *window = Window { began: now, waits: 0, long_waits: 0, turn, refused };
         }
         window.waits += 1;
@@ -233,19 +240,16 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::metrics::CallLabels;
 
     fn admission() -> Arc<Admission> {
         let limits = Limits { calls_per_caller: 2_000, streams_per_caller: 2_000, ..Limits::default() };
-        Arc::new(Admission::new(limits, 2, Arc::new(Metrics::default())))
-    }
-
-    fn someone(name: &str) -> Caller {
-        Caller::named(&name.parse().unwrap())
+        Arc::new(Admission::new(limits, Arc::new(Metrics::new(CallLabels::default()))))
     }
 
     /// How many of `calls` get in line at once.
     fn rush(admission: &Arc<Admission>, work: Work, calls: usize) -> usize {
-        let caller = someone("pbx");
+        let caller = Arc::default();
         let enter = |_| admission.enter(&caller, work).ok().map(|_| admission.stand_in_line());
         (0..calls).filter_map(enter).collect::<Vec<InLine>>().len()
     }
@@ -261,16 +265,24 @@ mod tests {
     #[test]
     fn a_caller_has_so_many_calls_at_once_and_others_have_theirs() {
         let limits = Limits { calls_per_caller: 3, streams_per_caller: 2, ..Limits::default() };
-        let admission = Admission::new(limits, 2, Arc::new(Metrics::default()));
+        let admission = Admission::new(limits, Arc::new(Metrics::new(CallLabels::default())));
+        let callers = Callers::default();
+        let someone = |name: &str| callers.of(&Caller::named(&name.parse().unwrap()));
         let (pbx, other) = (someone("pbx"), someone("other"));
         let mut places: Vec<Place> = (0..3).map(|_| admission.enter(&pbx, Work::Check).unwrap()).collect();
         assert!(matches!(admission.enter(&pbx, Work::Write), Err(Error::CallerLimit { most: 3 })));
-        let _streams: Vec<Place> = (0..2).map(|_| admission.enter(&pbx, Work::Stream).unwrap()).collect();
+        let streams: Vec<Place> = (0..2).map(|_| admission.enter(&pbx, Work::Stream).unwrap()).collect();
         assert!(matches!(admission.enter(&pbx, Work::Stream), Err(Error::CallerLimit { most: 2 })));
         assert!(admission.enter(&other, Work::Check).is_ok());
         places.pop();
-        assert!(admission.enter(&pbx, Work::Write).is_ok(), "one is done");
-        assert_eq!(admission.callers.lock().unwrap().len(), 2);
+        let writing = admission.enter(&someone("pbx"), Work::Write);
+        assert!(writing.is_ok(), "one is done");
+        let under_way = || [Work::Check, Work::Write, Work::Stream].map(|work| callers.under_way(work));
+        assert_eq!(under_way(), [2, 1, 2]);
+        drop((places, writing, pbx, other, streams));
+        assert_eq!(under_way(), [0, 0, 0]);
+        someone("third");
+        assert_eq!(callers.0.lock().unwrap().len(), 1, "whoever is gone is forgotten");
     }
 
     #[test]
@@ -286,14 +298,14 @@ mod tests {
         wait(long());
         assert_eq!([1_500, 1_000].map(|calls| rush(&admission, Work::Check, calls)), [1_024, 1_000]);
         wait(long());
-        assert_eq!([Work::Check, Work::Write, Work::Stream].map(|work| rush(&admission, work, 10)), [2, 1, 0]);
+        assert_eq!([Work::Check, Work::Write, Work::Stream].map(|work| rush(&admission, work, 10)), [1, 0, 0]);
         wait(short());
         for _ in 0..3 {
-            assert_eq!(rush(&admission, Work::Check, 10), 2, "as long as too much is asked");
+            assert_eq!(rush(&admission, Work::Check, 10), 1, "as long as too much is asked");
             wait(short());
         }
-        for longest in [2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 1_024] {
-            assert_eq!(rush(&admission, Work::Check, longest + 1), longest);
+        for longest in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 1_024] {
+            assert_eq!([0, 0, 1].map(|more| rush(&admission, Work::Check, longest + more)), [longest; 3]);
             wait(short());
         }
     }
@@ -312,7 +324,7 @@ mod tests {
     fn whoever_has_waited_too_long_is_refused_in_their_turn_only_while_there_is_too_much_to_do() {
         const HOUR: Duration = Duration::from_secs(60 * 60);
         let limits = Limits { shed_delay: HOUR, ..Limits::default() };
-        let admission = Arc::new(Admission::new(limits, 2, Arc::new(Metrics::default())));
+        let admission = Arc::new(Admission::new(limits, Arc::new(Metrics::new(CallLabels::default()))));
         let ago = |waited| {
             let mut in_line = admission.stand_in_line();
             in_line.since -= waited;
@@ -339,7 +351,7 @@ mod tests {
             admission.note(long(), now);
             now += WINDOW;
         }
-        assert_eq!(rush(&admission, Work::Check, 10), 2);
+        assert_eq!(rush(&admission, Work::Check, 10), 1);
         now += WINDOW * 10;
         admission.note(long(), now);
         assert_eq!(rush(&admission, Work::Check, 2_000), 1_024);

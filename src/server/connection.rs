@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_rustls::TlsAcceptor;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{
     gate::{Entrance, Gate},
@@ -19,6 +19,7 @@ use super::{
     preface::Begun,
     tls::{Tls, client_names},
 };
+use crate::telemetry::metrics::Metrics;
 
 /// The largest part of an answer that is kept ready for a slow reader, in bytes.
 const SEND_BUFFER: usize = 128 * 1024;
@@ -43,7 +44,12 @@ pub(super) struct Connections {
 
 impl Connections {
     /// Serves a connection to its end.
-    pub(super) async fn serve(&self, stream: TcpStream, address: SocketAddr) {
+    pub(super) async fn serve(&self, stream: std::net::TcpStream, address: SocketAddr) {
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => return warn!(%error, "can't serve a connection"),
+        };
+        let _open = Open::new(&self.gate.metrics);
         // Answers are small, and must not wait for more to send. What refuses this is about to fail anyway.
         let _ = stream.set_nodelay(true);
         let refused = |why: &dyn std::fmt::Display| {
@@ -85,6 +91,8 @@ impl Connections {
         } = self.limits;
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
+            // HTTP wants one, and gRPC has no use for it.
+            .auto_date_header(false)
             .max_concurrent_streams(streams_per_connection)
             .max_header_list_size(header_bytes)
             .max_send_buf_size(SEND_BUFFER)
@@ -123,6 +131,22 @@ impl Connections {
             }
             return;
         }
+    }
+}
+
+/// A connection that is open.
+struct Open<'m>(&'m Metrics);
+
+impl<'m> Open<'m> {
+    fn new(metrics: &'m Metrics) -> Self {
+        metrics.connections.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.connections.dec();
     }
 }
 

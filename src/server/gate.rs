@@ -5,10 +5,11 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     net::IpAddr,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -18,16 +19,16 @@ use std::{
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
-use tonic::{Code, Status, body::Body, service::Routes};
-use tower::Service;
+use tonic::{Code, Status, body::Body};
 
 use super::{
-    admission::{Admission, Place},
+    admission::{Admission, Callers, Place, UnderWay},
     deadline::grpc_timeout,
     question::{BrokenOff, Question},
+    services::Services,
 };
 use crate::{
-    auth::{Authority, Identity, Presented},
+    auth::{Authority, Identity, Presented, Recognized},
     rpc::{
         code,
         methods::{self, Access, Work},
@@ -43,12 +44,13 @@ use crate::{
 /// How long a call that is answered once may take if its caller doesn't say.
 const LONGEST_CALL: Duration = Duration::from_secs(6 * 60);
 
-/// What all connections share.
+/// What all connections of one processor share.
 pub(super) struct Gate {
-    pub routes: Routes,
+    pub services: Services,
     /// None: everybody is let in, and may do everything.
     pub authority: Option<Arc<Authority>>,
     pub admission: Arc<Admission>,
+    pub callers: Arc<Callers>,
     pub metrics: Arc<Metrics>,
     /// None: no call is traced.
     pub traces: Option<Arc<Traces>>,
@@ -67,7 +69,28 @@ struct Peer {
     certificate_names: Vec<String>,
     /// Who they are if nobody needs credentials.
     anyone: Arc<Identity>,
+    known: Mutex<Known>,
     activity: Activity,
+}
+
+/// Who called last. Most connections are of one caller, and need not be asked who it is each time.
+#[derive(Default)]
+struct Known {
+    recognized: Option<Recognized>,
+    under_way: Option<(Arc<Identity>, Arc<UnderWay>)>,
+}
+
+impl Known {
+    fn under_way(&mut self, identity: &Arc<Identity>, callers: &Callers) -> Arc<UnderWay> {
+        match &self.under_way {
+            Some((known, under_way)) if Arc::ptr_eq(known, identity) => Arc::clone(under_way),
+            Some(_) | None => {
+                let under_way = callers.of(identity.caller());
+                self.under_way = Some((Arc::clone(identity), Arc::clone(&under_way)));
+                under_way
+            }
+        }
+    }
 }
 
 /// What is going on on a connection.
@@ -82,7 +105,7 @@ impl Entrance {
     pub(super) fn new(gate: Arc<Gate>, address: IpAddr, certificate_names: Vec<String>) -> Self {
         let activity = Activity { began: Instant::now(), calls: AtomicUsize::new(0), last_ended_ms: AtomicU64::new(0) };
         let anyone = Arc::new(Identity::anyone_at(address));
-        Self { gate, peer: Arc::new(Peer { certificate_names, anyone, activity }) }
+        Self { gate, peer: Arc::new(Peer { certificate_names, anyone, known: Mutex::default(), activity }) }
     }
 
     /// For how long there has been no call; none if there is one.
@@ -94,13 +117,14 @@ impl Entrance {
 
     /// Lets a call in, or says why not.
     fn admit(&self, method: &methods::Method, headers: &HeaderMap) -> Result<(Arc<Identity>, Place), Error> {
-        let Gate { authority, admission, clock, .. } = &*self.gate;
+        let Gate { authority, admission, callers, clock, .. } = &*self.gate;
+        let mut known = self.peer.known.lock().unwrap_or_else(PoisonError::into_inner);
         let identity = match (authority, method.access) {
             (None, _) | (Some(_), Access::Open) => Arc::clone(&self.peer.anyone),
             (Some(authority), Access::Known | Access::Scoped(_)) => {
                 let authorization = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
                 let presented = Presented { authorization, certificate_names: &self.peer.certificate_names };
-                authority.authenticate(presented, clock.now()).map_err(Error::Unauthenticated)?
+                authority.authenticate(presented, &mut known.recognized, clock.now()).map_err(Error::Unauthenticated)?
             }
         };
         if let Access::Scoped(scope) = method.access
@@ -108,7 +132,7 @@ impl Entrance {
         {
             return Err(Error::ScopeRequired(scope));
         }
-        let place = admission.enter(identity.caller(), method.work)?;
+        let place = admission.enter(&known.under_way(&identity, callers), method.work)?;
         Ok((identity, place))
     }
 }
@@ -121,11 +145,11 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let mut call = Call::begin(self);
         self.gate.admission.measure();
-        let Some(method) = methods::find(request.uri().path()) else {
+        let Some((place, method)) = methods::find(request.uri().path()) else {
             let answer = call.answered(status::answer(Error::UnknownMethod), None);
             return Box::pin(std::future::ready(Ok(answer)));
         };
-        call.method = method.path;
+        call.method = place;
         if let Some(traces) = &self.gate.traces {
             call.span = traces.begin(method.path, request.headers(), random_share());
         }
@@ -139,11 +163,10 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
         call.place = Some(place);
         let given = grpc_timeout(request.headers());
         let broken_off = call.broken_off.clone();
-        let mut request = request.map(|body| Body::new(Question::new(body, broken_off)));
+        let mut request = request.map(|body| Question::new(body, broken_off));
         // Nobody but the gate says who calls, and nothing behind it needs to see a secret.
         request.headers_mut().remove(AUTHORIZATION);
         request.extensions_mut().insert(identity);
-        let mut routes = self.gate.routes.clone();
         let in_line = self.gate.admission.stand_in_line();
         Box::pin(async move {
             if let Err(error) = in_line.leave() {
@@ -153,17 +176,27 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
                 Work::Check | Work::Write => Some(given.unwrap_or(LONGEST_CALL)),
                 Work::Stream => given,
             };
-            let mut deadline = longest.map(|longest| Box::pin(tokio::time::sleep(longest)));
-            let answering = routes.call(request);
-            let answer = match &mut deadline {
-                None => answering.await,
-                Some(deadline) => tokio::select! {
-                    biased;
-                    answer = answering => answer,
-                    () = deadline => Ok(status::deadline_exceeded()),
-                },
+            let mut answering = call.entrance.gate.services.call(request);
+            // Most calls are answered at once, and need no clock to wait for.
+            let mut deadline = None;
+            let answer = match poll_fn(|context| Poll::Ready(answering.as_mut().poll(context))).await {
+                Poll::Ready(answer) => answer,
+                Poll::Pending => {
+                    deadline = longest.map(|longest| call.sleep_until(longest));
+                    match &mut deadline {
+                        None => answering.await,
+                        Some(deadline) => tokio::select! {
+                            biased;
+                            answer = answering => answer,
+                            () = deadline => Ok(status::deadline_exceeded()),
+                        },
+                    }
+                }
             };
             let answer = answer.map(status::mend_answer)?;
+            if method.work == Work::Stream && deadline.is_none() {
+                deadline = longest.map(|longest| call.sleep_until(longest));
+            }
             Ok(call.answered(answer, deadline.filter(|_| method.work == Work::Stream)))
         })
     }
@@ -173,7 +206,8 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
 struct Call {
     entrance: Entrance,
     began: Instant,
-    method: &'static str,
+    /// Its place among [`methods::METHODS`].
+    method: usize,
     place: Option<Place>,
     span: Option<CallSpan>,
     /// None while it isn't known how it ends: then its caller went away.
@@ -187,12 +221,17 @@ impl Call {
         Self {
             entrance: entrance.clone(),
             began: Instant::now(),
-            method: "unknown",
+            method: usize::MAX,
             place: None,
             span: None,
             code: None,
             broken_off: BrokenOff::default(),
         }
+    }
+
+    /// Until the call has lasted so long.
+    fn sleep_until(&self, longest: Duration) -> Pin<Box<Sleep>> {
+        Box::pin(tokio::time::sleep(longest.saturating_sub(self.began.elapsed())))
     }
 
     fn answered(mut self, answer: Response<Body>, deadline: Option<Pin<Box<Sleep>>>) -> Response<Answer> {
@@ -209,10 +248,9 @@ impl Drop for Call {
         calls.fetch_sub(1, Ordering::Relaxed);
         // What half a question is answered with says nothing about the server.
         let code = self.code.filter(|_| !self.broken_off.is_set()).unwrap_or(Code::Cancelled);
-        let name = code::name(code);
-        self.entrance.gate.metrics.call_ended(self.method, name, self.began.elapsed());
+        self.entrance.gate.metrics.call_ended(self.method, code as usize, self.began.elapsed());
         if let Some(span) = self.span.take() {
-            span.end(name, code.into());
+            span.end(code::name(code), code.into());
         }
     }
 }

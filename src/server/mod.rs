@@ -2,6 +2,7 @@
 
 mod admission;
 mod connection;
+mod cores;
 mod deadline;
 mod gate;
 mod limits;
@@ -9,6 +10,7 @@ mod operator;
 mod preface;
 mod question;
 mod reload;
+mod services;
 mod tls;
 
 use std::{
@@ -27,7 +29,15 @@ use tonic::service::Routes;
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{error, info, warn};
 
-use self::{admission::Admission, connection::Connections, gate::Gate, operator::Operator, tls::Tls};
+use self::{
+    admission::{Admission, Callers},
+    connection::Connections,
+    cores::Cores,
+    gate::Gate,
+    operator::Operator,
+    services::Services,
+    tls::Tls,
+};
 pub use self::{
     limits::Limits,
     tls::{Error as TlsError, TlsFiles},
@@ -154,6 +164,9 @@ pub enum Error {
     /// The database can't be used, or failed.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// There are too many threads.
+    #[error("can't start the threads that serve calls: {0}")]
+    Threads(std::io::Error),
     /// A part of the server ended that must not.
     #[error("the {0} ended unexpectedly")]
     Broken(&'static str),
@@ -214,42 +227,45 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     let store = tokio::task::spawn_blocking(move || Store::open(&path, new_store_id()));
     let store = store.await.map_err(|_| Error::Broken("opening of the database"))??;
 
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new(rpc::call_labels()));
     let traces = traces.map(Arc::new);
     let state = Arc::new(OnceLock::new());
     let (drain, draining) = watch::channel(false);
     let rpc = Rpc::new(Arc::clone(&state), draining.clone(), Arc::clone(&metrics));
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::NotServing).await;
-    let mut routes = Routes::new(health_service)
-        .add_service(rpc.queue_access())
-        .add_service(rpc.permission())
-        .add_service(rpc.directory())
-        .add_service(rpc.audit());
+    let mut routes = Routes::new(health_service);
     if reflection == Reflection::On {
         const BROKEN_DESCRIPTORS: Error = Error::Broken("set of service descriptors");
         routes = routes
             .add_service(descriptors().build_v1().map_err(|_| BROKEN_DESCRIPTORS)?)
             .add_service(descriptors().build_v1alpha().map_err(|_| BROKEN_DESCRIPTORS)?);
     }
-    let admission = Arc::new(Admission::new(limits, processors(), Arc::clone(&metrics)));
-    let gate = Gate {
-        routes: routes.prepare(),
-        authority: authority.clone(),
-        admission,
-        metrics: Arc::clone(&metrics),
-        traces: traces.clone(),
-        clock: Arc::clone(&clock),
+    let routes = routes.prepare();
+    let callers = Arc::new(Callers::default());
+    let connections_of_a_core = || {
+        let gate = Gate {
+            services: Services::new(&rpc, routes.clone()),
+            authority: authority.clone(),
+            admission: Arc::new(Admission::new(limits, Arc::clone(&metrics))),
+            callers: Arc::clone(&callers),
+            metrics: Arc::clone(&metrics),
+            traces: traces.clone(),
+            clock: Arc::clone(&clock),
+        };
+        Connections { gate: Arc::new(gate), limits, tls: tls.clone(), draining: draining.clone() }
     };
-    let connections = Connections { gate: Arc::new(gate), limits, tls: tls.clone(), draining: draining.clone() };
+    let connections: Vec<Connections> = std::iter::repeat_with(connections_of_a_core).take(processors()).collect();
+    let admissions = connections.iter().map(|connections| Arc::clone(&connections.gate.admission)).collect();
+    let cores = Cores::start(connections).map_err(Error::Threads)?;
     let mut beside = JoinSet::new();
     beside.spawn(reload::watch(authority, tls, Arc::clone(&clock), Arc::clone(&metrics)));
-    let operator = Arc::new(Operator::new(Arc::clone(&metrics), Arc::clone(&state), &database));
+    let operator = Arc::new(Operator::new(Arc::clone(&metrics), Arc::clone(&state), &database, callers, admissions));
     beside.spawn(Arc::clone(&operator).watch(health.clone()));
     if let Some(listener) = metrics_listener {
         beside.spawn(operator.serve(listener));
     }
-    let serving = tokio::spawn(accept(listener, Arc::new(connections), draining));
+    let serving = tokio::spawn(accept(listener, cores, limits, Arc::clone(&metrics), draining));
     info!(%address, "listening");
     let loaded = Arc::clone(&metrics);
     let loading = tokio::task::spawn_blocking(move || State::start(store, clock, loaded));
@@ -385,32 +401,31 @@ fn refuse_exposure(address: SocketAddr, has_tokens: bool, has_tls: bool) -> Resu
 }
 
 /// Takes connections until the server drains, and then waits for those that are open.
-async fn accept(listener: TcpListener, connections: Arc<Connections>, mut draining: watch::Receiver<bool>) {
-    let mut open = JoinSet::new();
-    let metrics = &connections.gate.metrics;
+async fn accept(
+    listener: TcpListener,
+    cores: Cores,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    mut draining: watch::Receiver<bool>,
+) {
     loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(_) if open.len() >= connections.limits.connections => metrics.shed(Shed::Connections),
-                Ok((stream, address)) => {
-                    let connections = Arc::clone(&connections);
-                    open.spawn(async move { connections.serve(stream, address).await });
-                }
-                Err(error) => {
-                    // Most likely there are no file descriptors left, which takes a while to change.
-                    warn!(%error, "can't take a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
-            Some(_) = open.join_next() => {}
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             () = began(&mut draining) => break,
+        };
+        // The processor that serves it waits for it in its own way.
+        match accepted.and_then(|(stream, address)| Ok((stream.into_std()?, address))) {
+            Ok(_) if cores.open() >= limits.connections => metrics.shed(Shed::Connections),
+            Ok((stream, address)) => cores.serve(stream, address),
+            Err(error) => {
+                // Most likely there are no file descriptors left, which takes a while to change.
+                warn!(%error, "can't take a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
         }
-        metrics.connections.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
     }
     drop(listener);
-    while open.join_next().await.is_some() {
-        metrics.connections.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
-    }
+    cores.finish().await;
 }
 
 /// Completes once the server drains.
@@ -449,7 +464,7 @@ fn descriptors() -> tonic_reflection::server::Builder<'static> {
 
 /// How many processors there are to serve with.
 fn processors() -> usize {
-    tokio::runtime::Handle::current().metrics().num_workers()
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn new_store_id() -> u64 {

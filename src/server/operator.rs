@@ -16,7 +16,9 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{error, info, warn};
 
+use super::admission::{Admission, Callers};
 use crate::{
+    rpc::methods::Work,
     state::State,
     telemetry::metrics::{Metrics, Sizes},
 };
@@ -39,13 +41,21 @@ pub(super) struct Operator {
     metrics: Arc<Metrics>,
     state: Arc<OnceLock<State>>,
     write_ahead_log: PathBuf,
+    callers: Arc<Callers>,
+    admissions: Vec<Arc<Admission>>,
 }
 
 impl Operator {
-    pub(super) fn new(metrics: Arc<Metrics>, state: Arc<OnceLock<State>>, database: &Path) -> Self {
+    pub(super) fn new(
+        metrics: Arc<Metrics>,
+        state: Arc<OnceLock<State>>,
+        database: &Path,
+        callers: Arc<Callers>,
+        admissions: Vec<Arc<Admission>>,
+    ) -> Self {
         let mut write_ahead_log = OsString::from(database);
         write_ahead_log.push("-wal");
-        Self { metrics, state, write_ahead_log: write_ahead_log.into() }
+        Self { metrics, state, write_ahead_log: write_ahead_log.into(), callers, admissions }
     }
 
     /// Whether the process does its work: its writer isn't stuck. While the database is being loaded there is none.
@@ -142,6 +152,11 @@ impl Operator {
             self.metrics.set_sizes(sizes);
             self.metrics.revision.set(i64::try_from(snapshot.revision().sequence.0).unwrap_or(i64::MAX));
         }
+        for (name, work) in [("check", Work::Check), ("write", Work::Write), ("stream", Work::Stream)] {
+            self.metrics.set_calls_under_way(name, self.callers.under_way(work));
+        }
+        let shedding = self.admissions.iter().map(|admission| admission.shedding()).max();
+        self.metrics.set_shedding(shedding.unwrap_or_default());
         // It may not be there: then there is nothing in it.
         let wal_size = std::fs::metadata(&self.write_ahead_log).map_or(0, |found| found.len());
         self.metrics.wal_size.set(i64::try_from(wal_size).unwrap_or(i64::MAX));

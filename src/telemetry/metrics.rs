@@ -1,7 +1,7 @@
 //! Every metric, with its name, its labels and what it means, as Prometheus scrapes them. Reasons, outcomes and methods are
 //! labels; organizations, users and callers never are.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use prometheus_client::{
     encoding::text::encode,
@@ -11,11 +11,14 @@ use prometheus_client::{
 
 pub use prometheus_client::metrics::gauge::Gauge;
 
+pub use super::calls::CallLabels;
+use super::calls::Calls;
+
 /// Labels with fixed names.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 /// The times that calls and commits are told apart by, in seconds: from 50 microseconds to 10 seconds.
-const DURATIONS: [f64; 16] =
+pub(super) const DURATIONS: [f64; 16] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 /// The sizes that batches are told apart by.
@@ -59,12 +62,10 @@ pub struct Sizes {
 }
 
 /// What is counted and measured.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Metrics {
-    calls: Family<Labels<2>, Counter>,
-    call_duration: Durations,
+    calls: Arc<Calls>,
     calls_under_way: Family<Labels<1>, Gauge>,
-    decisions: Family<Labels<1>, Counter>,
     sheds: Family<Labels<1>, Counter>,
     shedding: Gauge,
     reload_failures: Family<Labels<1>, Counter>,
@@ -75,8 +76,8 @@ pub struct Metrics {
     pub handshake_failures: Counter,
     /// Changes that wait for the writer.
     pub writer_queue: Gauge,
-    batch_size: BatchSizes,
-    commit_duration: CommitDurations,
+    batch_size: Histogram,
+    commit_duration: Histogram,
     /// The number of the last change.
     pub revision: Gauge,
     /// The size of the write-ahead log, in bytes.
@@ -89,48 +90,42 @@ pub struct Metrics {
     pub ready: Gauge,
 }
 
-#[derive(Debug)]
-struct Durations(Family<Labels<1>, Histogram>);
-
-impl Default for Durations {
-    fn default() -> Self {
-        Self(Family::new_with_constructor(|| Histogram::new(DURATIONS)))
-    }
-}
-
-#[derive(Debug)]
-struct BatchSizes(Histogram);
-
-impl Default for BatchSizes {
-    fn default() -> Self {
-        Self(Histogram::new(SIZES))
-    }
-}
-
-#[derive(Debug)]
-struct CommitDurations(Histogram);
-
-impl Default for CommitDurations {
-    fn default() -> Self {
-        Self(Histogram::new(DURATIONS))
-    }
-}
-
 impl Metrics {
-    /// Counts a call that has ended.
-    pub fn call_ended(&self, method: &'static str, code: &'static str, took: Duration) {
-        self.calls.get_or_create(&[("method", method), ("code", code)]).inc();
-        self.call_duration.0.get_or_create(&[("method", method)]).observe(took.as_secs_f64());
+    /// Nothing counted yet, of calls with these labels.
+    pub fn new(labels: CallLabels) -> Self {
+        Self {
+            calls: Arc::new(Calls::new(labels)),
+            calls_under_way: Family::default(),
+            sheds: Family::default(),
+            shedding: Gauge::default(),
+            reload_failures: Family::default(),
+            sizes: Family::default(),
+            connections: Gauge::default(),
+            handshake_failures: Counter::default(),
+            writer_queue: Gauge::default(),
+            batch_size: Histogram::new(SIZES),
+            commit_duration: Histogram::new(DURATIONS),
+            revision: Gauge::default(),
+            wal_size: Gauge::default(),
+            watchers: Gauge::default(),
+            store_writable: Gauge::default(),
+            ready: Gauge::default(),
+        }
     }
 
-    /// The calls of a kind that are under way.
-    pub fn calls_under_way(&self, work: &'static str) -> Gauge {
-        self.calls_under_way.get_or_create_owned(&[("work", work)])
+    /// Counts a call that has ended: the places of its method and its status code among the labels, and how long it took.
+    pub fn call_ended(&self, method: usize, code: usize, took: Duration) {
+        self.calls.ended(method, code, took);
     }
 
-    /// Counts a decision.
-    pub fn decided(&self, reason: &'static str) {
-        self.decisions.get_or_create(&[("reason", reason)]).inc();
+    /// Says how many calls of a kind are under way.
+    pub fn set_calls_under_way(&self, work: &'static str, calls: usize) {
+        self.calls_under_way.get_or_create(&[("work", work)]).set(i64::try_from(calls).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a decision: the place of its reason among the labels.
+    pub fn decided(&self, reason: usize) {
+        self.calls.decided(reason);
     }
 
     /// Counts something that was refused for there being too much of it.
@@ -159,45 +154,39 @@ impl Metrics {
 
     /// Counts a commit.
     pub fn committed(&self, commands: usize, took: Duration) {
-        self.batch_size.0.observe(f64::from(u32::try_from(commands).unwrap_or(u32::MAX)));
-        self.commit_duration.0.observe(took.as_secs_f64());
+        self.batch_size.observe(f64::from(u32::try_from(commands).unwrap_or(u32::MAX)));
+        self.commit_duration.observe(took.as_secs_f64());
     }
 
     /// All of it, as Prometheus reads it (the OpenMetrics text format).
     pub fn text(&self) -> String {
+        // The registry ends each text with a full stop.
         let mut registry = Registry::with_prefix("queuegate");
         let all = &mut registry;
-        all.register("grpc_calls", "Calls that have ended, by method and status code.", self.calls.clone());
-        all.register_with_unit(
-            "grpc_call_duration",
-            "How long calls took, from their headers to the last byte of the answer.",
-            Unit::Seconds,
-            self.call_duration.0.clone(),
-        );
-        let text = "Calls under way: checks, writes, and streams.";
+        all.register_collector(Box::new(Arc::clone(&self.calls)));
+        let text = "Calls under way: checks, writes, and streams";
         all.register("grpc_calls_under_way", text, self.calls_under_way.clone());
-        all.register("decisions", "Decisions about queue access, by reason.", self.decisions.clone());
-        let text = "What was refused because there was too much of it, by what there was too much of.";
+        let text = "What was refused because there was too much of it, by what there was too much of";
         all.register("sheds", text, self.sheds.clone());
-        let text = "How often the line of waiting calls was halved for want of processor time, from 0 (nothing is refused) to 10.";
+        let text = "How often the line of waiting calls was halved for want of processor time, from 0 (nothing is refused) to 10";
         all.register("shedding", text, self.shedding.clone());
-        all.register("connections", "Open connections.", self.connections.clone());
-        let text = "Connections that did not get as far as TLS and HTTP/2, or not in time.";
+        all.register("connections", "Open connections", self.connections.clone());
+        let text = "Connections that did not get as far as TLS and HTTP/2, or not in time";
         all.register("handshake_failures", text, self.handshake_failures.clone());
-        let text = "Changed token files and certificates that could not be used; the last good ones still hold.";
+        let text = "Changed token files and certificates that could not be used; the last good ones still hold";
         all.register("reload_failures", text, self.reload_failures.clone());
-        all.register("writer_queue", "Changes that wait for the writer.", self.writer_queue.clone());
-        all.register("batch_commands", "How many changes were asked for in one commit.", self.batch_size.0.clone());
-        let text = "How long commits took, the disk included.";
-        all.register_with_unit("commit_duration", text, Unit::Seconds, self.commit_duration.0.clone());
-        let text = "How many organizations, users, queues and live sessions there are.";
+        all.register("writer_queue", "Changes that wait for the writer", self.writer_queue.clone());
+        all.register("batch_commands", "How many changes were asked for in one commit", self.batch_size.clone());
+        let text = "How long commits took, the disk included";
+        all.register_with_unit("commit_duration", text, Unit::Seconds, self.commit_duration.clone());
+        let text = "How many organizations, users, queues and live sessions there are";
         all.register("state_size", text, self.sizes.clone());
-        all.register("revision", "The number of the last change.", self.revision.clone());
-        all.register_with_unit("wal_size", "The write-ahead log.", Unit::Bytes, self.wal_size.clone());
-        all.register("watchers", "Watches of sessions and audit events that are being sent.", self.watchers.clone());
-        let text = "1 while the store takes changes; 0 while it has no space or another program has locked it.";
+        all.register("revision", "The number of the last change", self.revision.clone());
+        all.register_with_unit("wal_size", "The write-ahead log", Unit::Bytes, self.wal_size.clone());
+        all.register("watchers", "Watches of sessions and audit events that are being sent", self.watchers.clone());
+        let text = "1 while the store takes changes; 0 while it has no space or another program has locked it";
         all.register("store_writable", text, self.store_writable.clone());
-        all.register("ready", "1 while the server answers; 0 while it loads or stops.", self.ready.clone());
+        all.register("ready", "1 while the server answers; 0 while it loads or stops", self.ready.clone());
         let mut text = String::new();
         // Writing to a text doesn't fail.
         let _ = encode(&mut text, &registry);
@@ -211,13 +200,46 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn what_every_thread_counted_is_added_up() {
+        let labels = CallLabels { methods: vec!["/a.B/C"], codes: vec!["OK", "UNKNOWN"], reasons: vec!["ASSIGNED"] };
+        let metrics = Metrics::new(labels);
+        std::thread::scope(|scope| {
+            for _ in 0..20 {
+                scope.spawn(|| {
+                    metrics.call_ended(0, 1, Duration::from_millis(2));
+                    metrics.call_ended(0, 0, Duration::from_secs(20));
+                    metrics.call_ended(7, 0, Duration::from_micros(50));
+                    metrics.decided(0);
+                });
+            }
+        });
+        let text = metrics.text();
+        for line in [
+            r#"queuegate_grpc_calls_total{method="/a.B/C",code="OK"} 20"#,
+            r#"queuegate_grpc_calls_total{method="/a.B/C",code="UNKNOWN"} 20"#,
+            r#"queuegate_grpc_calls_total{method="unknown",code="OK"} 20"#,
+            r#"queuegate_grpc_call_duration_seconds_sum{method="/a.B/C"} 400.04"#,
+            r#"queuegate_grpc_call_duration_seconds_count{method="/a.B/C"} 40"#,
+            r#"queuegate_grpc_call_duration_seconds_bucket{le="0.001",method="/a.B/C"} 0"#,
+            r#"queuegate_grpc_call_duration_seconds_bucket{le="0.0025",method="/a.B/C"} 20"#,
+            r#"queuegate_grpc_call_duration_seconds_bucket{le="10.0",method="/a.B/C"} 20"#,
+            r#"queuegate_grpc_call_duration_seconds_bucket{le="+Inf",method="/a.B/C"} 40"#,
+            r#"queuegate_grpc_call_duration_seconds_bucket{le="0.00005",method="unknown"} 20"#,
+            r#"queuegate_decisions_total{reason="ASSIGNED"} 20"#,
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line}\n{text}");
+        }
+    }
+
     /// Dashboards and alerts are made of these names and labels.
     #[test]
     fn names_and_labels_are_as_they_were_promised() {
-        let metrics = Metrics::default();
-        metrics.call_ended("/queuegate.v1.QueueAccessService/SignIn", "OK", Duration::from_millis(2));
-        metrics.calls_under_way("check").inc();
-        metrics.decided("ASSIGNED");
+        let labels = CallLabels { methods: vec!["/a.B/C"], codes: vec!["OK"], reasons: vec!["ASSIGNED"] };
+        let metrics = Metrics::new(labels);
+        metrics.call_ended(0, 0, Duration::from_millis(2));
+        metrics.set_calls_under_way("check", 1);
+        metrics.decided(0);
         metrics.shed(Shed::Overloaded);
         metrics.reload_failed("tokens");
         metrics.set_sizes(Sizes::default());

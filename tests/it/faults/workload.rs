@@ -20,6 +20,7 @@ use queuegate::{
     },
     state::{Ended, Error, State},
     store::Store,
+    telemetry::metrics::{CallLabels, Metrics},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -169,7 +170,8 @@ async fn run(folder: &Path) {
             Ok(store) => store.with_log_of(LOG_OF),
             Err(error) => return println!("not opened: {error}"),
         };
-        let (state, ended) = match State::start(store, Arc::clone(&clock) as Arc<_>, Arc::default()) {
+        let metrics = Arc::new(Metrics::new(CallLabels::default()));
+        let (state, ended) = match State::start(store, Arc::clone(&clock) as Arc<_>, metrics) {
             Ok(started) => started,
             Err(error) => return println!("not started: {error}"),
         };
