@@ -10,7 +10,7 @@ use super::{
     model::{Channel, Queue, QueueKind, Role, Session, SignInChannel, User, named_enum},
     permission::{Permission, PermissionReason, by_role},
     settings::UnassignedQueueSignIn,
-    snapshot::Tenant,
+    snapshot::{Member, Tenant},
     time::Timestamp,
 };
 
@@ -123,34 +123,33 @@ pub struct Decision<'s> {
 
 /// Decides whether a user may sign in to a queue. The first rule that matches decides.
 pub fn decide<'s>(tenant: &'s Tenant, question: Question<'_>, now: Timestamp) -> Decision<'s> {
-    let user = tenant.user(question.user).map(Arc::as_ref);
+    let member = tenant.member(question.user);
     let queue = tenant.queue(question.queue).map(Arc::as_ref);
-    let session = live_session(tenant, user, queue, now);
-    let reason = match (user, queue) {
+    let session = live_session(member, queue, now);
+    let reason = match (member, queue) {
         (None, _) => Reason::UnknownUser,
-        (Some(user), _) if user.disabled => Reason::UserDisabled,
+        (Some(member), _) if member.user().disabled => Reason::UserDisabled,
         (Some(_), None) => Reason::UnknownQueue,
-        (Some(user), Some(queue)) => known(tenant, user, queue, question.channel, session),
+        (Some(member), Some(queue)) => known(tenant, member, queue, question.channel, session),
     };
-    Decision { reason, supervisor: None, user, queue, session }
+    Decision { reason, supervisor: None, user: member.map(|member| member.user().as_ref()), queue, session }
 }
 
 /// Rules 4 to 9, for a user and a queue that exist.
 fn known(
     tenant: &Tenant,
-    user: &User,
+    member: &Member,
     queue: &Queue,
     channel: SignInChannel,
     session: Option<&Arc<Session>>,
 ) -> Reason {
-    let user_id = user.user_id.as_str();
     if !reaches(channel, queue.kind) {
         Reason::QueueKindNotSupported
-    } else if needs_agent_role(channel) && !tenant.roles_held(user_id).contains(Role::Agent) {
+    } else if needs_agent_role(channel) && !member.roles_held().contains(Role::Agent) {
         Reason::AgentRoleRequired
     } else if session.is_some() {
         Reason::AlreadySignedIn
-    } else if tenant.is_assigned(user_id, queue.queue_id.as_str()) {
+    } else if member.is_assigned(queue.queue_id.as_str()) {
         Reason::Assigned
     } else {
         match tenant.settings().unassigned_queue_sign_in {
@@ -163,9 +162,10 @@ fn known(
 /// Decides whether a supervisor may sign a user in or out.
 pub fn decide_supervisor<'s>(tenant: &'s Tenant, question: SupervisorQuestion<'_>, now: Timestamp) -> Decision<'s> {
     let supervisor = tenant.user(question.supervisor).map(Arc::as_ref);
-    let user = tenant.user(question.user).map(Arc::as_ref);
+    let member = tenant.member(question.user);
+    let user = member.map(|member| member.user().as_ref());
     let queue = tenant.queue(question.queue).map(Arc::as_ref);
-    let session = live_session(tenant, user, queue, now);
+    let session = live_session(member, queue, now);
     let reason = match (supervisor, user, queue) {
         (None, ..) => Reason::UnknownSupervisor,
         (Some(supervisor), ..) if supervisor.disabled => Reason::SupervisorDisabled,
@@ -202,14 +202,14 @@ pub fn is_retained(tenant: &Tenant, session: &Session, now: Timestamp) -> bool {
         Channel::AgentDashboard => SignInChannel::AgentDashboard,
         Channel::Supervisor => return false,
     };
-    let user = tenant.user_by_id(session.user_id.as_str()).filter(|user| !user.disabled);
+    let member = tenant.member_by_id(session.user_id.as_str()).filter(|member| !member.user().disabled);
     let queue = tenant.queue_by_id(session.queue_id.as_str());
-    match (user, queue) {
-        (Some(user), Some(queue)) => {
+    match (member, queue) {
+        (Some(member), Some(queue)) => {
             // A session that is told of after its end, or after another took its place, is kept by nobody.
-            let live = tenant.live_session(session.user_id.as_str(), session.queue_id.as_str(), now);
+            let live = member.live_session(session.queue_id.as_str(), now);
             live.is_some_and(|live| live.session_id == session.session_id)
-                && known(tenant, user, queue, channel, None) == Reason::UnassignedRestricted
+                && known(tenant, member, queue, channel, None) == Reason::UnassignedRestricted
         }
         (None, _) | (_, None) => false,
     }
@@ -231,13 +231,8 @@ pub fn needs_agent_role(channel: SignInChannel) -> bool {
     }
 }
 
-fn live_session<'s>(
-    tenant: &'s Tenant,
-    user: Option<&User>,
-    queue: Option<&Queue>,
-    now: Timestamp,
-) -> Option<&'s Arc<Session>> {
-    tenant.live_session(user?.user_id.as_str(), queue?.queue_id.as_str(), now)
+fn live_session<'s>(member: Option<&'s Member>, queue: Option<&Queue>, now: Timestamp) -> Option<&'s Arc<Session>> {
+    member?.live_session(queue?.queue_id.as_str(), now)
 }
 
 #[cfg(test)]

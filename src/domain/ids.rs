@@ -1,8 +1,9 @@
 //! Names of things, as types. INVARIANT: a value of one of these types is well-formed, because parsing is the only way
 //! to get one (`SEMANTICS.md` section 1).
 
-use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, fmt, str::FromStr};
 
+use arcstr::ArcStr;
 use serde::{Deserialize, Serialize};
 
 /// A value that is not well-formed: what would be right, and what it is.
@@ -48,7 +49,7 @@ macro_rules! text_newtype {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String")]
-        pub struct $name(Arc<str>);
+        pub struct $name(ArcStr);
 
         impl $name {
             /// The text.
@@ -87,7 +88,7 @@ macro_rules! text_newtype {
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:?}", &*self.0)
+                write!(f, "{:?}", self.as_str())
             }
         }
     };

@@ -5,10 +5,14 @@
 //! INVARIANT: cloning is cheap (the maps are persistent and share what didn't change), so a reader keeps a whole
 //! snapshot for as long as it likes.
 
-use std::{ops::Bound, sync::Arc};
+mod member;
 
-use imbl::{OrdMap, OrdSet};
+use std::{borrow::Borrow, hash::Hash, ops::Bound, sync::Arc};
 
+use foldhash::fast::FixedState;
+use imbl::{GenericHashMap, OrdMap, OrdSet, shared_ptr::DefaultSharedPtr};
+
+pub use self::member::Member;
 use super::{
     change::{Change, Etag, Event},
     ids::{Extension, Lineage, OrganizationId, QueueId, QueueRef, Revision, Sequence, UserId, UserRef},
@@ -21,7 +25,7 @@ use super::{
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
     revision: Revision,
-    tenants: OrdMap<OrganizationId, Arc<Tenant>>,
+    tenants: ById<OrganizationId, Tenant>,
     /// Sessions that end by themselves, soonest first.
     expirations: OrdSet<(Timestamp, OrganizationId, UserId, QueueId)>,
     /// Where the audit logs that were cut begin: after these.
@@ -34,24 +38,31 @@ pub struct Tenant {
     organization: Organization,
     settings: PermissionSettings,
     settings_etag: Etag,
-    users: OrdMap<UserId, Arc<User>>,
+    members: ById<UserId, Member>,
     user_extensions: OrdMap<Extension, UserId>,
-    queues: OrdMap<QueueId, Arc<Queue>>,
+    queues: ById<QueueId, Place>,
     queue_extensions: OrdMap<Extension, QueueId>,
-    roles: OrdMap<UserId, UserRoles>,
-    queue_roles: OrdMap<QueueId, OrdMap<UserId, RoleSet>>,
-    sessions: OrdMap<UserId, OrdMap<QueueId, Arc<Session>>>,
-    queue_sessions: OrdMap<QueueId, OrdSet<UserId>>,
+    /// Whoever holds any role.
+    role_holders: OrdSet<UserId>,
+    /// Whoever has a session that has not been ended yet.
+    session_holders: OrdSet<UserId>,
+    /// How many of those there are.
+    sessions: usize,
 }
 
-/// The roles of one user.
-#[derive(Debug, Clone, PartialEq, Default)]
-struct UserRoles {
-    organization: RoleSet,
-    queues: OrdMap<QueueId, RoleSet>,
-    /// How many queues give each role, so that what is held needs no scan.
-    agent_queues: u32,
-    supervisor_queues: u32,
+/// A queue, and who has to do with it.
+#[derive(Debug, Clone, PartialEq)]
+struct Place {
+    queue: Arc<Queue>,
+    role_holders: OrdSet<UserId>,
+    session_holders: OrdSet<UserId>,
+}
+
+/// Things by their ids: found by a hash, which takes as long among many as among few, and listed in order.
+#[derive(Debug, Clone, PartialEq)]
+struct ById<K: Hash + Ord + Clone, V> {
+    found: GenericHashMap<K, Arc<V>, FixedState, DefaultSharedPtr>,
+    order: OrdSet<K>,
 }
 
 /// A change that doesn't fit the state: the store is damaged, or a rule is broken.
@@ -71,7 +82,7 @@ impl Snapshot {
     pub fn empty(lineage: Lineage) -> Self {
         Self {
             revision: Revision { lineage, sequence: Sequence(0) },
-            tenants: OrdMap::new(),
+            tenants: ById::new(),
             expirations: OrdSet::new(),
             audit_cuts: OrdMap::new(),
         }
@@ -92,20 +103,22 @@ impl Snapshot {
 
     /// An organization with everything in it.
     pub fn tenant(&self, organization_id: &str) -> Option<&Tenant> {
-        self.tenants.get(organization_id).map(Arc::as_ref)
+        self.tenants.get(organization_id)
     }
 
     /// Organizations in order of their ids, from the one after `after`.
     pub fn tenants_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s Tenant> {
-        self.tenants.range::<_, str>(beyond(after)).map(|(_, tenant)| tenant.as_ref())
+        self.tenants.after(after)
     }
 
     /// Sessions whose expire time has come, soonest first.
     pub fn expired(&self, now: Timestamp) -> impl Iterator<Item = (&OrganizationId, &Arc<Session>)> {
         self.expirations.iter().take_while(move |(expire_time, ..)| *expire_time <= now).filter_map(
             |(_, organization_id, user_id, queue_id)| {
-                let session =
-                    self.tenants.get(organization_id)?.recorded_session(user_id.as_str(), queue_id.as_str())?;
+                let session = self
+                    .tenants
+                    .get(organization_id.as_str())?
+                    .recorded_session(user_id.as_str(), queue_id.as_str())?;
                 Some((organization_id, session))
             },
         )
@@ -136,17 +149,17 @@ impl Snapshot {
     fn apply_event(&mut self, organization_id: &OrganizationId, event: &Event) -> Result<(), &'static str> {
         match event {
             Event::OrganizationCreated { organization, settings, etag } => {
-                if self.tenants.contains_key(organization_id) {
+                if self.tenants.contains(organization_id.as_str()) {
                     return Err("the organization exists already");
                 }
                 let tenant = Tenant::new(organization.clone(), *settings, *etag);
-                self.tenants.insert(organization_id.clone(), Arc::new(tenant));
+                self.tenants.insert(organization_id.clone(), tenant);
             }
             Event::OrganizationDeleted { .. } => {
-                if !self.tenant_mut(organization_id)?.sessions.is_empty() {
+                if self.tenant_mut(organization_id)?.sessions > 0 {
                     return Err("the organization still has sessions");
                 }
-                self.tenants.remove(organization_id);
+                self.tenants.remove(organization_id.as_str());
             }
             Event::OrganizationUpdated { before: _, organization } => {
                 self.tenant_mut(organization_id)?.organization = organization.clone();
@@ -188,7 +201,7 @@ impl Snapshot {
     }
 
     fn tenant_mut(&mut self, organization_id: &OrganizationId) -> Result<&mut Tenant, &'static str> {
-        self.tenants.get_mut(organization_id).map(Arc::make_mut).ok_or("no such organization")
+        self.tenants.get_mut(organization_id.as_str()).ok_or("no such organization")
     }
 }
 
@@ -214,17 +227,27 @@ impl Tenant {
         self.settings_etag
     }
 
+    /// The user that a caller named, with everything that hangs on them.
+    pub fn member(&self, user: &UserRef) -> Option<&Member> {
+        match user {
+            UserRef::Id(id) => self.members.get(id.as_str()),
+            UserRef::Extension(extension) => self.members.get(self.user_extensions.get(extension)?.as_str()),
+        }
+    }
+
+    /// The user with this id, with everything that hangs on them.
+    pub fn member_by_id(&self, user_id: &str) -> Option<&Member> {
+        self.members.get(user_id)
+    }
+
     /// The user that a caller named.
     pub fn user(&self, user: &UserRef) -> Option<&Arc<User>> {
-        match user {
-            UserRef::Id(id) => self.users.get(id),
-            UserRef::Extension(extension) => self.users.get(self.user_extensions.get(extension)?),
-        }
+        self.member(user).map(Member::user)
     }
 
     /// The user with this id.
     pub fn user_by_id(&self, user_id: &str) -> Option<&Arc<User>> {
-        self.users.get(user_id)
+        self.members.get(user_id).map(Member::user)
     }
 
     /// Whose extension this is.
@@ -234,20 +257,20 @@ impl Tenant {
 
     /// Users in order of their ids, from the one after `after`.
     pub fn users_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s Arc<User>> {
-        self.users.range::<_, str>(beyond(after)).map(|(_, user)| user)
+        self.members.after(after).map(Member::user)
     }
 
     /// The queue that a caller named.
     pub fn queue(&self, queue: &QueueRef) -> Option<&Arc<Queue>> {
         match queue {
-            QueueRef::Id(id) => self.queues.get(id),
-            QueueRef::Extension(extension) => self.queues.get(self.queue_extensions.get(extension)?),
+            QueueRef::Id(id) => self.queue_by_id(id.as_str()),
+            QueueRef::Extension(extension) => self.queue_by_id(self.queue_extensions.get(extension)?.as_str()),
         }
     }
 
     /// The queue with this id.
     pub fn queue_by_id(&self, queue_id: &str) -> Option<&Arc<Queue>> {
-        self.queues.get(queue_id)
+        self.queues.get(queue_id).map(|place| &place.queue)
     }
 
     /// Whose extension this is.
@@ -257,7 +280,7 @@ impl Tenant {
 
     /// Queues in order of their ids, from the one after `after`.
     pub fn queues_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s Arc<Queue>> {
-        self.queues.range::<_, str>(beyond(after)).map(|(_, queue)| queue)
+        self.queues.after(after).map(|place| &place.queue)
     }
 
     /// How many queues there are.
@@ -267,23 +290,23 @@ impl Tenant {
 
     /// On how many queues a user has a SUPERVISOR assignment.
     pub fn supervised_queues(&self, user_id: &str) -> usize {
-        self.roles.get(user_id).map_or(0, |roles| roles.supervisor_queues as usize)
+        self.members.get(user_id).map_or(0, Member::supervised_queues)
     }
 
     /// The roles that a user holds: those for the organization, and those that any queue assignment confers
     /// (`SEMANTICS.md` section 1).
     pub fn roles_held(&self, user_id: &str) -> RoleSet {
-        self.roles.get(user_id).map(UserRoles::held).unwrap_or_default()
+        self.members.get(user_id).map(Member::roles_held).unwrap_or_default()
     }
 
     /// The roles that a user holds for the organization.
     pub fn organization_roles(&self, user_id: &str) -> RoleSet {
-        self.roles.get(user_id).map(|roles| roles.organization).unwrap_or_default()
+        self.members.get(user_id).map(|member| member.organization_roles).unwrap_or_default()
     }
 
     /// The roles that a user holds on one queue.
     pub fn roles_on_queue(&self, user_id: &str, queue_id: &str) -> RoleSet {
-        self.roles.get(user_id).and_then(|roles| roles.queues.get(queue_id)).copied().unwrap_or_default()
+        self.members.get(user_id).map(|member| member.roles_on_queue(queue_id)).unwrap_or_default()
     }
 
     /// Whether the user is assigned to the queue: has an AGENT assignment on it.
@@ -293,7 +316,8 @@ impl Tenant {
 
     /// A user's roles on queues, in order of the queues' ids.
     pub fn queue_roles_of_user(&self, user_id: &str) -> impl Iterator<Item = (&QueueId, RoleSet)> {
-        self.roles.get(user_id).into_iter().flat_map(|roles| roles.queues.iter()).map(|(id, roles)| (id, *roles))
+        let roles = self.members.get(user_id).into_iter().flat_map(Member::queue_roles);
+        roles.map(|(id, roles)| (id, *roles))
     }
 
     /// A user's role assignments: those for the organization, then those for queues in order of the queues' ids.
@@ -321,22 +345,22 @@ impl Tenant {
     /// The users with roles on a queue, in order of their ids, from the one after `after`.
     pub fn users_with_roles_on<'s>(
         &'s self,
-        queue_id: &str,
+        queue_id: &'s str,
         after: Option<&'s str>,
     ) -> impl Iterator<Item = (&'s UserId, RoleSet)> {
-        let users = self.queue_roles.get(queue_id).into_iter();
-        users.flat_map(move |users| users.range::<_, str>(beyond(after))).map(|(id, roles)| (id, *roles))
+        let holders = self.queues.get(queue_id).into_iter().flat_map(move |place| after_in(&place.role_holders, after));
+        holders.map(|user_id| (user_id, self.roles_on_queue(user_id.as_str(), queue_id)))
     }
 
     /// The users who hold any role, in order of their ids.
     pub fn users_with_roles<'s>(&'s self, from: Bound<&'s str>) -> impl Iterator<Item = &'s UserId> {
-        self.roles.range::<_, str>((from, Bound::Unbounded)).map(|(user_id, _)| user_id)
+        self.role_holders.range::<_, str>((from, Bound::Unbounded))
     }
 
     /// The session of a user on a queue that has not been ended yet, live or expired. Decisions want
     /// [`Tenant::live_session`].
     pub fn recorded_session(&self, user_id: &str, queue_id: &str) -> Option<&Arc<Session>> {
-        self.sessions.get(user_id)?.get(queue_id)
+        self.members.get(user_id)?.recorded_session(queue_id)
     }
 
     /// The live session of a user on a queue.
@@ -346,7 +370,7 @@ impl Tenant {
 
     /// A user's sessions that have not been ended yet, in order of the queues' ids.
     pub fn sessions_of_user(&self, user_id: &str) -> impl Iterator<Item = &Arc<Session>> {
-        self.sessions.get(user_id).into_iter().flat_map(|sessions| sessions.values())
+        self.members.get(user_id).into_iter().flat_map(Member::sessions)
     }
 
     /// A queue's sessions that have not been ended yet, in order of the users' ids, from the one after `after`.
@@ -355,29 +379,29 @@ impl Tenant {
         queue_id: &'s str,
         after: Option<&'s str>,
     ) -> impl Iterator<Item = &'s Arc<Session>> {
-        let users = self.queue_sessions.get(queue_id).into_iter();
-        users
-            .flat_map(move |users| users.range::<_, str>(beyond(after)))
-            .filter_map(move |user_id| self.recorded_session(user_id.as_str(), queue_id))
+        let holders =
+            self.queues.get(queue_id).into_iter().flat_map(move |place| after_in(&place.session_holders, after));
+        holders.filter_map(move |user_id| self.recorded_session(user_id.as_str(), queue_id))
     }
 
     /// How many users there are.
     pub fn user_count(&self) -> usize {
-        self.users.len()
+        self.members.len()
     }
 
     /// How many sessions there are that have not ended. Those past their expire time count until they are swept.
     pub fn session_count(&self) -> usize {
-        self.queue_sessions.values().map(OrdSet::len).sum()
+        self.sessions
     }
 
     /// Every session that has not been ended yet, in order of users' and queues' ids, from the first after the session
     /// of `after`, a user and a queue.
     pub fn sessions_after<'s>(&'s self, after: Option<(&'s str, &'s str)>) -> impl Iterator<Item = &'s Arc<Session>> {
         let from = after.map_or(Bound::Unbounded, |(user_id, _)| Bound::Included(user_id));
-        self.sessions.range::<_, str>((from, Bound::Unbounded)).flat_map(|(_, sessions)| sessions.values()).skip_while(
-            move |session| after.is_some_and(|after| (session.user_id.as_str(), session.queue_id.as_str()) <= after),
-        )
+        let holders = self.session_holders.range::<_, str>((from, Bound::Unbounded));
+        holders.flat_map(|user_id| self.sessions_of_user(user_id.as_str())).skip_while(move |session| {
+            after.is_some_and(|after| (session.user_id.as_str(), session.queue_id.as_str()) <= after)
+        })
     }
 }
 
@@ -388,154 +412,164 @@ impl Tenant {
             organization,
             settings,
             settings_etag,
-            users: OrdMap::new(),
+            members: ById::new(),
             user_extensions: OrdMap::new(),
-            queues: OrdMap::new(),
+            queues: ById::new(),
             queue_extensions: OrdMap::new(),
-            roles: OrdMap::new(),
-            queue_roles: OrdMap::new(),
-            sessions: OrdMap::new(),
-            queue_sessions: OrdMap::new(),
+            role_holders: OrdSet::new(),
+            session_holders: OrdSet::new(),
+            sessions: 0,
         }
     }
 
     fn create_user(&mut self, user: &User) -> Result<(), &'static str> {
-        if self.users.contains_key(&user.user_id) {
+        if self.members.contains(user.user_id.as_str()) {
             return Err("the user exists already");
         }
         move_extension(&mut self.user_extensions, &user.user_id, None, user.extension.as_ref())?;
-        self.users.insert(user.user_id.clone(), Arc::new(user.clone()));
+        self.members.insert(user.user_id.clone(), Member::new(Arc::new(user.clone())));
         Ok(())
     }
 
     fn update_user(&mut self, user: &User) -> Result<(), &'static str> {
-        let before = self.users.get(&user.user_id).ok_or("no such user")?;
-        if !user.contact_center_license && !self.roles_held(user.user_id.as_str()).is_empty() {
+        let member = self.members.get_mut(user.user_id.as_str()).ok_or("no such user")?;
+        if !user.contact_center_license && member.has_roles() {
             return Err("a user who holds a role needs a licence");
         }
-        let old = before.extension.clone();
-        move_extension(&mut self.user_extensions, &user.user_id, old.as_ref(), user.extension.as_ref())?;
-        self.users.insert(user.user_id.clone(), Arc::new(user.clone()));
+        let (own_id, old) = (member.user.user_id.clone(), member.user.extension.as_ref());
+        move_extension(&mut self.user_extensions, &own_id, old, user.extension.as_ref())?;
+        member.user = Arc::new(User { user_id: own_id, ..user.clone() });
         Ok(())
     }
 
     fn delete_user(&mut self, user_id: &UserId) -> Result<(), &'static str> {
-        if self.sessions.contains_key(user_id) {
+        let member = self.members.get(user_id.as_str()).ok_or("no such user")?;
+        if !member.sessions().is_empty() {
             return Err("the user still has sessions");
         }
-        if self.roles.contains_key(user_id) {
+        if member.has_roles() {
             return Err("the user still has roles");
         }
-        let user = self.users.remove(user_id).ok_or("no such user")?;
-        if let Some(extension) = &user.extension {
+        if let Some(extension) = &member.user.extension {
             self.user_extensions.remove(extension);
         }
+        self.members.remove(user_id.as_str());
         Ok(())
     }
 
     fn create_queue(&mut self, queue: &Queue) -> Result<(), &'static str> {
-        if self.queues.contains_key(&queue.queue_id) {
+        if self.queues.contains(queue.queue_id.as_str()) {
             return Err("the queue exists already");
         }
         move_extension(&mut self.queue_extensions, &queue.queue_id, None, queue.extension.as_ref())?;
-        self.queues.insert(queue.queue_id.clone(), Arc::new(queue.clone()));
+        let queue = Arc::new(queue.clone());
+        let place = Place { queue: Arc::clone(&queue), role_holders: OrdSet::new(), session_holders: OrdSet::new() };
+        self.queues.insert(queue.queue_id.clone(), place);
         Ok(())
     }
 
     fn update_queue(&mut self, queue: &Queue) -> Result<(), &'static str> {
-        let old = self.queues.get(&queue.queue_id).ok_or("no such queue")?.extension.clone();
-        move_extension(&mut self.queue_extensions, &queue.queue_id, old.as_ref(), queue.extension.as_ref())?;
-        self.queues.insert(queue.queue_id.clone(), Arc::new(queue.clone()));
+        let place = self.queues.get_mut(queue.queue_id.as_str()).ok_or("no such queue")?;
+        let (own_id, old) = (place.queue.queue_id.clone(), place.queue.extension.as_ref());
+        move_extension(&mut self.queue_extensions, &own_id, old, queue.extension.as_ref())?;
+        place.queue = Arc::new(Queue { queue_id: own_id, ..queue.clone() });
         Ok(())
     }
 
     fn delete_queue(&mut self, queue_id: &QueueId) -> Result<(), &'static str> {
-        if self.queue_sessions.contains_key(queue_id) {
+        let place = self.queues.get(queue_id.as_str()).ok_or("no such queue")?;
+        if !place.session_holders.is_empty() {
             return Err("the queue still has sessions");
         }
-        if self.queue_roles.contains_key(queue_id) {
+        if !place.role_holders.is_empty() {
             return Err("the queue still has roles");
         }
-        let queue = self.queues.remove(queue_id).ok_or("no such queue")?;
-        if let Some(extension) = &queue.extension {
+        if let Some(extension) = &place.queue.extension {
             self.queue_extensions.remove(extension);
         }
+        self.queues.remove(queue_id.as_str());
         Ok(())
     }
 
     fn assign_role(&mut self, assignment: &RoleAssignment) -> Result<(), &'static str> {
         let RoleAssignment { user_id, role, queue_id } = assignment;
-        let user = self.users.get(user_id).ok_or("no such user")?;
-        if !user.contact_center_license {
+        let member = self.members.get(user_id.as_str()).ok_or("no such user")?;
+        if !member.user.contact_center_license {
             return Err("a user who holds a role needs a licence");
         }
         match queue_id {
             None => {
-                if self.organization_roles(user_id.as_str()).contains(*role) {
+                if member.organization_roles.contains(*role) {
                     return Err("the role is assigned already");
                 }
-                let roles = self.roles.entry(user_id.clone()).or_default();
-                roles.organization = roles.organization.with(*role);
+                let roles = member.organization_roles.with(*role);
+                self.set_roles(user_id, None, roles)
             }
-            Some(_) if *role == Role::ContactAdmin => return Err("CONTACT_ADMIN is never given for a queue"),
+            Some(_) if *role == Role::ContactAdmin => Err("CONTACT_ADMIN is never given for a queue"),
             Some(queue_id) => {
-                if !self.queues.contains_key(queue_id) {
-                    return Err("no such queue");
-                }
-                let before = self.roles_on_queue(user_id.as_str(), queue_id.as_str());
+                let before = member.roles_on_queue(queue_id.as_str());
                 if before.contains(*role) {
                     return Err("the role is assigned already");
                 }
-                let after = before.with(*role);
-                self.roles.entry(user_id.clone()).or_default().set_on_queue(queue_id, after);
-                self.queue_roles.entry(queue_id.clone()).or_default().insert(user_id.clone(), after);
+                self.set_roles(user_id, Some(queue_id), before.with(*role))
             }
         }
-        Ok(())
     }
 
     fn unassign_role(&mut self, assignment: &RoleAssignment) -> Result<(), &'static str> {
         let RoleAssignment { user_id, role, queue_id } = assignment;
-        match queue_id {
-            None => {
-                if !self.organization_roles(user_id.as_str()).contains(*role) {
-                    return Err("no such role assignment");
-                }
-                update_nested(&mut self.roles, user_id, UserRoles::is_empty, |roles| {
-                    roles.organization = roles.organization.without(*role);
-                });
-            }
-            Some(queue_id) => {
-                let before = self.roles_on_queue(user_id.as_str(), queue_id.as_str());
-                if !before.contains(*role) {
-                    return Err("no such role assignment");
-                }
-                let after = before.without(*role);
-                update_nested(&mut self.roles, user_id, UserRoles::is_empty, |roles| {
-                    roles.set_on_queue(queue_id, after);
-                });
-                update_nested(&mut self.queue_roles, queue_id, OrdMap::is_empty, |users| {
-                    if after.is_empty() {
-                        users.remove(user_id);
-                    } else {
-                        users.insert(user_id.clone(), after);
-                    }
-                });
+        let before = match queue_id {
+            None => self.organization_roles(user_id.as_str()),
+            Some(queue_id) => self.roles_on_queue(user_id.as_str(), queue_id.as_str()),
+        };
+        if !before.contains(*role) {
+            return Err("no such role assignment");
+        }
+        self.set_roles(user_id, queue_id.as_ref(), before.without(*role))
+    }
+
+    /// Says which roles a user has for the organization, or on a queue.
+    fn set_roles(&mut self, user_id: &UserId, queue_id: Option<&QueueId>, roles: RoleSet) -> Result<(), &'static str> {
+        let place = match queue_id {
+            None => None,
+            Some(queue_id) => Some(self.queues.get_mut(queue_id.as_str()).ok_or("no such queue")?),
+        };
+        let member = self.members.get_mut(user_id.as_str()).ok_or("no such user")?;
+        // Kept are the ids that are there already: there may be millions of assignments.
+        let own_id = member.user.user_id.clone();
+        match place {
+            None => member.organization_roles = roles,
+            Some(place) => {
+                member.set_on_queue(&place.queue.queue_id, roles);
+                keep(&mut place.role_holders, &own_id, !roles.is_empty());
             }
         }
+        let has_roles = member.has_roles();
+        keep(&mut self.role_holders, &own_id, has_roles);
         Ok(())
     }
 
     fn start_session(&mut self, session: &Session) -> Result<(), &'static str> {
         let Session { user_id, queue_id, .. } = session;
-        if !self.users.contains_key(user_id) || !self.queues.contains_key(queue_id) {
+        let (Some(member), Some(place)) =
+            (self.members.get_mut(user_id.as_str()), self.queues.get_mut(queue_id.as_str()))
+        else {
             return Err("no such user or queue");
-        }
-        if self.recorded_session(user_id.as_str(), queue_id.as_str()).is_some() {
+        };
+        if member.recorded_session(queue_id.as_str()).is_some() {
             return Err("the user has a session on the queue already");
         }
-        self.sessions.entry(user_id.clone()).or_default().insert(queue_id.clone(), Arc::new(session.clone()));
-        self.queue_sessions.entry(queue_id.clone()).or_default().insert(user_id.clone());
+        let own_id = member.user.user_id.clone();
+        let own = Session {
+            user_id: own_id.clone(),
+            queue_id: place.queue.queue_id.clone(),
+            signed_in_by: if session.signed_in_by == own_id { own_id.clone() } else { session.signed_in_by.clone() },
+            ..session.clone()
+        };
+        member.add_session(Arc::new(own));
+        keep(&mut place.session_holders, &own_id, true);
+        keep(&mut self.session_holders, &own_id, true);
+        self.sessions += 1;
         Ok(())
     }
 
@@ -545,44 +579,68 @@ impl Tenant {
         if recorded.is_none_or(|recorded| recorded.session_id != *session_id) {
             return Err("no such session");
         }
-        update_nested(&mut self.sessions, user_id, OrdMap::is_empty, |sessions| {
-            sessions.remove(queue_id);
-        });
-        update_nested(&mut self.queue_sessions, queue_id, OrdSet::is_empty, |users| {
-            users.remove(user_id);
-        });
+        if let Some(member) = self.members.get_mut(user_id.as_str()) {
+            member.remove_session(queue_id.as_str());
+            let has_others = !member.sessions().is_empty();
+            keep(&mut self.session_holders, user_id, has_others);
+        }
+        if let Some(place) = self.queues.get_mut(queue_id.as_str()) {
+            place.session_holders.remove(user_id);
+        }
+        self.sessions -= 1;
         Ok(())
     }
 }
 
-impl UserRoles {
-    fn held(&self) -> RoleSet {
-        let mut held = self.organization;
-        if self.supervisor_queues > 0 {
-            held = held.with(Role::Supervisor);
-        }
-        if self.agent_queues > 0 {
-            held = held.with(Role::Agent);
-        }
-        held
+impl<K: Hash + Ord + Clone + Borrow<str>, V: Clone> ById<K, V> {
+    fn new() -> Self {
+        Self { found: GenericHashMap::default(), order: OrdSet::new() }
     }
 
-    fn is_empty(&self) -> bool {
-        self.organization.is_empty() && self.queues.is_empty()
+    fn len(&self) -> usize {
+        self.order.len()
     }
 
-    fn set_on_queue(&mut self, queue_id: &QueueId, roles: RoleSet) {
-        let before =
-            if roles.is_empty() { self.queues.remove(queue_id) } else { self.queues.insert(queue_id.clone(), roles) };
-        let before = before.unwrap_or_default();
-        let recount = |count: u32, role| count + u32::from(roles.contains(role)) - u32::from(before.contains(role));
-        self.agent_queues = recount(self.agent_queues, Role::Agent);
-        self.supervisor_queues = recount(self.supervisor_queues, Role::Supervisor);
+    fn contains(&self, id: &str) -> bool {
+        self.found.contains_key(id)
+    }
+
+    fn get(&self, id: &str) -> Option<&V> {
+        self.found.get(id).map(Arc::as_ref)
+    }
+
+    fn get_mut(&mut self, id: &str) -> Option<&mut V> {
+        self.found.get_mut(id).map(Arc::make_mut)
+    }
+
+    fn insert(&mut self, id: K, value: V) {
+        self.order.insert(id.clone());
+        self.found.insert(id, Arc::new(value));
+    }
+
+    fn remove(&mut self, id: &str) {
+        self.order.remove(id);
+        self.found.remove(id);
+    }
+
+    /// In order of the ids, from the one after `after`.
+    fn after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s V> {
+        after_in(&self.order, after).filter_map(|id| self.get(id.borrow()))
     }
 }
 
-fn beyond(after: Option<&str>) -> (Bound<&str>, Bound<&str>) {
-    (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
+/// Those that come after one, in order.
+fn after_in<'s, K: Ord + Borrow<str>>(ids: &'s OrdSet<K>, after: Option<&'s str>) -> impl Iterator<Item = &'s K> {
+    ids.range::<_, str>((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
+}
+
+/// Has an id in a set or not.
+fn keep(ids: &mut OrdSet<UserId>, id: &UserId, wanted: bool) {
+    if !wanted {
+        ids.remove(id);
+    } else if !ids.contains(id) {
+        ids.insert(id.clone());
+    }
 }
 
 fn expiration(
@@ -591,21 +649,6 @@ fn expiration(
 ) -> Option<(Timestamp, OrganizationId, UserId, QueueId)> {
     let expire_time = session.expire_time?;
     Some((expire_time, organization_id.clone(), session.user_id.clone(), session.queue_id.clone()))
-}
-
-/// Changes an inner collection in place and forgets it when it is empty, so that equal states are equal maps.
-fn update_nested<K: Ord + Clone, V: Clone>(
-    outer: &mut OrdMap<K, V>,
-    key: &K,
-    is_empty: impl Fn(&V) -> bool,
-    update: impl FnOnce(&mut V),
-) {
-    if let Some(inner) = outer.get_mut(key) {
-        update(inner);
-        if is_empty(inner) {
-            outer.remove(key);
-        }
-    }
 }
 
 fn move_extension<Id: Clone + PartialEq>(
