@@ -17,7 +17,7 @@ use tokio_rustls::{
 };
 use tonic::{Code, Status};
 
-use crate::{process::Process, setup::Setup};
+use crate::crew::Callee;
 
 /// The rpc that most of this is about.
 pub const CHECK: &str = "/queuegate.v1.QueueAccessService/CheckQueueAccess";
@@ -56,18 +56,18 @@ pub struct Line {
 
 impl Line {
     /// Connects as a caller who has a token.
-    pub async fn connect(setup: &Setup, server: &Process) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(server.address()).await?;
+    pub async fn connect(callee: &Callee) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(callee.address).await?;
         stream.set_nodelay(true)?;
         let mut headers = HeaderMap::new();
         headers.insert("te", "trailers".parse()?);
         headers.insert("content-type", "application/grpc".parse()?);
         headers.insert("user-agent", "queuegate-load".parse()?);
         headers.insert("grpc-timeout", "1S".parse()?);
-        headers.insert("authorization", format!("Bearer {}", setup.token).parse()?);
-        let (sender, scheme) = match &setup.tls {
+        headers.insert("authorization", format!("Bearer {}", callee.token).parse()?);
+        let (sender, scheme) = match &callee.tls {
             None => (begin(stream).await?, "http"),
-            Some(tls) => (begin(secure(stream, server.address(), &tls.client).await?).await?, "https"),
+            Some(tls) => (begin(secure(stream, callee.address, tls).await?).await?, "https"),
         };
         let head = |path| {
             let mut head = Request::post(format!("{scheme}://localhost{path}")).body(())?;

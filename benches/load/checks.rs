@@ -1,12 +1,14 @@
 //! Checks through everything that is on by default, next to servers that do nothing.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
+use anyhow::Context;
 use serde_json::json;
 
 use crate::{
     Options,
     call::{Line, Question},
+    crew::{Callee, Crew},
     drive::{self, Measured},
     floor::{Layout, Nothing},
     process::Process,
@@ -17,18 +19,15 @@ use crate::{
 /// A server and what was measured of it.
 pub struct Contestant {
     pub server: Process,
-    pub lines: Vec<Line>,
+    pub crew: Crew,
     pub closed: Rounds,
     pub open: Rounds,
 }
 
 impl Contestant {
-    pub async fn new(setup: &Setup, server: Process, connections: usize) -> anyhow::Result<Self> {
-        let mut lines = Vec::new();
-        for _ in 0..connections {
-            lines.push(Line::connect(setup, &server).await?);
-        }
-        Ok(Self { server, lines, closed: Rounds::default(), open: Rounds::default() })
+    pub async fn new(setup: &Setup, options: &Options, server: Process) -> anyhow::Result<Self> {
+        let crew = Crew::connect(&Callee::new(setup, &server), options.threads, options.connections).await?;
+        Ok(Self { server, crew, closed: Rounds::default(), open: Rounds::default() })
     }
 }
 
@@ -39,19 +38,21 @@ pub async fn contestants(
     users: usize,
     questions: &[Question],
 ) -> anyhow::Result<[Contestant; 3]> {
-    let server = Process::queuegate(setup, &setup.folder.path().join("checks.db"))?;
+    let database = setup.folder.path().join("checks.db");
+    let server = Process::queuegate(setup, &database)?;
     setup.import(&server, ORGANIZATION, &setup::document(ORGANIZATION, users)?)?;
-    let ours = Contestant::new(setup, server, options.connections).await?;
+    // Started anew, so that the import's memory isn't in its peak.
+    server.stop()?;
+    let server = Process::queuegate(setup, &database)?;
     let answers = setup.folder.path().join("answers");
-    if let (Some(line), Some(question)) = (ours.lines.first(), questions.first()) {
-        Nothing::write(&answers, &line.ask(question).await?)?;
-    }
+    let line = Line::connect(&Callee::new(setup, &server)).await?;
+    Nothing::write(&answers, &line.ask(questions.first().context("no questions")?).await?)?;
     let per_core = Process::floor(setup, Layout::PerCore, &answers)?;
     let stock = Process::floor(setup, Layout::Stock, &answers)?;
     Ok([
-        Contestant::new(setup, per_core, options.connections).await?,
-        Contestant::new(setup, stock, options.connections).await?,
-        ours,
+        Contestant::new(setup, options, per_core).await?,
+        Contestant::new(setup, options, stock).await?,
+        Contestant::new(setup, options, server).await?,
     ])
 }
 
@@ -59,18 +60,18 @@ pub async fn contestants(
 pub async fn measure(
     contestants: &mut [Contestant],
     options: &Options,
-    questions: &Rc<[Question]>,
+    questions: &Arc<[Question]>,
 ) -> anyhow::Result<f64> {
     for _ in 0..options.rounds {
-        for Contestant { server, lines, closed, .. } in contestants.iter_mut() {
-            closed.0.push(drive::closed(server, lines, options.streams, questions, options.seconds).await?);
+        for Contestant { server, crew, closed, .. } in contestants.iter_mut() {
+            closed.0.push(drive::closed(server, crew, options.streams, questions, options.seconds).await?);
         }
     }
     let slowest = contestants.iter().map(|contestant| contestant.closed.median(Measured::rate));
     let rate = options.rate.unwrap_or_else(|| slowest.fold(f64::INFINITY, f64::min) / 2.0);
     for _ in 0..options.rounds {
-        for Contestant { server, lines, open, .. } in contestants.iter_mut() {
-            open.0.push(drive::open(server, lines, (rate, options.arrivals), questions, options.seconds).await?);
+        for Contestant { server, crew, open, .. } in contestants.iter_mut() {
+            open.0.push(drive::open(server, crew, (rate, options.arrivals), questions, options.seconds).await?);
         }
     }
     Ok(rate)
@@ -78,7 +79,7 @@ pub async fn measure(
 
 pub async fn run(options: &Options) -> anyhow::Result<()> {
     let setup = Setup::new(options)?;
-    let questions: Rc<[Question]> = setup::check_questions(options.users).into();
+    let questions: Arc<[Question]> = setup::check_questions(options.users).into();
     let mut all = contestants(&setup, options, options.users, &questions).await?;
     let rate = measure(&mut all, options, &questions).await?;
     let [per_core, stock, ours] = &all;

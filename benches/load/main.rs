@@ -3,6 +3,7 @@
 
 mod call;
 mod checks;
+mod crew;
 mod drive;
 mod floor;
 mod process;
@@ -32,6 +33,9 @@ struct Options {
     /// Calls under way at once on each connection, in a closed loop.
     #[arg(long, default_value_t = 8)]
     streams: usize,
+    /// Threads that call, each with its part of the connections.
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
     /// How often each server has its turn. Ratios are of the same round, and the median of all rounds is told.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -88,13 +92,17 @@ fn main() -> anyhow::Result<()> {
     if options.smoke {
         (options.rounds, options.seconds, options.users) = (1, 0.2, options.users.min(1_000));
     }
-    if options.connections == 0 || options.streams == 0 || options.rounds == 0 || options.users < 10 {
-        bail!("at least one connection, stream and round, and 10 users");
+    if options.connections == 0
+        || options.streams == 0
+        || options.threads == 0
+        || options.rounds == 0
+        || options.users < 10
+    {
+        bail!("at least one connection, stream, thread and round, and 10 users");
     }
-    // One thread is enough to drive, and costs the servers the least.
+    // What calls has threads of its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let tasks = tokio::task::LocalSet::new();
-    tasks.block_on(&runtime, async {
+    tokio::task::LocalSet::new().block_on(&runtime, async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         // Servers are ended when what holds them is dropped.

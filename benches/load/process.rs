@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::{
+    process::{Pid, Signal},
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
 
 use crate::{floor, setup::Setup};
 
@@ -78,6 +81,14 @@ impl Process {
         BufReader::new(child.stdout.take().context("no standard output")?).read_line(&mut line)?;
         let address = line.trim().parse().with_context(|| format!("the floor said `{line}`"))?;
         Ok(Self { name: layout.as_str(), child, address, metrics: None, start_to_ready: began.elapsed() })
+    }
+
+    /// Has the server end in its own way, and waits for it.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let ended = self.child.wait()?;
+        anyhow::ensure!(ended.success(), "{} ended with {ended}", self.name);
+        Ok(())
     }
 
     pub fn address(&self) -> SocketAddr {
