@@ -165,6 +165,11 @@ fn decide_by_size(criterion: &mut Criterion, worlds: &[World]) -> anyhow::Result
     Ok(())
 }
 
+/// A queue that isn't one of a user's.
+fn other_queue(plan: &Plan, user: usize) -> usize {
+    (plan.queue_of(user, 0) + 1) % plan.queues
+}
+
 /// Every rule, in the largest organization.
 fn decide_by_reason(criterion: &mut Criterion, world: &World) -> anyhow::Result<()> {
     let (plan, users) = (&world.plan, world.plan.users);
@@ -208,8 +213,8 @@ fn decide_by_reason(criterion: &mut Criterion, world: &World) -> anyhow::Result<
             all(&mut chosen.iter().map(|user| user % plan.sessions).map(|user| ask(user, plan.queue_of(user, 0))))?,
         ),
         (Reason::Assigned, all(&mut chosen.iter().map(|user| ask(*user, plan.queue_of(*user, 1))))?),
-        (Reason::UnassignedAllowed, all(&mut chosen.iter().map(|user| ask(*user, plan.other_queue(*user))))?),
-        (Reason::UnassignedRestricted, all(&mut chosen.iter().map(|user| ask(*user, plan.other_queue(*user))))?),
+        (Reason::UnassignedAllowed, all(&mut chosen.iter().map(|user| ask(*user, other_queue(plan, *user))))?),
+        (Reason::UnassignedRestricted, all(&mut chosen.iter().map(|user| ask(*user, other_queue(plan, *user))))?),
     ];
     let mut group = criterion.benchmark_group(format!("decide by reason, {users} users"));
     for (reason, asked) in cases {

@@ -2,85 +2,23 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
 use serde_json::json;
 
 use crate::{
     Options,
-    call::{Line, Question},
-    crew::{Callee, Crew},
-    drive::{self, Measured},
-    floor::{Layout, Nothing},
-    process::Process,
-    report::{COLUMNS, Ratio, Rounds, mebibytes, table},
-    setup::{self, ORGANIZATION, Setup},
+    call::Question,
+    contest::{Contestant, contestants, measure},
+    drive::Measured,
+    report::{COLUMNS, Ratio, mebibytes, table},
+    setup::{self, Setup},
 };
-
-/// A server and what was measured of it.
-pub struct Contestant {
-    pub server: Process,
-    pub crew: Crew,
-    pub closed: Rounds,
-    pub open: Rounds,
-}
-
-impl Contestant {
-    pub async fn new(setup: &Setup, options: &Options, server: Process) -> anyhow::Result<Self> {
-        let crew = Crew::connect(&Callee::new(setup, &server), options.threads, options.connections).await?;
-        Ok(Self { server, crew, closed: Rounds::default(), open: Rounds::default() })
-    }
-}
-
-/// Starts a server with an organization of so many users, and both floors, which answer as it does.
-pub async fn contestants(
-    setup: &Setup,
-    options: &Options,
-    users: usize,
-    questions: &[Question],
-) -> anyhow::Result<[Contestant; 3]> {
-    let database = setup.folder.path().join("checks.db");
-    let server = Process::queuegate(setup, &database)?;
-    setup.import(&server, ORGANIZATION, &setup::document(ORGANIZATION, users)?)?;
-    // Started anew, so that the import's memory isn't in its peak.
-    server.stop()?;
-    let server = Process::queuegate(setup, &database)?;
-    let answers = setup.folder.path().join("answers");
-    let line = Line::connect(&Callee::new(setup, &server)).await?;
-    Nothing::write(&answers, &line.ask(questions.first().context("no questions")?).await?)?;
-    let per_core = Process::floor(setup, Layout::PerCore, &answers)?;
-    let stock = Process::floor(setup, Layout::Stock, &answers)?;
-    Ok([
-        Contestant::new(setup, options, per_core).await?,
-        Contestant::new(setup, options, stock).await?,
-        Contestant::new(setup, options, server).await?,
-    ])
-}
-
-/// Measures every contestant in turn, closed and then open.
-pub async fn measure(
-    contestants: &mut [Contestant],
-    options: &Options,
-    questions: &Arc<[Question]>,
-) -> anyhow::Result<f64> {
-    for _ in 0..options.rounds {
-        for Contestant { server, crew, closed, .. } in contestants.iter_mut() {
-            closed.0.push(drive::closed(server, crew, options.streams, questions, options.seconds).await?);
-        }
-    }
-    let slowest = contestants.iter().map(|contestant| contestant.closed.median(Measured::rate));
-    let rate = options.rate.unwrap_or_else(|| slowest.fold(f64::INFINITY, f64::min) / 2.0);
-    for _ in 0..options.rounds {
-        for Contestant { server, crew, open, .. } in contestants.iter_mut() {
-            open.0.push(drive::open(server, crew, (rate, options.arrivals), questions, options.seconds).await?);
-        }
-    }
-    Ok(rate)
-}
 
 pub async fn run(options: &Options) -> anyhow::Result<()> {
     let setup = Setup::new(options)?;
-    let questions: Arc<[Question]> = setup::check_questions(options.users).into();
-    let mut all = contestants(&setup, options, options.users, &questions).await?;
+    let plan = setup::plan(options.users)?;
+    let server = setup.queuegate("checks.db", &plan)?;
+    let questions: Arc<[Question]> = setup::check_questions(&[plan])?.into();
+    let mut all = contestants(&setup, options, server, &questions).await?;
     let rate = measure(&mut all, options, &questions).await?;
     let [per_core, stock, ours] = &all;
     let p99 = |measured: &Measured| measured.percentile_us(99.0);

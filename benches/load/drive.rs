@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -160,7 +160,8 @@ where
     Ok(Measured { seconds, answered, refused, cpu, latencies })
 }
 
-/// As many calls as there can be while each caller waits for its answer: so many callers on each connection.
+/// As many calls as there can be while each caller waits for its answer: so many callers on each connection, each of whom
+/// has questions that no other has, and asks them again and again.
 pub async fn closed(
     server: &Process,
     crew: &Crew,
@@ -175,9 +176,11 @@ pub async fn closed(
         for (number, line) in lines.iter().cycle().take(own).enumerate() {
             let (line, questions, notes, turn) =
                 (line.clone(), Arc::clone(&questions), Rc::clone(&notes), turn.clone());
-            let first = (thread * own + number) * questions.len() / (threads * own);
+            let each = questions.len() / (threads * own) / 2 * 2;
+            anyhow::ensure!(each > 0, "more callers than questions");
+            let first = (thread * own + number) * each;
             calling.spawn_local(async move {
-                for question in questions.iter().cycle().skip(first) {
+                for question in questions.iter().skip(first).take(each).cycle() {
                     let began = Instant::now();
                     let code = line.call(question, |_| {}).await?;
                     notes.note(code, began.elapsed());
@@ -193,23 +196,40 @@ pub async fn closed(
     turn(server, crew, seconds, call).await
 }
 
+/// Questions that are asked one after another, by whichever thread is next, and on from there in the next turn.
+#[derive(Clone)]
+pub struct Deck {
+    questions: Arc<[Question]>,
+    next: Arc<AtomicUsize>,
+}
+
+impl Deck {
+    pub fn new(questions: Arc<[Question]>) -> Self {
+        Self { questions, next: Arc::default() }
+    }
+
+    fn next(&self) -> anyhow::Result<Question> {
+        let next = self.next.fetch_add(1, Ordering::Relaxed) % self.questions.len().max(1);
+        Ok(self.questions.get(next).context("no questions")?.clone())
+    }
+}
+
 /// So many calls a second, whether earlier ones are answered or not. An answer took as long as since its call was to
 /// begin, so that calls which a slow server holds up count as slow (no coordinated omission).
 pub async fn open(
     server: &Process,
     crew: &Crew,
     (rate, arrivals): (f64, Arrivals),
-    questions: &Arc<[Question]>,
+    deck: &Deck,
     seconds: f64,
 ) -> anyhow::Result<Measured> {
-    let questions = Arc::clone(questions);
+    let deck = deck.clone();
     let call = move |Share { thread, threads, lines }, turn: Turn, notes: Rc<Notes>| async move {
         let mut random = SmallRng::seed_from_u64(thread as u64);
         let mut calling = JoinSet::new();
         let alarm = Alarm::new()?;
         let mut due = Instant::now();
-        let first = thread * questions.len() / threads;
-        for (line, question) in lines.iter().cycle().zip(questions.iter().cycle().skip(first)) {
+        for line in lines.iter().cycle() {
             let wait = match arrivals {
                 Arrivals::Fixed => 1.0,
                 Arrivals::Exponential => -f64::ln(1.0 - random.random::<f64>()),
@@ -219,7 +239,7 @@ pub async fn open(
             if turn.is_over() {
                 break;
             }
-            let (line, question, notes) = (line.clone(), question.clone(), Rc::clone(&notes));
+            let (line, question, notes) = (line.clone(), deck.next()?, Rc::clone(&notes));
             calling.spawn_local(async move {
                 let code = line.call(&question, |_| {}).await?;
                 notes.note(code, due.elapsed());

@@ -1,14 +1,20 @@
 //! The load program. It starts the built server and servers that do nothing, drives them in turn over loopback, and prints
 //! how they compare: `cargo bench --bench load -- --help`.
 
+mod batch;
 mod call;
 mod checks;
+mod contest;
 mod crew;
 mod drive;
 mod floor;
 mod process;
+mod raw;
 mod report;
 mod setup;
+mod size;
+mod watch;
+mod writes;
 
 use std::path::PathBuf;
 
@@ -42,9 +48,21 @@ struct Options {
     /// How long a turn is measured, in seconds.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// How many users there are to ask about.
-    #[arg(long, default_value_t = 10_000)]
+    /// How many users there are; left out: 10,000, and a million for `size`.
+    #[arg(long, default_value_t = 10_000, default_value_if("scenario", "size", "1000000"), hide_default_value = true)]
     users: usize,
+    /// Over how many organizations `size` spreads them.
+    #[arg(long, default_value_t = 1)]
+    organizations: usize,
+    /// Keep the database of `size` here, and use it if it is there.
+    #[arg(long, value_name = "FILE")]
+    prepared: Option<PathBuf>,
+    /// How many watches `watch` has.
+    #[arg(long, default_value_t = 1_000)]
+    watchers: usize,
+    /// How many changes a second `watch` asks for.
+    #[arg(long, default_value_t = 1_000.0)]
+    changes: f64,
     /// Calls a second in an open loop; left out: half of what the slowest server did in the closed loop.
     #[arg(long)]
     rate: Option<f64>,
@@ -81,6 +99,17 @@ struct Options {
 enum Scenario {
     /// CheckQueueAccess with everything that is on by default, next to two servers that do nothing.
     Checks,
+    /// BatchCheckQueueAccess of 1,000 on one processor.
+    Batch,
+    /// SignIn and SignOut, next to SQLite alone.
+    Writes,
+    /// A start, checks and changes with a million users, ten million assignments and a million sessions, unless --users and
+    /// --organizations say otherwise.
+    Size,
+    /// A server with nothing in it.
+    Empty,
+    /// Many watches while many change.
+    Watch,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -91,6 +120,7 @@ fn main() -> anyhow::Result<()> {
     let mut options = Options::parse();
     if options.smoke {
         (options.rounds, options.seconds, options.users) = (1, 0.2, options.users.min(1_000));
+        options.watchers = options.watchers.min(20);
     }
     if options.connections == 0
         || options.streams == 0
@@ -117,5 +147,10 @@ fn main() -> anyhow::Result<()> {
 async fn run(options: &Options) -> anyhow::Result<()> {
     match options.scenario {
         Scenario::Checks => checks::run(options).await.context("checks"),
+        Scenario::Batch => batch::run(options).await.context("batch"),
+        Scenario::Size => size::run(options).await.context("size"),
+        Scenario::Empty => size::empty(options).await.context("empty"),
+        Scenario::Watch => watch::run(options).await.context("watch"),
+        Scenario::Writes => writes::run(options).await.context("writes"),
     }
 }

@@ -26,11 +26,6 @@ impl Plan {
         (user / 50 + number * (self.queues / self.assignments).max(1)) % self.queues
     }
 
-    /// A queue that isn't one of a user's.
-    pub fn other_queue(&self, user: usize) -> usize {
-        (self.queue_of(user, 0) + 1) % self.queues
-    }
-
     /// The organization and then, in an order in which each fits, everything in it.
     pub fn changes(&self) -> impl Iterator<Item = Result<Change, Malformed>> + '_ {
         let mut settings = PermissionSettings::default();
