@@ -32,8 +32,11 @@ pub const SIGN_OUT: &str = "/queuegate.v1.QueueAccessService/SignOut";
 /// Goes on and on, and so has no deadline.
 pub const WATCH: &str = "/queuegate.v1.QueueAccessService/WatchSessions";
 
+/// A check of Cerbos.
+pub const CERBOS: &str = "/cerbos.svc.v1.CerbosService/CheckResources";
+
 /// The rpcs that are called.
-const PATHS: [&str; 5] = [CHECK, BATCH, SIGN_IN, SIGN_OUT, WATCH];
+const PATHS: [&str; 6] = [CHECK, BATCH, SIGN_IN, SIGN_OUT, WATCH, CERBOS];
 
 /// What is before each message: whether it is compressed, and its length.
 pub const HEADER: usize = 5;
@@ -57,6 +60,11 @@ impl Question {
         framed.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
         framed.put_slice(&message.encode_to_vec());
         Self { path, message: framed.freeze() }
+    }
+
+    /// The message with its length.
+    pub fn bytes(&self) -> &[u8] {
+        &self.message
     }
 }
 

@@ -8,6 +8,7 @@ mod contest;
 mod crew;
 mod drive;
 mod floor;
+mod peers;
 mod process;
 mod raw;
 mod report;
@@ -81,6 +82,12 @@ struct Options {
     /// Another program to test in the place of the one built with this benchmark.
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_queuegate"))]
     program: PathBuf,
+    /// Cerbos' program.
+    #[arg(long, value_name = "FILE")]
+    cerbos: Option<PathBuf>,
+    /// h2load's program.
+    #[arg(long, value_name = "FILE", default_value = "h2load")]
+    h2load: PathBuf,
     /// Where databases are put; a folder of its own is made there, and removed.
     #[arg(long, value_name = "FOLDER", default_value_os_t = std::env::temp_dir())]
     folder: PathBuf,
@@ -110,6 +117,10 @@ enum Scenario {
     Empty,
     /// Many watches while many change.
     Watch,
+    /// Checks of ours and of Cerbos, whose program --cerbos names.
+    Cerbos,
+    /// Checks by h2load and by this program: do they agree?
+    H2load,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -151,6 +162,8 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         Scenario::Size => size::run(options).await.context("size"),
         Scenario::Empty => size::empty(options).await.context("empty"),
         Scenario::Watch => watch::run(options).await.context("watch"),
+        Scenario::Cerbos => peers::cerbos(options).await.context("cerbos"),
+        Scenario::H2load => peers::h2load(options).await.context("h2load"),
         Scenario::Writes => writes::run(options).await.context("writes"),
     }
 }

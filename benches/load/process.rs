@@ -66,6 +66,21 @@ impl Process {
         Ok(started)
     }
 
+    /// What Cerbos is called.
+    pub const CERBOS: &str = "cerbos";
+
+    /// Starts Cerbos with policies in a folder, and everything else as it is by default but its reports about itself.
+    pub fn cerbos(setup: &Setup, program: &Path, policies: &Path) -> anyhow::Result<Self> {
+        let (address, http) = (free_address()?, free_address()?);
+        let mut command = Command::new(program);
+        command.args(["server", "--log-level=error"]).arg(format!("--set=server.grpcListenAddr={address}"));
+        command.arg(format!("--set=server.httpListenAddr={http}")).arg("--set=telemetry.disabled=true");
+        command.arg("--set=storage.driver=disk").arg(format!("--set=storage.disk.directory={}", policies.display()));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let child = spawn(command, setup.pin)?;
+        Ok(Self { name: Self::CERBOS, child, address, metrics: None, start_to_ready: Duration::ZERO })
+    }
+
     /// Starts a server that does nothing: this program again.
     pub fn floor(setup: &Setup, layout: floor::Layout, answers: &Path) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);

@@ -35,7 +35,7 @@ const ORGANIZATION: &str = "bench";
 pub const ASSIGNMENTS: usize = 10;
 
 /// How many different questions there are: far more than fit a processor's nearest caches with what they touch.
-const QUESTIONS: usize = 4_096;
+pub const QUESTIONS: usize = 4_096;
 
 /// How many questions a batch may hold.
 pub const BATCH: usize = 1_000;
