@@ -1,85 +1,24 @@
 //! Checks through everything that is on by default, next to servers that do nothing.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::{
     Options,
-    call::{Line, Question},
-    drive::{self, Measured},
-    floor::{Layout, Nothing},
-    process::Process,
-    report::{COLUMNS, Ratio, Rounds, mebibytes, table},
-    setup::{self, ORGANIZATION, Setup},
+    call::Question,
+    contest::{Contestant, contestants, measure},
+    drive::Measured,
+    report::{COLUMNS, Ratio, mebibytes, table},
+    setup::{self, Setup},
 };
-
-/// A server and what was measured of it.
-pub struct Contestant {
-    pub server: Process,
-    pub lines: Vec<Line>,
-    pub closed: Rounds,
-    pub open: Rounds,
-}
-
-impl Contestant {
-    pub async fn new(setup: &Setup, server: Process, connections: usize) -> anyhow::Result<Self> {
-        let mut lines = Vec::new();
-        for _ in 0..connections {
-            lines.push(Line::connect(setup, &server).await?);
-        }
-        Ok(Self { server, lines, closed: Rounds::default(), open: Rounds::default() })
-    }
-}
-
-/// Starts a server with an organization of so many users, and both floors, which answer as it does.
-pub async fn contestants(
-    setup: &Setup,
-    options: &Options,
-    users: usize,
-    questions: &[Question],
-) -> anyhow::Result<[Contestant; 3]> {
-    let server = Process::queuegate(setup, &setup.folder.path().join("checks.db"))?;
-    setup.import(&server, ORGANIZATION, &setup::document(ORGANIZATION, users)?)?;
-    let ours = Contestant::new(setup, server, options.connections).await?;
-    let answers = setup.folder.path().join("answers");
-    if let (Some(line), Some(question)) = (ours.lines.first(), questions.first()) {
-        Nothing::write(&answers, &line.ask(question).await?)?;
-    }
-    let per_core = Process::floor(setup, Layout::PerCore, &answers)?;
-    let stock = Process::floor(setup, Layout::Stock, &answers)?;
-    Ok([
-        Contestant::new(setup, per_core, options.connections).await?,
-        Contestant::new(setup, stock, options.connections).await?,
-        ours,
-    ])
-}
-
-/// Measures every contestant in turn, closed and then open.
-pub async fn measure(
-    contestants: &mut [Contestant],
-    options: &Options,
-    questions: &Rc<[Question]>,
-) -> anyhow::Result<f64> {
-    for _ in 0..options.rounds {
-        for Contestant { server, lines, closed, .. } in contestants.iter_mut() {
-            closed.0.push(drive::closed(server, lines, options.streams, questions, options.seconds).await?);
-        }
-    }
-    let slowest = contestants.iter().map(|contestant| contestant.closed.median(Measured::rate));
-    let rate = options.rate.unwrap_or_else(|| slowest.fold(f64::INFINITY, f64::min) / 2.0);
-    for _ in 0..options.rounds {
-        for Contestant { server, lines, open, .. } in contestants.iter_mut() {
-            open.0.push(drive::open(server, lines, (rate, options.arrivals), questions, options.seconds).await?);
-        }
-    }
-    Ok(rate)
-}
 
 pub async fn run(options: &Options) -> anyhow::Result<()> {
     let setup = Setup::new(options)?;
-    let questions: Rc<[Question]> = setup::check_questions(options.users).into();
-    let mut all = contestants(&setup, options, options.users, &questions).await?;
+    let plan = setup::plan(options.users)?;
+    let server = setup.queuegate("checks.db", &plan)?;
+    let questions: Arc<[Question]> = setup::check_questions(&[plan])?.into();
+    let mut all = contestants(&setup, options, server, &questions).await?;
     let rate = measure(&mut all, options, &questions).await?;
     let [per_core, stock, ours] = &all;
     let p99 = |measured: &Measured| measured.percentile_us(99.0);

@@ -4,6 +4,10 @@ use std::{
     cell::{Cell, RefCell},
     os::fd::OwnedFd,
     rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,7 +22,8 @@ use tokio::{io::unix::AsyncFd, task::JoinSet};
 use tonic::Code;
 
 use crate::{
-    call::{Line, Question},
+    call::Question,
+    crew::{Crew, Share},
     process::Process,
 };
 
@@ -64,30 +69,53 @@ impl Measured {
     }
 }
 
-/// Which part of a turn it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    WarmUp,
-    Measured,
-    Over,
+/// Which part of a turn it is, for all threads.
+#[derive(Clone, Default)]
+pub struct Turn(Arc<AtomicU8>);
+
+impl Turn {
+    const MEASURED: u8 = 1;
+    const OVER: u8 = 2;
+
+    pub fn is_over(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::OVER
+    }
+
+    fn is_measured(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::MEASURED
+    }
+
+    /// Lets the turn begin, measures it, and ends it. Says how many seconds it was, and the server's processor time.
+    async fn measure(&self, server: &Process, seconds: f64) -> anyhow::Result<(f64, Duration)> {
+        tokio::time::sleep(Duration::from_secs_f64(seconds * WARM_UP)).await;
+        self.0.store(Self::MEASURED, Ordering::Relaxed);
+        let (began, before) = (Instant::now(), server.cpu()?);
+        tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+        self.0.store(Self::OVER, Ordering::Relaxed);
+        Ok((began.elapsed().as_secs_f64(), server.cpu()?.saturating_sub(before)))
+    }
 }
 
-/// What all callers of a turn write down.
-struct Notes {
-    phase: Cell<Phase>,
+/// What the callers of one thread write down.
+pub struct Notes {
+    turn: Turn,
     answered: Cell<u64>,
     refused: Cell<u64>,
     latencies: RefCell<Histogram<u64>>,
 }
 
+/// The same, once they are done.
+type Noted = (u64, u64, Histogram<u64>);
+
 impl Notes {
-    fn new() -> anyhow::Result<Rc<Self>> {
+    fn new(turn: Turn) -> anyhow::Result<Rc<Self>> {
         let latencies = RefCell::new(Histogram::new_with_bounds(1, 60_000_000_000, 3)?);
-        Ok(Rc::new(Self { phase: Cell::new(Phase::WarmUp), answered: 0.into(), refused: 0.into(), latencies }))
+        Ok(Rc::new(Self { turn, answered: 0.into(), refused: 0.into(), latencies }))
     }
 
-    fn note(&self, code: Code, took: Duration) {
-        if self.phase.get() != Phase::Measured {
+    /// Notes an answer that has just come, if now is measured.
+    pub fn note(&self, code: Code, took: Duration) {
+        if !self.turn.is_measured() {
             return;
         }
         if code == Code::Ok {
@@ -98,115 +126,156 @@ impl Notes {
         }
     }
 
-    /// Measures so long, while others call.
-    async fn measure(&self, server: &Process, seconds: f64) -> anyhow::Result<(f64, Duration)> {
-        tokio::time::sleep(Duration::from_secs_f64(seconds * WARM_UP)).await;
-        self.phase.set(Phase::Measured);
-        let (began, before) = (Instant::now(), server.cpu()?);
-        tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
-        self.phase.set(Phase::Over);
-        Ok((began.elapsed().as_secs_f64(), server.cpu()?.saturating_sub(before)))
-    }
-
-    fn measured(self: Rc<Self>, (seconds, cpu): (f64, Duration)) -> anyhow::Result<Measured> {
-        let notes = Rc::into_inner(self).context("somebody still calls")?;
-        let (answered, refused) = (notes.answered.get(), notes.refused.get());
-        Ok(Measured { seconds, answered, refused, cpu, latencies: notes.latencies.into_inner() })
+    fn taken(self: Rc<Self>) -> anyhow::Result<Noted> {
+        let Self { turn: _, answered, refused, latencies } = Rc::into_inner(self).context("somebody still calls")?;
+        Ok((answered.get(), refused.get(), latencies.into_inner()))
     }
 }
 
-/// As many calls as there can be while each caller waits for its answer: so many callers on each line.
+/// Has every thread do something with its connections for a turn, and measures what it notes.
+pub async fn turn<F>(
+    server: &Process,
+    crew: &Crew,
+    seconds: f64,
+    work: impl FnOnce(Share, Turn, Rc<Notes>) -> F + Clone + Send + 'static,
+) -> anyhow::Result<Measured>
+where
+    F: Future<Output = anyhow::Result<()>> + 'static,
+{
+    let turn = Turn::default();
+    let of_crew = turn.clone();
+    let working = crew.all(|share| async move {
+        let notes = Notes::new(of_crew.clone())?;
+        work(share, of_crew, Rc::clone(&notes)).await?;
+        notes.taken()
+    });
+    let (measured, noted) = tokio::join!(turn.measure(server, seconds), working);
+    let ((seconds, cpu), mut noted) = (measured?, noted?.into_iter());
+    let (mut answered, mut refused, mut latencies) = noted.next().context("nobody called")?;
+    for (more_answered, more_refused, more_latencies) in noted {
+        answered += more_answered;
+        refused += more_refused;
+        latencies.add(more_latencies)?;
+    }
+    Ok(Measured { seconds, answered, refused, cpu, latencies })
+}
+
+/// As many calls as there can be while each caller waits for its answer: so many callers on each connection, each of whom
+/// has questions that no other has, and asks them again and again.
 pub async fn closed(
     server: &Process,
-    lines: &[Line],
+    crew: &Crew,
     callers: usize,
-    questions: &Rc<[Question]>,
+    questions: &Arc<[Question]>,
     seconds: f64,
 ) -> anyhow::Result<Measured> {
-    let notes = Notes::new()?;
-    let mut calling = JoinSet::new();
-    let all = lines.len() * callers;
-    for (number, line) in lines.iter().cycle().take(all).enumerate() {
-        let (line, questions, notes) = (line.clone(), Rc::clone(questions), Rc::clone(&notes));
-        calling.spawn_local(async move {
-            for question in questions.iter().cycle().skip(number * questions.len() / all) {
-                let began = Instant::now();
-                let code = line.call(question, |_| {}).await?;
-                notes.note(code, began.elapsed());
-                if notes.phase.get() == Phase::Over {
-                    break;
+    let questions = Arc::clone(questions);
+    let call = move |Share { thread, threads, lines }, turn: Turn, notes: Rc<Notes>| async move {
+        let mut calling = JoinSet::new();
+        let own = lines.len() * callers;
+        for (number, line) in lines.iter().cycle().take(own).enumerate() {
+            let (line, questions, notes, turn) =
+                (line.clone(), Arc::clone(&questions), Rc::clone(&notes), turn.clone());
+            let each = questions.len() / (threads * own) / 2 * 2;
+            anyhow::ensure!(each > 0, "more callers than questions");
+            let first = (thread * own + number) * each;
+            calling.spawn_local(async move {
+                for question in questions.iter().skip(first).take(each).cycle() {
+                    let began = Instant::now();
+                    let code = line.call(question, |_| {}).await?;
+                    notes.note(code, began.elapsed());
+                    if turn.is_over() {
+                        break;
+                    }
                 }
-            }
-            anyhow::Ok(())
-        });
+                anyhow::Ok(())
+            });
+        }
+        all(calling).await
+    };
+    turn(server, crew, seconds, call).await
+}
+
+/// Questions that are asked one after another, by whichever thread is next, and on from there in the next turn.
+#[derive(Clone)]
+pub struct Deck {
+    questions: Arc<[Question]>,
+    next: Arc<AtomicUsize>,
+}
+
+impl Deck {
+    pub fn new(questions: Arc<[Question]>) -> Self {
+        Self { questions, next: Arc::default() }
     }
-    let measured = notes.measure(server, seconds).await?;
-    while let Some(called) = calling.join_next().await {
-        called??;
+
+    fn next(&self) -> anyhow::Result<Question> {
+        let next = self.next.fetch_add(1, Ordering::Relaxed) % self.questions.len().max(1);
+        Ok(self.questions.get(next).context("no questions")?.clone())
     }
-    notes.measured(measured)
 }
 
 /// So many calls a second, whether earlier ones are answered or not. An answer took as long as since its call was to
 /// begin, so that calls which a slow server holds up count as slow (no coordinated omission).
 pub async fn open(
     server: &Process,
-    lines: &[Line],
+    crew: &Crew,
     (rate, arrivals): (f64, Arrivals),
-    questions: &Rc<[Question]>,
+    deck: &Deck,
     seconds: f64,
 ) -> anyhow::Result<Measured> {
-    let notes = Notes::new()?;
-    let (asked, alarm) = (Rc::clone(&notes), Alarm::new()?);
-    let asking = async {
-        let mut random = SmallRng::seed_from_u64(7);
+    let deck = deck.clone();
+    let call = move |Share { thread, threads, lines }, turn: Turn, notes: Rc<Notes>| async move {
+        let mut random = SmallRng::seed_from_u64(thread as u64);
         let mut calling = JoinSet::new();
+        let alarm = Alarm::new()?;
         let mut due = Instant::now();
-        for (line, question) in lines.iter().cycle().zip(questions.iter().cycle()) {
+        for line in lines.iter().cycle() {
             let wait = match arrivals {
                 Arrivals::Fixed => 1.0,
                 Arrivals::Exponential => -f64::ln(1.0 - random.random::<f64>()),
             };
-            due += Duration::from_secs_f64(wait / rate);
+            due += Duration::from_secs_f64(wait * threads as f64 / rate);
             alarm.wait_until(due).await?;
-            if asked.phase.get() == Phase::Over {
+            if turn.is_over() {
                 break;
             }
-            let (line, question, asked) = (line.clone(), question.clone(), Rc::clone(&asked));
+            let (line, question, notes) = (line.clone(), deck.next()?, Rc::clone(&notes));
             calling.spawn_local(async move {
                 let code = line.call(&question, |_| {}).await?;
-                asked.note(code, due.elapsed());
+                notes.note(code, due.elapsed());
                 anyhow::Ok(())
             });
             while let Some(called) = calling.try_join_next() {
                 called??;
             }
         }
-        while let Some(called) = calling.join_next().await {
-            called??;
-        }
-        anyhow::Ok(())
+        all(calling).await
     };
-    let (measured, asked_all) = tokio::join!(notes.measure(server, seconds), asking);
-    asked_all?;
-    drop(asked);
-    notes.measured(measured?)
+    turn(server, crew, seconds, call).await
+}
+
+/// Waits for all of them.
+pub async fn all(mut calling: JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
+    while let Some(called) = calling.join_next().await {
+        called??;
+    }
+    Ok(())
 }
 
 /// Waits until a moment to the microsecond, where tokio's own timers know milliseconds.
-struct Alarm(AsyncFd<OwnedFd>);
+pub struct Alarm(AsyncFd<OwnedFd>);
 
 impl Alarm {
     #[expect(deprecated, reason = "what replaces it is unsafe code, and an OwnedFd is what it asks for")]
-    fn new() -> anyhow::Result<Self> {
+    pub fn new() -> anyhow::Result<Self> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         Ok(Self(AsyncFd::new(timer)?))
     }
 
-    async fn wait_until(&self, due: Instant) -> anyhow::Result<()> {
+    /// Returns at once if the moment is past, so that whoever is late catches up.
+    pub async fn wait_until(&self, due: Instant) -> anyhow::Result<()> {
         let left = due.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            // Callers of a late one must come to their turn as well.
             return Ok(());
         }
         let once = Itimerspec { it_interval: Timespec::default(), it_value: Timespec::try_from(left)? };

@@ -16,6 +16,8 @@ use tonic::{
     transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
 
+use crate::call::{self, Question};
+
 /// With this as its first argument the load program is a floor.
 pub const COMMAND: &str = "floor";
 
@@ -124,21 +126,28 @@ fn serve_one_core(
 #[derive(Debug, Clone, Default)]
 pub struct Nothing {
     check: CheckQueueAccessResponse,
+    batch: BatchCheckQueueAccessResponse,
 }
 
 impl Nothing {
     const CHECK: &str = "check";
+    const BATCH: &str = "batch";
 
-    /// The answers of the server under test, which are to be given by the floors as well.
-    pub fn write(folder: &Path, check: &[u8]) -> anyhow::Result<()> {
+    /// Keeps an answer of the server under test, which is to be given by the floors as well.
+    pub fn write(folder: &Path, question: &Question, answer: &[u8]) -> anyhow::Result<()> {
         fs::create_dir_all(folder)?;
-        fs::write(folder.join(Self::CHECK), check)?;
+        let name = if question.path == call::BATCH { Self::BATCH } else { Self::CHECK };
+        fs::write(folder.join(name), answer)?;
         Ok(())
     }
 
     fn read(folder: &Path) -> anyhow::Result<Self> {
-        let check = fs::read(folder.join(Self::CHECK))?;
-        Ok(Self { check: CheckQueueAccessResponse::decode(&*check)? })
+        // What isn't there isn't asked for.
+        let read = |name| fs::read(folder.join(name)).unwrap_or_default();
+        Ok(Self {
+            check: CheckQueueAccessResponse::decode(&*read(Self::CHECK))?,
+            batch: BatchCheckQueueAccessResponse::decode(&*read(Self::BATCH))?,
+        })
     }
 }
 
@@ -162,7 +171,7 @@ impl QueueAccessService for Nothing {
         &self,
         _: Request<BatchCheckQueueAccessRequest>,
     ) -> Result<Response<BatchCheckQueueAccessResponse>, Status> {
-        none()
+        Ok(Response::new(self.batch.clone()))
     }
 
     async fn list_accessible_queues(

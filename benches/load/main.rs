@@ -1,13 +1,21 @@
 //! The load program. It starts the built server and servers that do nothing, drives them in turn over loopback, and prints
 //! how they compare: `cargo bench --bench load -- --help`.
 
+mod batch;
 mod call;
 mod checks;
+mod contest;
+mod crew;
 mod drive;
 mod floor;
+mod peers;
 mod process;
+mod raw;
 mod report;
 mod setup;
+mod size;
+mod watch;
+mod writes;
 
 use std::path::PathBuf;
 
@@ -32,15 +40,30 @@ struct Options {
     /// Calls under way at once on each connection, in a closed loop.
     #[arg(long, default_value_t = 8)]
     streams: usize,
+    /// Threads that call, each with its part of the connections.
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
     /// How often each server has its turn. Ratios are of the same round, and the median of all rounds is told.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// How long a turn is measured, in seconds.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// How many users there are to ask about.
-    #[arg(long, default_value_t = 10_000)]
+    /// How many users there are; left out: 10,000, and a million for `size`.
+    #[arg(long, default_value_t = 10_000, default_value_if("scenario", "size", "1000000"), hide_default_value = true)]
     users: usize,
+    /// Over how many organizations `size` spreads them.
+    #[arg(long, default_value_t = 1)]
+    organizations: usize,
+    /// Keep the database of `size` here, and use it if it is there.
+    #[arg(long, value_name = "FILE")]
+    prepared: Option<PathBuf>,
+    /// How many watches `watch` has.
+    #[arg(long, default_value_t = 1_000)]
+    watchers: usize,
+    /// How many changes a second `watch` asks for.
+    #[arg(long, default_value_t = 1_000.0)]
+    changes: f64,
     /// Calls a second in an open loop; left out: half of what the slowest server did in the closed loop.
     #[arg(long)]
     rate: Option<f64>,
@@ -59,6 +82,12 @@ struct Options {
     /// Another program to test in the place of the one built with this benchmark.
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_queuegate"))]
     program: PathBuf,
+    /// Cerbos' program.
+    #[arg(long, value_name = "FILE")]
+    cerbos: Option<PathBuf>,
+    /// h2load's program.
+    #[arg(long, value_name = "FILE", default_value = "h2load")]
+    h2load: PathBuf,
     /// Where databases are put; a folder of its own is made there, and removed.
     #[arg(long, value_name = "FOLDER", default_value_os_t = std::env::temp_dir())]
     folder: PathBuf,
@@ -77,6 +106,21 @@ struct Options {
 enum Scenario {
     /// CheckQueueAccess with everything that is on by default, next to two servers that do nothing.
     Checks,
+    /// BatchCheckQueueAccess of 1,000 on one processor.
+    Batch,
+    /// SignIn and SignOut, next to SQLite alone.
+    Writes,
+    /// A start, checks and changes with a million users, ten million assignments and a million sessions, unless --users and
+    /// --organizations say otherwise.
+    Size,
+    /// A server with nothing in it.
+    Empty,
+    /// Many watches while many change.
+    Watch,
+    /// Checks of ours and of Cerbos, whose program --cerbos names.
+    Cerbos,
+    /// Checks by h2load and by this program: do they agree?
+    H2load,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -87,14 +131,19 @@ fn main() -> anyhow::Result<()> {
     let mut options = Options::parse();
     if options.smoke {
         (options.rounds, options.seconds, options.users) = (1, 0.2, options.users.min(1_000));
+        options.watchers = options.watchers.min(20);
     }
-    if options.connections == 0 || options.streams == 0 || options.rounds == 0 || options.users < 10 {
-        bail!("at least one connection, stream and round, and 10 users");
+    if options.connections == 0
+        || options.streams == 0
+        || options.threads == 0
+        || options.rounds == 0
+        || options.users < 10
+    {
+        bail!("at least one connection, stream, thread and round, and 10 users");
     }
-    // One thread is enough to drive, and costs the servers the least.
+    // What calls has threads of its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let tasks = tokio::task::LocalSet::new();
-    tasks.block_on(&runtime, async {
+    tokio::task::LocalSet::new().block_on(&runtime, async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         // Servers are ended when what holds them is dropped.
@@ -109,5 +158,12 @@ fn main() -> anyhow::Result<()> {
 async fn run(options: &Options) -> anyhow::Result<()> {
     match options.scenario {
         Scenario::Checks => checks::run(options).await.context("checks"),
+        Scenario::Batch => batch::run(options).await.context("batch"),
+        Scenario::Size => size::run(options).await.context("size"),
+        Scenario::Empty => size::empty(options).await.context("empty"),
+        Scenario::Watch => watch::run(options).await.context("watch"),
+        Scenario::Cerbos => peers::cerbos(options).await.context("cerbos"),
+        Scenario::H2load => peers::h2load(options).await.context("h2load"),
+        Scenario::Writes => writes::run(options).await.context("writes"),
     }
 }

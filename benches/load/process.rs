@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::{
+    process::{Pid, Signal},
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
 
 use crate::{floor, setup::Setup};
 
@@ -63,6 +66,21 @@ impl Process {
         Ok(started)
     }
 
+    /// What Cerbos is called.
+    pub const CERBOS: &str = "cerbos";
+
+    /// Starts Cerbos with policies in a folder, and everything else as it is by default but its reports about itself.
+    pub fn cerbos(setup: &Setup, program: &Path, policies: &Path) -> anyhow::Result<Self> {
+        let (address, http) = (free_address()?, free_address()?);
+        let mut command = Command::new(program);
+        command.args(["server", "--log-level=error"]).arg(format!("--set=server.grpcListenAddr={address}"));
+        command.arg(format!("--set=server.httpListenAddr={http}")).arg("--set=telemetry.disabled=true");
+        command.arg("--set=storage.driver=disk").arg(format!("--set=storage.disk.directory={}", policies.display()));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let child = spawn(command, setup.pin)?;
+        Ok(Self { name: Self::CERBOS, child, address, metrics: None, start_to_ready: Duration::ZERO })
+    }
+
     /// Starts a server that does nothing: this program again.
     pub fn floor(setup: &Setup, layout: floor::Layout, answers: &Path) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
@@ -78,6 +96,14 @@ impl Process {
         BufReader::new(child.stdout.take().context("no standard output")?).read_line(&mut line)?;
         let address = line.trim().parse().with_context(|| format!("the floor said `{line}`"))?;
         Ok(Self { name: layout.as_str(), child, address, metrics: None, start_to_ready: began.elapsed() })
+    }
+
+    /// Has the server end in its own way, and waits for it.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let ended = self.child.wait()?;
+        anyhow::ensure!(ended.success(), "{} ended with {ended}", self.name);
+        Ok(())
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -99,6 +125,18 @@ impl Process {
     /// The most memory that it has had at once (VmHWM), in bytes.
     pub fn peak_memory(&self) -> anyhow::Result<u64> {
         self.status("VmHWM:")
+    }
+
+    /// The memory that it has now (VmRSS), in bytes.
+    pub fn memory(&self) -> anyhow::Result<u64> {
+        self.status("VmRSS:")
+    }
+
+    /// A metric without labels, by its whole name.
+    pub fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let text = self.get("/metrics")?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.with_context(|| format!("no metric {name}"))?.trim().parse()?)
     }
 
     fn status(&self, name: &str) -> anyhow::Result<u64> {

@@ -1,0 +1,193 @@
+//! Changes: many at once, next to SQLite alone with the same rows in the same batches; one at a time, next to one commit
+//! and a call to a server that does nothing; and checks while changes come as fast as they can.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use serde_json::json;
+
+use crate::{
+    Options,
+    call::Question,
+    contest::{Contestant, contestants},
+    crew::{Callee, Crew},
+    drive::{self, Deck, Measured},
+    raw::{Log, Raw},
+    report::{Ratio, Rounds, median, table},
+    setup::{self, Setup},
+};
+
+/// Changes under way at once while they come as fast as they can: on each of four connections.
+const CALLERS: usize = 64;
+const CONNECTIONS: usize = 4;
+
+/// The rate of checks beside them, unless another is given.
+const CHECKS_PER_SECOND: f64 = 2_000.0;
+
+/// The most rows that are written again by SQLite alone in a round.
+const MOST_ROWS: usize = 200_000;
+
+/// One round of many changes at once.
+struct Many {
+    ours: Measured,
+    changes: f64,
+    batch: f64,
+    raw: f64,
+}
+
+/// One round of changes one at a time.
+struct Alone {
+    ours: Measured,
+    nothing: Measured,
+    commit_us: f64,
+}
+
+pub async fn run(options: &Options) -> anyhow::Result<()> {
+    let setup = Setup::new(options)?;
+    let plan = setup::plan(options.users)?;
+    let server = setup.queuegate("writes.db", &plan)?;
+    server.stop()?;
+    let database = setup.folder.path().join("writes.db");
+    let mut raw = Raw::copy(&database, &setup.folder.path().join("raw.db"))?;
+    let server = crate::process::Process::queuegate(&setup, &database)?;
+    let checks: Arc<[Question]> = setup::check_questions(std::slice::from_ref(&plan))?.into();
+    let changes: Arc<[Question]> = setup::changes(&plan, plan.users)?.into();
+    let [nothing, _, ours] = &mut contestants(&setup, options, server, &checks).await?;
+    let callee = Callee::new(&setup, &ours.server);
+    let writers = Crew::connect(&callee, options.threads, CONNECTIONS).await?;
+    let (one, one_to_nothing) =
+        (Crew::connect(&callee, 1, 1).await?, Crew::connect(&Callee::new(&setup, &nothing.server), 1, 1).await?);
+    let deck = Deck::new(Arc::clone(&checks));
+    let log = Log::open(&database)?;
+    let (mut many, mut alone) = (Vec::new(), Vec::new());
+    let (mut quiet, mut busy) = ([Rounds::default(), Rounds::default()], [Rounds::default(), Rounds::default()]);
+    let rate = options.rate.unwrap_or(CHECKS_PER_SECOND);
+    // What every user was left in is written to the copy as well, so that the two stay the same.
+    let mut written = log.last()?;
+    for _ in 0..options.rounds {
+        let before = (
+            ours.server.metric("queuegate_batch_commands_sum")?,
+            ours.server.metric("queuegate_batch_commands_count")?,
+        );
+        let first = log.last()?;
+        let measured = drive::closed(&ours.server, &writers, CALLERS, &changes, options.seconds).await?;
+        let after = (
+            ours.server.metric("queuegate_batch_commands_sum")?,
+            ours.server.metric("queuegate_batch_commands_count")?,
+        );
+        let batch = (after.0 - before.0) / (after.1 - before.1);
+        let last = log.last()?;
+        let rows = log.rows(written, last, MOST_ROWS)?;
+        anyhow::ensure!(
+            rows.len() as i64 == last - written,
+            "more than {MOST_ROWS} changes; measure for fewer seconds"
+        );
+        let (took, _) = raw.write(&rows, batch.round() as usize)?;
+        // Calls that changed nothing are none, and those before and after the measured time don't count.
+        let share = (last - first) as f64 / (after.0 - before.0);
+        let changes_per_second = measured.rate() * share;
+        many.push(Many {
+            changes: changes_per_second,
+            batch,
+            raw: rows.len() as f64 / took.as_secs_f64(),
+            ours: measured,
+        });
+
+        let own = drive::closed(&ours.server, &one, 1, &changes, options.seconds).await?;
+        let nothing_done = drive::closed(&nothing.server, &one_to_nothing, 1, &checks, options.seconds).await?;
+        let end = log.last()?;
+        let rows = log.rows(last, end, MOST_ROWS)?;
+        let (_, commits) = raw.write(&rows, 1)?;
+        let commits: Vec<f64> = commits.iter().map(|took| took.as_secs_f64() * 1e6).collect();
+        alone.push(Alone { ours: own, nothing: nothing_done, commit_us: median(&commits) });
+        written = end;
+
+        for (index, contestant) in [&*nothing, &*ours].into_iter().enumerate() {
+            let Contestant { server, crew, .. } = contestant;
+            let load = (rate, options.arrivals);
+            let alone = drive::open(server, crew, load, &deck, options.seconds).await?;
+            // Whoever writes, writes to our server; what the floor's checks suffer from it is the machine's.
+            let (beside, _) = tokio::join!(
+                drive::open(server, crew, load, &deck, options.seconds),
+                drive::closed(&ours.server, &writers, CALLERS, &changes, options.seconds)
+            );
+            quiet.get_mut(index).context("two servers")?.0.push(alone);
+            busy.get_mut(index).context("two servers")?.0.push(beside?);
+        }
+        let last = log.last()?;
+        raw.write(&log.rows(written, last, usize::MAX >> 1)?, 256)?;
+        written = last;
+    }
+    report(options, &many, &alone, (&quiet, &busy), rate)
+}
+
+fn report(
+    options: &Options,
+    many: &[Many],
+    alone: &[Alone],
+    (quiet, busy): (&[Rounds; 2], &[Rounds; 2]),
+    rate: f64,
+) -> anyhow::Result<()> {
+    let each = |figure: fn(&Many) -> f64| many.iter().map(figure).collect::<Vec<_>>();
+    let to_raw = Ratio::of(each(|round| round.changes), each(|round| round.raw));
+    let p50 = |measured: &Measured| measured.percentile_us(50.0);
+    let floor = |round: &Alone| round.commit_us + p50(&round.nothing);
+    let alone_ratio = Ratio::of(alone.iter().map(|round| p50(&round.ours)), alone.iter().map(floor));
+    let p99 = |measured: &Measured| measured.percentile_us(99.0);
+    let [of_nothing, of_ours] = [0, 1].map(|index| {
+        let (quiet, busy) = (quiet.get(index), busy.get(index));
+        quiet.zip(busy).map(|(quiet, busy)| (quiet.median(p99), busy.median(p99), busy.ratio(quiet, p99)))
+    });
+    let (of_nothing, of_ours) = (of_nothing.context("no rounds")?, of_ours.context("no rounds")?);
+    let of = |figure: fn(&Alone) -> f64| median(&alone.iter().map(figure).collect::<Vec<_>>());
+    if options.json {
+        let beside = |(quiet, busy, ratio): (f64, f64, Ratio)| json!({ "p99_us_quiet": quiet, "p99_us_busy": busy, "ratio": ratio.json() });
+        println!(
+            "{:#}",
+            json!({
+                "many": {
+                    "in_flight": CALLERS * CONNECTIONS,
+                    "changes_per_second": median(&each(|round| round.changes)),
+                    "batch": median(&each(|round| round.batch)),
+                    "raw_changes_per_second": median(&each(|round| round.raw)),
+                    "to_raw": to_raw.json(),
+                    "p99_us": median(&each(|round| round.ours.percentile_us(99.0))),
+                    "cpu_ms_per_1000_calls": median(&each(|round| round.ours.cpu_us())),
+                },
+                "alone": {
+                    "p50_us": of(|round| round.ours.percentile_us(50.0)),
+                    "raw_commit_us": of(|round| round.commit_us),
+                    "floor_p50_us": of(|round| round.nothing.percentile_us(50.0)),
+                    "to_floor": alone_ratio.json(),
+                },
+                "checks_beside": { "rate": rate, "floor": beside(of_nothing), "queuegate": beside(of_ours) },
+            })
+        );
+        return Ok(());
+    }
+    let title = format!("SignIn and SignOut, {} in flight, each a change", CALLERS * CONNECTIONS);
+    let row = [
+        format!("{:.0}", median(&each(|round| round.changes))),
+        format!("{:.1}", median(&each(|round| round.batch))),
+        format!("{:.0}", median(&each(|round| round.raw))),
+        to_raw.to_string(),
+        format!("{:.0}", median(&each(|round| round.ours.percentile_us(99.0)))),
+        format!("{:.1}", median(&each(|round| round.ours.cpu_us()))),
+    ];
+    let columns = ["changes/s", "changes in a commit", "SQLite alone, changes/s", "ratio", "p99 us", "CPU ms/1,000"];
+    println!("{}", table(&title, columns, [row.to_vec()]));
+    let row = [
+        format!("{:.0}", of(|round| round.ours.percentile_us(50.0))),
+        format!("{:.0}", of(|round| round.commit_us)),
+        format!("{:.0}", of(|round| round.nothing.percentile_us(50.0))),
+        alone_ratio.to_string(),
+    ];
+    let columns = ["p50 us", "SQLite's commit, p50 us", "floor-per-core's check, p50 us", "ratio to both"];
+    println!("{}", table("One change at a time", columns, [row.to_vec()]));
+    let rows = [("floor-per-core", of_nothing), ("queuegate", of_ours)].map(|(name, (quiet, busy, ratio))| {
+        vec![name.to_owned(), format!("{quiet:.0}"), format!("{busy:.0}"), ratio.to_string()]
+    });
+    let title = format!("Checks, {rate:.0}/s, while changes come to queuegate as fast as they can");
+    println!("{}", table(&title, ["server", "p99 us, quiet", "p99 us, busy", "ratio"], rows));
+    Ok(())
+}
