@@ -59,7 +59,7 @@ pub struct Recognized {
 #[derive(Debug)]
 struct Known {
     entry: Entry,
-    identity: Arc<Identity>,
+    identity: Identity,
 }
 
 impl Authority {
@@ -89,7 +89,7 @@ impl Authority {
         let count = after.len();
         self.known.store(Arc::new(after));
         let after = self.known.load();
-        let is_kept = |known: &Known| after.iter().any(|other| Arc::ptr_eq(&other.identity, &known.identity));
+        let is_kept = |known: &Known| after.iter().any(|other| other.identity.is_same(&known.identity));
         for gone in before.iter().filter(|known| !is_kept(known)) {
             gone.identity.end();
         }
@@ -100,9 +100,9 @@ impl Authority {
     /// An entry with its identity: the one that it had, if nothing of it changed.
     fn known_as(&self, entry: Entry, before: &[Known]) -> Known {
         let same = before.iter().find(|known| known.entry == entry);
-        let identity = same.map(|known| Arc::clone(&known.identity)).unwrap_or_else(|| {
+        let identity = same.map(|known| known.identity.clone()).unwrap_or_else(|| {
             let Entry { name, sha256: _, certificate: _, scopes, organizations, expires } = entry.clone();
-            Arc::new(Identity::new(Caller::named(&name), scopes, organizations, expires))
+            Identity::new(Caller::named(&name), scopes, organizations, expires)
         });
         Known { entry, identity }
     }
@@ -112,7 +112,7 @@ impl Authority {
         &self,
         presented: Presented<'_>,
         last: &mut Option<Recognized>,
-        now: Timestamp,
+        now: impl FnOnce() -> Timestamp,
     ) -> Result<Arc<Identity>, Refused> {
         let Presented { authorization, certificate_names } = presented;
         let fingerprint = authorization.map(bearer).transpose()?.map(Fingerprint::of);
@@ -127,13 +127,14 @@ impl Authority {
                     None if certificate_names.is_empty() => return Err(Refused::Missing),
                     None => with_certificate(&known, certificate_names),
                 };
-                let identity = Arc::clone(&found.ok_or(Refused::Unknown)?.identity);
+                // One of the connection's own, so that no two processors count who holds it.
+                let identity = Arc::new(found.ok_or(Refused::Unknown)?.identity.clone());
                 let known = Arc::clone(&known);
                 *last = Some(Recognized { fingerprint, known, identity: Arc::clone(&identity) });
                 identity
             }
         };
-        if identity.is_expired(now) { Err(Refused::Expired) } else { Ok(identity) }
+        if identity.expires() && identity.is_expired(now()) { Err(Refused::Expired) } else { Ok(identity) }
     }
 }
 
@@ -200,13 +201,38 @@ mod tests {
     ) -> Result<String, Refused> {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let presented = Presented { authorization: authorization.map(str::as_bytes), certificate_names: &names };
-        authority.authenticate(presented, &mut None, now).map(|identity| identity.caller().to_string())
+        authority.authenticate(presented, &mut None, || now).map(|identity| identity.caller().to_string())
     }
 
     fn has_ended(identity: &Identity) -> bool {
         let mut ended = std::pin::pin!(identity.ended());
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         ended.as_mut().poll(&mut context) == Poll::Ready(())
+    }
+
+    #[test]
+    fn whoever_was_recognized_is_looked_at_anew_with_other_credentials_another_file_and_later() {
+        let Fixture { _folder, authority } = fixture();
+        let mut last = None;
+        let mut ask = |token: &str, now: Timestamp| {
+            let authorization = format!("Bearer {token}");
+            let presented = Presented { authorization: Some(authorization.as_bytes()), certificate_names: &[] };
+            authority.authenticate(presented, &mut last, || now).map(|identity| identity.caller().to_string())
+        };
+        for _ in 0..2 {
+            assert_eq!(ask("abc", now()).unwrap(), "token:pbx");
+        }
+        assert_eq!(ask("abd", now()), Err(Refused::Unknown));
+        assert_eq!(ask("abc", now()).unwrap(), "token:pbx");
+        assert_eq!(ask("old", now()).unwrap(), "token:old");
+        assert_eq!(ask("old", Timestamp::from_unix_ms(1_000)), Err(Refused::Expired));
+        assert_eq!(ask("abc", now()).unwrap(), "token:pbx");
+        fs::write(authority.file.path(), text().replace("name = \"pbx\"", "name = \"gone\"")).unwrap();
+        authority.refresh(now()).unwrap();
+        assert_eq!(ask("abc", now()).unwrap(), "token:gone", "the same token is another's now");
+        fs::write(authority.file.path(), "").unwrap();
+        authority.refresh(now()).unwrap();
+        assert_eq!(ask("abc", now()), Err(Refused::Unknown), "revoked");
     }
 
     #[test]
@@ -242,7 +268,7 @@ mod tests {
         assert_eq!(at(999), Ok("token:old".to_owned()));
         assert_eq!(at(1_000), Err(Refused::Expired));
         let presented = Presented { authorization: Some(b"Bearer old"), certificate_names: &[] };
-        let identity = authority.authenticate(presented, &mut None, now()).unwrap();
+        let identity = authority.authenticate(presented, &mut None, now).unwrap();
         authority.refresh(Timestamp::from_unix_ms(999)).unwrap();
         assert!(!has_ended(&identity));
         authority.refresh(Timestamp::from_unix_ms(1_000)).unwrap();
@@ -253,7 +279,7 @@ mod tests {
     fn scopes_and_organizations_are_kept_to() {
         let Fixture { authority, _folder } = &fixture();
         let who = |authorization: Option<&'static [u8]>, names: &[String]| {
-            authority.authenticate(Presented { authorization, certificate_names: names }, &mut None, now()).unwrap()
+            authority.authenticate(Presented { authorization, certificate_names: names }, &mut None, now).unwrap()
         };
         let pbx = who(Some(b"Bearer abc"), &[]);
         let dash = who(None, &["dash.example.com".to_owned()]);
@@ -269,8 +295,8 @@ mod tests {
     fn a_changed_file_counts_at_once_and_a_faulty_one_changes_nothing() {
         let Fixture { authority, _folder } = &fixture();
         let presented = |secret| Presented { authorization: Some(secret), certificate_names: &[] };
-        let pbx = authority.authenticate(presented(b"Bearer abc"), &mut None, now()).unwrap();
-        let old = authority.authenticate(presented(b"Bearer old"), &mut None, now()).unwrap();
+        let pbx = authority.authenticate(presented(b"Bearer abc"), &mut None, now).unwrap();
+        let old = authority.authenticate(presented(b"Bearer old"), &mut None, now).unwrap();
         let path = authority.file.path();
         assert_eq!(authority.refresh(now()).unwrap(), None, "it did not change");
 
@@ -289,9 +315,9 @@ mod tests {
         fs::write(path, rest.replace("organizations = [\"acme\"]", "")).unwrap();
         assert_eq!(authority.refresh(now()).unwrap(), Some(2));
         assert_eq!(ask(authority, None, &["dash.example.com"], now()), Err(Refused::Unknown));
-        assert!(authority.authenticate(presented(b"Bearer abc"), &mut None, now()).unwrap().may_use_all());
+        assert!(authority.authenticate(presented(b"Bearer abc"), &mut None, now).unwrap().may_use_all());
         assert!(has_ended(&pbx), "what they may do has changed");
         assert!(!has_ended(&old));
-        assert!(Arc::ptr_eq(&old, &authority.authenticate(presented(b"Bearer old"), &mut None, now()).unwrap()));
+        assert!(old.is_same(&authority.authenticate(presented(b"Bearer old"), &mut None, now).unwrap()));
     }
 }

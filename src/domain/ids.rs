@@ -110,10 +110,61 @@ text_newtype!(
     /// Names a session, for ever.
     SessionId, "1 to 64 of `a-z 0-9 . _ -`, starting with a letter or digit", is_id
 );
-text_newtype!(
-    /// A phone number inside the PBX. A leading zero counts.
-    Extension, "1 to 15 digits", is_extension
-);
+/// A phone number inside the PBX, of 1 to 15 digits. A leading zero counts. It stands in itself and not elsewhere, because
+/// calls are looked for by it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Extension {
+    digits: [u8; 15],
+    length: u8,
+}
+
+impl Extension {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        self.digits.get(..self.length.into()).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default()
+    }
+}
+
+impl FromStr for Extension {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let malformed = || Malformed::new("1 to 15 digits", text);
+        let mut digits = [0; 15];
+        let own = digits.get_mut(..text.len()).filter(|own| !own.is_empty()).ok_or_else(malformed)?;
+        own.copy_from_slice(text.as_bytes());
+        let length = u8::try_from(text.len()).map_err(|_| malformed())?;
+        if own.iter().all(u8::is_ascii_digit) { Ok(Self { digits, length }) } else { Err(malformed()) }
+    }
+}
+
+impl TryFrom<String> for Extension {
+    type Error = Malformed;
+
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        text.parse()
+    }
+}
+
+impl From<Extension> for String {
+    fn from(extension: Extension) -> Self {
+        extension.as_str().to_owned()
+    }
+}
+
+impl fmt::Display for Extension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Extension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str())
+    }
+}
+
 text_newtype!(
     /// What a caller names a request by, so that it can be repeated safely.
     RequestId, "1 to 64 characters without control characters", is_request_id
@@ -158,10 +209,6 @@ fn is_id(text: &str) -> bool {
     text.len() <= 64
         && text.bytes().next().is_some_and(allowed)
         && text.bytes().all(|b| allowed(b) || matches!(b, b'.' | b'_' | b'-'))
-}
-
-fn is_extension(text: &str) -> bool {
-    (1..=15).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn is_request_id(text: &str) -> bool {

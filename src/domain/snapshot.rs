@@ -39,9 +39,7 @@ pub struct Tenant {
     settings: PermissionSettings,
     settings_etag: Etag,
     members: ById<UserId, Member>,
-    user_extensions: OrdMap<Extension, UserId>,
     queues: ById<QueueId, Place>,
-    queue_extensions: OrdMap<Extension, QueueId>,
     /// Whoever holds any role.
     role_holders: OrdSet<UserId>,
     /// Whoever has a session that has not been ended yet.
@@ -61,8 +59,48 @@ struct Place {
 /// Things by their ids: found by a hash, which takes as long among many as among few, and listed in order.
 #[derive(Debug, Clone, PartialEq)]
 struct ById<K: Hash + Ord + Clone, V> {
-    found: GenericHashMap<K, Arc<V>, FixedState, DefaultSharedPtr>,
+    found: Found<K, V>,
+    /// The same things, those that have an extension.
+    by_extension: Found<Extension, V>,
     order: OrdSet<K>,
+}
+
+type Found<K, V> = GenericHashMap<K, Arc<V>, FixedState, DefaultSharedPtr>;
+
+/// What has an id, and may have an extension.
+trait Named<K>: Clone {
+    fn id(&self) -> &K;
+    fn extension(&self) -> Option<Extension>;
+}
+
+impl Named<OrganizationId> for Tenant {
+    fn id(&self) -> &OrganizationId {
+        &self.organization.organization_id
+    }
+
+    fn extension(&self) -> Option<Extension> {
+        None
+    }
+}
+
+impl Named<UserId> for Member {
+    fn id(&self) -> &UserId {
+        &self.user().user_id
+    }
+
+    fn extension(&self) -> Option<Extension> {
+        self.user().extension
+    }
+}
+
+impl Named<QueueId> for Place {
+    fn id(&self) -> &QueueId {
+        &self.queue.queue_id
+    }
+
+    fn extension(&self) -> Option<Extension> {
+        self.queue.extension
+    }
 }
 
 /// A change that doesn't fit the state: the store is damaged, or a rule is broken.
@@ -153,7 +191,7 @@ impl Snapshot {
                     return Err("the organization exists already");
                 }
                 let tenant = Tenant::new(organization.clone(), *settings, *etag);
-                self.tenants.insert(organization_id.clone(), tenant);
+                self.tenants.insert(tenant)?;
             }
             Event::OrganizationDeleted { .. } => {
                 if self.tenant_mut(organization_id)?.sessions > 0 {
@@ -201,7 +239,7 @@ impl Snapshot {
     }
 
     fn tenant_mut(&mut self, organization_id: &OrganizationId) -> Result<&mut Tenant, &'static str> {
-        self.tenants.get_mut(organization_id.as_str()).ok_or("no such organization")
+        self.tenants.found.get_mut(organization_id.as_str()).map(Arc::make_mut).ok_or("no such organization")
     }
 }
 
@@ -231,7 +269,7 @@ impl Tenant {
     pub fn member(&self, user: &UserRef) -> Option<&Member> {
         match user {
             UserRef::Id(id) => self.members.get(id.as_str()),
-            UserRef::Extension(extension) => self.members.get(self.user_extensions.get(extension)?.as_str()),
+            UserRef::Extension(extension) => self.members.with_extension(extension),
         }
     }
 
@@ -252,7 +290,7 @@ impl Tenant {
 
     /// Whose extension this is.
     pub fn user_with_extension(&self, extension: &Extension) -> Option<&UserId> {
-        self.user_extensions.get(extension)
+        self.members.with_extension(extension).map(Named::id)
     }
 
     /// Users in order of their ids, from the one after `after`.
@@ -264,7 +302,7 @@ impl Tenant {
     pub fn queue(&self, queue: &QueueRef) -> Option<&Arc<Queue>> {
         match queue {
             QueueRef::Id(id) => self.queue_by_id(id.as_str()),
-            QueueRef::Extension(extension) => self.queue_by_id(self.queue_extensions.get(extension)?.as_str()),
+            QueueRef::Extension(extension) => self.queues.with_extension(extension).map(|place| &place.queue),
         }
     }
 
@@ -275,7 +313,7 @@ impl Tenant {
 
     /// Whose extension this is.
     pub fn queue_with_extension(&self, extension: &Extension) -> Option<&QueueId> {
-        self.queue_extensions.get(extension)
+        self.queues.with_extension(extension).map(Named::id)
     }
 
     /// Queues in order of their ids, from the one after `after`.
@@ -413,9 +451,7 @@ impl Tenant {
             settings,
             settings_etag,
             members: ById::new(),
-            user_extensions: OrdMap::new(),
             queues: ById::new(),
-            queue_extensions: OrdMap::new(),
             role_holders: OrdSet::new(),
             session_holders: OrdSet::new(),
             sessions: 0,
@@ -426,20 +462,17 @@ impl Tenant {
         if self.members.contains(user.user_id.as_str()) {
             return Err("the user exists already");
         }
-        move_extension(&mut self.user_extensions, &user.user_id, None, user.extension.as_ref())?;
-        self.members.insert(user.user_id.clone(), Member::new(Arc::new(user.clone())));
-        Ok(())
+        self.members.insert(Member::new(Arc::new(user.clone())))
     }
 
     fn update_user(&mut self, user: &User) -> Result<(), &'static str> {
-        let member = self.members.get_mut(user.user_id.as_str()).ok_or("no such user")?;
+        let member = self.members.get(user.user_id.as_str()).ok_or("no such user")?;
         if !user.contact_center_license && member.has_roles() {
             return Err("a user who holds a role needs a licence");
         }
-        let (own_id, old) = (member.user.user_id.clone(), member.user.extension.as_ref());
-        move_extension(&mut self.user_extensions, &own_id, old, user.extension.as_ref())?;
-        member.user = Arc::new(User { user_id: own_id, ..user.clone() });
-        Ok(())
+        let mut member = member.clone();
+        member.user = Arc::new(User { user_id: member.user.user_id.clone(), ..user.clone() });
+        self.members.replace(member)
     }
 
     fn delete_user(&mut self, user_id: &UserId) -> Result<(), &'static str> {
@@ -450,9 +483,6 @@ impl Tenant {
         if member.has_roles() {
             return Err("the user still has roles");
         }
-        if let Some(extension) = &member.user.extension {
-            self.user_extensions.remove(extension);
-        }
         self.members.remove(user_id.as_str());
         Ok(())
     }
@@ -461,19 +491,14 @@ impl Tenant {
         if self.queues.contains(queue.queue_id.as_str()) {
             return Err("the queue exists already");
         }
-        move_extension(&mut self.queue_extensions, &queue.queue_id, None, queue.extension.as_ref())?;
         let queue = Arc::new(queue.clone());
-        let place = Place { queue: Arc::clone(&queue), role_holders: OrdSet::new(), session_holders: OrdSet::new() };
-        self.queues.insert(queue.queue_id.clone(), place);
-        Ok(())
+        self.queues.insert(Place { queue, role_holders: OrdSet::new(), session_holders: OrdSet::new() })
     }
 
     fn update_queue(&mut self, queue: &Queue) -> Result<(), &'static str> {
-        let place = self.queues.get_mut(queue.queue_id.as_str()).ok_or("no such queue")?;
-        let (own_id, old) = (place.queue.queue_id.clone(), place.queue.extension.as_ref());
-        move_extension(&mut self.queue_extensions, &own_id, old, queue.extension.as_ref())?;
-        place.queue = Arc::new(Queue { queue_id: own_id, ..queue.clone() });
-        Ok(())
+        let place = self.queues.get(queue.queue_id.as_str()).ok_or("no such queue")?;
+        let queue = Queue { queue_id: place.queue.queue_id.clone(), ..queue.clone() };
+        self.queues.replace(Place { queue: Arc::new(queue), ..place.clone() })
     }
 
     fn delete_queue(&mut self, queue_id: &QueueId) -> Result<(), &'static str> {
@@ -483,9 +508,6 @@ impl Tenant {
         }
         if !place.role_holders.is_empty() {
             return Err("the queue still has roles");
-        }
-        if let Some(extension) = &place.queue.extension {
-            self.queue_extensions.remove(extension);
         }
         self.queues.remove(queue_id.as_str());
         Ok(())
@@ -530,71 +552,68 @@ impl Tenant {
 
     /// Says which roles a user has for the organization, or on a queue.
     fn set_roles(&mut self, user_id: &UserId, queue_id: Option<&QueueId>, roles: RoleSet) -> Result<(), &'static str> {
-        let place = match queue_id {
-            None => None,
-            Some(queue_id) => Some(self.queues.get_mut(queue_id.as_str()).ok_or("no such queue")?),
-        };
-        let member = self.members.get_mut(user_id.as_str()).ok_or("no such user")?;
+        let mut member = self.members.get(user_id.as_str()).ok_or("no such user")?.clone();
         // Kept are the ids that are there already: there may be millions of assignments.
         let own_id = member.user.user_id.clone();
-        match place {
+        match queue_id {
             None => member.organization_roles = roles,
-            Some(place) => {
+            Some(queue_id) => {
+                let mut place = self.queues.get(queue_id.as_str()).ok_or("no such queue")?.clone();
                 member.set_on_queue(&place.queue.queue_id, roles);
                 keep(&mut place.role_holders, &own_id, !roles.is_empty());
+                self.queues.replace(place)?;
             }
         }
-        let has_roles = member.has_roles();
-        keep(&mut self.role_holders, &own_id, has_roles);
-        Ok(())
+        keep(&mut self.role_holders, &own_id, member.has_roles());
+        self.members.replace(member)
     }
 
     fn start_session(&mut self, session: &Session) -> Result<(), &'static str> {
         let Session { user_id, queue_id, .. } = session;
-        let (Some(member), Some(place)) =
-            (self.members.get_mut(user_id.as_str()), self.queues.get_mut(queue_id.as_str()))
+        let (Some(member), Some(place)) = (self.members.get(user_id.as_str()), self.queues.get(queue_id.as_str()))
         else {
             return Err("no such user or queue");
         };
         if member.recorded_session(queue_id.as_str()).is_some() {
             return Err("the user has a session on the queue already");
         }
+        let (mut member, mut place) = (member.clone(), place.clone());
         let own_id = member.user.user_id.clone();
-        let own = Session {
+        member.add_session(Arc::new(Session {
             user_id: own_id.clone(),
             queue_id: place.queue.queue_id.clone(),
             signed_in_by: if session.signed_in_by == own_id { own_id.clone() } else { session.signed_in_by.clone() },
             ..session.clone()
-        };
-        member.add_session(Arc::new(own));
+        }));
         keep(&mut place.session_holders, &own_id, true);
         keep(&mut self.session_holders, &own_id, true);
         self.sessions += 1;
-        Ok(())
+        self.queues.replace(place)?;
+        self.members.replace(member)
     }
 
     fn end_session(&mut self, session: &Session) -> Result<(), &'static str> {
         let Session { session_id, user_id, queue_id, .. } = session;
-        let recorded = self.recorded_session(user_id.as_str(), queue_id.as_str());
-        if recorded.is_none_or(|recorded| recorded.session_id != *session_id) {
+        let (Some(member), Some(place)) = (self.members.get(user_id.as_str()), self.queues.get(queue_id.as_str()))
+        else {
+            return Err("no such session");
+        };
+        if member.recorded_session(queue_id.as_str()).is_none_or(|recorded| recorded.session_id != *session_id) {
             return Err("no such session");
         }
-        if let Some(member) = self.members.get_mut(user_id.as_str()) {
-            member.remove_session(queue_id.as_str());
-            let has_others = !member.sessions().is_empty();
-            keep(&mut self.session_holders, user_id, has_others);
-        }
-        if let Some(place) = self.queues.get_mut(queue_id.as_str()) {
-            place.session_holders.remove(user_id);
-        }
+        let (mut member, mut place) = (member.clone(), place.clone());
+        member.remove_session(queue_id.as_str());
+        place.session_holders.remove(user_id);
+        keep(&mut self.session_holders, user_id, !member.sessions().is_empty());
         self.sessions -= 1;
-        Ok(())
+        self.queues.replace(place)?;
+        self.members.replace(member)
     }
 }
 
-impl<K: Hash + Ord + Clone + Borrow<str>, V: Clone> ById<K, V> {
+impl<K: Hash + Ord + Clone + Borrow<str>, V: Named<K>> ById<K, V> {
     fn new() -> Self {
-        Self { found: GenericHashMap::default(), order: OrdSet::new() }
+        Self { found: Found::default(), by_extension: Found::default(), order: OrdSet::new() }
     }
 
     fn len(&self) -> usize {
@@ -609,18 +628,41 @@ impl<K: Hash + Ord + Clone + Borrow<str>, V: Clone> ById<K, V> {
         self.found.get(id).map(Arc::as_ref)
     }
 
-    fn get_mut(&mut self, id: &str) -> Option<&mut V> {
-        self.found.get_mut(id).map(Arc::make_mut)
+    fn with_extension(&self, extension: &Extension) -> Option<&V> {
+        self.by_extension.get(extension).map(Arc::as_ref)
     }
 
-    fn insert(&mut self, id: K, value: V) {
-        self.order.insert(id.clone());
-        self.found.insert(id, Arc::new(value));
+    /// Adds what isn't there yet.
+    fn insert(&mut self, value: V) -> Result<(), &'static str> {
+        let id = value.id().clone();
+        self.replace(value)?;
+        self.order.insert(id);
+        Ok(())
+    }
+
+    /// Puts something in the place of what has its id.
+    fn replace(&mut self, value: V) -> Result<(), &'static str> {
+        let (id, extension) = (value.id().clone(), value.extension());
+        let owner = extension.and_then(|extension| self.with_extension(&extension));
+        if owner.is_some_and(|owner| *owner.id() != id) {
+            return Err("the extension is in use");
+        }
+        let value = Arc::new(value);
+        if let Some(extension) = extension {
+            self.by_extension.insert(extension, Arc::clone(&value));
+        }
+        let before = self.found.insert(id, value).and_then(|before| before.extension());
+        if let Some(before) = before.filter(|before| Some(*before) != extension) {
+            self.by_extension.remove(&before);
+        }
+        Ok(())
     }
 
     fn remove(&mut self, id: &str) {
         self.order.remove(id);
-        self.found.remove(id);
+        if let Some(extension) = self.found.remove(id).and_then(|before| before.extension()) {
+            self.by_extension.remove(&extension);
+        }
     }
 
     /// In order of the ids, from the one after `after`.
@@ -649,24 +691,6 @@ fn expiration(
 ) -> Option<(Timestamp, OrganizationId, UserId, QueueId)> {
     let expire_time = session.expire_time?;
     Some((expire_time, organization_id.clone(), session.user_id.clone(), session.queue_id.clone()))
-}
-
-fn move_extension<Id: Clone + PartialEq>(
-    index: &mut OrdMap<Extension, Id>,
-    owner: &Id,
-    old: Option<&Extension>,
-    new: Option<&Extension>,
-) -> Result<(), &'static str> {
-    if new.and_then(|new| index.get(new)).is_some_and(|other| other != owner) {
-        return Err("the extension is in use");
-    }
-    if let Some(old) = old {
-        index.remove(old);
-    }
-    if let Some(new) = new {
-        index.insert(new.clone(), owner.clone());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

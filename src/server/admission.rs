@@ -71,6 +71,17 @@ pub(super) struct UnderWay {
     streams: AtomicUsize,
 }
 
+/// What is under way of the caller of one connection. Each connection has its own, so that no two processors count who
+/// holds it.
+#[derive(Debug)]
+pub(super) struct OfConnection(Arc<UnderWay>);
+
+impl OfConnection {
+    pub(super) fn new(under_way: Arc<UnderWay>) -> Self {
+        Self(under_way)
+    }
+}
+
 impl Callers {
     /// What is under way of one.
     pub(super) fn of(&self, caller: &Caller) -> Arc<UnderWay> {
@@ -110,7 +121,7 @@ impl UnderWay {
 
 /// A call that was let in, for as long as it lasts.
 pub(super) struct Place {
-    under_way: Arc<UnderWay>,
+    caller: Arc<OfConnection>,
     work: Work,
 }
 
@@ -140,7 +151,7 @@ impl Drop for InLine {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.under_way.count(self.work).fetch_sub(1, Ordering::Relaxed);
+        self.caller.0.count(self.work).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -157,8 +168,8 @@ impl Admission {
         }
     }
 
-    /// Lets a call in, of a caller of whom so much is under way, or says why not.
-    pub(super) fn enter(&self, under_way: &Arc<UnderWay>, work: Work) -> Result<Place, Error> {
+    /// Lets a call in, or says why not.
+    pub(super) fn enter(&self, caller: &Arc<OfConnection>, work: Work) -> Result<Place, Error> {
         self.turn.fetch_add(1, Ordering::Relaxed);
         if self.line.load(Ordering::Relaxed) >= self.longest_line_of(work) {
             return Err(self.overloaded());
@@ -167,10 +178,10 @@ impl Admission {
             Work::Check | Work::Write => self.limits.calls_per_caller,
             Work::Stream => self.limits.streams_per_caller,
         };
-        under_way.count(work).fetch_add(1, Ordering::Relaxed);
+        caller.0.count(work).fetch_add(1, Ordering::Relaxed);
         // Dropped again, if there are too many.
-        let place = Place { under_way: Arc::clone(under_way), work };
-        if under_way.together(work) > most {
+        let place = Place { caller: Arc::clone(caller), work };
+        if caller.0.together(work) > most {
             self.metrics.shed(Shed::CallerLimit);
             return Err(Error::CallerLimit { most });
         }
@@ -198,9 +209,9 @@ impl Admission {
     }
 
     /// Puts a call in line, until it is begun.
-    pub(super) fn stand_in_line(self: &Arc<Self>) -> InLine {
+    pub(super) fn stand_in_line(self: &Arc<Self>, since: Instant) -> InLine {
         self.line.fetch_add(1, Ordering::Relaxed);
-        InLine { admission: Arc::clone(self), since: Instant::now() }
+        InLine { admission: Arc::clone(self), since }
     }
 
     /// Measures the line now and then. Called for each call, on the runtime and before the call's own task is spawned, which
@@ -249,8 +260,8 @@ mod tests {
 
     /// How many of `calls` get in line at once.
     fn rush(admission: &Arc<Admission>, work: Work, calls: usize) -> usize {
-        let caller = Arc::default();
-        let enter = |_| admission.enter(&caller, work).ok().map(|_| admission.stand_in_line());
+        let caller = Arc::new(OfConnection::new(Arc::default()));
+        let enter = |_| admission.enter(&caller, work).ok().map(|_| admission.stand_in_line(Instant::now()));
         (0..calls).filter_map(enter).collect::<Vec<InLine>>().len()
     }
 
@@ -267,7 +278,7 @@ mod tests {
         let limits = Limits { calls_per_caller: 3, streams_per_caller: 2, ..Limits::default() };
         let admission = Admission::new(limits, Arc::new(Metrics::new(CallLabels::default())));
         let callers = Callers::default();
-        let someone = |name: &str| callers.of(&Caller::named(&name.parse().unwrap()));
+        let someone = |name: &str| Arc::new(OfConnection::new(callers.of(&Caller::named(&name.parse().unwrap()))));
         let (pbx, other) = (someone("pbx"), someone("other"));
         let mut places: Vec<Place> = (0..3).map(|_| admission.enter(&pbx, Work::Check).unwrap()).collect();
         assert!(matches!(admission.enter(&pbx, Work::Write), Err(Error::CallerLimit { most: 3 })));
@@ -325,11 +336,7 @@ mod tests {
         const HOUR: Duration = Duration::from_secs(60 * 60);
         let limits = Limits { shed_delay: HOUR, ..Limits::default() };
         let admission = Arc::new(Admission::new(limits, Arc::new(Metrics::new(CallLabels::default()))));
-        let ago = |waited| {
-            let mut in_line = admission.stand_in_line();
-            in_line.since -= waited;
-            in_line
-        };
+        let ago = |waited| admission.stand_in_line(Instant::now() - waited);
         assert!(ago(HOUR * 2).leave().is_ok());
         admission.longest_line.store(512, Ordering::Relaxed);
         assert!(matches!(ago(HOUR * 2).leave(), Err(Error::Overloaded)));

@@ -22,7 +22,7 @@ use tokio::time::Sleep;
 use tonic::{Code, Status, body::Body};
 
 use super::{
-    admission::{Admission, Callers, Place, UnderWay},
+    admission::{Admission, Callers, OfConnection, Place},
     deadline::grpc_timeout,
     question::{BrokenOff, Question},
     services::Services,
@@ -77,15 +77,15 @@ struct Peer {
 #[derive(Default)]
 struct Known {
     recognized: Option<Recognized>,
-    under_way: Option<(Arc<Identity>, Arc<UnderWay>)>,
+    under_way: Option<(Arc<Identity>, Arc<OfConnection>)>,
 }
 
 impl Known {
-    fn under_way(&mut self, identity: &Arc<Identity>, callers: &Callers) -> Arc<UnderWay> {
+    fn under_way(&mut self, identity: &Arc<Identity>, callers: &Callers) -> Arc<OfConnection> {
         match &self.under_way {
             Some((known, under_way)) if Arc::ptr_eq(known, identity) => Arc::clone(under_way),
             Some(_) | None => {
-                let under_way = callers.of(identity.caller());
+                let under_way = Arc::new(OfConnection::new(callers.of(identity.caller())));
                 self.under_way = Some((Arc::clone(identity), Arc::clone(&under_way)));
                 under_way
             }
@@ -124,7 +124,9 @@ impl Entrance {
             (Some(authority), Access::Known | Access::Scoped(_)) => {
                 let authorization = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
                 let presented = Presented { authorization, certificate_names: &self.peer.certificate_names };
-                authority.authenticate(presented, &mut known.recognized, clock.now()).map_err(Error::Unauthenticated)?
+                authority
+                    .authenticate(presented, &mut known.recognized, || clock.now())
+                    .map_err(Error::Unauthenticated)?
             }
         };
         if let Access::Scoped(scope) = method.access
@@ -151,7 +153,7 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
         };
         call.method = place;
         if let Some(traces) = &self.gate.traces {
-            call.span = traces.begin(method.path, request.headers(), random_share());
+            call.span = traces.begin(method.path, request.headers(), random_share()).map(Box::new);
         }
         let (identity, place) = match self.admit(method, request.headers()) {
             Ok(admitted) => admitted,
@@ -167,7 +169,7 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
         // Nobody but the gate says who calls, and nothing behind it needs to see a secret.
         request.headers_mut().remove(AUTHORIZATION);
         request.extensions_mut().insert(identity);
-        let in_line = self.gate.admission.stand_in_line();
+        let in_line = self.gate.admission.stand_in_line(call.began);
         Box::pin(async move {
             if let Err(error) = in_line.leave() {
                 return Ok(call.answered(status::answer(error), None));
@@ -209,7 +211,8 @@ struct Call {
     /// Its place among [`methods::METHODS`].
     method: usize,
     place: Option<Place>,
-    span: Option<CallSpan>,
+    /// Rarely there, and large.
+    span: Option<Box<CallSpan>>,
     /// None while it isn't known how it ends: then its caller went away.
     code: Option<Code>,
     broken_off: BrokenOff,
@@ -244,11 +247,13 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let Activity { began, calls, last_ended_ms } = &self.entrance.peer.activity;
-        last_ended_ms.store(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let now = Instant::now();
+        let ended_ms = now.saturating_duration_since(*began).as_millis();
+        last_ended_ms.store(u64::try_from(ended_ms).unwrap_or(u64::MAX), Ordering::Relaxed);
         calls.fetch_sub(1, Ordering::Relaxed);
         // What half a question is answered with says nothing about the server.
         let code = self.code.filter(|_| !self.broken_off.is_set()).unwrap_or(Code::Cancelled);
-        self.entrance.gate.metrics.call_ended(self.method, code as usize, self.began.elapsed());
+        self.entrance.gate.metrics.call_ended(self.method, code as usize, now.saturating_duration_since(self.began));
         if let Some(span) = self.span.take() {
             span.end(code::name(code), code.into());
         }
