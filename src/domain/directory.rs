@@ -81,7 +81,7 @@ pub fn describe(tenant: &Tenant) -> (Directory, PermissionSettings) {
         line: 0,
         queue_id: queue.queue_id.clone(),
         display_name: queue.display_name.clone(),
-        extension: queue.extension.clone(),
+        extension: queue.extension,
         kind: queue.kind,
     });
     let users = tenant.users_after(None).map(|user| {
@@ -94,7 +94,7 @@ pub fn describe(tenant: &Tenant) -> (Directory, PermissionSettings) {
             line: 0,
             user_id: user.user_id.clone(),
             display_name: user.display_name.clone(),
-            extension: user.extension.clone(),
+            extension: user.extension,
             contact_center_license: user.contact_center_license,
             disabled: user.disabled,
             roles: tenant.organization_roles(user_id).iter().collect(),

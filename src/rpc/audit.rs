@@ -259,11 +259,11 @@ fn names(tenant: Option<&Tenant>, user: Option<&UserRef>, queue: Option<&QueueRe
     let mut names = Names { users: user.cloned().into_iter().collect(), queues: queue.cloned().into_iter().collect() };
     if let Some(user) = tenant.zip(user).and_then(|(tenant, user)| tenant.user(user)) {
         names.users.push(UserRef::Id(user.user_id.clone()));
-        names.users.extend(user.extension.clone().map(UserRef::Extension));
+        names.users.extend(user.extension.map(UserRef::Extension));
     }
     if let Some(queue) = tenant.zip(queue).and_then(|(tenant, queue)| tenant.queue(queue)) {
         names.queues.push(QueueRef::Id(queue.queue_id.clone()));
-        names.queues.extend(queue.extension.clone().map(QueueRef::Extension));
+        names.queues.extend(queue.extension.map(QueueRef::Extension));
     }
     names
 }

@@ -137,7 +137,7 @@ impl Planner<'_> {
             let queue = Queue {
                 queue_id: queue_id.clone(),
                 display_name: display_name.clone(),
-                extension: extension.clone(),
+                extension: *extension,
                 kind: *kind,
             };
             match self.tenant()?.queue_by_id(queue_id.as_str()) {
@@ -171,7 +171,7 @@ impl Planner<'_> {
             let user = User {
                 user_id: entry.user_id.clone(),
                 display_name: entry.display_name.clone(),
-                extension: entry.extension.clone(),
+                extension: entry.extension,
                 contact_center_license: entry.contact_center_license,
                 disabled: entry.disabled,
             };
