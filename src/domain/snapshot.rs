@@ -1,10 +1,11 @@
 //! The state at one revision, in memory, with the indexes that decisions need.
 //!
-//! INVARIANT: a snapshot changes only by [`Snapshot::apply`], so that the live state, a state loaded from the tables and
-//! a state replayed from the log are built by the same code.
+//! INVARIANT: a snapshot changes only by [`Snapshot::apply`], so that the live state and a state replayed from the log are
+//! built by the same code; and one that is loaded, by [`Assembly`], is the same.
 //! INVARIANT: cloning is cheap (the maps are persistent and share what didn't change), so a reader keeps a whole
 //! snapshot for as long as it likes.
 
+mod assembly;
 mod member;
 
 use std::{borrow::Borrow, hash::Hash, ops::Bound, sync::Arc};
@@ -12,7 +13,7 @@ use std::{borrow::Borrow, hash::Hash, ops::Bound, sync::Arc};
 use foldhash::fast::FixedState;
 use imbl::{GenericHashMap, OrdMap, OrdSet, shared_ptr::DefaultSharedPtr};
 
-pub use self::member::Member;
+pub use self::{assembly::Assembly, member::Member};
 use super::{
     change::{Change, Etag, Event},
     ids::{Extension, Lineage, OrganizationId, QueueId, QueueRef, Revision, Sequence, UserId, UserRef},
@@ -131,8 +132,8 @@ impl Snapshot {
         self.revision
     }
 
-    /// The same state at another place in the history: for a loader, which builds the state from tables and not from
-    /// the changes that led to it.
+    /// The same state at another place in the history: for who builds it from something else than the changes that led to
+    /// it.
     #[must_use]
     pub fn at(mut self, sequence: Sequence) -> Self {
         self.revision.sequence = sequence;

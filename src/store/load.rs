@@ -1,5 +1,4 @@
-//! Reading the whole state at start. The rows are turned into the changes that would make them, so that a loaded
-//! snapshot is built by the code that builds every other.
+//! Reading the whole state at start.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -7,12 +6,11 @@ use rusqlite::{Connection, Row};
 
 use super::{Error, Store, sequence};
 use crate::domain::{
-    audit::Digest,
-    change::{Change, Etag, Event},
-    ids::{Lineage, OrganizationId, Sequence},
-    model::{Organization, Queue, RoleAssignment, Session, User},
-    settings::{PermissionSettings, Switch},
-    snapshot::Snapshot,
+    change::Etag,
+    ids::{Lineage, Sequence},
+    model::{Organization, Queue, Session, User},
+    settings::Switch,
+    snapshot::{Assembly, Snapshot},
     time::Timestamp,
 };
 
@@ -32,146 +30,112 @@ pub(super) struct Tables<'c> {
 
 impl Tables<'_> {
     pub(super) fn load(&self) -> Result<Snapshot, Error> {
-        let mut snapshot = Snapshot::empty(self.lineage);
-        self.each(
-            &mut snapshot,
-            "SELECT organization_id, display_name, unassigned_queue_sign_in, settings_etag FROM organization",
-            |row, organization_id| {
-                let mut settings = PermissionSettings::default();
-                settings.unassigned_queue_sign_in = text(row, 2)?;
-                let organization = Organization { organization_id: organization_id.clone(), display_name: row.get(1)? };
-                Ok(Event::OrganizationCreated { organization, settings, etag: Etag(sequence(row.get(3)?)?.0) })
-            },
-        )?;
-        self.load_settings(&mut snapshot)?;
-        self.each(
-            &mut snapshot,
-            "SELECT organization_id, user_id, display_name, extension, contact_center_license, disabled FROM user",
-            |row, _| {
-                let user = User {
-                    user_id: text(row, 1)?,
-                    display_name: row.get(2)?,
-                    extension: optional_text(row, 3)?,
-                    contact_center_license: row.get(4)?,
-                    disabled: row.get(5)?,
-                };
-                Ok(Event::UserCreated { user })
-            },
-        )?;
-        self.each(
-            &mut snapshot,
-            "SELECT organization_id, queue_id, display_name, extension, kind FROM queue",
-            |row, _| {
-                let queue = Queue {
-                    queue_id: text(row, 1)?,
-                    display_name: row.get(2)?,
-                    extension: optional_text(row, 3)?,
-                    kind: text(row, 4)?,
-                };
-                Ok(Event::QueueCreated { queue })
-            },
-        )?;
+        let mut assembly = Assembly::new(self.lineage);
+        let organizations =
+            "SELECT organization_id, display_name, unassigned_queue_sign_in, settings_etag FROM organization";
+        self.each(organizations, |row, id| {
+            let organization =
+                Organization { organization_id: id.parse().map_err(of_column(0))?, display_name: row.get(1)? };
+            fits(id, assembly.organization(organization, Etag(sequence(row.get(3)?)?.0)))?;
+            fits(id, assembly.settings(id))?.unassigned_queue_sign_in = text(row, 2)?;
+            Ok(())
+        })?;
+        self.each("SELECT organization_id, setting, is_on FROM permission_setting", |row, id| {
+            fits(id, assembly.settings(id))?.set(text::<Switch>(row, 1)?, row.get(2)?);
+            Ok(())
+        })?;
+        let users =
+            "SELECT organization_id, user_id, display_name, extension, contact_center_license, disabled FROM user";
+        self.each(users, |row, id| {
+            let user = User {
+                user_id: text(row, 1)?,
+                display_name: row.get(2)?,
+                extension: optional_text(row, 3)?,
+                contact_center_license: row.get(4)?,
+                disabled: row.get(5)?,
+            };
+            fits(id, assembly.user(id, user))
+        })?;
+        self.each("SELECT organization_id, queue_id, display_name, extension, kind FROM queue", |row, id| {
+            let queue = Queue {
+                queue_id: text(row, 1)?,
+                display_name: row.get(2)?,
+                extension: optional_text(row, 3)?,
+                kind: text(row, 4)?,
+            };
+            fits(id, assembly.queue(id, queue))
+        })?;
         for roles in [
             "SELECT organization_id, user_id, role, NULL FROM organization_role",
             "SELECT organization_id, user_id, role, queue_id FROM queue_role",
         ] {
-            self.each(&mut snapshot, roles, |row, _| {
-                let assignment =
-                    RoleAssignment { user_id: text(row, 1)?, role: text(row, 2)?, queue_id: optional_text(row, 3)? };
-                Ok(Event::RoleAssigned { assignment })
+            self.each(roles, |row, id| {
+                let role = column(row, 2)?.parse().map_err(of_column(2))?;
+                fits(id, assembly.role(id, column(row, 1)?, role, optional_column(row, 3)?))
             })?;
         }
-        self.each(
-            &mut snapshot,
-            "SELECT organization_id, user_id, queue_id, session_id, channel, basis, signed_in_by, sign_in_time_ms, \
-             expire_time_ms, device FROM session",
-            |row, _| {
-                let session = Session {
-                    user_id: text(row, 1)?,
-                    queue_id: text(row, 2)?,
-                    session_id: text(row, 3)?,
-                    channel: text(row, 4)?,
-                    basis: text(row, 5)?,
-                    signed_in_by: text(row, 6)?,
-                    sign_in_time: Timestamp::from_unix_ms(row.get(7)?),
-                    expire_time: row.get::<_, Option<i64>>(8)?.map(Timestamp::from_unix_ms),
-                    device: row.get(9)?,
-                    end: None,
-                };
-                Ok(Event::SessionStarted { session, justification: String::new() })
-            },
-        )?;
-        self.load_cuts(&mut snapshot)?;
+        let sessions = "SELECT organization_id, user_id, queue_id, session_id, channel, basis, signed_in_by, \
+                        sign_in_time_ms, expire_time_ms, device FROM session";
+        self.each(sessions, |row, id| {
+            let session = Session {
+                user_id: text(row, 1)?,
+                queue_id: text(row, 2)?,
+                session_id: text(row, 3)?,
+                channel: text(row, 4)?,
+                basis: text(row, 5)?,
+                signed_in_by: text(row, 6)?,
+                sign_in_time: Timestamp::from_unix_ms(row.get(7)?),
+                expire_time: row.get::<_, Option<i64>>(8)?.map(Timestamp::from_unix_ms),
+                device: row.get(9)?,
+                end: None,
+            };
+            fits(id, assembly.session(id, session))
+        })?;
+        self.each("SELECT organization_id, cut_revision FROM audit_chain WHERE cut_revision > 0", |row, id| {
+            assembly.audit_cut(id.parse().map_err(of_column(0))?, sequence(row.get(1)?)?);
+            Ok(())
+        })?;
         // The log may have been cut through its end, so where it ends is written down beside it.
         let last = "SELECT max(last) FROM (SELECT max(revision) AS last FROM audit_log \
                     UNION ALL SELECT max(head_revision) FROM audit_chain)";
         let last: Option<i64> = self.connection.query_row(last, [], |row| row.get(0))?;
-        Ok(snapshot.at(last.map_or(Ok(Sequence(0)), sequence)?))
+        let last = last.map_or(Ok(Sequence(0)), sequence)?;
+        assembly.finish(last).map_err(|problem| Error::Damaged(format!("the tables make no state: {problem}")))
     }
 
-    fn load_cuts(&self, snapshot: &mut Snapshot) -> Result<(), Error> {
-        let sql = "SELECT organization_id, cut_revision FROM audit_chain WHERE cut_revision > 0";
-        self.each(snapshot, sql, |row, _| {
-            Ok(Event::AuditLogCut { through: sequence(row.get(1)?)?, hash: Digest::GENESIS })
-        })
-    }
-
-    fn load_settings(&self, snapshot: &mut Snapshot) -> Result<(), Error> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT organization_id, setting, is_on FROM permission_setting ORDER BY organization_id")?;
-        let mut rows = statement.query([])?;
-        let mut of_one: Option<(OrganizationId, PermissionSettings)> = None;
-        while let Some(row) = rows.next()? {
-            let organization_id: OrganizationId = text(row, 0)?;
-            if of_one.as_ref().is_none_or(|(of, _)| *of != organization_id) {
-                finish_settings(snapshot, of_one.take())?;
-            }
-            let before = snapshot.tenant(organization_id.as_str()).map(|tenant| *tenant.settings());
-            let (_, settings) = of_one.get_or_insert((organization_id, before.unwrap_or_default()));
-            settings.set(text::<Switch>(row, 1)?, row.get(2)?);
-        }
-        finish_settings(snapshot, of_one)
-    }
-
-    /// Applies one event for each row; the row's first column is the organization.
-    fn each(
-        &self,
-        snapshot: &mut Snapshot,
-        sql: &str,
-        event: impl Fn(&Row<'_>, &OrganizationId) -> Result<Event, Error>,
-    ) -> Result<(), Error> {
+    /// Looks at each row; its first column is the organization.
+    fn each(&self, sql: &str, mut row: impl FnMut(&Row<'_>, &str) -> Result<(), Error>) -> Result<(), Error> {
         let mut statement = self.connection.prepare(sql)?;
         let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let organization_id: OrganizationId = text(row, 0)?;
-            let event = event(row, &organization_id)?;
-            apply(snapshot, Change { organization_id, event })?;
+        while let Some(found) = rows.next()? {
+            row(found, column(found, 0)?)?;
         }
         Ok(())
     }
 }
 
-fn finish_settings(snapshot: &mut Snapshot, loaded: Option<(OrganizationId, PermissionSettings)>) -> Result<(), Error> {
-    let Some((organization_id, settings)) = loaded else { return Ok(()) };
-    let Some(tenant) = snapshot.tenant(organization_id.as_str()) else {
-        return Err(Error::Damaged(format!("permission_setting names no organization: `{organization_id}`")));
-    };
-    let event = Event::SettingsUpdated { before: *tenant.settings(), settings, etag: tenant.settings_etag() };
-    apply(snapshot, Change { organization_id, event })
+fn fits<T>(organization_id: &str, fitted: Result<T, &'static str>) -> Result<T, Error> {
+    fitted.map_err(|problem| {
+        Error::Damaged(format!("a row does not fit the state: {problem} (organization `{organization_id}`)"))
+    })
 }
 
-fn apply(snapshot: &mut Snapshot, change: Change) -> Result<(), Error> {
-    snapshot.apply(&change).map_err(|error| Error::Damaged(error.to_string()))
+fn of_column<E: Display>(column: usize) -> impl Fn(E) -> Error {
+    move |error| Error::Damaged(format!("column {column} {error}"))
 }
 
-pub(super) fn text<T: FromStr<Err: Display>>(row: &Row<'_>, column: usize) -> Result<T, Error> {
-    let text: String = row.get(column)?;
-    text.parse().map_err(|error| Error::Damaged(format!("column {column} {error}")))
+fn column<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, Error> {
+    row.get_ref(column)?.as_str().map_err(of_column(column))
 }
 
-fn optional_text<T: FromStr<Err: Display>>(row: &Row<'_>, column: usize) -> Result<Option<T>, Error> {
-    let text: Option<String> = row.get(column)?;
-    let parsed = text.map(|text| text.parse()).transpose();
-    parsed.map_err(|error| Error::Damaged(format!("column {column} {error}")))
+fn optional_column<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r str>, Error> {
+    row.get_ref(column)?.as_str_or_null().map_err(of_column(column))
+}
+
+pub(super) fn text<T: FromStr<Err: Display>>(row: &Row<'_>, place: usize) -> Result<T, Error> {
+    column(row, place)?.parse().map_err(of_column(place))
+}
+
+fn optional_text<T: FromStr<Err: Display>>(row: &Row<'_>, place: usize) -> Result<Option<T>, Error> {
+    optional_column(row, place)?.map(|text| text.parse().map_err(of_column(place))).transpose()
 }
