@@ -88,6 +88,9 @@ struct Options {
     /// h2load's program.
     #[arg(long, value_name = "FILE", default_value = "h2load")]
     h2load: PathBuf,
+    /// k6's program.
+    #[arg(long, value_name = "FILE")]
+    k6: Option<PathBuf>,
     /// Where databases are put; a folder of its own is made there, and removed.
     #[arg(long, value_name = "FOLDER", default_value_os_t = std::env::temp_dir())]
     folder: PathBuf,
@@ -119,8 +122,8 @@ enum Scenario {
     Watch,
     /// Checks of ours and of Cerbos, whose program --cerbos names.
     Cerbos,
-    /// Checks by h2load and by this program: do they agree?
-    H2load,
+    /// Checks by h2load, by k6 if --k6 names it, and by this program: do they agree?
+    Confirm,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -163,7 +166,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         Scenario::Empty => size::empty(options).await.context("empty"),
         Scenario::Watch => watch::run(options).await.context("watch"),
         Scenario::Cerbos => peers::cerbos(options).await.context("cerbos"),
-        Scenario::H2load => peers::h2load(options).await.context("h2load"),
+        Scenario::Confirm => peers::confirm(options).await.context("confirm"),
         Scenario::Writes => writes::run(options).await.context("writes"),
     }
 }

@@ -1,4 +1,4 @@
-//! Others beside us: Cerbos, which decides the same, and h2load, which calls as this program does.
+//! Others beside us: Cerbos, which decides the same, and h2load and k6, which call as this program does.
 
 use std::{collections::BTreeMap, path::Path, process::Command, sync::Arc, time::Duration};
 
@@ -12,18 +12,21 @@ use crate::{
     call::{self, Line, Question},
     contest::{Contestant, contestants},
     crew::Callee,
-    drive::{self, Measured},
+    drive::{self, Deck, Measured},
     process::Process,
     report::{COLUMNS, Rounds, mebibytes, table},
     setup::{
         self, Setup,
-        organization::{Plan, queue_id, user_id},
+        organization::{Plan, queue_extension, queue_id, user_extension, user_id},
     },
 };
 
 /// The action and the role of Cerbos' policy.
 const ACTION: &str = "sign_in";
 const ROLE: &str = "user";
+
+/// The rate at which k6 asks: it takes far more of the processors than what it asks.
+const K6_RATE: f64 = 100.0;
 
 /// `EFFECT_ALLOW`.
 const ALLOW: i32 = 1;
@@ -180,9 +183,9 @@ pub async fn cerbos(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The same question, again and again, by h2load and by this program, to each server in turn.
-pub async fn h2load(options: &Options) -> anyhow::Result<()> {
-    anyhow::ensure!(!options.tls, "h2load is run without TLS");
+/// The same question, again and again, by others and by this program, to each server in turn.
+pub async fn confirm(options: &Options) -> anyhow::Result<()> {
+    anyhow::ensure!(!options.tls, "h2load and k6 are run without TLS");
     let setup = Setup::new(options)?;
     let plan = setup::plan(options.users)?;
     let server = setup.queuegate("h2load.db", &plan)?;
@@ -215,8 +218,56 @@ pub async fn h2load(options: &Options) -> anyhow::Result<()> {
         ]);
     }
     let columns = ["server", "calls/s", "calls/s by h2load", "CPU us/call", "CPU us/call by h2load"];
-    println!("{}", table("The same load by this program and by h2load", columns, rows));
+    println!("{}", table("The same closed loop by this program and by h2load", columns, rows));
+    let Some(program) = &options.k6 else { return Ok(()) };
+    let deck = Deck::new(questions);
+    let mut rows = Vec::new();
+    for Contestant { server, crew, .. } in &all {
+        let ours = drive::open(server, crew, (K6_RATE, drive::Arrivals::Fixed), &deck, options.seconds).await?;
+        let before = server.cpu()?;
+        let theirs = run_k6(options, &setup, server, program)?;
+        let cpu = (server.cpu()?.saturating_sub(before)).as_secs_f64() * 1e6 / theirs.allowed.max(1.0);
+        rows.push(vec![
+            server.name.to_owned(),
+            format!("{} and {}", theirs.allowed, theirs.failed),
+            format!("{:.0}", ours.percentile_us(50.0)),
+            format!("{:.0}", theirs.p50_us),
+            format!("{:.1}", ours.cpu_us()),
+            format!("{cpu:.1}"),
+        ]);
+    }
+    let columns = ["server", "k6: allowed and not", "p50 us", "p50 us by k6", "CPU us/call", "CPU us/call by k6"];
+    println!("{}", table(&format!("The same {K6_RATE} calls/s by this program and by k6"), columns, rows));
     Ok(())
+}
+
+/// What k6 tells.
+#[derive(serde::Deserialize)]
+struct K6 {
+    allowed: f64,
+    failed: f64,
+    p50_us: f64,
+}
+
+fn run_k6(options: &Options, setup: &Setup, server: &Process, program: &Path) -> anyhow::Result<K6> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let user = setup::random_users(options.users, 1).next().context("no users")?;
+    let queue = setup::plan(options.users)?.queue_of(user, 1);
+    let ran = Command::new(program)
+        .args(["run", "--quiet", "--no-usage-report", "--address", ""])
+        .arg(folder.join("benches/peers/check.js"))
+        .env("ADDRESS", server.address().to_string())
+        .env("TOKEN", &setup.token)
+        .env("PROTO", folder.join("proto"))
+        .env("ORGANIZATION", setup::ORGANIZATION)
+        .env("USER_EXTENSION", user_extension(user)?.as_str())
+        .env("QUEUE_EXTENSION", queue_extension(queue)?.as_str())
+        .env("RATE", K6_RATE.to_string())
+        .env("SECONDS", options.seconds.ceil().to_string())
+        .output()
+        .context("k6")?;
+    let told = String::from_utf8(ran.stdout)?;
+    serde_json::from_str(&told).with_context(|| format!("k6 said: {told}{}", String::from_utf8_lossy(&ran.stderr)))
 }
 
 /// How many calls were answered, and how many a second.

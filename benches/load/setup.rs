@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// The organization that is asked about.
-const ORGANIZATION: &str = "bench";
+pub const ORGANIZATION: &str = "bench";
 
 /// How many queues a user is assigned to.
 pub const ASSIGNMENTS: usize = 10;
