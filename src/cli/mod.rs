@@ -1,6 +1,7 @@
 //! The command line, a client of the same API as everybody else.
 
 mod access;
+mod agi;
 mod archive;
 mod args;
 mod audit;
@@ -43,6 +44,8 @@ answer now; 4 anything else that failed.";
 enum Command {
     /// Run the server.
     Serve(serve::Serve),
+    /// Run the server that an Asterisk dialplan asks (FastAGI), so that dialing *13 signs agents in.
+    Agi(Box<agi::Agi>),
     /// Print what a server would go by, and where each setting comes from.
     Config(config::Config),
     /// Say who may call a server.
@@ -120,6 +123,7 @@ pub fn main() -> ExitCode {
 async fn run(command: Command, asked: &config::Asked) -> anyhow::Result<Outcome> {
     match command {
         Command::Serve(serve) => serve.run().await,
+        Command::Agi(agi) => agi.run().await,
         Command::Config(config) => config.run(&Cli::command(), asked),
         Command::Token(token) => token.run(),
         Command::Demo(demo) => demo.run().await,
