@@ -4,6 +4,7 @@ mod access;
 mod agi;
 mod archive;
 mod args;
+mod asterisk;
 mod audit;
 mod backup;
 mod config;
