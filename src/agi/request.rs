@@ -1,6 +1,7 @@
 //! What a call asks for: the address's path and query, or arguments, and the channel. PURE.
 //!
-//! `AGI(agi://127.0.0.1/sign-in?queue=801)` and `AGI(agi://127.0.0.1/sign-in,queue=801)` are the same.
+//! `AGI(agi://127.0.0.1/sign-in?queue=801)` and `AGI(agi://127.0.0.1/sign-in,queue=801)` are the same. INVARIANT: the queue comes
+//! last. It is what somebody dialed, and a phone can dial `801&endpoint=102`; what stands behind it would be theirs to choose.
 
 use super::{names::Endpoints, protocol::Environment};
 use crate::domain::ids::{Extension, OrganizationId, QueueRef, shortened};
@@ -100,14 +101,19 @@ pub fn read(
     let mut given: [Option<String>; NAMES.len()] = Default::default();
     let from_query = query.split('&').filter(|pair| !pair.is_empty()).map(decoded);
     let from_arguments = environment.arguments().filter(|pair| !pair.is_empty()).map(|pair| Some(pair.to_owned()));
+    let mut has_queue = false;
     for pair in from_query.chain(from_arguments) {
         let pair = pair.ok_or_else(|| Problem::Argument(shortened(query), "is not well-formed"))?;
         let (name, value) = pair.split_once('=').unwrap_or((&pair, ""));
         let known = NAMES.iter().zip(&mut given).find(|(known, _)| **known == name);
-        let (_, place) = known.ok_or_else(|| Problem::Argument(shortened(name), "is not known"))?;
+        let (known, place) = known.ok_or_else(|| Problem::Argument(shortened(name), "is not known"))?;
         if place.is_some() {
             return Err(Problem::Argument(shortened(name), "is given twice"));
         }
+        if has_queue {
+            return Err(Problem::Argument(shortened(name), "stands behind the queue, which must come last"));
+        }
+        has_queue = *known == "queue";
         *place = Some(value.trim().to_owned());
     }
     let [named_organization, queue, endpoint, member, prompt] =
@@ -205,12 +211,13 @@ mod tests {
             prompts: Some(true),
         };
         let channel = "PJSIP/101-00000001";
-        let query = "sign-in?organization=globex&queue=801&member=no&prompt=yes";
-        let arguments = ["organization=globex", "queue=801", "member=no", "prompt=yes"];
+        let query = "sign-in?organization=globex&member=no&prompt=yes&queue=801";
+        let arguments = ["organization=globex", "member=no", "prompt=yes", "queue=801"];
         for asked in [
             asked(query, channel, &[]),
             asked("sign-in", channel, &arguments),
-            asked("/sign-in/?organization=glob%65x&queue=%38%301", channel, &arguments[2..]),
+            asked("/sign-in/?organization=glob%65x&prompt=yes&member=no&queue=%38%301", channel, &[]),
+            asked("sign-in?organization=globex", channel, &arguments[1..]),
             asked("sign-in?endpoint=101", "Local/1@x-0;1", &arguments),
         ] {
             assert_eq!(asked.as_ref(), Ok(&expected));
@@ -246,6 +253,8 @@ mod tests {
             "sign-up",
             "sign-in?que=801",
             "sign-in?queue=801&queue=802",
+            "sign-in?queue=801&endpoint=102",
+            "sign-in?queue=801&member=no",
             "sign-in?queue=801,802",
             "sign-in?queue=80%2c1",
             "sign-in?queue=${SHELL(reboot)}",

@@ -76,19 +76,20 @@ fn fits(pattern: &str, dialed: &str) -> bool {
     letters.next().is_none()
 }
 
-/// `${NAME}`, `${NAME:3}` and `${CHANNEL(endpoint)}`, once, as Asterisk substitutes.
+/// `${NAME}`, `${NAME:3}`, `${CHANNEL(endpoint)}` and `${FILTER(0-9,…)}`, the innermost first.
 fn substituted(text: &str, variables: &BTreeMap<String, String>) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${") {
-        let (name, after) = after.split_once('}').unwrap();
-        let (name, skip) = name.split_once(':').map_or((name, 0), |(name, skip)| (name, skip.parse().unwrap()));
-        let value = variables.get(name).map(String::as_str).unwrap_or_default();
-        out.push_str(before);
-        out.push_str(&value[skip.min(value.len())..]);
-        rest = after;
-    }
-    out + rest
+    let Some(start) = text.rfind("${") else { return text.to_owned() };
+    let (before, after) = text.split_at(start);
+    let (name, after) = after[2..].split_once('}').unwrap();
+    let value = match name.strip_prefix("FILTER(0-9,") {
+        Some(rest) => rest.strip_suffix(')').unwrap().chars().filter(char::is_ascii_digit).collect(),
+        None => {
+            let (name, skip) = name.split_once(':').map_or((name, 0), |(name, skip)| (name, skip.parse().unwrap()));
+            let value = variables.get(name).map(String::as_str).unwrap_or_default();
+            value[skip.min(value.len())..].to_owned()
+        }
+    };
+    substituted(&format!("{before}{value}{after}"), variables)
 }
 
 /// `"a" = "b" | "c" != "d"`.
@@ -192,6 +193,9 @@ async fn the_example_signs_in_and_out_by_the_codes() {
         ("*15801", "agent-loginok", 1),
         ("*15801", "agent-loggedoff", 0),
         ("*13899", "invalid", 0),
+        // What a phone can dial too.
+        ("*138&endpoint=102&queue=01", "invalid", 0),
+        ("*13801&", "agent-loginok", 1),
     ] {
         let walked = walk(&center, "queuegate-codes", dialed, anna()).await;
         assert_eq!((&walked.sounds[..], center.pbx.members().len()), (&[sound.to_owned()][..], members), "{dialed}");

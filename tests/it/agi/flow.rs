@@ -37,7 +37,7 @@ async fn who_calls_is_whose_phone_it_is_whatever_the_caller_id_says() {
     let mut center = Center::open().await;
     center.dial(Call::from("101", "sign-in?queue=801")).await;
     let elsewhere =
-        Call { channel: "Local/103@agents-00000001;1".to_owned(), ..Call::from("", "sign-in?queue=801&endpoint=103") };
+        Call { channel: "Local/103@agents-00000001;1".to_owned(), ..Call::from("", "sign-in?endpoint=103&queue=801") };
     center.dial(elsewhere).await;
     let users: Vec<String> = center.server.sessions().await.into_iter().map(|session| session.user_id).collect();
     assert_eq!(users, ["anna", "cleo"]);
@@ -66,7 +66,7 @@ async fn a_check_changes_nothing_and_plays_nothing() {
     assert!(ended.sounds.is_empty() && center.pbx.executed.lock().unwrap().is_empty());
     assert!(center.server.sessions().await.is_empty());
     center.server.set(UnassignedQueueSignIn::Restricted).await;
-    let ended = center.dial(Call::from("102", "check?queue=801&prompt=yes")).await;
+    let ended = center.dial(Call::from("102", "check?prompt=yes&queue=801")).await;
     assert_eq!(ended.answer(), ("denied", "UNASSIGNED_RESTRICTED", "feature-not-avail-line"));
     assert_eq!(ended.sounds, ["feature-not-avail-line"]);
 }
@@ -84,7 +84,7 @@ async fn each_reason_has_its_prompt() {
         ("999", "sign-in?queue=801", ("denied", "UNKNOWN_USER", "feature-not-avail-line")),
         ("101", "sign-in?queue=899", ("denied", "UNKNOWN_QUEUE", "invalid")),
         ("101", "sign-in?queue=803", ("denied", "QUEUE_KIND_NOT_SUPPORTED", "feature-not-avail-line")),
-        ("101", "sign-in?queue=801&organization=globex", ("failed", "NOT_FOUND", "sorry-youre-having-problems")),
+        ("101", "sign-in?organization=globex&queue=801", ("failed", "NOT_FOUND", "sorry-youre-having-problems")),
         ("101", "sign-up?queue=801", ("failed", "BAD_REQUEST", "sorry-youre-having-problems")),
         ("101", "sign-in?queue=80,1", ("failed", "BAD_REQUEST", "sorry-youre-having-problems")),
     ] {
@@ -114,7 +114,7 @@ async fn who_dials_the_code_alone_is_asked_for_the_queue() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_and_prompts_may_be_left_to_the_dialplan() {
     let mut center = Center::open().await;
-    let ended = center.dial(Call::from("101", "sign-in?queue=801&member=no&prompt=no")).await;
+    let ended = center.dial(Call::from("101", "sign-in?member=no&prompt=no&queue=801")).await;
     assert_eq!(ended.answer(), ("allowed", "ASSIGNED", "agent-loginok"));
     assert!(ended.sounds.is_empty() && center.pbx.members().is_empty());
     assert_eq!(center.sessions().await.len(), 1);
@@ -124,7 +124,7 @@ async fn members_and_prompts_may_be_left_to_the_dialplan() {
     })
     .await;
     // What the configuration doesn't name no call can ask for.
-    let ended = center.dial(Call::from("101", "sign-in?queue=801&member=yes")).await;
+    let ended = center.dial(Call::from("101", "sign-in?member=yes&queue=801")).await;
     assert_eq!(ended.get("QUEUEGATE_STATUS"), "allowed");
     assert!(ended.sounds.is_empty() && center.pbx.executed.lock().unwrap().is_empty());
 }

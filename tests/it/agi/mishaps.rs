@@ -152,7 +152,7 @@ async fn a_failed_second_sign_in_leaves_the_first() {
 async fn a_queuegate_that_is_not_there_fails_the_call_and_leaves_nothing_to_do() {
     let center = Center::open().await;
     center.wire.set(Passing::Broken);
-    for script in ["sign-in?queue=801", "check?queue=801&prompt=yes", "toggle?queue=801"] {
+    for script in ["sign-in?queue=801", "check?prompt=yes&queue=801", "toggle?queue=801"] {
         let ended = center.dial(Call::from("101", script)).await;
         assert_eq!(ended.answer(), ("failed", "UNAVAILABLE", SORRY));
         assert_eq!(ended.sounds, [SORRY]);
