@@ -89,17 +89,16 @@ pub(super) struct Agi {
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_AGI_JOURNAL", default_value = "queuegate-agi.journal")]
     journal: PathBuf,
     /// Asterisk's manager interface (AMI), to keep members in line with sessions; not at all unless given.
-    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_AGI_AMI", requires_all = ["ami_user", "ami_secret_file"],
-          value_parser = super::args::address)]
+    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_AGI_AMI", value_parser = super::args::address)]
     ami: Option<SocketAddr>,
     /// The user in manager.conf, who may read and write `agent`.
-    #[arg(long, value_name = "NAME", env = "QUEUEGATE_AGI_AMI_USER", requires = "ami")]
+    #[arg(long, value_name = "NAME", env = "QUEUEGATE_AGI_AMI_USER")]
     ami_user: Option<String>,
     /// A file with their secret.
-    #[arg(long, value_name = "FILE", env = "QUEUEGATE_AGI_AMI_SECRET_FILE", requires = "ami")]
+    #[arg(long, value_name = "FILE", env = "QUEUEGATE_AGI_AMI_SECRET_FILE")]
     ami_secret_file: Option<PathBuf>,
     /// The organizations whose queues the PBX has, with commas between them; left out: --organization.
-    #[arg(long, value_name = "IDS", env = "QUEUEGATE_AGI_ORGANIZATIONS", value_delimiter = ',', requires = "ami")]
+    #[arg(long, value_name = "IDS", env = "QUEUEGATE_AGI_ORGANIZATIONS", value_delimiter = ',')]
     organizations: Vec<OrganizationId>,
     /// After how long all members and sessions are compared, whether or not anything happened.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_AGI_RECONCILE_INTERVAL", default_value = "1m",
@@ -148,8 +147,10 @@ impl Agi {
     }
 
     fn manager(&self) -> anyhow::Result<Option<Manager>> {
-        let (Some(address), Some(user), Some(file)) = (self.ami, &self.ami_user, &self.ami_secret_file) else {
-            return Ok(None);
+        let Some(address) = self.ami else { return Ok(None) };
+        // Not clap's to require, which would look at the arguments before there is a file.
+        let (Some(user), Some(file)) = (&self.ami_user, &self.ami_secret_file) else {
+            return Err(Wrong("--ami needs --ami-user and --ami-secret-file".to_owned()).into());
         };
         if !address.ip().is_loopback() && !self.ami_insecure {
             return Err(agi::Error::ManagerExposed(address).into());

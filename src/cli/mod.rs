@@ -45,7 +45,7 @@ answer now; 4 anything else that failed.";
 enum Command {
     /// Run the server.
     Serve(serve::Serve),
-    /// Run the server that an Asterisk dialplan asks (FastAGI), so that dialing *13 signs agents in.
+    /// Run the server that an Asterisk dialplan asks (FastAGI).
     Agi(Box<agi::Agi>),
     /// Print what a server would go by, and where each setting comes from.
     Config(config::Config),

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Agi, Call, Center, config};
+use super::{Agi, Call, Center, Config, config, manager_of};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_latency_that_the_handler_adds_is_measured() {
@@ -12,7 +12,8 @@ async fn the_latency_that_the_handler_adds_is_measured() {
     let mut center = Center::open().await;
     // Without the wire between.
     let folder = tempfile::tempdir().unwrap();
-    let agi = Agi::start(|| config(&folder), center.server.address).await;
+    let make = || Config { manager: Some(manager_of(center.manager.address)), ..config(&folder) };
+    let agi = Agi::start(make, center.server.address).await;
     let pbx = std::sync::Arc::clone(&center.pbx);
     let mut times: [Vec<Duration>; 4] = Default::default();
     for _ in 0..rounds {
@@ -29,10 +30,10 @@ async fn the_latency_that_the_handler_adds_is_measured() {
         times[2].push(begun.elapsed());
         center.server.sign_out("bo", "sales").await;
         let begun = Instant::now();
-        let ended = Call::from("101", "sign-in?queue=801&prompt=no").run(&pbx, agi.address).await;
+        let ended = Call::from("101", "sign-in?prompt=no&queue=801").run(&pbx, agi.address).await;
         times[3].push(begun.elapsed());
         assert_eq!(ended.get("QUEUEGATE_STATUS"), "allowed");
-        Call::from("101", "sign-out?queue=801&prompt=no").run(&pbx, agi.address).await;
+        Call::from("101", "sign-out?prompt=no&queue=801").run(&pbx, agi.address).await;
     }
     times.iter_mut().for_each(|times| times.sort_unstable());
     let at = |times: &[Duration], percent: usize| times[(times.len() - 1) * percent / 100];
