@@ -94,7 +94,11 @@ async fn a_connection_that_breaks_at_any_moment_leaves_agreement() {
     for at in 0..COMMANDS {
         for mishap in [Mishap::Cut(at), Mishap::CutAfter(at)] {
             for script in ["sign-in?queue=801", "toggle?queue=801", "sign-out?queue=801"] {
-                center.dial(Call::from("101", script).with(mishap)).await;
+                let ended = center.dial(Call::from("101", script).with(mishap)).await;
+                // The status is told last.
+                assert!(
+                    ended.get("QUEUEGATE_STATUS") != "allowed" || ended.variables.contains_key("QUEUEGATE_SESSION_ID")
+                );
                 center.until_agreed().await;
             }
             center.dial(Call::from("101", "sign-out?queue=801")).await;
