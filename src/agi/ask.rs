@@ -48,7 +48,12 @@ impl Failure {
 
     /// Whether asking again later is of no use.
     pub(super) fn is_final(&self) -> bool {
-        matches!(self, Self::NotDone(Why { code: Code::InvalidArgument | Code::NotFound, .. }))
+        matches!(self, Self::NotDone(Why { code: Code::InvalidArgument | Code::NotFound | Code::AlreadyExists, .. }))
+    }
+
+    /// Whether whoever was asked for anything else now would fail as well.
+    pub(super) fn is_of_all(&self) -> bool {
+        matches!(self, Self::Unknown(_) | Self::NotDone(Why { code: Code::Unavailable | Code::ResourceExhausted, .. }))
     }
 }
 

@@ -218,24 +218,9 @@ impl Keeper<'_> {
                     wanted.insert(Key::new(pbx_queue, &interface), interface);
                 }
             }
-            let there: BTreeSet<Key> = members.iter().map(|member| Key::new(pbx_queue, &member.interface)).collect();
-            for (key, interface) in &wanted {
-                let owed = self.desk.debts.of(key);
-                if !there.contains(key) && owed.is_none() {
-                    self.change(pbx_queue, interface, key, moment, Change::Add).await?;
-                }
-            }
-            for member in members.iter().filter(|member| member.is_dynamic) {
-                let key = Key::new(pbx_queue, &member.interface);
-                let is_wanted = match self.desk.debts.of(&key).map(|debt| debt.what) {
-                    None => wanted.contains_key(&key),
-                    Some(What::SignOut) => false,
-                    // Whether there is to be a session is found out first.
-                    Some(What::Undo { .. }) => true,
-                };
-                if !is_wanted {
-                    self.change(pbx_queue, &member.interface, &key, moment, Change::Remove).await?;
-                }
+            let owed = |key: &Key| self.desk.debts.of(key).map(|debt| debt.what);
+            for (change, key, interface) in differences(pbx_queue, members, &wanted, owed) {
+                self.change(pbx_queue, &interface, &key, moment, change).await?;
             }
             return Ok(());
         }
@@ -303,8 +288,68 @@ impl Keeper<'_> {
     }
 }
 
+/// What is to be done so that those ring who are wanted, but for whom something is owed about. PURE.
+fn differences(
+    pbx_queue: &str,
+    members: &[Member],
+    wanted: &BTreeMap<Key, String>,
+    owed: impl Fn(&Key) -> Option<What>,
+) -> Vec<(Change, Key, String)> {
+    let keyed = |member: &Member| (Key::new(pbx_queue, &member.interface), member.interface.clone());
+    let there: BTreeSet<Key> = members.iter().map(|member| keyed(member).0).collect();
+    let is_missing = |key: &Key| !there.contains(key) && owed(key).is_none();
+    let missing = wanted.iter().filter(|(key, _)| is_missing(key));
+    let missing = missing.map(|(key, interface)| (Change::Add, key.clone(), interface.clone()));
+    let is_left_over = |key: &Key| match owed(key) {
+        None => !wanted.contains_key(key),
+        // The session is as good as ended.
+        Some(What::SignOut) => true,
+        // Whether there is to be a session is found out first.
+        Some(What::Undo { .. }) => false,
+    };
+    let left_over = members.iter().filter(|member| member.is_dynamic).map(keyed).filter(|(key, _)| is_left_over(key));
+    missing.chain(left_over.map(|(key, interface)| (Change::Remove, key, interface))).collect()
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     Add,
     Remove,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every combination of a session, a member and a debt.
+    #[test]
+    fn a_phone_rings_when_and_only_when_there_is_a_session_that_is_not_owed_an_end() {
+        let undo = || Some(What::Undo { request_ids: vec!["r".to_owned()] });
+        for (has_session, membership, owed, expected) in [
+            (false, None, None, None),
+            (true, None, None, Some(Change::Add)),
+            (false, Some(true), None, Some(Change::Remove)),
+            (true, Some(true), None, None),
+            (false, Some(false), None, None),
+            (true, Some(false), None, None),
+            (false, None, Some(What::SignOut), None),
+            (true, None, Some(What::SignOut), None),
+            (false, Some(true), Some(What::SignOut), Some(Change::Remove)),
+            (true, Some(true), Some(What::SignOut), Some(Change::Remove)),
+            (true, Some(false), Some(What::SignOut), None),
+            (true, None, undo(), None),
+            (false, None, undo(), None),
+            (true, Some(true), undo(), None),
+            (false, Some(true), undo(), None),
+        ] {
+            let key = Key::new("801", "PJSIP/101");
+            let wanted = has_session.then(|| (key.clone(), "PJSIP/101".to_owned())).into_iter().collect();
+            // Asterisk tells no upper case from lower.
+            let member = |is_dynamic| Member { interface: "pjsip/101".to_owned(), is_dynamic };
+            let members: Vec<Member> = membership.map(member).into_iter().collect();
+            let found = differences("801", &members, &wanted, |_| owed.clone());
+            let found: Vec<Change> = found.into_iter().map(|(change, _, _)| change).collect();
+            assert_eq!(found, Vec::from_iter(expected), "{has_session} {membership:?} {owed:?}");
+        }
+    }
 }

@@ -24,10 +24,11 @@ pub(super) async fn run(desk: Arc<Desk>) {
         let owed = desk.debts.all();
         let mut is_left = false;
         for debt in owed {
-            // Whoever doesn't answer one question won't answer the next either.
-            if pay(&desk, &debt).await.is_err() {
+            if let Err(failure) = pay(&desk, &debt).await {
                 is_left = true;
-                break;
+                if failure.is_of_all() {
+                    break;
+                }
             }
         }
         if is_left {

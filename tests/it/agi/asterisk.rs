@@ -7,7 +7,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::{
@@ -37,6 +40,8 @@ pub struct Pbx {
     /// Every application that was executed, with its arguments.
     pub executed: Mutex<Vec<String>>,
     pub changes: broadcast::Sender<Change>,
+    /// Whether `app_queue` is loaded. If it isn't, its applications set no variables.
+    pub has_queue_applications: AtomicBool,
     version: watch::Sender<u64>,
 }
 
@@ -47,6 +52,7 @@ impl Pbx {
             queues: Mutex::new(queues),
             executed: Mutex::default(),
             changes: broadcast::channel(10_000).0,
+            has_queue_applications: AtomicBool::new(true),
             version: watch::channel(0).0,
         })
     }
@@ -134,6 +140,9 @@ impl Pbx {
 
     fn execute(&self, application: &str, arguments: &str, variables: &mut BTreeMap<String, String>) -> i32 {
         self.executed.lock().unwrap().push(format!("{application}({arguments})"));
+        if !self.has_queue_applications.load(Ordering::SeqCst) {
+            return -2;
+        }
         let mut words = arguments.split(',');
         let (queue, interface) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         match application {

@@ -121,5 +121,6 @@ async fn whatever_happens_to_calls_members_and_sessions_agree() {
     println!("{dials} calls, of which were told (status and reason; nothing: the connection broke or nobody answered)");
     told.iter().for_each(|(answer, number)| println!("{number:7}  {answer}"));
     println!("members and sessions agreed after every {WAVE} calls; at most {most} at once");
-    assert!(most > 10 && told.keys().any(|answer| answer.starts_with("allowed")));
+    // So that it can fail: much was going on.
+    assert!((dials < WAVE || most > 10) && told.keys().any(|answer| answer.starts_with("allowed")));
 }
