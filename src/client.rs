@@ -20,6 +20,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may take to begin.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How often a connection that is kept for long is asked whether the server is still there, and how long that may take.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
 /// A connection that says who we are.
 pub type Connection = InterceptedService<Channel, Bearer>;
 
@@ -106,44 +109,68 @@ impl Client {
     /// Connects to a server, such as `https://queuegate.example.com:50051`. The scheme may be left out: it is https if
     /// there are authorities or a certificate, and otherwise http.
     pub async fn connect_as(address: &str, credentials: Credentials) -> Result<Self, Error> {
-        let Credentials { token, ca, certificate } = credentials;
-        let wants_tls = ca.is_some() || certificate.is_some();
-        let address = match (address.contains("://"), wants_tls) {
-            (true, _) => address.to_owned(),
-            (false, true) => format!("https://{address}"),
-            (false, false) => format!("http://{address}"),
-        };
-        let is_secure = address.starts_with("https://");
-        if !is_secure && (wants_tls || !address.starts_with("http://")) {
-            return Err(Error::Scheme(address));
-        }
-        let mut endpoint = Endpoint::from_shared(address.clone()).map_err(|_| Error::Address(address.clone()))?;
-        if token.is_some() && !is_secure && !is_here(&endpoint) {
-            return Err(Error::Exposed(address));
-        }
-        if is_secure {
-            let ca = ca.ok_or_else(|| Error::NoAuthority(address.clone()))?;
-            let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
-            if let Some((certificate, key)) = certificate {
-                tls = tls.identity(Identity::from_pem(certificate, key));
-            }
-            endpoint = endpoint.tls_config(tls).map_err(Error::Tls)?;
-        }
-        let authorization = token.map(|token| format!("Bearer {}", token.trim()).parse());
-        let mut authorization: Option<MetadataValue<Ascii>> = authorization.transpose().map_err(|_| Error::Token)?;
-        if let Some(authorization) = &mut authorization {
-            authorization.set_sensitive(true);
-        }
-        let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(CALL_TIMEOUT).tcp_nodelay(true);
-        let channel = endpoint.connect().await.map_err(|source| Error::Unreachable { address, source })?;
-        let bearer = Bearer(authorization);
-        Ok(Self {
+        let Prepared { address, endpoint, bearer } = prepared(address, credentials)?;
+        let channel = endpoint.timeout(CALL_TIMEOUT).connect().await;
+        Ok(Self::with(channel.map_err(|source| Error::Unreachable { address, source })?, bearer))
+    }
+
+    /// Prepares to connect to a server that may not be there yet, or go and come back: every call tries anew. Each must
+    /// have a deadline of its own. Called within an async runtime.
+    pub fn prepare_as(address: &str, credentials: Credentials) -> Result<Self, Error> {
+        let Prepared { address: _, endpoint, bearer } = prepared(address, credentials)?;
+        let (interval, timeout) = KEEPALIVE;
+        let endpoint = endpoint.http2_keep_alive_interval(interval).keep_alive_timeout(timeout);
+        Ok(Self::with(endpoint.connect_lazy(), bearer))
+    }
+
+    fn with(channel: Channel, bearer: Bearer) -> Self {
+        Self {
             queue_access: QueueAccessServiceClient::with_interceptor(channel.clone(), bearer.clone()),
             permission: PermissionServiceClient::with_interceptor(channel.clone(), bearer.clone()),
             directory: DirectoryServiceClient::with_interceptor(channel.clone(), bearer.clone()),
             audit: AuditServiceClient::with_interceptor(channel, bearer),
-        })
+        }
     }
+}
+
+/// Where to connect to, and how.
+struct Prepared {
+    address: String,
+    endpoint: Endpoint,
+    bearer: Bearer,
+}
+
+fn prepared(address: &str, credentials: Credentials) -> Result<Prepared, Error> {
+    let Credentials { token, ca, certificate } = credentials;
+    let wants_tls = ca.is_some() || certificate.is_some();
+    let address = match (address.contains("://"), wants_tls) {
+        (true, _) => address.to_owned(),
+        (false, true) => format!("https://{address}"),
+        (false, false) => format!("http://{address}"),
+    };
+    let is_secure = address.starts_with("https://");
+    if !is_secure && (wants_tls || !address.starts_with("http://")) {
+        return Err(Error::Scheme(address));
+    }
+    let mut endpoint = Endpoint::from_shared(address.clone()).map_err(|_| Error::Address(address.clone()))?;
+    if token.is_some() && !is_secure && !is_here(&endpoint) {
+        return Err(Error::Exposed(address));
+    }
+    if is_secure {
+        let ca = ca.ok_or_else(|| Error::NoAuthority(address.clone()))?;
+        let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
+        if let Some((certificate, key)) = certificate {
+            tls = tls.identity(Identity::from_pem(certificate, key));
+        }
+        endpoint = endpoint.tls_config(tls).map_err(Error::Tls)?;
+    }
+    let authorization = token.map(|token| format!("Bearer {}", token.trim()).parse());
+    let mut authorization: Option<MetadataValue<Ascii>> = authorization.transpose().map_err(|_| Error::Token)?;
+    if let Some(authorization) = &mut authorization {
+        authorization.set_sensitive(true);
+    }
+    let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
+    Ok(Prepared { address, endpoint, bearer: Bearer(authorization) })
 }
 
 /// Whether the server is on this machine, where nobody reads along.

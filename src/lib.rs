@@ -2,6 +2,7 @@
 //!
 //! The modules in reading order; `ARCHITECTURE.md` says what each may know of the others.
 
+pub mod agi;
 pub mod auth;
 pub mod cli;
 pub mod client;

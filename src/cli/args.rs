@@ -52,6 +52,15 @@ pub(super) struct Common {
 
 impl Server {
     pub(super) async fn connect(&self) -> anyhow::Result<Client> {
+        Ok(Client::connect_as(&self.address, self.credentials()?).await?)
+    }
+
+    /// A client for a server that need not be there yet.
+    pub(super) fn prepare(&self) -> anyhow::Result<Client> {
+        Ok(Client::prepare_as(&self.address, self.credentials()?)?)
+    }
+
+    fn credentials(&self) -> anyhow::Result<Credentials> {
         let read = |path: &PathBuf| {
             std::fs::read(path).map_err(|error| Wrong(format!("can't read `{}`: {error}", path.display())))
         };
@@ -65,7 +74,7 @@ impl Server {
             _ => None,
         };
         let ca = self.ca.as_ref().map(read).transpose()?;
-        Ok(Client::connect_as(&self.address, Credentials { token, ca, certificate }).await?)
+        Ok(Credentials { token, ca, certificate })
     }
 }
 

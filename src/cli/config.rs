@@ -14,7 +14,7 @@ use super::{args::Wrong, exit::Outcome, print, serve::Settings};
 use crate::auth::without_secrets;
 
 /// Commands whose settings may stand in a file.
-const COMMANDS: [&str; 2] = ["serve", "config"];
+const COMMANDS: [&str; 3] = ["serve", "config", "agi"];
 
 /// How alike a key must be to one that there is for us to suggest that, from 0 to 1.
 const ALIKE: f64 = 0.75;

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::{auth, client, rpc::code, server, store};
+use crate::{agi, auth, client, rpc::code, server, store};
 
 /// How a command that didn't fail ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +99,9 @@ fn code(error: &anyhow::Error) -> u8 {
             Some(server::Error::Store(error)) => return of_store(error),
             Some(server::Error::Threads(_) | server::Error::Broken(_) | server::Error::Stuck) => return FAILED,
             None => {}
+        }
+        if cause.downcast_ref::<agi::Error>().is_some() {
+            return WRONG;
         }
         if let Some(error) = cause.downcast_ref::<store::Error>() {
             return of_store(error);

@@ -1,8 +1,10 @@
 //! The command line, a client of the same API as everybody else.
 
 mod access;
+mod agi;
 mod archive;
 mod args;
+mod asterisk;
 mod audit;
 mod backup;
 mod config;
@@ -43,6 +45,8 @@ answer now; 4 anything else that failed.";
 enum Command {
     /// Run the server.
     Serve(serve::Serve),
+    /// Run the server that an Asterisk dialplan asks (FastAGI).
+    Agi(Box<agi::Agi>),
     /// Print what a server would go by, and where each setting comes from.
     Config(config::Config),
     /// Say who may call a server.
@@ -121,6 +125,7 @@ pub fn main() -> ExitCode {
 async fn run(command: Command, asked: &config::Asked) -> anyhow::Result<Outcome> {
     match command {
         Command::Serve(serve) => serve.run().await,
+        Command::Agi(agi) => agi.run().await,
         Command::Config(config) => config.run(&Cli::command(), asked),
         Command::Token(token) => token.run(),
         Command::Demo(demo) => demo.run().await,

@@ -118,6 +118,13 @@ pub(super) struct Settings {
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_SHED_DELAY", default_value = "5ms",
           value_parser = humantime::parse_duration)]
     shed_delay: Duration,
+    #[command(flatten)]
+    log: Log,
+}
+
+/// What a server logs, and how.
+#[derive(Args)]
+pub(super) struct Log {
     /// How to write the log, which goes to standard error.
     #[arg(long, value_enum, env = "QUEUEGATE_LOG_FORMAT", default_value = "human")]
     log_format: LogFormat,
@@ -134,14 +141,21 @@ enum LogFormat {
     Json,
 }
 
-impl Serve {
-    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
-        let Self { settings } = self;
-        let format = match settings.log_format {
+impl Log {
+    /// Starts logging.
+    pub(super) fn start(&self) -> anyhow::Result<()> {
+        let format = match self.log_format {
             LogFormat::Human => logging::Format::Human,
             LogFormat::Json => logging::Format::Json,
         };
-        logging::init(format, &settings.log).map_err(|problem| Wrong(format!("--log: {problem}")))?;
+        Ok(logging::init(format, &self.log).map_err(|problem| Wrong(format!("--log: {problem}")))?)
+    }
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let Self { settings } = self;
+        settings.log.start()?;
         let config = settings.server()?;
         let stop = stop_signal()?;
         server::start(config).await?.run(stop).await?;

@@ -13,6 +13,7 @@ use tonic::Status;
 
 use super::{
     args::{Common, Wrong},
+    asterisk::Validation,
     exit::Outcome,
     print,
 };
@@ -26,6 +27,9 @@ const PIECE: usize = 256 * 1024;
 pub(super) struct Import {
     /// The document, in YAML or JSON; `-` reads standard input.
     file: PathBuf,
+    /// What the file is, if not a document of ours.
+    #[arg(long, value_enum, conflicts_with_all = ["delete_missing", "request_id"])]
+    from: Option<Foreign>,
     /// Print what would change, and change nothing.
     #[arg(long)]
     validate_only: bool,
@@ -39,8 +43,19 @@ pub(super) struct Import {
     common: Common,
 }
 
+/// What else than a document can be imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Foreign {
+    /// Asterisk's queues.conf: its static members become assignments.
+    AsteriskQueues,
+}
+
 impl Import {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        if let Some(Foreign::AsteriskQueues) = self.from {
+            let validation = if self.validate_only { Validation::Only } else { Validation::AndAssignment };
+            return super::asterisk::import_queues(&self.file, &self.common, validation).await;
+        }
         let mut document = Vec::new();
         if self.file.as_os_str() == "-" {
             std::io::stdin().read_to_end(&mut document).context("can't read standard input")?;

@@ -17,7 +17,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("rpc", &["domain", "document", "state", "store", "auth", "telemetry"]),
     ("server", &["domain", "document", "store", "state", "auth", "rpc", "telemetry"]),
     ("client", &["rpc"]),
-    ("cli", &["auth", "client", "domain", "rpc", "server", "state", "store", "telemetry"]),
+    ("agi", &["client", "domain", "rpc"]),
+    ("cli", &["agi", "auth", "client", "domain", "rpc", "server", "state", "store", "telemetry"]),
 ];
 
 /// Crates that belong to some rooms only.
@@ -28,9 +29,9 @@ const OWNED: &[(&str, &[&str])] = &[
     ("prost", &["rpc", "cli"]),
     ("prost_types", &["rpc", "cli"]),
     ("prost_reflect", &["cli"]),
-    ("tonic", &["rpc", "server", "client", "cli"]),
-    ("tonic_types", &["rpc", "server", "cli"]),
-    ("tokio", &["state", "auth", "rpc", "server", "cli"]),
+    ("tonic", &["rpc", "server", "client", "agi", "cli"]),
+    ("tonic_types", &["rpc", "server", "agi", "cli"]),
+    ("tokio", &["state", "auth", "rpc", "server", "agi", "cli"]),
     ("hyper", &["server"]),
     ("tokio_rustls", &["server"]),
     ("x509_parser", &["server"]),
@@ -43,7 +44,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("jiff", &["auth", "cli"]),
     ("anyhow", &["cli"]),
-    ("tracing", &["state", "rpc", "server", "telemetry"]),
+    ("tracing", &["state", "rpc", "server", "agi", "telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
 ];
 

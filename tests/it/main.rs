@@ -12,6 +12,7 @@ mod support;
 
 mod access;
 mod actor;
+mod agi;
 mod architecture;
 mod audit;
 mod backup;

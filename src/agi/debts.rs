@@ -1,0 +1,289 @@
+//! What queuegate is still to be told: sign-outs that were taken while it couldn't be reached, and sign-ins whose callers
+//! were told that they failed though nobody knows.
+//!
+//! They stand in a file, a line for each that is owed and one for each that is paid. INVARIANT: what is owed is on disk
+//! before the caller is told; a line that was cut off by a crash was told to nobody.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::{Read, Seek, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tracing::error;
+
+use super::places::Key;
+use crate::domain::ids::{Extension, OrganizationId, QueueRef};
+
+/// When a file in which everything is paid is emptied, in bytes.
+const LARGE: u64 = 64 * 1024;
+
+/// Why the file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It can't be read or written.
+    #[error("`{}`: {problem}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        problem: std::io::Error,
+    },
+    /// Another process uses it.
+    #[error("`{}` is used by another process; give this one its own --journal", .0.display())]
+    InUse(PathBuf),
+    /// It is something else.
+    #[error("`{}`: line {line} is not what this program writes", file.display())]
+    NotOurs {
+        /// The file.
+        file: PathBuf,
+        /// The line.
+        line: usize,
+    },
+}
+
+/// What is owed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Debt {
+    pub organization: OrganizationId,
+    pub user: Extension,
+    pub queue: QueueRef,
+    /// The names on the PBX.
+    pub pbx_queue: String,
+    pub interface: String,
+    pub what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum What {
+    /// The caller signed out.
+    SignOut,
+    /// The caller was told that they aren't signed in, or is told nothing yet. One of these requests may have signed them in
+    /// all the same.
+    Undo { request_ids: Vec<String> },
+}
+
+impl Debt {
+    pub(super) fn key(&self) -> Key {
+        Key::new(&self.pbx_queue, &self.interface)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum Entry {
+    Owed(Debt),
+    Paid { pbx_queue: String, interface: String },
+}
+
+/// All that is owed, at most one thing for each phone on each queue: the last.
+#[derive(Debug, Clone)]
+pub(super) struct Debts {
+    book: Arc<Mutex<Book>>,
+    news: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Book {
+    path: PathBuf,
+    file: File,
+    owed: BTreeMap<Key, Debt>,
+    /// For whom something is noted that need not outlive more than this process.
+    noted: BTreeSet<Key>,
+}
+
+/// What an entry has to outlive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outlives {
+    /// The machine's failure: it is synced.
+    Machine,
+    /// This process.
+    Process,
+}
+
+impl Debts {
+    /// Opens the file, or makes it.
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        let io = |problem| Error::Io { file: path.to_owned(), problem };
+        let mut file = File::options().read(true).append(true).create(true).open(path).map_err(io)?;
+        file.try_lock().map_err(|error| match error {
+            std::fs::TryLockError::WouldBlock => Error::InUse(path.to_owned()),
+            std::fs::TryLockError::Error(problem) => io(problem),
+        })?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(io)?;
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let mut owed = BTreeMap::new();
+        for (index, line) in text.get(..whole).unwrap_or_default().lines().enumerate() {
+            let entry = serde_json::from_str(line);
+            match entry.map_err(|_| Error::NotOurs { file: path.to_owned(), line: index + 1 })? {
+                Entry::Owed(debt) => drop(owed.insert(debt.key(), debt)),
+                Entry::Paid { pbx_queue, interface } => drop(owed.remove(&Key::new(&pbx_queue, &interface))),
+            }
+        }
+        if whole < text.len() {
+            // Cut off by a crash.
+            file.set_len(u64::try_from(whole).unwrap_or(0)).map_err(io)?;
+        }
+        let book = Book { path: path.to_owned(), file, owed, noted: BTreeSet::new() };
+        Ok(Self { book: Arc::new(Mutex::new(book)), news: Arc::default() })
+    }
+
+    /// Notes a debt, instead of what was owed for the same phone and queue before.
+    pub(super) async fn owe(&self, debt: Debt) {
+        self.write(move |book| {
+            book.append(&Entry::Owed(debt.clone()), Outlives::Machine);
+            book.noted.remove(&debt.key());
+            book.owed.insert(debt.key(), debt);
+        })
+        .await;
+        self.news.notify_one();
+    }
+
+    /// Notes what will be owed if this process is killed before it is settled. It costs no sync.
+    pub(super) async fn note(&self, debt: Debt) {
+        self.write(move |book| {
+            book.append(&Entry::Owed(debt.clone()), Outlives::Process);
+            book.noted.insert(debt.key());
+            book.owed.insert(debt.key(), debt);
+        })
+        .await;
+    }
+
+    /// Crosses out what is owed for a phone and a queue, if anything is.
+    pub(super) async fn settle(&self, key: &Key) {
+        if self.of(key).is_none() {
+            return;
+        }
+        let key = key.clone();
+        self.write(move |book| {
+            if let Some(debt) = book.owed.remove(&key) {
+                let outlives = if book.noted.remove(&key) { Outlives::Process } else { Outlives::Machine };
+                book.append(&Entry::Paid { pbx_queue: debt.pbx_queue, interface: debt.interface }, outlives);
+                book.shrink();
+            }
+        })
+        .await;
+    }
+
+    /// What is owed for a phone and a queue.
+    pub(super) fn of(&self, key: &Key) -> Option<Debt> {
+        self.book().owed.get(key).cloned()
+    }
+
+    /// Everything that is owed.
+    pub(super) fn all(&self) -> Vec<Debt> {
+        self.book().owed.values().cloned().collect()
+    }
+
+    /// Waits for another debt.
+    pub(super) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    async fn write(&self, change: impl FnOnce(&mut Book) + Send + 'static) {
+        let book = Arc::clone(&self.book);
+        let written = tokio::task::spawn_blocking(move || change(&mut locked(&book))).await;
+        if let Err(error) = written {
+            error!(%error, "the journal could not be written");
+        }
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        locked(&self.book)
+    }
+}
+
+fn locked(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Book {
+    /// A failure leaves the debt in memory, where it counts until this process ends.
+    fn append(&mut self, entry: &Entry, outlives: Outlives) {
+        let written = serde_json::to_string(entry).map_err(std::io::Error::other).and_then(|line| {
+            self.file.write_all(format!("{line}\n").as_bytes())?;
+            match outlives {
+                Outlives::Machine => self.file.sync_data(),
+                Outlives::Process => Ok(()),
+            }
+        });
+        if let Err(error) = written {
+            error!(file = %self.path.display(), %error, "the journal could not be written; a restart would forget what is owed");
+        }
+    }
+
+    fn shrink(&mut self) {
+        let length = self.file.stream_position().unwrap_or(0);
+        if self.owed.is_empty() && length > LARGE {
+            // It is tried again the next time.
+            let _ = self.file.set_len(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn debt(interface: &str, what: What) -> Debt {
+        Debt {
+            organization: "acme".parse().unwrap(),
+            user: "101".parse().unwrap(),
+            queue: QueueRef::Extension("801".parse().unwrap()),
+            pbx_queue: "801".to_owned(),
+            interface: interface.to_owned(),
+            what,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_owed_outlives_a_restart_and_a_crash_in_the_middle_of_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let undo = What::Undo { request_ids: vec!["r1".to_owned()] };
+        let debts = Debts::open(&path).unwrap();
+        for interface in ["PJSIP/101", "PJSIP/102", "PJSIP/103"] {
+            debts.owe(debt(interface, What::SignOut)).await;
+        }
+        debts.owe(debt("PJSIP/103", undo.clone())).await;
+        debts.settle(&Key::new("801", "PJSIP/102")).await;
+        debts.settle(&Key::new("801", "PJSIP/999")).await;
+        debts.note(debt("PJSIP/105", undo.clone())).await;
+        debts.settle(&Key::new("801", "PJSIP/105")).await;
+        let expected = [debt("PJSIP/101", What::SignOut), debt("PJSIP/103", undo)];
+        assert_eq!(debts.all(), expected);
+        assert!(matches!(Debts::open(&path), Err(Error::InUse(_))));
+        drop(debts);
+
+        let text = std::fs::read_to_string(&path).unwrap();
+        for end in 0..text.len() {
+            std::fs::write(&path, &text[..end]).unwrap();
+            Debts::open(&path).unwrap();
+        }
+        std::fs::write(&path, format!("{text}{{\"Owed\":")).unwrap();
+        let debts = Debts::open(&path).unwrap();
+        assert_eq!(debts.all(), expected);
+        debts.owe(debt("PJSIP/104", What::SignOut)).await;
+        drop(debts);
+        assert_eq!(Debts::open(&path).unwrap().all().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_something_else_is_refused_and_a_large_one_that_is_paid_is_emptied() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        std::fs::write(&path, "hello\n").unwrap();
+        assert!(matches!(Debts::open(&path), Err(Error::NotOurs { line: 1, .. })));
+        std::fs::write(&path, "").unwrap();
+        let debts = Debts::open(&path).unwrap();
+        while std::fs::metadata(&path).unwrap().len() <= LARGE {
+            debts.owe(debt("PJSIP/101", What::SignOut)).await;
+        }
+        debts.settle(&Key::new("801", "PJSIP/101")).await;
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+    }
+}

@@ -1,0 +1,223 @@
+//! Static members in Asterisk's `queues.conf`: who is assigned to which queue there. PURE.
+
+use std::collections::BTreeMap;
+
+use super::request::queue_ref;
+use crate::domain::ids::{Extension, QueueRef, shortened};
+
+/// A line that says that a phone is a queue's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaticMember {
+    /// The line, from 1.
+    pub line: usize,
+    /// The queue.
+    pub queue: QueueRef,
+    /// Whose phone it is.
+    pub user: Extension,
+    /// As it is written there.
+    pub interface: String,
+}
+
+/// A line whose meaning here isn't known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The line, from 1.
+    pub line: usize,
+    /// What it says.
+    pub text: String,
+    /// Why it is left out.
+    pub why: String,
+}
+
+/// What a file says of members.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Those that are understood.
+    pub members: Vec<StaticMember>,
+    /// Those that are not.
+    pub left_out: Vec<LeftOut>,
+}
+
+#[derive(Debug, Clone)]
+struct Line {
+    number: usize,
+    value: String,
+}
+
+#[derive(Debug, Default)]
+struct Section {
+    is_template: bool,
+    members: Vec<Line>,
+}
+
+/// Reads a file.
+pub fn read(text: &str) -> Reading {
+    let mut reading = Reading::default();
+    let mut sections: BTreeMap<String, Section> = BTreeMap::new();
+    let mut order: Vec<String> = Vec::new();
+    let mut is_in_comment = false;
+    for (index, line) in text.lines().enumerate() {
+        let number = index + 1;
+        let line = without_comments(line, &mut is_in_comment);
+        let line = line.trim();
+        let mut leave_out = |why: &str| {
+            reading.left_out.push(LeftOut { line: number, text: shortened(line), why: why.to_owned() });
+        };
+        if line.starts_with('#') {
+            leave_out("other files aren't read; import them one by one");
+        } else if let Some(rest) = line.strip_prefix('[') {
+            let Some((name, options)) = rest.split_once(']') else {
+                leave_out("it is no section");
+                continue;
+            };
+            let options = options.trim().trim_start_matches('(').trim_end_matches(')');
+            let mut section = Section::default();
+            for option in options.split(',').map(str::trim).filter(|option| !option.is_empty()) {
+                match (option, sections.get(option)) {
+                    ("!", _) => section.is_template = true,
+                    ("+", _) => {}
+                    (_, Some(template)) => section.members.extend(template.members.iter().cloned()),
+                    (_, None) => leave_out("there is no such template before it"),
+                }
+            }
+            let name = name.trim().to_owned();
+            let known = sections.entry(name.clone()).or_default();
+            known.is_template |= section.is_template;
+            known.members.extend(section.members);
+            order.retain(|known| *known != name);
+            order.push(name);
+        } else if let Some((key, value)) = line.split_once('=')
+            && key.trim().eq_ignore_ascii_case("member")
+        {
+            let value = value.strip_prefix('>').unwrap_or(value).trim().to_owned();
+            match order.last().and_then(|name| sections.get_mut(name)) {
+                Some(section) => section.members.push(Line { number, value }),
+                None => leave_out("it stands in no section"),
+            }
+        }
+    }
+    for name in order {
+        let Some(section) = sections.get(&name).filter(|section| !section.is_template && name != "general") else {
+            continue;
+        };
+        for Line { number, value } in &section.members {
+            match member(*number, &name, value) {
+                Ok(member) => reading.members.push(member),
+                Err(why) => {
+                    let text = shortened(&format!("[{name}] member => {value}"));
+                    reading.left_out.push(LeftOut { line: *number, text, why });
+                }
+            }
+        }
+    }
+    reading
+}
+
+fn member(line: usize, queue: &str, value: &str) -> Result<StaticMember, String> {
+    let interface = value.split(',').next().unwrap_or_default().trim();
+    let queue = queue_ref(queue).ok_or_else(|| format!("`{}` can be no queue's number or id", shortened(queue)))?;
+    let (technology, rest) = interface.split_once('/').unwrap_or(("", interface));
+    // `Local/101@from-queue/n` dials 101.
+    let rest = if technology.eq_ignore_ascii_case("Local") { rest.split('@').next().unwrap_or(rest) } else { rest };
+    let user = rest.parse().map_err(|_| format!("`{}` doesn't say which extension it is", shortened(interface)))?;
+    if technology.eq_ignore_ascii_case("Agent") {
+        return Err("agents of app_agent_pool have numbers of their own".to_owned());
+    }
+    if technology.eq_ignore_ascii_case("DAHDI") {
+        return Err("a DAHDI channel's number is no extension".to_owned());
+    }
+    Ok(StaticMember { line, queue, user, interface: interface.to_owned() })
+}
+
+/// What of a line is no comment.
+fn without_comments(line: &str, is_in_comment: &mut bool) -> String {
+    let mut text = String::new();
+    let mut rest = line;
+    loop {
+        if *is_in_comment {
+            let Some((_, after)) = rest.split_once("--;") else { return text };
+            *is_in_comment = false;
+            rest = after;
+        }
+        let Some(at) = rest.find(';') else { return text + rest };
+        let (before, comment) = rest.split_at(at);
+        if let Some(escaped) = before.strip_suffix('\\') {
+            text.push_str(escaped);
+            text.push(';');
+            rest = comment.strip_prefix(';').unwrap_or_default();
+            continue;
+        }
+        text.push_str(before);
+        match comment.strip_prefix(";--") {
+            Some(block) if !block.starts_with('-') => {
+                *is_in_comment = true;
+                rest = block;
+            }
+            _ => return text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "\
+[general]
+persistentmembers = yes
+member => PJSIP/999
+
+[agents](!)            ; a template
+member => PJSIP/101
+
+[801](agents)
+strategy = rrmemory
+member => PJSIP/102,1,Bo Lindqvist,hint:102@ext-local
+member=Local/103@from-queue/n,0,Cleo
+;member => PJSIP/104
+;-- member => PJSIP/105
+member => PJSIP/106 --;
+member => PJSIP/anna-desk
+member => Agent/7
+member => DAHDI/1
+
+[sales]
+MEMBER = SIP/0107 ; desk
+[Front Desk]
+member => PJSIP/108
+#include queues_additional.conf
+[802](nowhere)
+member => PJSIP/109
+[801](+)
+member => IAX2/110
+";
+
+    #[test]
+    fn static_members_are_read_as_asterisk_reads_them() {
+        let Reading { members, left_out } = read(FILE);
+        let members: Vec<_> =
+            members.iter().map(|member| (member.line, member.queue.name(), member.user.as_str())).collect();
+        let expected = [
+            (20, "sales", "0107"),
+            (25, "802", "109"),
+            (6, "801", "101"),
+            (10, "801", "102"),
+            (11, "801", "103"),
+            (27, "801", "110"),
+        ];
+        assert_eq!(members, expected);
+        let mut lines: Vec<usize> = left_out.iter().map(|left_out| left_out.line).collect();
+        lines.sort_unstable();
+        assert_eq!(lines, [15, 16, 17, 22, 23, 24]);
+        assert!(left_out.iter().any(|left_out| left_out.why.contains("`PJSIP/anna-desk` doesn't say")), "{left_out:?}");
+    }
+
+    #[test]
+    fn no_text_is_too_strange() {
+        for text in ["", "[", "]", "[]", "member", "member => ", "= = =", ";--", "[a](", "[a](!,", "\\;", ";--;--;"] {
+            read(text);
+            read(&format!("[801]\n{text}\n"));
+        }
+        assert_eq!(read("member => PJSIP/101").left_out.len(), 1);
+    }
+}

@@ -1,0 +1,184 @@
+//! Running the FastAGI server that Asterisk asks.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use super::{
+    args::{Server, Wrong},
+    exit::Outcome,
+    serve::{Log, stop_signal},
+};
+use crate::{
+    agi::{
+        self,
+        config::{Config, Manager, Members, Network, Playing, Prompts, Secret, prompt},
+        names::{Endpoints, Interface, QueueName, named_endpoint},
+    },
+    domain::ids::{Extension, OrganizationId},
+};
+
+/// Arguments of `agi`.
+#[derive(Args)]
+pub(super) struct Agi {
+    /// A file (TOML) with any of these settings, named as the flags are without their dashes. Flags and environment
+    /// variables come before it.
+    #[arg(long, value_name = "FILE", env = "QUEUEGATE_AGI_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where Asterisk finds it. Beyond this machine only with --allow.
+    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_AGI_LISTEN", default_value = "127.0.0.1:4573",
+          value_parser = super::args::address)]
+    listen: SocketAddr,
+    /// Who may connect, besides this machine: addresses and networks, with commas between them.
+    #[arg(long, value_name = "NETWORKS", env = "QUEUEGATE_AGI_ALLOW", value_delimiter = ',')]
+    allow: Vec<Network>,
+    /// The organization that is meant where a call names none.
+    #[arg(long, short, value_name = "ID", env = "QUEUEGATE_ORGANIZATION")]
+    organization: Option<OrganizationId>,
+    /// How long a call takes at most, not counting its caller; then the answer is that it failed.
+    #[arg(long, value_name = "DURATION", env = "QUEUEGATE_AGI_DEADLINE", default_value = "2s",
+          value_parser = deadline)]
+    deadline: Duration,
+    /// Calls at once.
+    #[arg(long, value_name = "COUNT", env = "QUEUEGATE_AGI_MAX_CALLS", default_value = "1024")]
+    max_calls: usize,
+    /// How long calls may go on after a stop.
+    #[arg(long, value_name = "DURATION", env = "QUEUEGATE_AGI_DRAIN_DEADLINE", default_value = "10s",
+          value_parser = humantime::parse_duration)]
+    drain_deadline: Duration,
+    /// Channel technologies whose channels are named by authenticated endpoints, with commas between them.
+    #[arg(
+        long,
+        value_name = "NAMES",
+        env = "QUEUEGATE_AGI_TECHNOLOGY",
+        value_delimiter = ',',
+        default_value = "PJSIP,SIP,IAX2"
+    )]
+    technology: Vec<String>,
+    /// What stands before the extension in the names of endpoints.
+    #[arg(long, value_name = "TEXT", env = "QUEUEGATE_AGI_ENDPOINT_PREFIX", default_value = "")]
+    endpoint_prefix: String,
+    /// Endpoints whose names don't say their extension: NAME=EXTENSION, with commas between them.
+    #[arg(long, value_name = "LIST", env = "QUEUEGATE_AGI_ENDPOINT", value_delimiter = ',', value_parser = named_endpoint)]
+    endpoint: Vec<(String, Extension)>,
+    /// How the PBX names queues: text with {extension} or {id}, and {organization} if it has several.
+    #[arg(long, value_name = "TEMPLATE", env = "QUEUEGATE_AGI_QUEUE_NAME", default_value = "{extension}")]
+    queue_name: QueueName,
+    /// How the PBX names the phones that ring: text with {endpoint} or {extension}.
+    #[arg(long, value_name = "TEMPLATE", env = "QUEUEGATE_AGI_INTERFACE", default_value = "PJSIP/{endpoint}")]
+    interface: Interface,
+    /// Whose state says whether they are free, if not their own, such as hint:{extension}@ext-local.
+    #[arg(long, value_name = "TEMPLATE", env = "QUEUEGATE_AGI_STATE_INTERFACE")]
+    state_interface: Option<Interface>,
+    /// Add and remove queue members here, by AddQueueMember and RemoveQueueMember. False: run no application at all, and
+    /// leave it to the dialplan.
+    #[arg(long, value_name = "BOOL", env = "QUEUEGATE_AGI_MEMBERS", action = clap::ArgAction::Set, default_value = "true")]
+    members: bool,
+    /// Play prompts here. False: leave it to the dialplan, which finds the sound in QUEUEGATE_PROMPT.
+    #[arg(long, value_name = "BOOL", env = "QUEUEGATE_AGI_PLAY", action = clap::ArgAction::Set, default_value = "true")]
+    play: bool,
+    /// Sounds: NAME=SOUND, with commas between them; a name is signed-in, signed-out, denied, failed, ask-queue or a reason
+    /// such as UNKNOWN_QUEUE.
+    #[arg(long, value_name = "LIST", env = "QUEUEGATE_AGI_PROMPT", value_delimiter = ',', value_parser = prompt)]
+    prompt: Vec<(String, String)>,
+    /// After which pause a number that a caller enters is complete.
+    #[arg(long, value_name = "DURATION", env = "QUEUEGATE_AGI_DIGIT_PAUSE", default_value = "3s",
+          value_parser = humantime::parse_duration)]
+    digit_pause: Duration,
+    /// Where sign-outs are kept that queuegate could not be told; created if there is none.
+    #[arg(long, value_name = "FILE", env = "QUEUEGATE_AGI_JOURNAL", default_value = "queuegate-agi.journal")]
+    journal: PathBuf,
+    /// Asterisk's manager interface (AMI), to keep members in line with sessions; not at all unless given.
+    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_AGI_AMI", value_parser = super::args::address)]
+    ami: Option<SocketAddr>,
+    /// The user in manager.conf, who may read and write `agent`.
+    #[arg(long, value_name = "NAME", env = "QUEUEGATE_AGI_AMI_USER")]
+    ami_user: Option<String>,
+    /// A file with their secret.
+    #[arg(long, value_name = "FILE", env = "QUEUEGATE_AGI_AMI_SECRET_FILE")]
+    ami_secret_file: Option<PathBuf>,
+    /// The organizations whose queues the PBX has, with commas between them; left out: --organization.
+    #[arg(long, value_name = "IDS", env = "QUEUEGATE_AGI_ORGANIZATIONS", value_delimiter = ',')]
+    organizations: Vec<OrganizationId>,
+    /// After how long all members and sessions are compared, whether or not anything happened.
+    #[arg(long, value_name = "DURATION", env = "QUEUEGATE_AGI_RECONCILE_INTERVAL", default_value = "1m",
+          value_parser = humantime::parse_duration)]
+    reconcile_interval: Duration,
+    /// Send the manager's secret to another machine in the clear, because nobody reads along.
+    #[arg(long, value_name = "BOOL", env = "QUEUEGATE_AGI_AMI_INSECURE", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true")]
+    ami_insecure: bool,
+    #[command(flatten)]
+    log: Log,
+    #[command(flatten)]
+    server: Server,
+}
+
+impl Agi {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        self.log.start()?;
+        let client = self.server.prepare()?;
+        let config = self.settings()?;
+        let stop = stop_signal()?;
+        agi::start(config, client).await?.run(stop).await;
+        Ok(Outcome::Done)
+    }
+
+    fn settings(self) -> anyhow::Result<Config> {
+        let manager = self.manager()?;
+        Ok(Config {
+            listen: self.listen,
+            allow: self.allow,
+            calls: self.max_calls,
+            deadline: self.deadline,
+            drain_deadline: self.drain_deadline,
+            organization: self.organization,
+            endpoints: Endpoints { technologies: self.technology, prefix: self.endpoint_prefix, named: self.endpoint },
+            queue_name: self.queue_name,
+            interface: self.interface,
+            state_interface: self.state_interface,
+            members: if self.members { Members::Here } else { Members::InDialplan },
+            playing: if self.play { Playing::Here } else { Playing::InDialplan },
+            prompts: Prompts::with(self.prompt),
+            digit_pause: self.digit_pause,
+            journal: self.journal,
+            manager,
+        })
+    }
+
+    fn manager(&self) -> anyhow::Result<Option<Manager>> {
+        let Some(address) = self.ami else { return Ok(None) };
+        // Not clap's to require, which would look at the arguments before there is a file.
+        let (Some(user), Some(file)) = (&self.ami_user, &self.ami_secret_file) else {
+            return Err(Wrong("--ami needs --ami-user and --ami-secret-file".to_owned()).into());
+        };
+        if !address.ip().is_loopback() && !self.ami_insecure {
+            return Err(agi::Error::ManagerExposed(address).into());
+        }
+        let organizations = match (&self.organizations[..], &self.organization) {
+            ([], Some(organization)) => vec![organization.clone()],
+            ([], None) => return Err(Wrong("--ami needs --organization or --organizations".to_owned()).into()),
+            (organizations, _) => organizations.to_vec(),
+        };
+        if organizations.len() > 1 && !self.queue_name.names_organization() {
+            let problem =
+                "the queues of several organizations can't be told apart; give --queue-name with {organization}";
+            return Err(Wrong(problem.to_owned()).into());
+        }
+        let secret = std::fs::read_to_string(file);
+        let secret = secret.map_err(|error| Wrong(format!("can't read `{}`: {error}", file.display())))?;
+        Ok(Some(Manager {
+            address,
+            user: user.clone(),
+            secret: Secret(secret.trim().to_owned()),
+            organizations,
+            interval: self.reconcile_interval,
+        }))
+    }
+}
+
+fn deadline(text: &str) -> Result<Duration, String> {
+    let deadline = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let range = Duration::from_millis(50)..=Duration::from_secs(60);
+    if range.contains(&deadline) { Ok(deadline) } else { Err("must be from 50ms to 1m".to_owned()) }
+}

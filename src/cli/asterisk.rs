@@ -1,0 +1,141 @@
+//! Making assignments of what Asterisk's `queues.conf` says of static members.
+
+use std::path::Path;
+
+use tonic::Code;
+use tonic_types::StatusExt;
+
+use super::{
+    args::{Common, Wrong},
+    exit::Outcome,
+    print,
+};
+use crate::{
+    agi::queues_conf::{self, LeftOut, StaticMember},
+    client::Client,
+    domain::ids::QueueRef,
+    rpc::proto,
+};
+
+/// Whether anything is to be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Validation {
+    Only,
+    AndAssignment,
+}
+
+/// What became of a line.
+enum Became {
+    Assigned,
+    AssignedBefore,
+    /// It would be, or is already.
+    WouldBe,
+    LeftOut(String),
+}
+
+/// Makes assignments of static members, and reports line by line what can't be mapped.
+pub(super) async fn import_queues(file: &Path, common: &Common, validation: Validation) -> anyhow::Result<Outcome> {
+    let bytes = std::fs::read(file);
+    let bytes = bytes.map_err(|error| Wrong(format!("can't read `{}`: {error}", file.display())))?;
+    // Comments may be in any encoding; names that matter are ASCII.
+    let reading = queues_conf::read(&String::from_utf8_lossy(&bytes));
+    let mut client = common.connect().await?;
+    let mut left_out = reading.left_out;
+    let (mut assigned, mut before, mut would_be) = (0, 0, 0);
+    for member in reading.members {
+        match assign(&mut client, common, &member, validation).await? {
+            Became::Assigned => assigned += 1,
+            Became::AssignedBefore => before += 1,
+            Became::WouldBe => would_be += 1,
+            Became::LeftOut(why) => {
+                let text = format!("[{}] member => {}", member.queue.name(), member.interface);
+                left_out.push(LeftOut { line: member.line, text, why });
+            }
+        }
+    }
+    left_out.sort_by_key(|left_out| left_out.line);
+    if common.server.json {
+        let left_out = left_out
+            .iter()
+            .map(|LeftOut { line, text, why }| serde_json::json!({ "line": line, "text": text, "why": why }));
+        print::json_value(&serde_json::json!({
+            "assigned": assigned,
+            "assigned_before": before,
+            "would_be_assigned": would_be,
+            "left_out": left_out.collect::<Vec<_>>(),
+        }))?;
+    } else {
+        for LeftOut { line, text, why } in &left_out {
+            print::line(&format!("line {line}: {text}\n    left out: {why}"))?;
+        }
+        let verdict = match validation {
+            Validation::Only => format!("{would_be} of the members can be assigned"),
+            Validation::AndAssignment => format!("{assigned} assigned, {before} assigned before"),
+        };
+        print::line(&format!("{verdict}; {} left out", left_out.len()))?;
+    }
+    Ok(if left_out.is_empty() { Outcome::Done } else { Outcome::Denied })
+}
+
+async fn assign(
+    client: &mut Client,
+    common: &Common,
+    member: &StaticMember,
+    validation: Validation,
+) -> anyhow::Result<Became> {
+    let asked = match validation {
+        Validation::Only => validate(client, common, member).await,
+        Validation::AndAssignment => {
+            let request = proto::AssignRoleRequest {
+                organization_id: common.organization.clone(),
+                user: Some(proto::assign_role_request::User::UserExtension(member.user.to_string())),
+                role: proto::Role::Agent.into(),
+                queue: Some(match &member.queue {
+                    QueueRef::Id(id) => proto::assign_role_request::Queue::QueueId(id.to_string()),
+                    QueueRef::Extension(extension) => {
+                        proto::assign_role_request::Queue::QueueExtension(extension.to_string())
+                    }
+                }),
+                request_id: String::new(),
+                actor_user_id: String::new(),
+            };
+            let answer = client.directory.assign_role(request).await;
+            answer.map(|answer| if answer.into_inner().created { Became::Assigned } else { Became::AssignedBefore })
+        }
+    };
+    match asked {
+        Ok(became) => Ok(became),
+        // What is about this member alone; anything else is about all of them.
+        Err(status) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) => {
+            let resource = status.get_details_resource_info().map(|info| info.resource_type).unwrap_or_default();
+            if resource.ends_with("Organization") {
+                return Err(status.into());
+            }
+            Ok(Became::LeftOut(status.message().to_owned()))
+        }
+        Err(status) => Err(status.into()),
+    }
+}
+
+/// Whether the member's user and queue are there, and the user may have a role.
+async fn validate(client: &mut Client, common: &Common, member: &StaticMember) -> Result<Became, tonic::Status> {
+    let request = proto::GetQueueRequest {
+        organization_id: common.organization.clone(),
+        queue: Some(match &member.queue {
+            QueueRef::Id(id) => proto::get_queue_request::Queue::QueueId(id.to_string()),
+            QueueRef::Extension(extension) => proto::get_queue_request::Queue::QueueExtension(extension.to_string()),
+        }),
+        at_least_revision: String::new(),
+    };
+    client.directory.get_queue(request).await?;
+    let request = proto::GetUserRequest {
+        organization_id: common.organization.clone(),
+        user: Some(proto::get_user_request::User::UserExtension(member.user.to_string())),
+        at_least_revision: String::new(),
+    };
+    let user = client.directory.get_user(request).await?.into_inner().user.unwrap_or_default();
+    if !user.contact_center_license() {
+        return Ok(Became::LeftOut(format!("user `{}` has no contact-center licence", user.user_id)));
+    }
+    Ok(Became::WouldBe)
+}

@@ -1,0 +1,265 @@
+//! The example dialplan, walked by an interpreter of the applications that it uses.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Center,
+    asterisk::{Call, Ended},
+    wire::Passing,
+};
+
+const EXTENSIONS: &str = include_str!("../../../packaging/asterisk/extensions.conf");
+const QUEUES: &str = include_str!("../../../packaging/asterisk/queues.conf");
+
+/// One step: an application, its arguments, and its label.
+#[derive(Debug, Clone)]
+struct Step {
+    label: Option<String>,
+    application: String,
+    arguments: String,
+}
+
+/// Contexts, in each the extensions in order, with their steps from priority 1.
+type Dialplan = BTreeMap<String, Vec<(String, Vec<Step>)>>;
+
+fn parse(text: &str) -> Dialplan {
+    let mut dialplan = Dialplan::new();
+    let mut context = String::new();
+    for line in text.lines() {
+        let line = line.split(';').next().unwrap().trim();
+        if line.is_empty() {
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[') {
+            context = name.strip_suffix(']').unwrap().to_owned();
+            dialplan.entry(context.clone()).or_default();
+            continue;
+        }
+        let (key, value) = line.split_once("=>").unwrap();
+        let extensions = dialplan.get_mut(&context).unwrap();
+        let rest = match key.trim() {
+            "exten" => {
+                let (name, rest) = value.trim().split_once(',').unwrap();
+                extensions.push((name.to_owned(), Vec::new()));
+                rest
+            }
+            "same" => value.trim(),
+            other => panic!("{other}"),
+        };
+        let (priority, call) = rest.split_once(',').unwrap();
+        let steps = &mut extensions.last_mut().unwrap().1;
+        let (number, label) =
+            priority.split_once('(').map_or((priority, None), |(number, label)| (number, label.strip_suffix(')')));
+        assert!(number == "n" && !steps.is_empty() || number == "1" && steps.is_empty(), "{line}");
+        let (application, arguments) = call.split_once('(').unwrap();
+        steps.push(Step {
+            label: label.map(str::to_owned),
+            application: application.to_owned(),
+            arguments: arguments.strip_suffix(')').unwrap().to_owned(),
+        });
+    }
+    dialplan
+}
+
+/// Whether an extension is what was dialed: a name, or a pattern such as `_*13X.`.
+fn fits(pattern: &str, dialed: &str) -> bool {
+    let Some(pattern) = pattern.strip_prefix('_') else { return pattern == dialed };
+    let mut letters = dialed.chars();
+    for expected in pattern.chars() {
+        match (expected, letters.next()) {
+            ('.', Some(_)) => return true,
+            ('X', Some(letter)) if letter.is_ascii_digit() => {}
+            (expected, Some(letter)) if expected == letter => {}
+            _ => return false,
+        }
+    }
+    letters.next().is_none()
+}
+
+/// `${NAME}`, `${NAME:3}`, `${CHANNEL(endpoint)}` and `${FILTER(0-9,…)}`, the innermost first.
+fn substituted(text: &str, variables: &BTreeMap<String, String>) -> String {
+    let Some(start) = text.rfind("${") else { return text.to_owned() };
+    let (before, after) = text.split_at(start);
+    let (name, after) = after[2..].split_once('}').unwrap();
+    let value = match name.strip_prefix("FILTER(0-9,") {
+        Some(rest) => rest.strip_suffix(')').unwrap().chars().filter(char::is_ascii_digit).collect(),
+        None => {
+            let (name, skip) = name.split_once(':').map_or((name, 0), |(name, skip)| (name, skip.parse().unwrap()));
+            let value = variables.get(name).map(String::as_str).unwrap_or_default();
+            value[skip.min(value.len())..].to_owned()
+        }
+    };
+    substituted(&format!("{before}{value}{after}"), variables)
+}
+
+/// `"a" = "b" | "c" != "d"`.
+fn holds(expression: &str) -> bool {
+    expression.split(" | ").any(|part| {
+        let (left, right, equal) = match part.split_once(" != ") {
+            Some((left, right)) => (left, right, false),
+            None => {
+                let (left, right) = part.split_once(" = ").unwrap();
+                (left, right, true)
+            }
+        };
+        (left == right) == equal
+    })
+}
+
+/// What a caller gets who dials.
+#[derive(Debug, Default)]
+struct Walked {
+    sounds: Vec<String>,
+    applications: Vec<String>,
+    variables: BTreeMap<String, String>,
+}
+
+/// Walks from an extension to the end of the call.
+async fn walk(center: &Center, context: &str, dialed: &str, agi: Call) -> Walked {
+    let dialplan =
+        parse(&format!("{EXTENSIONS}\n[by-hand]\nexten => _X.,1,Gosub(queuegate-by-hand,s,1(${{EXTEN}}))\n"));
+    let steps = |context: &str, dialed: &str| -> Vec<Step> {
+        let found = dialplan[context].iter().find(|(pattern, _)| fits(pattern, dialed));
+        found.unwrap_or_else(|| panic!("there is no {dialed} in {context}")).1.clone()
+    };
+    let mut walked = Walked::default();
+    walked.variables.insert("EXTEN".to_owned(), dialed.to_owned());
+    // What was left over from an earlier call through the same channel.
+    walked.variables.insert("QUEUEGATE_STATUS".to_owned(), "allowed".to_owned());
+    let endpoint = agi.channel.split_once('/').unwrap().1.rsplit_once('-').unwrap().0;
+    walked.variables.insert("CHANNEL(endpoint)".to_owned(), endpoint.to_owned());
+    let (mut here, mut at) = (steps(context, dialed), 0);
+    while let Some(step) = here.get(at).cloned() {
+        at += 1;
+        let arguments = substituted(&step.arguments, &walked.variables);
+        walked.applications.push(step.application.clone());
+        match step.application.as_str() {
+            "Answer" | "Queue" => {}
+            "Hangup" => break,
+            "Set" => {
+                let (name, value) = arguments.split_once('=').unwrap();
+                walked.variables.insert(name.to_owned(), value.to_owned());
+            }
+            "Playback" => walked.sounds.push(arguments),
+            "Gosub" => {
+                // context,s,1(argument,argument)
+                let (place, given) = arguments.split_once('(').unwrap();
+                for (number, argument) in given.strip_suffix(')').unwrap().split(',').enumerate() {
+                    walked.variables.insert(format!("ARG{}", number + 1), argument.to_owned());
+                }
+                let place: Vec<&str> = place.split(',').collect();
+                (here, at) = (steps(place[0], place[1]), 0);
+            }
+            "GotoIf" => {
+                let (condition, label) = arguments.split_once('?').unwrap();
+                if holds(condition.strip_prefix("$[").unwrap().strip_suffix(']').unwrap()) {
+                    at = here.iter().position(|step| step.label.as_deref() == Some(label)).unwrap();
+                }
+            }
+            "AddQueueMember" => {
+                let (queue, interface) = arguments.split_once(',').unwrap();
+                let status = center.pbx.add(queue, interface);
+                walked.variables.insert("AQMSTATUS".to_owned(), status.to_owned());
+            }
+            "AGI" => {
+                let script = arguments.strip_prefix("agi://127.0.0.1:4573/").unwrap().to_owned();
+                let call = Call { script, variables: walked.variables.clone(), ..agi.clone() };
+                let Ended { variables, sounds, .. } = center.dial(call).await;
+                walked.variables = variables;
+                walked.sounds.extend(sounds);
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(walked.applications.last().map(String::as_str), Some("Hangup"), "a call ends in the dialplan");
+    if let Some(agi) = walked.applications.iter().position(|name| name == "AGI") {
+        assert!(walked.applications[..agi].iter().any(|name| name == "Answer"));
+        assert_eq!(walked.variables["TIMEOUT(absolute)"], "120");
+    }
+    walked
+}
+
+fn anna() -> Call {
+    Call::from("101", "")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_signs_in_and_out_by_the_codes() {
+    let mut center = Center::open().await;
+    for (dialed, sound, members) in [
+        ("*13801", "agent-loginok", 1),
+        ("*13801", "agent-loginok", 1),
+        ("*14801", "agent-loggedoff", 0),
+        ("*15801", "agent-loginok", 1),
+        ("*15801", "agent-loggedoff", 0),
+        ("*13899", "invalid", 0),
+        // What a phone can dial too.
+        ("*138&endpoint=102&queue=01", "invalid", 0),
+        ("*13801&", "agent-loginok", 1),
+    ] {
+        let walked = walk(&center, "queuegate-codes", dialed, anna()).await;
+        assert_eq!((&walked.sounds[..], center.pbx.members().len()), (&[sound.to_owned()][..], members), "{dialed}");
+        assert!(center.agree().await);
+    }
+    let walked = walk(&center, "queuegate-codes", "*13", anna().dialing(&["801"])).await;
+    assert_eq!(walked.sounds, ["vm-enter-num-to-call", "agent-loginok"]);
+    assert!(center.agree().await && center.pbx.members().len() == 1);
+    walk(&center, "queuegate-queues", "801", anna()).await;
+}
+
+/// AGISTATUS is SUCCESS when the handler closes without a word, and what was left in QUEUEGATE_STATUS says `allowed`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_lets_nobody_in() {
+    let mut center = Center::open_as(|config| config.calls = 0).await;
+    for (context, dialed) in [("queuegate-codes", "*13801"), ("by-hand", "801")] {
+        let walked = walk(&center, context, dialed, anna()).await;
+        assert_eq!(
+            (walked.variables["AGISTATUS"].as_str(), walked.variables["QUEUEGATE_STATUS"].as_str()),
+            ("SUCCESS", "")
+        );
+        assert_eq!(walked.sounds, ["sorry-youre-having-problems"]);
+        assert!(center.pbx.members().is_empty() && center.agree().await);
+    }
+    let nobody = Center { agi: super::Agi { address: "127.0.0.1:1".parse().unwrap(), ..center.agi }, ..center };
+    let walked = walk(&nobody, "queuegate-codes", "*13801", anna()).await;
+    assert_eq!(walked.sounds, ["sorry-youre-having-problems"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_dialplan_can_add_the_member_itself() {
+    let mut center = Center::open().await;
+    let walked = walk_by_hand(&center, anna()).await;
+    assert_eq!(
+        (&walked.sounds[..], walked.variables["AQMSTATUS"].as_str()),
+        (&["agent-loginok".to_owned()][..], "ADDED")
+    );
+    assert!(center.agree().await && center.pbx.members().len() == 1);
+    // A refusal adds nobody.
+    let disabled = walk_by_hand(&center, Call::from("104", "")).await;
+    assert_eq!(disabled.sounds, ["feature-not-avail-line"]);
+    center.wire.set(Passing::Broken);
+    let down = walk_by_hand(&center, Call::from("103", "")).await;
+    assert_eq!(down.sounds, ["sorry-youre-having-problems"]);
+    center.wire.set(Passing::Everything);
+    assert!(center.agree().await && center.pbx.members().len() == 1);
+    // Neither does a queue that the PBX doesn't have, and then there is no session either.
+    center.pbx.drop_queue("801");
+    let walked = walk_by_hand(&center, Call::from("103", "")).await;
+    assert_eq!(walked.sounds, ["sorry-youre-having-problems"]);
+    assert_eq!(center.server.sessions().await.len(), 1);
+}
+
+/// `Gosub(queuegate-by-hand,s,1(801))`.
+async fn walk_by_hand(center: &Center, call: Call) -> Walked {
+    walk(center, "by-hand", "801", call).await
+}
+
+/// The queues of the example are those that its codes are for, and nobody rings but who signs in.
+#[test]
+fn the_example_queues_have_no_members_of_their_own() {
+    let reading = queuegate::agi::queues_conf::read(QUEUES);
+    assert!(reading.members.is_empty() && reading.left_out.is_empty(), "{reading:?}");
+    for queue in ["[801](queuegate)", "[802](queuegate)", "persistentmembers = yes"] {
+        assert!(QUEUES.contains(queue), "{queue}");
+    }
+}

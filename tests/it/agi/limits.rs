@@ -1,0 +1,145 @@
+//! Who may connect, how much they may send, and what no call can bring about.
+
+use queuegate::{
+    agi::{self, Error},
+    client::{Client, Credentials},
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::{Center, asterisk::Call, config};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beyond_this_machine_only_whom_the_operator_allows() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut exposed = config(&folder);
+    exposed.listen = "0.0.0.0:0".parse().unwrap();
+    let client = || Client::prepare_as("127.0.0.1:1", Credentials::default()).unwrap();
+    assert!(matches!(agi::start(exposed, client()).await, Err(Error::Exposed(_))));
+    let mut allowing = config(&folder);
+    allowing.allow = vec!["192.0.2.0/24".parse().unwrap()];
+    let admits = |address: &str| allowing.admits(address.parse().unwrap());
+    assert!(admits("127.0.0.1") && admits("::1") && admits("192.0.2.9") && admits("::ffff:127.0.0.1"));
+    assert!(!admits("192.0.3.9") && !admits("2001:db8::1"));
+    assert!(!config(&folder).admits("192.0.2.9".parse().unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sends_no_call_is_cut_off_and_the_next_one_is_served() {
+    let center = Center::open().await;
+    let many = "agi_arg: x\n".repeat(1_000);
+    let arguments: String = (0..1_000).map(|number| format!("agi_arg_{number}: x\n")).collect();
+    for text in ["GET / HTTP/1.1\r\n", &"x".repeat(100_000), &many.repeat(100), &arguments, "\u{0}\n", "agi_\u{7f}: \n"]
+    {
+        let mut connection = TcpStream::connect(center.agi.address).await.unwrap();
+        // It may be closed before all of it is sent.
+        let _ = connection.write_all(text.as_bytes()).await;
+        let mut answer = Vec::new();
+        if !text.starts_with("agi_arg: ") {
+            let _ = connection.read_to_end(&mut answer).await;
+            assert_eq!(answer, b"");
+        }
+    }
+    assert_eq!(center.dial(Call::from("101", "sign-in?queue=801")).await.get("QUEUEGATE_STATUS"), "allowed");
+}
+
+/// The dialplan hears nothing, which it takes for a refusal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_call_too_many_is_closed() {
+    let center = Center::open_as(|config| config.calls = 1).await;
+    let mut first = TcpStream::connect(center.agi.address).await.unwrap();
+    first.write_all(b"agi_network: yes\n").await.unwrap();
+    // Accepted in order, so the first one has its place by then.
+    let ended = center.dial(Call::from("101", "sign-in?queue=801")).await;
+    assert_eq!((ended.get("AGISTATUS"), ended.get("QUEUEGATE_STATUS")), ("SUCCESS", ""));
+    drop(first);
+    let come = async {
+        while center.dial(Call::from("101", "sign-in?queue=801")).await.get("QUEUEGATE_STATUS") != "allowed" {}
+    };
+    tokio::time::timeout(super::PATIENCE, come).await.unwrap();
+}
+
+/// Whatever is asked for, nothing is executed but the two applications, on one queue and one interface, both as configured.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_executes_what_the_configuration_does_not_name() {
+    const PIECES: &[&str] = &[
+        "sign-in",
+        "sign-out",
+        "toggle",
+        "check",
+        "?",
+        "&",
+        "queue=",
+        "801",
+        "sales",
+        "endpoint=",
+        "101",
+        "organization=",
+        "acme",
+        "member=yes",
+        ",",
+        "\"",
+        "\\",
+        "%0a",
+        "%0d%0a",
+        "%22",
+        "%2c",
+        "EXEC System ",
+        "${SHELL(reboot)}",
+        "%24",
+        "/",
+        "PJSIP/101",
+        "=",
+        " ",
+        "+",
+        "é",
+        "(",
+        ")",
+        "|",
+    ];
+    let center = Center::open().await;
+    let mut random = StdRng::seed_from_u64(7);
+    let mut piece = |most: usize| -> String {
+        let number = random.random_range(1..=most);
+        (0..number).map(|_| PIECES[random.random_range(0..PIECES.len())]).collect()
+    };
+    for _ in 0..500 {
+        let mut call = Call::from("101", &piece(8));
+        if call.script.len().is_multiple_of(3) {
+            call.channel = format!("PJSIP/{}-00000001", piece(2));
+        }
+        call.arguments = vec![piece(3), piece(3)];
+        call.digits = [piece(2)].into();
+        let ended = center.dial(call).await;
+        for command in ended.commands.iter().filter(|command| !command.starts_with("EXEC")) {
+            let is_known = [
+                "SET VARIABLE \"QUEUEGATE_",
+                "SET VARIABLE \"AQMSTATUS\"",
+                "SET VARIABLE \"RQMSTATUS\"",
+                "GET VARIABLE",
+                "STREAM FILE",
+                "GET DATA",
+            ];
+            assert!(is_known.iter().any(|known| command.starts_with(known)), "{command}");
+        }
+    }
+    // So that the test can fail: some of them do make sense.
+    for script in ["sign-in?queue=801", "sign-out?queue=sales", "toggle?queue=801"] {
+        center.dial(Call::from("101", script)).await;
+    }
+    let executed = center.pbx.executed.lock().unwrap().clone();
+    assert!(executed.len() > 2, "{executed:?}");
+    for line in executed {
+        let arguments = line.strip_prefix("AddQueueMember(").or(line.strip_prefix("RemoveQueueMember("));
+        let arguments = arguments.and_then(|rest| rest.strip_suffix(')')).unwrap_or_else(|| panic!("{line}"));
+        let (queue, interface) = arguments.split_once(',').unwrap();
+        assert!(queue.bytes().all(|byte| byte.is_ascii_digit()), "{line}");
+        assert!(
+            interface.strip_prefix("PJSIP/").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit())),
+            "{line}"
+        );
+    }
+}
