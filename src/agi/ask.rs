@@ -158,7 +158,8 @@ impl Questions {
         };
         match self.put(request, by, async |mut client, request| client.get_session(request).await).await {
             Ok(answer) => Ok(answer.session),
-            Err(Failure::NotDone(Why { code: Code::NotFound, .. })) => Ok(None),
+            // Whatever became of an earlier try: reading changes nothing.
+            Err(failure) if failure.why().code == Code::NotFound => Ok(None),
             Err(failure) => Err(failure),
         }
     }

@@ -124,6 +124,9 @@ impl Debts {
                 Entry::Paid { pbx_queue, interface } => drop(owed.remove(&Key::new(&pbx_queue, &interface))),
             }
         }
+        // A new file's name is to outlive the machine's failure too.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
         if whole < text.len() {
             // Cut off by a crash.
             file.set_len(u64::try_from(whole).unwrap_or(0)).map_err(io)?;

@@ -92,7 +92,7 @@ async fn whatever_happens_to_calls_members_and_sessions_agree() {
                 format!("{} {}", ended.get("QUEUEGATE_STATUS"), ended.get("QUEUEGATE_REASON"))
             });
             // The weather: queuegate hangs, comes back, loses its connections; the PBX restarts; supervisors act.
-            match (random.random_range(0..50), number) {
+            match (random.random_range(0..100), number) {
                 (0, _) => center.wire.set(Passing::Questions),
                 (1, _) => center.wire.set(Passing::Broken),
                 (2..8, _) => center.wire.set(Passing::Everything),
