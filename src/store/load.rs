@@ -67,7 +67,7 @@ impl Tables<'_> {
         })?;
         for roles in [
             "SELECT organization_id, user_id, role, NULL FROM organization_role",
-            "SELECT organization_id, user_id, role, queue_id FROM queue_role",
+            "SELECT organization_id, user_id, role, queue_id FROM queue_role ORDER BY organization_id, user_id, queue_id",
         ] {
             self.each(roles, |row, id| {
                 let role = column(row, 2)?.parse().map_err(of_column(2))?;

@@ -93,7 +93,7 @@ impl Assembly {
         self.office(organization_id)?.queues.add(id, parts, "the queue exists already")
     }
 
-    /// Adds a role, for the organization or for a queue.
+    /// Adds a role, for the organization or for a queue. Those of one user on one queue must come one after the other.
     pub fn role(
         &mut self,
         organization_id: &str,
