@@ -9,7 +9,7 @@ use crate::{
     call::Question,
     contest::{Contestant, contestants, measure},
     drive::Measured,
-    report::{COLUMNS, Ratio, mebibytes, table},
+    report::{COLUMNS, Ratio, table},
     setup::{self, Setup},
 };
 
@@ -32,13 +32,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         println!("{:#}", report(&all, rate, &ratios)?);
         return Ok(());
     }
-    let mut rows = Vec::new();
-    for Contestant { server, closed, .. } in &all {
-        let mut row = vec![server.name.to_owned()];
-        row.extend(closed.cells());
-        row.push(mebibytes(server.peak_memory()?));
-        rows.push(row);
-    }
+    let rows = all.iter().map(Contestant::row).collect::<Result<Vec<_>, _>>()?;
     let (connections, streams) = (options.connections, options.streams);
     let title = format!("Closed loop, {connections} connections x {streams} streams");
     println!("{}", table(&title, ["server"].into_iter().chain(COLUMNS).chain(["peak MiB"]), rows));

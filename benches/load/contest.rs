@@ -11,7 +11,7 @@ use crate::{
     drive::{self, Deck, Measured},
     floor::{Layout, Nothing},
     process::Process,
-    report::Rounds,
+    report::{Rounds, mebibytes},
     setup::Setup,
 };
 
@@ -27,6 +27,14 @@ impl Contestant {
     pub async fn new(setup: &Setup, options: &Options, server: Process) -> anyhow::Result<Self> {
         let crew = Crew::connect(&Callee::new(setup, &server), options.threads, options.connections).await?;
         Ok(Self { server, crew, closed: Rounds::default(), open: Rounds::default() })
+    }
+
+    /// Its row in the table of the closed loop.
+    pub fn row(&self) -> anyhow::Result<Vec<String>> {
+        let mut row = vec![self.server.name.to_owned()];
+        row.extend(self.closed.cells());
+        row.push(mebibytes(self.server.peak_memory()?));
+        Ok(row)
     }
 }
 

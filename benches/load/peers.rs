@@ -14,7 +14,7 @@ use crate::{
     crew::Callee,
     drive::{self, Deck, Measured},
     process::Process,
-    report::{COLUMNS, Rounds, mebibytes, table},
+    report::{COLUMNS, Rounds, table},
     setup::{
         self, Setup,
         organization::{Plan, queue_extension, queue_id, user_extension, user_id},
@@ -170,13 +170,7 @@ pub async fn cerbos(options: &Options) -> anyhow::Result<()> {
         println!("{:#}", json!({ "servers": servers.collect::<Vec<_>>(), "cerbos_cpu_to_queuegate": ratio.json() }));
         return Ok(());
     }
-    let mut rows = Vec::new();
-    for Contestant { server, closed, .. } in &all {
-        let mut row = vec![server.name.to_owned()];
-        row.extend(closed.cells());
-        row.push(mebibytes(server.peak_memory()?));
-        rows.push(row);
-    }
+    let rows = all.iter().map(Contestant::row).collect::<Result<Vec<_>, _>>()?;
     let columns = ["server"].into_iter().chain(COLUMNS).chain(["peak MiB"]);
     println!("{}", table("The same question to Cerbos, closed loop", columns, rows));
     println!("Cerbos' CPU per call to queuegate's: {ratio}");
