@@ -3,8 +3,9 @@
 //! Every status carries an ErrorInfo with domain `queuegate` and a stable upper-case reason, and what else its row of the
 //! table asks for. Callers get safe text; what they can't act on is logged here, once.
 
-use std::{collections::HashMap, fmt::Display, time::Duration};
+use std::{collections::HashMap, fmt::Display, sync::LazyLock, time::Duration};
 
+use http::HeaderMap;
 use prost::Message;
 use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -419,7 +420,17 @@ pub fn mend_answer<B>(mut response: http::Response<B>) -> http::Response<B> {
 
 /// The answer to a call that goes no further.
 pub fn answer(error: Error) -> http::Response<Body> {
-    Status::from(error).into_http()
+    /// Made once: when a server is asked too much, saying so must cost it next to nothing.
+    static OVERLOADED: LazyLock<HeaderMap> =
+        LazyLock::new(|| Status::from(Error::Overloaded).into_http::<Body>().into_parts().0.headers);
+    match error {
+        Error::Overloaded => {
+            let mut response = http::Response::new(Body::empty());
+            response.headers_mut().clone_from(&OVERLOADED);
+            response
+        }
+        error => Status::from(error).into_http(),
+    }
 }
 
 /// The answer to a call whose deadline has passed.
