@@ -68,7 +68,8 @@ pub(super) struct Settings {
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_DRAIN_DELAY", default_value = "0s",
           value_parser = humantime::parse_duration)]
     drain_delay: Duration,
-    /// How long calls under way may take to finish after that.
+    /// How long the stop may take after that: calls under way have three quarters of it to finish, and the changes already
+    /// taken the rest.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_DRAIN_DEADLINE", default_value = "10s",
           value_parser = humantime::parse_duration)]
     drain_deadline: Duration,

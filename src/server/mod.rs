@@ -24,6 +24,7 @@ use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},
     task::{JoinHandle, JoinSet},
+    time::{Instant, timeout, timeout_at},
 };
 use tonic::service::Routes;
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -285,6 +286,12 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     })
 }
 
+/// How much of the time that a drain may take is for the calls under way; the rest is for the end of the writer.
+const CALLS_SHARE_OF_DRAIN: f64 = 0.75;
+
+/// How long the writer is waited for at least, before its disk is said to hang.
+const SHORTEST_FLUSH: Duration = Duration::from_secs(1);
+
 impl Server {
     /// Where the server listens.
     pub fn address(&self) -> SocketAddr {
@@ -343,23 +350,30 @@ impl Server {
             tokio::time::sleep(drain_delay).await;
         }
         info!("stopping");
+        let deadline = Instant::now() + drain_deadline;
         drain.send_replace(true);
-        if !serving.is_finished() && tokio::time::timeout(drain_deadline, &mut serving).await.is_err() {
-            warn!(deadline = ?drain_deadline, "calls were still under way at the deadline and are cut off");
+        let calls_deadline = drain_deadline.mul_f64(CALLS_SHARE_OF_DRAIN);
+        if !serving.is_finished() && timeout(calls_deadline, &mut serving).await.is_err() {
+            warn!(after = ?calls_deadline, "calls that were still under way are cut off");
             serving.abort();
         }
         drop(beside);
+        let ended = match failed {
+            Some(failed) => failed,
+            None => {
+                // Asking may have to wait for a place in the queue; and not for a thread of those that calls may hold.
+                std::thread::spawn(move || loaded.stop());
+                match timeout_at(deadline.max(Instant::now() + SHORTEST_FLUSH), writer_end).await {
+                    Ok(ended) => writer_failed(ended),
+                    Err(_) => Err(Error::Stuck),
+                }
+            }
+        };
         if let Some(traces) = traces {
             // Nothing depends on it.
-            let _ = tokio::task::spawn_blocking(move || traces.finish()).await;
+            let _ = timeout_at(deadline, tokio::task::spawn_blocking(move || traces.finish())).await;
         }
-        if let Some(failed) = failed {
-            return failed;
-        }
-        // Asking may have to wait for a place in the queue; and not for a thread of those that calls may hold.
-        std::thread::spawn(move || loaded.stop());
-        let ended = tokio::time::timeout(drain_deadline.max(Duration::from_secs(1)), writer_end).await;
-        writer_failed(ended.map_err(|_| Error::Stuck)?)?;
+        ended?;
         info!("stopped");
         Ok(())
     }
