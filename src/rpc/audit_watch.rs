@@ -8,11 +8,8 @@ use tokio::sync::{broadcast, broadcast::error::RecvError, mpsc, watch as signal}
 use super::{Rpc, Watcher, blocking, from_proto, own_revision, proto, status::Error, stream, to_proto};
 use crate::{
     auth::Identity,
-    domain::{
-        change::Record,
-        ids::{OrganizationId, Revision, Sequence},
-    },
-    state::State,
+    domain::ids::{OrganizationId, Revision, Sequence},
+    state::{Committed, State},
 };
 
 /// How many messages may wait for the reader.
@@ -78,7 +75,7 @@ struct Watch {
 type Stop = Option<Error>;
 
 impl Watch {
-    async fn follow(&mut self, mut bell: broadcast::Receiver<Arc<[Record]>>) -> Result<(), Stop> {
+    async fn follow(&mut self, mut bell: broadcast::Receiver<Arc<[Committed]>>) -> Result<(), Stop> {
         self.send(None).await?;
         loop {
             self.send_logged().await?;
@@ -94,8 +91,10 @@ impl Watch {
         }
     }
 
-    fn concerns(&self, batch: &[Record]) -> bool {
-        batch.iter().any(|record| record.change.organization_id == self.organization_id && record.sequence > self.last)
+    fn concerns(&self, batch: &[Committed]) -> bool {
+        batch.iter().any(|Committed { record, .. }| {
+            record.change.organization_id == self.organization_id && record.sequence > self.last
+        })
     }
 
     /// Sends what the log has after the last event sent.

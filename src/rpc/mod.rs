@@ -30,7 +30,7 @@ use std::{
 
 use arc_swap::Guard;
 use tokio::sync::watch as signal;
-use tonic::Code;
+use tonic::{Code, body::Body, codegen};
 
 use self::{
     proto::{
@@ -117,6 +117,15 @@ impl Rpc {
     /// The service that tells what happened.
     pub fn audit(&self) -> AuditServiceServer<Self> {
         AuditServiceServer::new(self.clone())
+    }
+
+    /// Answers a call of WatchSessions like [`Rpc::queue_access`], but encodes each change once for all who watch.
+    pub async fn watch_sessions<B>(self, request: http::Request<B>) -> http::Response<Body>
+    where
+        B: codegen::Body + Send + 'static,
+        B::Error: Into<codegen::StdError> + Send,
+    {
+        watch::serve(self, request).await
     }
 
     fn state(&self) -> Result<&State, Error> {

@@ -311,15 +311,15 @@ impl QueueAccessService for Rpc {
         }))
     }
 
-    type WatchSessionsStream = watch::Messages;
+    type WatchSessionsStream = watch::Decoded;
 
+    /// For callers in this process; the server answers with [`Rpc::watch_sessions`], which encodes once for all.
     async fn watch_sessions(
         &self,
         request: Request<proto::WatchSessionsRequest>,
-    ) -> Result<Response<Self::WatchSessionsStream>, Status> {
+    ) -> Result<Response<watch::Decoded>, Status> {
         let (caller, message) = asked(request)?;
-        let messages = watch::begin(self, caller, message)?;
-        Ok(Response::new(messages))
+        Ok(Response::new(watch::Decoded(watch::begin(self, caller, message)?)))
     }
 }
 

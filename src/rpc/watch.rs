@@ -2,13 +2,34 @@
 //!
 //! INVARIANT: after a watch has begun, every change of its sessions is sent once and in order, or the watch ends with an
 //! error that names the last revision sent. What isn't in memory any more is read from the audit log.
+//!
+//! A change is encoded once, however many watch; and the more watch, the more changes each is told of at once.
 
-use std::sync::Arc;
+use std::{
+    future::{self, Ready},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
-use tokio::sync::{broadcast::error::RecvError, mpsc, watch as signal};
+use prost::{Message, bytes::BufMut};
+use tokio::sync::{
+    broadcast::error::{RecvError, TryRecvError},
+    mpsc, watch as signal,
+};
+use tokio_stream::Stream;
+use tonic::{
+    Request, Response, Status,
+    body::Body,
+    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
+    codegen::StdError,
+    server::{Grpc, ServerStreamingService},
+};
+use tonic_prost::ProstDecoder;
 
 use super::{
-    Rpc, Watcher, from_proto, own_revision, proto,
+    Rpc, Watcher, asked, from_proto, own_revision, proto,
     status::Error,
     stream::{self, PATIENCE},
     to_proto,
@@ -25,6 +46,7 @@ use crate::{
     },
     state::State,
     store::Logged,
+    telemetry::metrics::Metrics,
 };
 
 /// How many messages may wait for the reader.
@@ -36,8 +58,85 @@ const MAY_HAVE_MOVED: &str = "must be left out with start_revision, since the ex
 /// How many changes are read from the log at a time.
 const CHUNK: u32 = 1_000;
 
+/// For how long, times the number of watches, each of them gathers changes after it has told of some: so all of them
+/// together leave most of the processors to others.
+const GATHERING: Duration = Duration::from_micros(50);
+
+/// For how long it gathers at most.
+const LONGEST_GATHERING: Duration = Duration::from_millis(100);
+
+/// A WatchSessionsResponse on the wire.
+type Encoded = Arc<[u8]>;
+
 /// The messages of one watch, and how it ended.
-pub(super) type Messages = stream::Messages<proto::WatchSessionsResponse>;
+pub(super) type Messages = stream::Messages<Encoded>;
+
+/// Answers with messages that are encoded already.
+pub(super) async fn serve<B>(rpc: Rpc, request: http::Request<B>) -> http::Response<Body>
+where
+    B: tonic::codegen::Body + Send + 'static,
+    B::Error: Into<StdError> + Send,
+{
+    Grpc::new(EncodedAlready).server_streaming(Watches(rpc), request).await
+}
+
+/// The messages of one watch as values, for whoever is not at the other end of a wire.
+#[derive(Debug)]
+pub struct Decoded(pub(super) Messages);
+
+impl Stream for Decoded {
+    type Item = Result<proto::WatchSessionsResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let message = ready!(Pin::new(&mut self.0).poll_next(context));
+        let decoded = |encoded: Encoded| {
+            let decoded = proto::WatchSessionsResponse::decode(&*encoded);
+            decoded.map_err(|error| Error::Internal(error.to_string()).into())
+        };
+        Poll::Ready(message.map(|message| message.and_then(decoded)))
+    }
+}
+
+struct Watches(Rpc);
+
+impl ServerStreamingService<proto::WatchSessionsRequest> for Watches {
+    type Response = Encoded;
+    type ResponseStream = Messages;
+    type Future = Ready<Result<Response<Messages>, Status>>;
+
+    fn call(&mut self, request: Request<proto::WatchSessionsRequest>) -> Self::Future {
+        let begun = asked(request).and_then(|(caller, message)| begin(&self.0, caller, message));
+        future::ready(begun.map(Response::new).map_err(Status::from))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct EncodedAlready;
+
+impl Codec for EncodedAlready {
+    type Encode = Encoded;
+    type Decode = proto::WatchSessionsRequest;
+    type Encoder = Self;
+    type Decoder = ProstDecoder<proto::WatchSessionsRequest>;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstDecoder::new(BufferSettings::default())
+    }
+}
+
+impl Encoder for EncodedAlready {
+    type Item = Encoded;
+    type Error = Status;
+
+    fn encode(&mut self, message: Encoded, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put_slice(&message);
+        Ok(())
+    }
+}
 
 /// Begins a watch.
 pub(super) fn begin(rpc: &Rpc, caller: Arc<Identity>, request: proto::WatchSessionsRequest) -> Result<Messages, Error> {
@@ -76,6 +175,7 @@ pub(super) fn begin(rpc: &Rpc, caller: Arc<Identity>, request: proto::WatchSessi
     let (sender, tell_end, messages) = stream::channel(BUFFER);
     let watch = Watch {
         state: state.clone(),
+        metrics: Arc::clone(&rpc.metrics),
         draining: rpc.draining.clone(),
         caller,
         organization_id,
@@ -100,12 +200,13 @@ pub(super) fn begin(rpc: &Rpc, caller: Arc<Identity>, request: proto::WatchSessi
 
 struct Watch {
     state: State,
+    metrics: Arc<Metrics>,
     draining: signal::Receiver<bool>,
     caller: Arc<Identity>,
     organization_id: OrganizationId,
     user_id: Option<UserId>,
     queue_id: Option<QueueId>,
-    sender: mpsc::Sender<proto::WatchSessionsResponse>,
+    sender: mpsc::Sender<Encoded>,
     /// Everything up to here has been sent; none while INITIAL sessions are still to come.
     last: Option<Sequence>,
     /// When the INITIAL sessions were read, if they were. What had expired by then was not among them.
@@ -168,14 +269,22 @@ impl Watch {
         }
         found_tenant(&snapshot, &self.organization_id).map_err(Error::from)?;
         loop {
-            match live.recv().await {
-                Ok(batch) => {
-                    for record in batch.iter() {
-                        self.send_record(record).await?;
-                    }
-                }
+            let mut received = match live.recv().await {
+                Ok(batch) => Ok(batch),
                 Err(RecvError::Lagged(_)) => return Err(self.too_slow()),
                 Err(RecvError::Closed) => return Ok(()),
+            };
+            while let Ok(batch) = received {
+                for committed in batch.iter() {
+                    self.send_record(&committed.record, |make| committed.message(make)).await?;
+                }
+                received = live.try_recv();
+            }
+            if let Err(TryRecvError::Lagged(_)) = received {
+                return Err(self.too_slow());
+            }
+            if let Some(gathering) = self.gathering() {
+                tokio::time::sleep(gathering).await;
             }
         }
     }
@@ -209,7 +318,7 @@ impl Watch {
                 return Err(Error::Compacted.into());
             }
             for Logged { record, hash: _ } in &records {
-                self.send_record(record).await?;
+                self.send_record(record, |make| make()).await?;
             }
             let is_full = records.len() == usize::try_from(CHUNK).unwrap_or(usize::MAX);
             after = records.last().filter(|_| is_full).map_or(up_to, |logged| logged.record.sequence);
@@ -218,18 +327,26 @@ impl Watch {
         Ok(())
     }
 
-    async fn send_record(&mut self, record: &Record) -> Result<(), Stop> {
+    /// Tells of a change, if this watch does; `encoded` gives its message, and may know it already.
+    async fn send_record(
+        &mut self,
+        record: &Record,
+        encoded: impl FnOnce(&dyn Fn() -> Encoded) -> Encoded,
+    ) -> Result<(), Stop> {
         if self.last.is_some_and(|last| record.sequence <= last) {
             return Ok(());
         }
-        if record.change.organization_id == self.organization_id {
-            self.send_event(&record.change.event, record.sequence).await?;
+        if record.change.organization_id == self.organization_id
+            && let Some((kind, session)) = self.told(&record.change.event)?
+        {
+            self.send(encoded(&|| self.message(kind, Some(session), record.sequence))).await?;
         }
         self.last = Some(record.sequence);
         Ok(())
     }
 
-    async fn send_event(&self, event: &Event, sequence: Sequence) -> Result<(), Stop> {
+    /// What is told of an event, if anything is.
+    fn told<'e>(&self, event: &'e Event) -> Result<Option<(proto::WatchSessionsType, &'e Session)>, Stop> {
         let (kind, session) = match event {
             Event::SessionStarted { session, justification: _ } => (proto::WatchSessionsType::SignedIn, session),
             Event::SessionEnded { session, supervisor_id: _, justification: _ } => {
@@ -249,19 +366,26 @@ impl Watch {
             | Event::RoleUnassigned { .. }
             | Event::AttemptRefused { .. }
             | Event::WriteRefused { .. }
-            | Event::AuditLogCut { .. } => return Ok(()),
+            | Event::AuditLogCut { .. } => return Ok(None),
         };
         let had_expired = |end: SessionEnd| {
             end.reason == EndReason::Expired && self.initial_time.is_some_and(|initial_time| end.time <= initial_time)
         };
-        if session.end.is_some_and(had_expired) {
-            // It was swept only now, but had counted as absent from the beginning.
-            return Ok(());
-        }
-        if self.wants(session) { self.send(self.message(kind, Some(session), sequence)).await } else { Ok(()) }
+        // What was swept only now had counted as absent from the beginning.
+        let is_told = !session.end.is_some_and(had_expired) && self.wants(session);
+        Ok(is_told.then_some((kind, session)))
     }
 
-    async fn send(&self, message: proto::WatchSessionsResponse) -> Result<(), Stop> {
+    /// For how long changes are gathered before more are told of; none if so few watch that a timer isn't fine enough.
+    /// At random, so that not all watches tell at once.
+    fn gathering(&self) -> Option<Duration> {
+        let watches = u32::try_from(self.metrics.watchers.get()).unwrap_or_default();
+        let longest = GATHERING.saturating_mul(watches).min(LONGEST_GATHERING);
+        let random = getrandom::u32().unwrap_or_default();
+        (longest >= Duration::from_millis(1)).then(|| longest.mul_f64(f64::from(random) / f64::from(u32::MAX)))
+    }
+
+    async fn send(&self, message: Encoded) -> Result<(), Stop> {
         match tokio::time::timeout(PATIENCE, self.sender.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Stop::Gone),
@@ -286,19 +410,15 @@ impl Watch {
         Revision { sequence, ..self.state.snapshot().revision() }
     }
 
-    fn message(
-        &self,
-        kind: proto::WatchSessionsType,
-        session: Option<&Session>,
-        sequence: Sequence,
-    ) -> proto::WatchSessionsResponse {
+    fn message(&self, kind: proto::WatchSessionsType, session: Option<&Session>, sequence: Sequence) -> Encoded {
         let snapshot = self.state.snapshot();
         let tenant = snapshot.tenant(self.organization_id.as_str());
         let now = self.state.now();
-        proto::WatchSessionsResponse {
+        let message = proto::WatchSessionsResponse {
             r#type: kind.into(),
             session: session.map(|session| to_proto::session(&self.organization_id, tenant, session, now)),
             revision: self.revision(sequence).to_string(),
-        }
+        };
+        message.encode_to_vec().into()
     }
 }

@@ -15,6 +15,9 @@ use crate::rpc::{
     },
 };
 
+/// The method whose messages are not encoded anew for each who calls it.
+const WATCH_SESSIONS: &str = "/queuegate.v1.QueueAccessService/WatchSessions";
+
 /// What comes of a call.
 pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
@@ -24,6 +27,7 @@ pub(super) struct Services {
     permission: PermissionServiceServer<Rpc>,
     directory: DirectoryServiceServer<Rpc>,
     audit: AuditServiceServer<Rpc>,
+    rpc: Rpc,
     others: Routes,
 }
 
@@ -35,12 +39,17 @@ impl Services {
             permission: rpc.permission(),
             directory: rpc.directory(),
             audit: rpc.audit(),
+            rpc: rpc.clone(),
             others,
         }
     }
 
     /// Calls a method.
     pub(super) fn call(&self, request: Request<Question>) -> Answering {
+        if request.uri().path() == WATCH_SESSIONS {
+            let answering = self.rpc.clone().watch_sessions(request);
+            return Box::pin(async { Ok(answering.await) });
+        }
         let service = request.uri().path().rsplit_once('/').map(|(service, _)| service);
         match service {
             Some("/queuegate.v1.QueueAccessService") => self.queue_access.clone().call(request),

@@ -9,7 +9,7 @@ mod writer;
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc::{SyncSender, TrySendError, sync_channel},
     },
@@ -50,13 +50,32 @@ pub struct State {
 struct Shared {
     published: ArcSwap<Snapshot>,
     sequence: watch::Sender<Sequence>,
-    changes: broadcast::Sender<Arc<[Record]>>,
+    changes: broadcast::Sender<Arc<[Committed]>>,
     log: Mutex<LogReader>,
     pins: Mutex<Pins>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     /// Since when the writer has been at one batch.
     busy_since: Mutex<Option<Instant>>,
+}
+
+/// A change that was committed, for everybody who follows.
+#[derive(Debug)]
+pub struct Committed {
+    /// The change.
+    pub record: Record,
+    message: OnceLock<Arc<[u8]>>,
+}
+
+impl Committed {
+    fn new(record: Record) -> Self {
+        Self { record, message: OnceLock::new() }
+    }
+
+    /// The change as it is told. Made once, by the first who tells of it, however many are told.
+    pub fn message(&self, make: impl FnOnce() -> Arc<[u8]>) -> Arc<[u8]> {
+        Arc::clone(self.message.get_or_init(make))
+    }
 }
 
 /// What the writer is asked to do.
@@ -245,7 +264,7 @@ impl State {
 
     /// Every change from now on, in the batches in which they were committed. A receiver that falls too far behind is
     /// told so, and has lost some.
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<[Record]>> {
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<[Committed]>> {
         self.shared.changes.subscribe()
     }
 

@@ -15,7 +15,7 @@ use std::{
 
 use tracing::{error, info, warn};
 
-use super::{Done, Ended, Error, Execute, Job, Progress, Request, Shared};
+use super::{Committed, Done, Ended, Error, Execute, Job, Progress, Request, Shared};
 use crate::{
     domain::{
         change::{Change, Event, Origin, Record},
@@ -292,7 +292,7 @@ impl Writer {
         self.shared.sequence.send_replace(sequence);
         if !records.is_empty() {
             // Nobody may be watching.
-            let _ = self.shared.changes.send(records.into());
+            let _ = self.shared.changes.send(records.into_iter().map(Committed::new).collect());
         }
     }
 

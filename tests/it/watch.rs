@@ -55,6 +55,44 @@ async fn a_watch_can_be_of_one_user_or_one_queue() {
     assert_eq!(told(&next(&mut of_queue).await).1, "bo");
 }
 
+/// Forty watches are so many that changes are gathered, and told of with one message made for all.
+#[tokio::test]
+async fn many_watches_are_told_the_same_and_each_what_it_asked_for() {
+    const CHANGES: usize = 60;
+    let mut server = TestServer::acme().await;
+    let start = server.sign_in("cleo", "support").await.revision;
+    let mut watches = Vec::new();
+    for number in 0..40 {
+        let queue = (number % 4 == 0).then(|| watch_sessions_request::Queue::QueueId("sales".into()));
+        let request = WatchSessionsRequest { organization_id: ACME.into(), queue, ..Default::default() };
+        let watch = server.client.queue_access.watch_sessions(request).await.unwrap().into_inner();
+        watches.push((number % 4 == 0, watch));
+    }
+    for (is_of_sales, watch) in &mut watches {
+        let initial = if *is_of_sales { 1 } else { 2 };
+        for _ in 0..initial {
+            next(watch).await;
+        }
+    }
+    for change in 0..CHANGES / 2 {
+        let queue = ["sales", "support"][change % 2];
+        server.sign_in("anna", queue).await;
+        server.sign_out("anna", queue).await;
+    }
+    let mut resumed = server.watch(&start).await;
+    let mut all = Vec::new();
+    for _ in 0..CHANGES {
+        all.push(next(&mut resumed).await);
+    }
+    let sales: Vec<_> = all.iter().filter(|told| told.session.as_ref().unwrap().queue_id == "sales").cloned().collect();
+    assert_eq!(sales.len(), CHANGES / 2);
+    for (is_of_sales, watch) in &mut watches {
+        for expected in if *is_of_sales { &sales } else { &all } {
+            assert_eq!(next(watch).await, *expected);
+        }
+    }
+}
+
 /// Every change of one command has a revision of its own, so a watch cut between two of them resumes exactly.
 #[tokio::test]
 async fn a_watch_resumes_between_two_changes_of_one_command() {
