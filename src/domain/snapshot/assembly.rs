@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 use foldhash::fast::FixedState;
 use imbl::OrdSet;
 
-use super::{ById, Member, Named, Place, Snapshot, Tenant, expiration};
+use super::{Member, Named, Place, Snapshot, Tenant, expiration};
 use crate::domain::{
     change::Etag,
     ids::{Lineage, OrganizationId, QueueId, Sequence, UserId},
@@ -24,27 +24,23 @@ pub struct Assembly {
     organizations: Parts<OrganizationId, Office>,
 }
 
-/// An organization that is being put together.
+/// An organization that is being put together. There may be millions of users and assignments in it, so what is kept until
+/// the end is kept small.
 #[derive(Debug)]
 struct Office {
     tenant: Tenant,
-    users: Parts<UserId, UserParts>,
+    members: Parts<UserId, Member>,
     queues: Parts<QueueId, QueueParts>,
-}
-
-#[derive(Debug)]
-struct UserParts {
-    user: User,
-    organization_roles: RoleSet,
-    queue_roles: Vec<(QueueId, RoleSet)>,
-    sessions: Vec<Arc<Session>>,
+    /// The queue roles of the member who was given one last, in no order.
+    latest: (usize, Vec<(QueueId, RoleSet)>),
 }
 
 #[derive(Debug)]
 struct QueueParts {
     queue: Queue,
-    role_holders: Vec<UserId>,
-    session_holders: Vec<UserId>,
+    /// Places among the members.
+    role_holders: Vec<u32>,
+    session_holders: Vec<u32>,
 }
 
 /// Things in the order in which they came, and where each is.
@@ -69,7 +65,7 @@ impl Assembly {
     pub fn organization(&mut self, organization: Organization, etag: Etag) -> Result<(), Problem> {
         let id = organization.organization_id.clone();
         let tenant = Tenant::new(organization, PermissionSettings::default(), etag);
-        let office = Office { tenant, users: Parts::default(), queues: Parts::default() };
+        let office = Office { tenant, members: Parts::default(), queues: Parts::default(), latest: (0, Vec::new()) };
         self.organizations.add(id, office, "the organization exists already")
     }
 
@@ -81,9 +77,7 @@ impl Assembly {
     /// Adds a user.
     pub fn user(&mut self, organization_id: &str, user: User) -> Result<(), Problem> {
         let id = user.user_id.clone();
-        let roles = RoleSet::default();
-        let parts = UserParts { user, organization_roles: roles, queue_roles: Vec::new(), sessions: Vec::new() };
-        self.office(organization_id)?.users.add(id, parts, "the user exists already")
+        self.office(organization_id)?.members.add(id, Member::new(Arc::new(user)), "the user exists already")
     }
 
     /// Adds a queue.
@@ -93,7 +87,8 @@ impl Assembly {
         self.office(organization_id)?.queues.add(id, parts, "the queue exists already")
     }
 
-    /// Adds a role, for the organization or for a queue. Those of one user on one queue must come one after the other.
+    /// Adds a role, for the organization or for a queue. Those of one user on one queue must come one after the other, and
+    /// it is quickest if all of one user do.
     pub fn role(
         &mut self,
         organization_id: &str,
@@ -101,8 +96,8 @@ impl Assembly {
         role: Role,
         queue_id: Option<&str>,
     ) -> Result<(), Problem> {
-        let office = self.office(organization_id)?;
-        let member = office.users.find(user_id).ok_or("no such user")?;
+        let Office { members, queues, latest, .. } = self.office(organization_id)?;
+        let (at, member) = members.find(user_id).ok_or("no such user")?;
         if !member.user.contact_center_license {
             return Err("a user who holds a role needs a licence");
         }
@@ -110,13 +105,17 @@ impl Assembly {
             None => &mut member.organization_roles,
             Some(_) if role == Role::ContactAdmin => return Err("CONTACT_ADMIN is never given for a queue"),
             Some(queue_id) => {
-                let place = office.queues.find(queue_id).ok_or("no such queue")?;
-                if member.queue_roles.last().is_none_or(|(last, _)| last.as_str() != queue_id) {
-                    // Kept are the ids that are there already: there may be millions of assignments.
-                    member.queue_roles.push((place.queue.queue_id.clone(), RoleSet::default()));
-                    place.role_holders.push(member.user.user_id.clone());
+                let (_, place) = queues.find(queue_id).ok_or("no such queue")?;
+                if latest.0 != at {
+                    settle(members, latest)?;
+                    latest.0 = at;
                 }
-                let last = member.queue_roles.last_mut();
+                if latest.1.last().is_none_or(|(last, _)| last.as_str() != queue_id) {
+                    // Kept are the ids that are there already: there may be millions of assignments.
+                    latest.1.push((place.queue.queue_id.clone(), RoleSet::default()));
+                    place.role_holders.push(number(at)?);
+                }
+                let last = latest.1.last_mut();
                 last.map(|(_, roles)| roles).ok_or("no such queue")?
             }
         };
@@ -129,22 +128,22 @@ impl Assembly {
 
     /// Adds a session that has not ended.
     pub fn session(&mut self, organization_id: &str, mut session: Session) -> Result<(), Problem> {
-        let office = self.office(organization_id)?;
-        let user = office.users.find(session.user_id.as_str());
-        let (Some(member), Some(place)) = (user, office.queues.find(session.queue_id.as_str())) else {
-            return Err("no such user or queue");
-        };
+        let Office { tenant, members, queues, .. } = self.office(organization_id)?;
+        let (at, member) = members.find(session.user_id.as_str()).ok_or("no such user or queue")?;
+        let (_, place) = queues.find(session.queue_id.as_str()).ok_or("no such user or queue")?;
+        if member.recorded_session(session.queue_id.as_str()).is_some() {
+            return Err("the user has a session on the queue already");
+        }
         let own_id = member.user.user_id.clone();
         if session.signed_in_by == own_id {
             session.signed_in_by = own_id.clone();
         }
-        session.user_id = own_id.clone();
+        session.user_id = own_id;
         session.queue_id = place.queue.queue_id.clone();
-        place.session_holders.push(own_id);
-        let organization_id = office.tenant.id().clone();
-        let expiration = expiration(&organization_id, &session);
-        member.sessions.push(Arc::new(session));
-        office.tenant.sessions += 1;
+        place.session_holders.push(number(at)?);
+        let expiration = expiration(tenant.id(), &session);
+        member.add_session(Arc::new(session));
+        tenant.sessions += 1;
         self.snapshot.expirations.extend(expiration);
         Ok(())
     }
@@ -163,44 +162,62 @@ impl Assembly {
     }
 
     fn office(&mut self, organization_id: &str) -> Result<&mut Office, Problem> {
-        self.organizations.find(organization_id).ok_or("no such organization")
+        self.organizations.find(organization_id).map(|(_, office)| office).ok_or("no such organization")
     }
+}
+
+/// Gives a member the queue roles that were gathered for them.
+fn settle(
+    members: &mut Parts<UserId, Member>,
+    (at, gathered): &mut (usize, Vec<(QueueId, RoleSet)>),
+) -> Result<(), Problem> {
+    let Some(member) = members.items.get_mut(*at).filter(|_| !gathered.is_empty()) else { return Ok(()) };
+    gathered.extend(member.queue_roles().iter().cloned());
+    gathered.sort_by(|(a, _), (b, _)| a.cmp(b));
+    if !gathered.is_sorted_by(|(a, _), (b, _)| a < b) {
+        return Err("the role is assigned already");
+    }
+    member.set_queue_roles(gathered.drain(..).collect());
+    Ok(())
+}
+
+/// A place among the members, in little space.
+fn number(at: usize) -> Result<u32, Problem> {
+    u32::try_from(at).map_err(|_| "there are too many users")
 }
 
 impl Office {
     fn finish(self) -> Result<Tenant, Problem> {
-        let Self { mut tenant, users, queues } = self;
+        let Self { mut tenant, mut members, queues, mut latest } = self;
+        settle(&mut members, &mut latest)?;
+        let Parts { items: members, .. } = members;
+        let ids = |numbers: Vec<u32>| {
+            let members = numbers.into_iter().filter_map(|number| members.get(usize::try_from(number).ok()?));
+            packed(members.map(Named::id).cloned().collect())
+        };
         for parts in queues.items {
             let QueueParts { queue, role_holders, session_holders } = parts;
-            tenant.queues.insert(Place {
-                queue: Arc::new(queue),
-                role_holders: OrdSet::from_iter(role_holders),
-                session_holders: OrdSet::from_iter(session_holders),
-            })?;
+            let (role_holders, session_holders) = (ids(role_holders), ids(session_holders));
+            tenant.queues.insert(Place { queue: Arc::new(queue), role_holders, session_holders })?;
         }
-        let mut members = ById::new();
-        for parts in users.items {
-            let UserParts { user, organization_roles, mut queue_roles, mut sessions } = parts;
-            queue_roles.sort_by(|(a, _), (b, _)| a.cmp(b));
-            sessions.sort_by(|a, b| a.queue_id.cmp(&b.queue_id));
-            if !queue_roles.is_sorted_by(|(a, _), (b, _)| a < b) {
-                return Err("the role is assigned already");
-            }
-            if !sessions.is_sorted_by(|a, b| a.queue_id < b.queue_id) {
-                return Err("the user has a session on the queue already");
-            }
-            let member = Member::of_parts(Arc::new(user), organization_roles, queue_roles, sessions);
-            if member.has_roles() {
-                tenant.role_holders.insert(member.id().clone());
-            }
-            if !member.sessions().is_empty() {
-                tenant.session_holders.insert(member.id().clone());
-            }
-            members.insert(member)?;
+        let ids_of =
+            |which: fn(&&Member) -> bool| packed(members.iter().filter(which).map(Named::id).cloned().collect());
+        tenant.role_holders = ids_of(|member| member.has_roles());
+        tenant.session_holders = ids_of(|member| !member.sessions().is_empty());
+        tenant.members.order = ids_of(|_| true);
+        for member in members {
+            tenant.members.replace(member)?;
         }
-        tenant.members = members;
         Ok(tenant)
     }
+}
+
+/// The set of these, in half the space. What comes in order leaves each node of the tree half full, because a full one is
+/// split in its middle; so every other one comes first, and the rest fills the nodes up.
+fn packed<K: Ord + Clone>(mut keys: Vec<K>) -> OrdSet<K> {
+    keys.sort();
+    let second = keys.iter().skip(1).step_by(2);
+    keys.iter().step_by(2).chain(second).cloned().collect()
 }
 
 impl<K, V> Default for Parts<K, V> {
@@ -218,11 +235,12 @@ impl<K: std::hash::Hash + Eq + std::borrow::Borrow<str>, V: Identified> Parts<K,
         Ok(())
     }
 
-    fn find(&mut self, id: &str) -> Option<&mut V> {
+    /// Where it is, and what it is.
+    fn find(&mut self, id: &str) -> Option<(usize, &mut V)> {
         if self.items.get(self.last).is_none_or(|last| last.id() != id) {
             self.last = *self.places.get(id)?;
         }
-        self.items.get_mut(self.last)
+        Some((self.last, self.items.get_mut(self.last)?))
     }
 }
 
@@ -236,7 +254,7 @@ impl Identified for Office {
     }
 }
 
-impl Identified for UserParts {
+impl Identified for Member {
     fn id(&self) -> &str {
         self.user.user_id.as_str()
     }

@@ -103,22 +103,11 @@ impl Member {
         }
     }
 
-    /// What is on queues is in order of the queues' ids.
-    pub(super) fn of_parts(
-        user: Arc<User>,
-        organization_roles: RoleSet,
-        queue_roles: Vec<(QueueId, RoleSet)>,
-        sessions: Vec<Arc<Session>>,
-    ) -> Self {
+    /// Says all roles on queues at once, in order of the queues' ids.
+    pub(super) fn set_queue_roles(&mut self, queue_roles: Arc<[(QueueId, RoleSet)]>) {
         let with = |role| queue_roles.iter().map(|(_, roles)| u32::from(roles.contains(role))).sum();
-        Self {
-            user,
-            organization_roles,
-            agent_queues: with(Role::Agent),
-            supervisor_queues: with(Role::Supervisor),
-            sessions: or_none(sessions),
-            queue_roles: or_none(queue_roles),
-        }
+        (self.agent_queues, self.supervisor_queues) = (with(Role::Agent), with(Role::Supervisor));
+        self.queue_roles = queue_roles;
     }
 
     pub(super) fn set_on_queue(&mut self, queue_id: &QueueId, roles: RoleSet) {
@@ -139,11 +128,6 @@ impl Member {
         let place = self.session_place(queue_id);
         put(&mut self.sessions, place, None);
     }
-}
-
-/// A list of its own only if there is something in it.
-fn or_none<T>(items: Vec<T>) -> Arc<[T]> {
-    if items.is_empty() { Arc::default() } else { items.into() }
 }
 
 /// Puts an item in the place where it was found or would be, or takes away what is there.
