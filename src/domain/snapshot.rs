@@ -8,7 +8,12 @@
 mod assembly;
 mod member;
 
-use std::{borrow::Borrow, hash::Hash, ops::Bound, sync::Arc};
+use std::{
+    borrow::Borrow,
+    hash::{Hash, Hasher},
+    ops::Bound,
+    sync::Arc,
+};
 
 use foldhash::fast::FixedState;
 use imbl::{GenericHashMap, OrdMap, OrdSet, shared_ptr::DefaultSharedPtr};
@@ -26,7 +31,7 @@ use super::{
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
     revision: Revision,
-    tenants: ById<OrganizationId, Tenant>,
+    tenants: Tenants,
     /// Sessions that end by themselves, soonest first.
     expirations: OrdSet<(Timestamp, OrganizationId, UserId, QueueId)>,
     /// Where the audit logs that were cut begin: after these.
@@ -39,8 +44,8 @@ pub struct Tenant {
     organization: Organization,
     settings: PermissionSettings,
     settings_etag: Etag,
-    members: ById<UserId, Member>,
-    queues: ById<QueueId, Place>,
+    members: Named<Member>,
+    queues: Named<Place>,
     /// Whoever holds any role.
     role_holders: OrdSet<UserId>,
     /// Whoever has a session that has not been ended yet.
@@ -57,50 +62,102 @@ struct Place {
     session_holders: OrdSet<UserId>,
 }
 
-/// Things by their ids: found by a hash, which takes as long among many as among few, and listed in order.
+/// Organizations by their ids: found by a hash, and listed in order.
 #[derive(Debug, Clone, PartialEq)]
-struct ById<K: Hash + Ord + Clone, V> {
-    found: Found<K, V>,
-    /// The same things, those that have an extension.
-    by_extension: Found<Extension, V>,
-    order: OrdSet<K>,
+struct Tenants {
+    found: GenericHashMap<OrganizationId, Arc<Tenant>, FixedState, DefaultSharedPtr>,
+    order: OrdSet<OrganizationId>,
 }
 
-type Found<K, V> = GenericHashMap<K, Arc<V>, FixedState, DefaultSharedPtr>;
+/// Things by their ids, and those that have an extension by that: found by a hash, which takes as long among many as among
+/// few, and listed in order.
+#[derive(Debug, Clone)]
+struct Named<V: HasNames> {
+    by_id: Found<ById<V>>,
+    by_extension: Found<ByExtension<V>>,
+    order: OrdSet<V::Id>,
+}
+
+/// Things are their own keys: there may be millions, and what they are found by is in them.
+type Found<K> = GenericHashMap<K, (), FixedState, DefaultSharedPtr>;
+
+/// Found by its id.
+#[derive(Debug, Clone)]
+struct ById<V>(Arc<V>);
+
+/// Found by its extension. INVARIANT: what has none isn't kept so.
+#[derive(Debug, Clone)]
+struct ByExtension<V>(Arc<V>);
 
 /// What has an id, and may have an extension.
-trait Named<K>: Clone {
-    fn id(&self) -> &K;
-    fn extension(&self) -> Option<Extension>;
+trait HasNames: Clone + PartialEq {
+    type Id: Ord + Clone + Borrow<str>;
+
+    fn id(&self) -> &Self::Id;
+    fn extension(&self) -> &Option<Extension>;
 }
 
-impl Named<OrganizationId> for Tenant {
-    fn id(&self) -> &OrganizationId {
-        &self.organization.organization_id
-    }
-
-    fn extension(&self) -> Option<Extension> {
-        None
+impl<V: HasNames> Borrow<str> for ById<V> {
+    fn borrow(&self) -> &str {
+        self.0.id().borrow()
     }
 }
 
-impl Named<UserId> for Member {
+impl<V: HasNames> Hash for ById<V> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Borrow::<str>::borrow(self).hash(state);
+    }
+}
+
+impl<V: HasNames> PartialEq for ById<V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id() == other.0.id()
+    }
+}
+
+impl<V: HasNames> Eq for ById<V> {}
+
+impl<V: HasNames> Borrow<Option<Extension>> for ByExtension<V> {
+    fn borrow(&self) -> &Option<Extension> {
+        self.0.extension()
+    }
+}
+
+impl<V: HasNames> Hash for ByExtension<V> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.extension().hash(state);
+    }
+}
+
+impl<V: HasNames> PartialEq for ByExtension<V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.extension() == other.0.extension()
+    }
+}
+
+impl<V: HasNames> Eq for ByExtension<V> {}
+
+impl HasNames for Member {
+    type Id = UserId;
+
     fn id(&self) -> &UserId {
         &self.user().user_id
     }
 
-    fn extension(&self) -> Option<Extension> {
-        self.user().extension
+    fn extension(&self) -> &Option<Extension> {
+        &self.user().extension
     }
 }
 
-impl Named<QueueId> for Place {
+impl HasNames for Place {
+    type Id = QueueId;
+
     fn id(&self) -> &QueueId {
         &self.queue.queue_id
     }
 
-    fn extension(&self) -> Option<Extension> {
-        self.queue.extension
+    fn extension(&self) -> &Option<Extension> {
+        &self.queue.extension
     }
 }
 
@@ -121,7 +178,7 @@ impl Snapshot {
     pub fn empty(lineage: Lineage) -> Self {
         Self {
             revision: Revision { lineage, sequence: Sequence(0) },
-            tenants: ById::new(),
+            tenants: Tenants { found: GenericHashMap::default(), order: OrdSet::new() },
             expirations: OrdSet::new(),
             audit_cuts: OrdMap::new(),
         }
@@ -142,22 +199,20 @@ impl Snapshot {
 
     /// An organization with everything in it.
     pub fn tenant(&self, organization_id: &str) -> Option<&Tenant> {
-        self.tenants.get(organization_id)
+        self.tenants.found.get(organization_id).map(Arc::as_ref)
     }
 
     /// Organizations in order of their ids, from the one after `after`.
     pub fn tenants_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s Tenant> {
-        self.tenants.after(after)
+        after_in(&self.tenants.order, after).filter_map(|id| self.tenant(id.as_str()))
     }
 
     /// Sessions whose expire time has come, soonest first.
     pub fn expired(&self, now: Timestamp) -> impl Iterator<Item = (&OrganizationId, &Arc<Session>)> {
         self.expirations.iter().take_while(move |(expire_time, ..)| *expire_time <= now).filter_map(
             |(_, organization_id, user_id, queue_id)| {
-                let session = self
-                    .tenants
-                    .get(organization_id.as_str())?
-                    .recorded_session(user_id.as_str(), queue_id.as_str())?;
+                let tenant = self.tenant(organization_id.as_str())?;
+                let session = tenant.recorded_session(user_id.as_str(), queue_id.as_str())?;
                 Some((organization_id, session))
             },
         )
@@ -188,11 +243,10 @@ impl Snapshot {
     fn apply_event(&mut self, organization_id: &OrganizationId, event: &Event) -> Result<(), &'static str> {
         match event {
             Event::OrganizationCreated { organization, settings, etag } => {
-                if self.tenants.contains(organization_id.as_str()) {
+                if self.tenant(organization_id.as_str()).is_some() {
                     return Err("the organization exists already");
                 }
-                let tenant = Tenant::new(organization.clone(), *settings, *etag);
-                self.tenants.insert(tenant)?;
+                self.tenants.insert(Tenant::new(organization.clone(), *settings, *etag));
             }
             Event::OrganizationDeleted { .. } => {
                 if self.tenant_mut(organization_id)?.sessions > 0 {
@@ -244,6 +298,19 @@ impl Snapshot {
     }
 }
 
+impl Tenants {
+    fn insert(&mut self, tenant: Tenant) {
+        let id = tenant.organization.organization_id.clone();
+        self.order.insert(id.clone());
+        self.found.insert(id, Arc::new(tenant));
+    }
+
+    fn remove(&mut self, organization_id: &str) {
+        self.order.remove(organization_id);
+        self.found.remove(organization_id);
+    }
+}
+
 /// Reading.
 impl Tenant {
     /// The organization's own attributes.
@@ -291,7 +358,7 @@ impl Tenant {
 
     /// Whose extension this is.
     pub fn user_with_extension(&self, extension: &Extension) -> Option<&UserId> {
-        self.members.with_extension(extension).map(Named::id)
+        self.members.with_extension(extension).map(HasNames::id)
     }
 
     /// Users in order of their ids, from the one after `after`.
@@ -314,7 +381,7 @@ impl Tenant {
 
     /// Whose extension this is.
     pub fn queue_with_extension(&self, extension: &Extension) -> Option<&QueueId> {
-        self.queues.with_extension(extension).map(Named::id)
+        self.queues.with_extension(extension).map(HasNames::id)
     }
 
     /// Queues in order of their ids, from the one after `after`.
@@ -355,8 +422,7 @@ impl Tenant {
 
     /// A user's roles on queues, in order of the queues' ids.
     pub fn queue_roles_of_user(&self, user_id: &str) -> impl Iterator<Item = (&QueueId, RoleSet)> {
-        let roles = self.members.get(user_id).into_iter().flat_map(Member::queue_roles);
-        roles.map(|(id, roles)| (id, *roles))
+        self.members.get(user_id).into_iter().flat_map(Member::queue_roles)
     }
 
     /// A user's role assignments: those for the organization, then those for queues in order of the queues' ids.
@@ -451,8 +517,8 @@ impl Tenant {
             organization,
             settings,
             settings_etag,
-            members: ById::new(),
-            queues: ById::new(),
+            members: Named::new(),
+            queues: Named::new(),
             role_holders: OrdSet::new(),
             session_holders: OrdSet::new(),
             sessions: 0,
@@ -612,9 +678,9 @@ impl Tenant {
     }
 }
 
-impl<K: Hash + Ord + Clone + Borrow<str>, V: Named<K>> ById<K, V> {
+impl<V: HasNames> Named<V> {
     fn new() -> Self {
-        Self { found: Found::default(), by_extension: Found::default(), order: OrdSet::new() }
+        Self { by_id: Found::default(), by_extension: Found::default(), order: OrdSet::new() }
     }
 
     fn len(&self) -> usize {
@@ -622,15 +688,15 @@ impl<K: Hash + Ord + Clone + Borrow<str>, V: Named<K>> ById<K, V> {
     }
 
     fn contains(&self, id: &str) -> bool {
-        self.found.contains_key(id)
+        self.by_id.contains_key(id)
     }
 
     fn get(&self, id: &str) -> Option<&V> {
-        self.found.get(id).map(Arc::as_ref)
+        self.by_id.get_key_value(id).map(|(ById(found), ())| found.as_ref())
     }
 
     fn with_extension(&self, extension: &Extension) -> Option<&V> {
-        self.by_extension.get(extension).map(Arc::as_ref)
+        self.by_extension.get_key_value(&Some(*extension)).map(|(ByExtension(found), ())| found.as_ref())
     }
 
     /// Adds what isn't there yet.
@@ -643,32 +709,51 @@ impl<K: Hash + Ord + Clone + Borrow<str>, V: Named<K>> ById<K, V> {
 
     /// Puts something in the place of what has its id.
     fn replace(&mut self, value: V) -> Result<(), &'static str> {
-        let (id, extension) = (value.id().clone(), value.extension());
+        let extension = *value.extension();
         let owner = extension.and_then(|extension| self.with_extension(&extension));
-        if owner.is_some_and(|owner| *owner.id() != id) {
+        if owner.is_some_and(|owner| owner.id() != value.id()) {
             return Err("the extension is in use");
         }
+        self.forget(value.id().borrow());
         let value = Arc::new(value);
-        if let Some(extension) = extension {
-            self.by_extension.insert(extension, Arc::clone(&value));
+        if extension.is_some() {
+            self.by_extension.insert(ByExtension(Arc::clone(&value)), ());
         }
-        let before = self.found.insert(id, value).and_then(|before| before.extension());
-        if let Some(before) = before.filter(|before| Some(*before) != extension) {
-            self.by_extension.remove(&before);
-        }
+        self.by_id.insert(ById(value), ());
         Ok(())
     }
 
     fn remove(&mut self, id: &str) {
         self.order.remove(id);
-        if let Some(extension) = self.found.remove(id).and_then(|before| before.extension()) {
-            self.by_extension.remove(&extension);
+        self.forget(id);
+    }
+
+    /// Keeps it no longer, neither by its id nor by its extension.
+    fn forget(&mut self, id: &str) {
+        if let Some((ById(before), ())) = self.by_id.remove_with_key(id)
+            && before.extension().is_some()
+        {
+            self.by_extension.remove(before.extension());
         }
     }
 
     /// In order of the ids, from the one after `after`.
     fn after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s V> {
         after_in(&self.order, after).filter_map(|id| self.get(id.borrow()))
+    }
+}
+
+/// All of it is the same, and found in the same ways.
+impl<V: HasNames> PartialEq for Named<V> {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = |id: &V::Id| self.get(id.borrow()) == other.get(id.borrow());
+        let is_found_too = |ByExtension(own): &ByExtension<V>| {
+            own.extension().is_some_and(|extension| other.with_extension(&extension) == Some(own))
+        };
+        self.order == other.order
+            && self.order.iter().all(is_same)
+            && self.by_extension.len() == other.by_extension.len()
+            && self.by_extension.keys().all(is_found_too)
     }
 }
 

@@ -9,11 +9,11 @@ use std::{collections::HashMap, sync::Arc};
 use foldhash::fast::FixedState;
 use imbl::OrdSet;
 
-use super::{Member, Named, Place, Snapshot, Tenant, expiration};
+use super::{HasNames, Member, Place, Snapshot, Tenant, expiration};
 use crate::domain::{
     change::Etag,
     ids::{Lineage, OrganizationId, QueueId, Sequence, UserId},
-    model::{Organization, Queue, Role, RoleSet, Session, User},
+    model::{Organization, Queue, Role, Session, User},
     settings::PermissionSettings,
 };
 
@@ -31,8 +31,16 @@ struct Office {
     tenant: Tenant,
     members: Parts<UserId, Member>,
     queues: Parts<QueueId, QueueParts>,
-    /// The queue roles of the member who was given one last, in no order.
-    latest: (usize, Vec<(QueueId, RoleSet)>),
+    latest: Latest,
+}
+
+/// What is gathered for the member who was given a queue role last.
+#[derive(Debug, Default)]
+struct Latest {
+    /// Their place among the members.
+    at: usize,
+    agent_on: Vec<QueueId>,
+    supervisor_on: Vec<QueueId>,
 }
 
 #[derive(Debug)]
@@ -65,7 +73,8 @@ impl Assembly {
     pub fn organization(&mut self, organization: Organization, etag: Etag) -> Result<(), Problem> {
         let id = organization.organization_id.clone();
         let tenant = Tenant::new(organization, PermissionSettings::default(), etag);
-        let office = Office { tenant, members: Parts::default(), queues: Parts::default(), latest: (0, Vec::new()) };
+        let (members, queues) = (Parts::default(), Parts::default());
+        let office = Office { tenant, members, queues, latest: Latest::default() };
         self.organizations.add(id, office, "the organization exists already")
     }
 
@@ -87,8 +96,7 @@ impl Assembly {
         self.office(organization_id)?.queues.add(id, parts, "the queue exists already")
     }
 
-    /// Adds a role, for the organization or for a queue. Those of one user on one queue must come one after the other, and
-    /// it is quickest if all of one user do.
+    /// Adds a role, for the organization or for a queue. Those for queues come user by user.
     pub fn role(
         &mut self,
         organization_id: &str,
@@ -101,28 +109,26 @@ impl Assembly {
         if !member.user.contact_center_license {
             return Err("a user who holds a role needs a licence");
         }
-        let roles = match queue_id {
-            None => &mut member.organization_roles,
-            Some(_) if role == Role::ContactAdmin => return Err("CONTACT_ADMIN is never given for a queue"),
-            Some(queue_id) => {
-                let (_, place) = queues.find(queue_id).ok_or("no such queue")?;
-                if latest.0 != at {
-                    settle(members, latest)?;
-                    latest.0 = at;
-                }
-                if latest.1.last().is_none_or(|(last, _)| last.as_str() != queue_id) {
-                    // Kept are the ids that are there already: there may be millions of assignments.
-                    latest.1.push((place.queue.queue_id.clone(), RoleSet::default()));
-                    place.role_holders.push(number(at)?);
-                }
-                let last = latest.1.last_mut();
-                last.map(|(_, roles)| roles).ok_or("no such queue")?
+        let Some(queue_id) = queue_id else {
+            if member.organization_roles.contains(role) {
+                return Err("the role is assigned already");
             }
+            member.organization_roles = member.organization_roles.with(role);
+            return Ok(());
         };
-        if roles.contains(role) {
-            return Err("the role is assigned already");
+        let (_, place) = queues.find(queue_id).ok_or("no such queue")?;
+        if latest.at != at {
+            latest.settle(members)?;
+            latest.at = at;
         }
-        *roles = roles.with(role);
+        let list = match role {
+            Role::ContactAdmin => return Err("CONTACT_ADMIN is never given for a queue"),
+            Role::Supervisor => &mut latest.supervisor_on,
+            Role::Agent => &mut latest.agent_on,
+        };
+        // Kept are the ids that are there already: there may be millions of assignments.
+        list.push(place.queue.queue_id.clone());
+        place.role_holders.push(number(at)?);
         Ok(())
     }
 
@@ -141,7 +147,7 @@ impl Assembly {
         session.user_id = own_id;
         session.queue_id = place.queue.queue_id.clone();
         place.session_holders.push(number(at)?);
-        let expiration = expiration(tenant.id(), &session);
+        let expiration = expiration(&tenant.organization.organization_id, &session);
         member.add_session(Arc::new(session));
         tenant.sessions += 1;
         self.snapshot.expirations.extend(expiration);
@@ -156,7 +162,7 @@ impl Assembly {
     /// The state, at this place in the history.
     pub fn finish(mut self, sequence: Sequence) -> Result<Snapshot, Problem> {
         for office in self.organizations.items {
-            self.snapshot.tenants.insert(office.finish()?)?;
+            self.snapshot.tenants.insert(office.finish()?);
         }
         Ok(self.snapshot.at(sequence))
     }
@@ -166,19 +172,30 @@ impl Assembly {
     }
 }
 
-/// Gives a member the queue roles that were gathered for them.
-fn settle(
-    members: &mut Parts<UserId, Member>,
-    (at, gathered): &mut (usize, Vec<(QueueId, RoleSet)>),
-) -> Result<(), Problem> {
-    let Some(member) = members.items.get_mut(*at).filter(|_| !gathered.is_empty()) else { return Ok(()) };
-    gathered.extend(member.queue_roles().iter().cloned());
-    gathered.sort_by(|(a, _), (b, _)| a.cmp(b));
-    if !gathered.is_sorted_by(|(a, _), (b, _)| a < b) {
-        return Err("the role is assigned already");
+impl Latest {
+    /// Gives the member what was gathered for them.
+    fn settle(&mut self, members: &mut Parts<UserId, Member>) -> Result<(), Problem> {
+        let Self { at, agent_on, supervisor_on } = self;
+        let Some(member) = members.items.get_mut(*at) else { return Ok(()) };
+        if agent_on.is_empty() && supervisor_on.is_empty() {
+            return Ok(());
+        }
+        if member.queue_roles().next().is_some() {
+            return Err("the roles for queues do not come user by user");
+        }
+        member.set_queue_roles(in_order(agent_on)?, in_order(supervisor_on)?);
+        Ok(())
     }
-    member.set_queue_roles(gathered.drain(..).collect());
-    Ok(())
+}
+
+fn in_order(queues: &mut Vec<QueueId>) -> Result<Arc<[QueueId]>, Problem> {
+    queues.sort();
+    if queues.is_sorted_by(|a, b| a < b) {
+        // A list of its own only if there is something in it.
+        Ok(if queues.is_empty() { Arc::default() } else { queues.drain(..).collect() })
+    } else {
+        Err("the role is assigned already")
+    }
 }
 
 /// A place among the members, in little space.
@@ -189,11 +206,11 @@ fn number(at: usize) -> Result<u32, Problem> {
 impl Office {
     fn finish(self) -> Result<Tenant, Problem> {
         let Self { mut tenant, mut members, queues, mut latest } = self;
-        settle(&mut members, &mut latest)?;
+        latest.settle(&mut members)?;
         let Parts { items: members, .. } = members;
         let ids = |numbers: Vec<u32>| {
             let members = numbers.into_iter().filter_map(|number| members.get(usize::try_from(number).ok()?));
-            packed(members.map(Named::id).cloned().collect())
+            packed(members.map(HasNames::id).cloned().collect())
         };
         for parts in queues.items {
             let QueueParts { queue, role_holders, session_holders } = parts;
@@ -201,7 +218,7 @@ impl Office {
             tenant.queues.insert(Place { queue: Arc::new(queue), role_holders, session_holders })?;
         }
         let ids_of =
-            |which: fn(&&Member) -> bool| packed(members.iter().filter(which).map(Named::id).cloned().collect());
+            |which: fn(&&Member) -> bool| packed(members.iter().filter(which).map(HasNames::id).cloned().collect());
         tenant.role_holders = ids_of(|member| member.has_roles());
         tenant.session_holders = ids_of(|member| !member.sessions().is_empty());
         tenant.members.order = ids_of(|_| true);
@@ -212,10 +229,11 @@ impl Office {
     }
 }
 
-/// The set of these, in half the space. What comes in order leaves each node of the tree half full, because a full one is
+/// The set of these, each perhaps named more than once, in half the space. What comes in order leaves each node of the tree half full, because a full one is
 /// split in its middle; so every other one comes first, and the rest fills the nodes up.
 fn packed<K: Ord + Clone>(mut keys: Vec<K>) -> OrdSet<K> {
     keys.sort();
+    keys.dedup();
     let second = keys.iter().skip(1).step_by(2);
     keys.iter().step_by(2).chain(second).cloned().collect()
 }

@@ -16,11 +16,10 @@ use crate::domain::{
 pub struct Member {
     pub(super) user: Arc<User>,
     pub(super) organization_roles: RoleSet,
-    /// How many queues give each role, so that what is held needs no scan.
-    agent_queues: u32,
-    supervisor_queues: u32,
-    /// In order of the queues' ids, without any that give none.
-    queue_roles: Arc<[(QueueId, RoleSet)]>,
+    /// The queues on which the user is an agent, and those on which they are a supervisor, each in order of their ids: half
+    /// the space of a list of queues with roles, and there may be tens of millions of assignments.
+    agent_on: Arc<[QueueId]>,
+    supervisor_on: Arc<[QueueId]>,
     /// In order of the queues' ids.
     sessions: Arc<[Arc<Session>]>,
 }
@@ -36,10 +35,10 @@ impl Member {
     /// (`SEMANTICS.md` section 1).
     pub fn roles_held(&self) -> RoleSet {
         let mut held = self.organization_roles;
-        if self.supervisor_queues > 0 {
+        if !self.supervisor_on.is_empty() {
             held = held.with(Role::Supervisor);
         }
-        if self.agent_queues > 0 {
+        if !self.agent_on.is_empty() {
             held = held.with(Role::Agent);
         }
         held
@@ -47,13 +46,14 @@ impl Member {
 
     /// The roles that the user holds on one queue.
     pub fn roles_on_queue(&self, queue_id: &str) -> RoleSet {
-        let found = self.queue_place(queue_id).ok().and_then(|place| self.queue_roles.get(place));
-        found.map(|(_, roles)| *roles).unwrap_or_default()
+        let on = |list, role, roles: RoleSet| if place(list, queue_id).is_ok() { roles.with(role) } else { roles };
+        let roles = on(&self.supervisor_on, Role::Supervisor, RoleSet::default());
+        on(&self.agent_on, Role::Agent, roles)
     }
 
     /// Whether the user is assigned to the queue: has an AGENT assignment on it.
     pub fn is_assigned(&self, queue_id: &str) -> bool {
-        self.roles_on_queue(queue_id).contains(Role::Agent)
+        place(&self.agent_on, queue_id).is_ok()
     }
 
     /// The user's live session on a queue.
@@ -66,11 +66,22 @@ impl Member {
     }
 
     pub(super) fn supervised_queues(&self) -> usize {
-        self.supervisor_queues as usize
+        self.supervisor_on.len()
     }
 
-    pub(super) fn queue_roles(&self) -> &[(QueueId, RoleSet)] {
-        &self.queue_roles
+    /// In order of the queues' ids.
+    pub(super) fn queue_roles(&self) -> impl Iterator<Item = (&QueueId, RoleSet)> {
+        let (mut agent_on, mut supervisor_on) = (self.agent_on.iter().peekable(), self.supervisor_on.iter().peekable());
+        std::iter::from_fn(move || {
+            let first = [agent_on.peek(), supervisor_on.peek()].into_iter().flatten().min().copied()?;
+            let mut roles = RoleSet::default();
+            for (list, role) in [(&mut agent_on, Role::Agent), (&mut supervisor_on, Role::Supervisor)] {
+                if list.next_if(|next| *next == first).is_some() {
+                    roles = roles.with(role);
+                }
+            }
+            Some((first, roles))
+        })
     }
 
     pub(super) fn sessions(&self) -> &[Arc<Session>] {
@@ -78,11 +89,7 @@ impl Member {
     }
 
     pub(super) fn has_roles(&self) -> bool {
-        !self.organization_roles.is_empty() || !self.queue_roles.is_empty()
-    }
-
-    fn queue_place(&self, queue_id: &str) -> Result<usize, usize> {
-        self.queue_roles.binary_search_by(|(of, _)| of.as_str().cmp(queue_id))
+        !self.roles_held().is_empty()
     }
 
     fn session_place(&self, queue_id: &str) -> Result<usize, usize> {
@@ -96,27 +103,24 @@ impl Member {
         Self {
             user,
             organization_roles: RoleSet::default(),
-            agent_queues: 0,
-            supervisor_queues: 0,
-            queue_roles: Arc::default(),
+            agent_on: Arc::default(),
+            supervisor_on: Arc::default(),
             sessions: Arc::default(),
         }
     }
 
     /// Says all roles on queues at once, in order of the queues' ids.
-    pub(super) fn set_queue_roles(&mut self, queue_roles: Arc<[(QueueId, RoleSet)]>) {
-        let with = |role| queue_roles.iter().map(|(_, roles)| u32::from(roles.contains(role))).sum();
-        (self.agent_queues, self.supervisor_queues) = (with(Role::Agent), with(Role::Supervisor));
-        self.queue_roles = queue_roles;
+    pub(super) fn set_queue_roles(&mut self, agent_on: Arc<[QueueId]>, supervisor_on: Arc<[QueueId]>) {
+        (self.agent_on, self.supervisor_on) = (agent_on, supervisor_on);
     }
 
     pub(super) fn set_on_queue(&mut self, queue_id: &QueueId, roles: RoleSet) {
-        let before = self.roles_on_queue(queue_id.as_str());
-        let place = self.queue_place(queue_id.as_str());
-        put(&mut self.queue_roles, place, (!roles.is_empty()).then(|| (queue_id.clone(), roles)));
-        let recount = |count: u32, role| count + u32::from(roles.contains(role)) - u32::from(before.contains(role));
-        self.agent_queues = recount(self.agent_queues, Role::Agent);
-        self.supervisor_queues = recount(self.supervisor_queues, Role::Supervisor);
+        for (list, role) in [(&mut self.agent_on, Role::Agent), (&mut self.supervisor_on, Role::Supervisor)] {
+            let place = place(list, queue_id.as_str());
+            if place.is_ok() != roles.contains(role) {
+                put(list, place, roles.contains(role).then(|| queue_id.clone()));
+            }
+        }
     }
 
     pub(super) fn add_session(&mut self, session: Arc<Session>) {
@@ -128,6 +132,10 @@ impl Member {
         let place = self.session_place(queue_id);
         put(&mut self.sessions, place, None);
     }
+}
+
+fn place(queues: &[QueueId], queue_id: &str) -> Result<usize, usize> {
+    queues.binary_search_by(|of| of.as_str().cmp(queue_id))
 }
 
 /// Puts an item in the place where it was found or would be, or takes away what is there.
