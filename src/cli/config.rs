@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{ArgMatches, Args, Command, parser::ValueSource};
+use clap::{ArgMatches, Args, Command, error::ErrorKind, parser::ValueSource};
 use toml_edit::{DocumentMut, Item, Value};
 
 use super::{args::Wrong, exit::Outcome, print, serve::Settings};
@@ -38,11 +38,20 @@ pub(super) struct Asked {
 
 /// Reads arguments, and the file that they or the environment name. Ends the program if they are wrong, as clap does.
 pub(super) fn parse(command: Command, arguments: Vec<OsString>) -> anyhow::Result<Asked> {
-    let matches = command.clone().get_matches_from(&arguments);
-    let Some((name, given)) = matches.subcommand().filter(|(name, _)| COMMANDS.contains(name)) else {
-        return Ok(Asked { matches, from_file: BTreeSet::new(), file: None });
+    let (matches, missing) = match command.clone().try_get_matches_from(&arguments) {
+        Ok(matches) => (matches, None),
+        // What is missing, such as the key of a certificate, may be in the file.
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {
+            (command.clone().ignore_errors(true).get_matches_from(&arguments), Some(error))
+        }
+        Err(error) => error.exit(),
     };
-    let Some(file) = given.get_one::<PathBuf>("config").cloned() else {
+    let of_command = matches.subcommand().filter(|(name, _)| COMMANDS.contains(name));
+    let named = of_command.and_then(|(name, given)| Some((name, given, given.get_one::<PathBuf>("config")?.clone())));
+    let Some((name, given, file)) = named else {
+        if let Some(missing) = missing {
+            missing.exit();
+        }
         return Ok(Asked { matches, from_file: BTreeSet::new(), file: None });
     };
     let keys = keys(&command, name);
@@ -50,22 +59,29 @@ pub(super) fn parse(command: Command, arguments: Vec<OsString>) -> anyhow::Resul
     from_file.retain(|(key, _)| {
         !matches!(given.value_source(&id(key)), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
     });
-    let matches = with(command, arguments, &from_file).map_err(|problem| wrong(&file, &problem))?;
+    let matches = match with(command, arguments, &from_file) {
+        Ok(matches) => matches,
+        // Neither here nor there.
+        Err(error) if missing.is_some() && error.kind() == ErrorKind::MissingRequiredArgument => error.exit(),
+        Err(error) => return Err(wrong(&file, &in_one_line(&error)).into()),
+    };
     let from_file = from_file.into_iter().map(|(key, _)| key).collect();
     Ok(Asked { matches, from_file, file: Some(file) })
 }
 
-/// Reads arguments together with settings of a file, or says in one line what is wrong with these.
+/// Reads arguments together with settings of a file.
 pub(super) fn with(
     command: Command,
     mut arguments: Vec<OsString>,
     from_file: &[(String, String)],
-) -> Result<ArgMatches, String> {
+) -> Result<ArgMatches, clap::Error> {
     arguments.extend(from_file.iter().map(|(key, value)| format!("--{key}={value}").into()));
-    command.try_get_matches_from(arguments).map_err(|error| {
-        let problem = error.to_string();
-        problem.trim_start_matches("error: ").lines().next().unwrap_or_default().to_owned()
-    })
+    command.try_get_matches_from(arguments)
+}
+
+/// What is wrong with a setting of a file, without the help that is for arguments.
+pub(super) fn in_one_line(error: &clap::Error) -> String {
+    error.to_string().trim_start_matches("error: ").lines().next().unwrap_or_default().to_owned()
 }
 
 /// The keys that a file may have: the settings' flags.

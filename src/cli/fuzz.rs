@@ -135,7 +135,8 @@ fn no_configuration_file_makes_the_program_fail_or_tells_a_secret() {
                 if number % 8 > 0 {
                     continue;
                 }
-                match config::with(command.clone(), vec!["queuegate".into(), "serve".into()], &settings) {
+                let read = config::with(command.clone(), vec!["queuegate".into(), "serve".into()], &settings);
+                match read.map_err(|error| config::in_one_line(&error)) {
                     Ok(_) => {
                         accepted += 1;
                         continue;

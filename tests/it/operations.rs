@@ -187,6 +187,15 @@ fn flags_come_before_the_environment_that_before_the_file_and_the_file_before_de
         let (_, err, code) = run(&["serve"]);
         assert!(code == 2 && err.contains(says) && err.contains("queuegate.toml"), "{text}: {err}");
     }
+    // Two settings that need each other may come from two places.
+    fs::write(&file, "tls-key = \"key.pem\"\n").unwrap();
+    let (out, err, code) = run(&["config", "--tls-certificate", "certificate.pem", "--json"]);
+    assert_eq!(code, 0, "{err}");
+    let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!([&found["tls-certificate"]["value"], &found["tls-key"]["value"]], ["certificate.pem", "key.pem"]);
+    fs::write(&file, "log = \"warn\"\n").unwrap();
+    let (_, err, code) = run(&["config", "--tls-certificate", "certificate.pem"]);
+    assert!(code == 2 && err.contains("--tls-key"), "{err}");
     let missing = Command::new(program()).args(["config", "--config", "no-such-file"]).output().unwrap();
     assert!(missing.status.code() == Some(2) && String::from_utf8(missing.stderr).unwrap().contains("can't be read"));
 }
