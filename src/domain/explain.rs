@@ -1,6 +1,6 @@
 //! A decision in one plain sentence that a support engineer could read out.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use super::{
     decide::{Decision, Reason, SupervisorQuestion},
@@ -81,6 +81,16 @@ pub fn explain_permission(decision: &permission::Decision<'_>, question: &permis
     }
 }
 
+/// A sentence as long as most are, so that it need not be moved while it grows: every check makes one.
+macro_rules! sentence {
+    ($($words:tt)*) => {{
+        let mut text = String::with_capacity(128);
+        // Writing to a text doesn't fail.
+        let _ = write!(text, $($words)*);
+        text
+    }};
+}
+
 struct WhoAndWhere<'a> {
     user: Named<'a>,
     queue: Named<'a>,
@@ -90,42 +100,48 @@ impl WhoAndWhere<'_> {
     fn explain(&self, reason: Reason, supervisor: &Named<'_>) -> String {
         let Self { user, queue } = self;
         match reason {
-            Reason::UnknownUser => format!("There is {user}."),
-            Reason::UserDisabled => format!("{user} is disabled and can't sign in to any queue."),
+            Reason::UnknownUser => sentence!("There is {user}."),
+            Reason::UserDisabled => sentence!("{user} is disabled and can't sign in to any queue."),
             Reason::UnknownQueue => self.unknown_queue(),
             Reason::QueueKindNotSupported => self.ring_group(),
             Reason::AgentRoleRequired => {
-                format!("{user} doesn't hold the agent role, which the agent dashboard needs.")
+                sentence!("{user} doesn't hold the agent role, which the agent dashboard needs.")
             }
-            Reason::AlreadySignedIn => format!("{user} is already signed in to {queue}."),
-            Reason::Assigned => format!("{user} is assigned to {queue}."),
+            Reason::AlreadySignedIn => sentence!("{user} is already signed in to {queue}."),
+            Reason::Assigned => sentence!("{user} is assigned to {queue}."),
             Reason::UnassignedAllowed => {
-                format!("{user} isn't assigned to {queue}, but this organization allows sign-in to unassigned queues.")
+                sentence!(
+                    "{user} isn't assigned to {queue}, but this organization allows sign-in to unassigned queues."
+                )
             }
             Reason::UnassignedRestricted => {
-                format!("{user} isn't assigned to {queue}, and this organization restricts sign-in to assigned queues.")
+                sentence!(
+                    "{user} isn't assigned to {queue}, and this organization restricts sign-in to assigned queues."
+                )
             }
-            Reason::UnknownSupervisor => format!("There is {supervisor} who could be the supervisor."),
+            Reason::UnknownSupervisor => sentence!("There is {supervisor} who could be the supervisor."),
             Reason::SupervisorDisabled => {
-                format!("{supervisor} is disabled and can't sign anybody in or out.")
+                sentence!("{supervisor} is disabled and can't sign anybody in or out.")
             }
             Reason::SupervisorRoleRequired => {
-                format!("{supervisor} is neither a supervisor nor a contact admin.")
+                sentence!("{supervisor} is neither a supervisor nor a contact admin.")
             }
             Reason::SupervisorQueueNotAssigned => {
-                format!("{supervisor} doesn't supervise {queue}, and supervisors here are limited to their own queues.")
+                sentence!(
+                    "{supervisor} doesn't supervise {queue}, and supervisors here are limited to their own queues."
+                )
             }
-            Reason::SupervisorSignIn => format!("{supervisor} may sign {user} in to {queue}."),
-            Reason::SupervisorSignOut => format!("{supervisor} may sign {user} out of {queue}."),
+            Reason::SupervisorSignIn => sentence!("{supervisor} may sign {user} in to {queue}."),
+            Reason::SupervisorSignOut => sentence!("{supervisor} may sign {user} out of {queue}."),
         }
     }
 
     fn unknown_queue(&self) -> String {
-        format!("There is {}.", self.queue)
+        sentence!("There is {}.", self.queue)
     }
 
     fn ring_group(&self) -> String {
-        format!("{} is a ring group, and nobody signs in to a ring group.", self.queue)
+        sentence!("{} is a ring group, and nobody signs in to a ring group.", self.queue)
     }
 }
 
@@ -157,7 +173,12 @@ impl<'a> Named<'a> {
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Known { name, extension: Some(extension) } => write!(f, "{name} ({extension})"),
+            Self::Known { name, extension: Some(extension) } => {
+                for part in [name, " (", extension.as_str(), ")"] {
+                    f.write_str(part)?;
+                }
+                Ok(())
+            }
             Self::Known { name, extension: None } => f.write_str(name),
             Self::Unknown(what, asked) => write!(f, "no {what} {asked}"),
         }

@@ -714,7 +714,11 @@ impl<V: HasNames> Named<V> {
         if owner.is_some_and(|owner| owner.id() != value.id()) {
             return Err("the extension is in use");
         }
-        self.forget(value.id().borrow());
+        let before = self.get(value.id().borrow()).and_then(|before| *before.extension());
+        if before.is_some() && before != extension {
+            self.by_extension.remove(&before);
+        }
+        // Of two that are found alike, a map keeps the latter.
         let value = Arc::new(value);
         if extension.is_some() {
             self.by_extension.insert(ByExtension(Arc::clone(&value)), ());
@@ -725,11 +729,6 @@ impl<V: HasNames> Named<V> {
 
     fn remove(&mut self, id: &str) {
         self.order.remove(id);
-        self.forget(id);
-    }
-
-    /// Keeps it no longer, neither by its id nor by its extension.
-    fn forget(&mut self, id: &str) {
         if let Some((ById(before), ())) = self.by_id.remove_with_key(id)
             && before.extension().is_some()
         {

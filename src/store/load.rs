@@ -18,7 +18,10 @@ impl Store {
     /// The state as the tables have it.
     pub fn load(&self) -> Result<Snapshot, Error> {
         let tables = Tables { connection: &self.connection, lineage: self.lineage };
-        tables.load().map_err(|error| error.of_file(&self.path))
+        let loaded = tables.load().map_err(|error| error.of_file(&self.path))?;
+        // What was read once need not be kept twice.
+        self.connection.execute_batch("PRAGMA shrink_memory")?;
+        Ok(loaded)
     }
 }
 
