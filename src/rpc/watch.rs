@@ -58,7 +58,7 @@ const MAY_HAVE_MOVED: &str = "must be left out with start_revision, since the ex
 /// How many changes are read from the log at a time.
 const CHUNK: u32 = 1_000;
 
-/// For how long, times the number of watches, each of them gathers changes after it has told of some: so all of them
+/// For how long at most, times the number of watches, each of them gathers changes before it tells of them: so all of them
 /// together leave most of the processors to others.
 const GATHERING: Duration = Duration::from_micros(50);
 
@@ -274,6 +274,9 @@ impl Watch {
                 Err(RecvError::Lagged(_)) => return Err(self.too_slow()),
                 Err(RecvError::Closed) => return Ok(()),
             };
+            if let Some(gathering) = self.gathering() {
+                tokio::time::sleep(gathering).await;
+            }
             while let Ok(batch) = received {
                 for committed in batch.iter() {
                     self.send_record(&committed.record, |make| committed.message(make)).await?;
@@ -282,9 +285,6 @@ impl Watch {
             }
             if let Err(TryRecvError::Lagged(_)) = received {
                 return Err(self.too_slow());
-            }
-            if let Some(gathering) = self.gathering() {
-                tokio::time::sleep(gathering).await;
             }
         }
     }
