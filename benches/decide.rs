@@ -267,7 +267,7 @@ fn changes(criterion: &mut Criterion, worlds: &[World]) -> anyhow::Result<()> {
         let started = started.collect::<anyhow::Result<Vec<_>>>()?;
         let renamed = world.chosen(FEW).into_iter().map(|number| {
             let before = user(number)?;
-            let user = User { display_name: "Renamed".to_owned(), ..before.clone() };
+            let user = User { display_name: "Renamed".into(), ..before.clone() };
             anyhow::Ok(world.change(Event::UserUpdated { before, user }))
         });
         let renamed = renamed.collect::<anyhow::Result<Vec<_>>>()?;

@@ -77,7 +77,7 @@ pub fn queue_id(number: usize) -> Result<QueueId, Malformed> {
 pub fn user(number: usize) -> Result<User, Malformed> {
     Ok(User {
         user_id: user_id(number)?,
-        display_name: format!("User {}", 20_000_000 + number),
+        display_name: format!("User {}", 20_000_000 + number).into(),
         extension: Some(user_extension(number)?),
         contact_center_license: true,
         disabled: false,

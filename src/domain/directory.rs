@@ -93,7 +93,7 @@ pub fn describe(tenant: &Tenant) -> (Directory, PermissionSettings) {
         UserEntry {
             line: 0,
             user_id: user.user_id.clone(),
-            display_name: user.display_name.clone(),
+            display_name: user.display_name.to_string(),
             extension: user.extension,
             contact_center_license: user.contact_center_license,
             disabled: user.disabled,

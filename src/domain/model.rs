@@ -155,7 +155,7 @@ pub struct User {
     /// The id.
     pub user_id: UserId,
     /// The name that people see.
-    pub display_name: String,
+    pub display_name: Box<str>,
     /// The phone number, unique among the organization's users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension: Option<Extension>,

@@ -267,7 +267,7 @@ pub(super) fn new_user(user: Option<proto::User>) -> Result<User, Error> {
     let proto::User { user_id, display_name, extension, contact_center_license, disabled } = user;
     Ok(User {
         user_id: required("user.user_id", &user_id)?,
-        display_name: name("user.display_name", &display_name.unwrap_or_default())?,
+        display_name: name("user.display_name", &display_name.unwrap_or_default())?.into(),
         extension: optional("user.extension", &extension.unwrap_or_default())?,
         contact_center_license: contact_center_license.unwrap_or_default(),
         disabled: disabled.unwrap_or_default(),

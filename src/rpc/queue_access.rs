@@ -134,7 +134,7 @@ impl QueueAccessService for Rpc {
         let agents = found.into_iter().map(|(user, reason)| proto::EligibleAgent {
             user_id: user.user_id.to_string(),
             user_extension: user.extension.as_ref().map(ToString::to_string).unwrap_or_default(),
-            display_name: user.display_name.clone(),
+            display_name: user.display_name.to_string(),
             reason: to_proto::reason(reason).into(),
         });
         let denied = denied_to_everybody(tenant, &queue, channel);

@@ -69,7 +69,7 @@ pub(super) fn facts(tenant: &Tenant, decision: &Decision<'_>, now: Timestamp) ->
     proto::Facts {
         user_id: user_id.to_owned(),
         user_extension: text(user.and_then(|user| user.extension.as_ref()).map(|extension| extension.as_str())),
-        user_display_name: text(user.map(|user| user.display_name.as_str())),
+        user_display_name: text(user.map(|user| &*user.display_name)),
         user_disabled: user.is_some_and(|user| user.disabled),
         contact_center_license: user.is_some_and(|user| user.contact_center_license),
         roles: tenant.roles_held(user_id).iter().map(|held| role(held).into()).collect(),
@@ -156,7 +156,7 @@ pub(super) fn user_impact(impact: UserImpact<'_>) -> proto::UserImpact {
     proto::UserImpact {
         user_id: user.user_id.to_string(),
         user_extension: user.extension.as_ref().map(ToString::to_string).unwrap_or_default(),
-        display_name: user.display_name.clone(),
+        display_name: user.display_name.to_string(),
         gained_permissions: permissions(gained),
         lost_permissions: permissions(lost),
         gained_queues: count(gained_queues),
@@ -197,7 +197,7 @@ pub(super) fn user(user: &User) -> proto::User {
     let User { user_id, display_name, extension, contact_center_license, disabled } = user;
     proto::User {
         user_id: user_id.to_string(),
-        display_name: Some(display_name.clone()),
+        display_name: Some(display_name.to_string()),
         extension: extension.as_ref().map(ToString::to_string),
         contact_center_license: Some(*contact_center_license),
         disabled: Some(*disabled),

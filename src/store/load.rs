@@ -14,13 +14,17 @@ use crate::domain::{
     time::Timestamp,
 };
 
+/// How much of the file is kept in memory at most: what a large batch touches. What doesn't fit, every batch gives back to
+/// the system and asks for again.
+const CACHE_KIB: u32 = 16 * 1024;
+
 impl Store {
     /// The state as the tables have it.
     pub fn load(&self) -> Result<Snapshot, Error> {
         let tables = Tables { connection: &self.connection, lineage: self.lineage };
         let loaded = tables.load().map_err(|error| error.of_file(&self.path))?;
-        // What was read once need not be kept twice.
-        self.connection.execute_batch("PRAGMA shrink_memory")?;
+        // Reading everything once needs no more than SQLite takes by itself.
+        self.connection.execute_batch(&format!("PRAGMA cache_size = -{CACHE_KIB}"))?;
         Ok(loaded)
     }
 }

@@ -263,10 +263,6 @@ fn refuse_newer(path: &Path, found: i64) -> Result<(), Error> {
     Ok(())
 }
 
-/// How much of the file is kept in memory at most. With as little as SQLite takes by itself, a large batch doesn't fit, and
-/// every one gives pages back to the system and asks for others, which takes longer than writing.
-const CACHE_KIB: u32 = 16 * 1024;
-
 fn prepare(path: &Path, connection: &Connection) -> Result<(), Error> {
     // Readers don't stop the writer, and a commit is one append and one sync. The mode is a property of the file.
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
@@ -284,7 +280,6 @@ fn prepare(path: &Path, connection: &Connection) -> Result<(), Error> {
     connection.execute_batch("PRAGMA foreign_keys = ON")?;
     // A file from elsewhere must not make us run functions that its schema names.
     connection.execute_batch("PRAGMA trusted_schema = OFF")?;
-    connection.execute_batch(&format!("PRAGMA cache_size = -{CACHE_KIB}"))?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }

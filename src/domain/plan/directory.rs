@@ -79,7 +79,7 @@ impl Planner<'_> {
         let UserPatch { display_name, extension, contact_center_license, disabled } = patch.clone();
         let user = User {
             user_id: user_id.clone(),
-            display_name: display_name.unwrap_or_else(|| before.display_name.clone()),
+            display_name: display_name.map_or_else(|| before.display_name.clone(), Into::into),
             extension: extension.unwrap_or_else(|| before.extension),
             contact_center_license: contact_center_license.unwrap_or(before.contact_center_license),
             disabled: disabled.unwrap_or(before.disabled),

@@ -170,7 +170,7 @@ impl Planner<'_> {
         for entry in entries {
             let user = User {
                 user_id: entry.user_id.clone(),
-                display_name: entry.display_name.clone(),
+                display_name: entry.display_name.as_str().into(),
                 extension: entry.extension,
                 contact_center_license: entry.contact_center_license,
                 disabled: entry.disabled,
