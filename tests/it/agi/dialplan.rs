@@ -61,7 +61,7 @@ fn parse(text: &str) -> Dialplan {
     dialplan
 }
 
-/// Whether an extension is what was dialed: a name, or a pattern such as `_*13X.`.
+/// Whether an extension is what was dialed: a name, or a pattern such as `_*13.`.
 fn fits(pattern: &str, dialed: &str) -> bool {
     let Some(pattern) = pattern.strip_prefix('_') else { return pattern == dialed };
     let mut letters = dialed.chars();
