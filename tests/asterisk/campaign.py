@@ -70,7 +70,7 @@ async def campaign(center, line, number):
             return "0 active channels" in await center.asterisk.cli("core show channels count")
 
         await center.until("no calls are left", is_idle, 150)
-        agreed = await center.until_agreed(150)
+        agreed = await center.until_agreed(40)
         most = max(most, len(agreed))
         reasons = {}
         for event in manager.events:
