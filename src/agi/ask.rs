@@ -302,3 +302,31 @@ fn why(status: &Status) -> Why {
         code: status.code(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    /// The server gave up waiting for the writer, which may carry it out yet.
+    #[test]
+    fn a_deadline_that_passed_is_no_refusal_whoever_noticed_it() {
+        let said = |code, reason: &str| {
+            let details = ErrorDetails::with_error_info(reason, "queuegate", []);
+            Status::with_error_details(code, "", details)
+        };
+        for (status, expected) in [
+            (said(Code::DeadlineExceeded, "DEADLINE_EXCEEDED"), false),
+            (said(Code::Unavailable, "DRAINING"), true),
+            (said(Code::ResourceExhausted, "OVERLOADED"), true),
+            (said(Code::NotFound, "NOT_FOUND"), true),
+            // From something in between, or from the connection: whether the server heard of it isn't known.
+            (Status::unavailable(""), false),
+            (Status::deadline_exceeded(""), false),
+            (Status::cancelled(""), false),
+        ] {
+            assert_eq!(is_refusal(&status), expected, "{status:?}");
+        }
+    }
+}

@@ -10,6 +10,7 @@ use tokio::{
     },
     time::{Instant, timeout_at},
 };
+use uuid::Uuid;
 
 use super::{
     lines::{self, Lines},
@@ -86,6 +87,16 @@ impl Call {
         let deadline = self.deadline;
         while !environment.take(&self.line(deadline).await?)? {}
         Ok(environment)
+    }
+
+    /// Whether the channel is the one that the environment named. What was dialed could have said another, and could have ended
+    /// the environment early; what Asterisk says then is no reply, or not to this question.
+    pub(super) async fn is_on(&mut self, channel: &str) -> Result<bool, Lost> {
+        let word = Uuid::new_v4().simple().to_string();
+        Ok(match self.ask(Command::GetChannel(&word)).await? {
+            Reply::Done(_, said) => said == Some(format!("{channel} {word}")),
+            Reply::NoCaller | Reply::Refused(_) => false,
+        })
     }
 
     /// Adds a member to a queue, or removes one, and reads how that went.

@@ -17,7 +17,7 @@ use super::{
     ask::Failure,
     call::{Call, Lost, MemberStatus},
     config::{Members, Playing},
-    debts::{Debt, What},
+    debts::{Debt, MOST_REQUESTS, What},
     desk::Desk,
     places::Key,
     protocol::Application,
@@ -93,7 +93,14 @@ pub(super) async fn answer(desk: &Desk, connection: TcpStream) {
     };
     let request = request::read(&environment, desk.config.organization.as_ref(), &desk.config.endpoints);
     let (answer, playing) = match &request {
-        Ok(request) => (take(desk, &mut call, request).await, playing(desk, request)),
+        Ok(request) => {
+            let answer = match call.is_on(environment.get("agi_channel")).await {
+                Ok(true) => take(desk, &mut call, request).await,
+                Ok(false) => distrusted("BAD_REQUEST", "it is not on the channel that it names"),
+                Err(error) => distrusted("PBX_FAILED", &error.to_string()),
+            };
+            (answer, playing(desk, request))
+        }
         Err(problem) => {
             warn!(error = %problem, "a call makes no sense");
             (Answer::failed(problem.reason()), desk.config.playing)
@@ -107,6 +114,12 @@ pub(super) async fn answer(desk: &Desk, connection: TcpStream) {
     if let Err(error) = tell(desk, &mut call, &answer, playing).await {
         debug!(%error, "the answer could not be told");
     }
+}
+
+/// A call whose environment can't be believed, or whose PBX doesn't answer. Nothing was done for it.
+fn distrusted(reason: &str, error: &str) -> Answer {
+    warn!(reason, error, "nothing is done for a call that Asterisk does not vouch for");
+    Answer::failed(reason)
 }
 
 impl Status {
@@ -219,10 +232,14 @@ async fn sign_in(desk: &Desk, call: &mut Call, request: &Request, place: &Place)
     let undo = match before.as_ref().map(|debt| &debt.what) {
         // That sees to whatever this sign-in may come to as well.
         Some(What::SignOut) => None,
-        Some(What::Undo { request_ids }) => Some([&request_ids[..], std::slice::from_ref(&request_id)].concat()),
-        None => Some(vec![request_id.clone()]),
+        // Nobody keeps count for ever of those who dial again and again and are told each time that they aren't signed in.
+        Some(What::Undo { request_ids }) if request_ids.len() >= MOST_REQUESTS => Some(What::SignOut),
+        Some(What::Undo { request_ids }) => {
+            Some(What::Undo { request_ids: [&request_ids[..], std::slice::from_ref(&request_id)].concat() })
+        }
+        None => Some(What::Undo { request_ids: vec![request_id.clone()] }),
     };
-    let undo = undo.map(|request_ids| debt(request, place, What::Undo { request_ids }));
+    let undo = undo.map(|what| debt(request, place, what));
     // Noted beforehand, so that not even a kill leaves a session without a member. Nobody could bring the member in line
     // without the manager, so without it nothing is noted.
     let noted = undo.clone().filter(|_| desk.config.manager.is_some());
@@ -236,7 +253,14 @@ async fn sign_in(desk: &Desk, call: &mut Call, request: &Request, place: &Place)
         Err(failure) => {
             match (&failure, undo) {
                 // The caller is told that they aren't signed in, so they must not be.
-                (Failure::Unknown(_), Some(undo)) => desk.debts.owe(undo).await,
+                (Failure::Unknown(why), Some(undo)) => {
+                    let (queue, reason) = (place.queue.name(), &why.reason);
+                    warn!(
+                        %organization, %extension, queue, reason,
+                        "it is not known whether a sign-in was carried out; it is undone as soon as queuegate can be asked"
+                    );
+                    desk.debts.owe(undo).await;
+                }
                 (Failure::Unknown(_), None) => {}
                 (Failure::NotDone(_), _) => take_back(desk, place, noted.and(Some(before))).await,
             }
@@ -281,7 +305,14 @@ async fn sign_in(desk: &Desk, call: &mut Call, request: &Request, place: &Place)
         let undone = desk.questions.sign_out(organization, extension, &place.queue, Instant::now() + UNDOING).await;
         match undone {
             Ok(_) => desk.debts.settle(&place.key).await,
-            Err(_) => desk.debts.owe(debt(request, place, What::SignOut)).await,
+            Err(failure) => {
+                let why = failure.why();
+                warn!(
+                    %organization, %extension, queue, reason = why.reason, error = why.text,
+                    "a sign-in is undone as soon as queuegate can be told"
+                );
+                desk.debts.owe(debt(request, place, What::SignOut)).await;
+            }
         }
     } else {
         desk.debts.settle(&place.key).await;
@@ -307,8 +338,11 @@ async fn sign_out(desk: &Desk, call: &mut Call, request: &Request, place: &Place
         Err(failure) if failure.is_final() => return failed(failure),
         // INVARIANT: a sign-out is never refused. It is remembered before the member is removed, so no crash loses it.
         Err(failure) => {
-            let why = failure.why();
-            warn!(reason = why.reason, error = why.text, "a sign-out is remembered until queuegate can be told");
+            let (why, queue) = (failure.why(), place.queue.name());
+            warn!(
+                %organization, %extension, queue, reason = why.reason, error = why.text,
+                "a sign-out is remembered until queuegate can be told"
+            );
             desk.debts.owe(debt(request, place, What::SignOut)).await;
         }
     }

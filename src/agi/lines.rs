@@ -11,9 +11,6 @@ pub(super) enum Error {
     /// The line doesn't end.
     #[error("a line is longer than {0} bytes")]
     TooLong(usize),
-    /// The line is no text.
-    #[error("a line is not UTF-8")]
-    NotText,
 }
 
 /// Reads lines. INVARIANT: giving up the wait for one loses nothing; what has come of it is there for the next call.
@@ -30,7 +27,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         Self { reader: BufReader::new(reader), longest, begun: Vec::new() }
     }
 
-    /// The next line without its end; none when the peer has closed. What comes after the last line feed is no line.
+    /// The next line without its end; none when the peer has closed. What comes after the last line feed is no line. Bytes that aren't
+    /// UTF-8, such as those of a caller's name in Latin-1, become U+FFFD.
     pub(super) async fn next(&mut self) -> Result<Option<String>, Error> {
         loop {
             let come = self.reader.fill_buf().await?;
@@ -50,7 +48,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
                 if line.last() == Some(&b'\r') {
                     line.pop();
                 }
-                return String::from_utf8(line).map(Some).map_err(|_| Error::NotText);
+                return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
             }
         }
     }
@@ -72,7 +70,12 @@ mod tests {
         let mut lines = Lines::new(&b"200 result=1\n200 resul"[..], 100);
         assert_eq!(lines.next().await.unwrap().as_deref(), Some("200 result=1"));
         assert_eq!(lines.next().await.unwrap(), None);
-        let mut lines = Lines::new(&b"\xff\n"[..], 100);
-        assert!(matches!(lines.next().await, Err(Error::NotText)));
+    }
+
+    #[tokio::test]
+    async fn a_name_in_latin_1_is_no_reason_to_hang_up() {
+        let mut lines = Lines::new(&b"agi_calleridname: M\xfcller\r\n\n"[..], 100);
+        assert_eq!(lines.next().await.unwrap().as_deref(), Some("agi_calleridname: M\u{fffd}ller"));
+        assert_eq!(lines.next().await.unwrap().as_deref(), Some(""));
     }
 }

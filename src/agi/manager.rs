@@ -13,6 +13,7 @@ use tokio::{
     },
     time::timeout,
 };
+use uuid::Uuid;
 
 use super::{
     config::{Manager, Secret},
@@ -72,7 +73,6 @@ pub(super) struct Connection {
     lines: Lines<OwnedReadHalf>,
     writer: OwnedWriteHalf,
     begun: Message,
-    actions: u64,
     /// Queues of which members came or went.
     touched: BTreeSet<String>,
 }
@@ -83,7 +83,7 @@ impl Connection {
         let stream = timeout(PATIENCE, TcpStream::connect(manager.address)).await.map_err(|_| Error::Late)??;
         let (reader, writer) = stream.into_split();
         let lines = Lines::new(reader, LONGEST_LINE);
-        let mut connection = Self { lines, writer, begun: Message::default(), actions: 0, touched: BTreeSet::new() };
+        let mut connection = Self { lines, writer, begun: Message::default(), touched: BTreeSet::new() };
         let greeting = timeout(PATIENCE, connection.lines.next()).await.map_err(|_| Error::Late)??;
         if !greeting.ok_or(Error::Closed)?.starts_with("Asterisk Call Manager/") {
             return Err(Error::Stranger);
@@ -135,8 +135,8 @@ impl Connection {
 
     /// Asks for something, and gives the id that everything about it bears, once Asterisk has agreed.
     async fn ask(&mut self, action: &'static str, fields: &[(&str, &str)]) -> Result<String, Error> {
-        self.actions += 1;
-        let id = format!("queuegate-{}", self.actions);
+        // INVARIANT: nobody can guess it. What somebody dialed stands in events, line ends included, and may look like an answer.
+        let id = format!("queuegate-{}", Uuid::new_v4().simple());
         let mut text = format!("Action: {action}\r\nActionID: {id}\r\n");
         for (name, value) in fields {
             // Nothing that is configured or read has a line end; one would begin another header.

@@ -1,7 +1,8 @@
 //! What Asterisk and a FastAGI server say to each other, line by line. PURE: no I/O.
 //!
 //! Asterisk opens with its environment (`agi_channel: PJSIP/101-00000001`, a line each, an empty one at the end), and then
-//! answers each command with one reply. Between replies it may say `HANGUP` without being asked; from then on it answers 511
+//! answers each command with one reply. What somebody dialed stands in the environment too, line ends included if the dialplan doesn't
+//! filter them, so its lines are believed only once the channel itself has said its name. Between replies it may say `HANGUP` without being asked; from then on it answers 511
 //! to what needs a caller, and still carries out the rest, EXEC included.
 
 use std::{collections::BTreeMap, fmt};
@@ -21,6 +22,9 @@ pub enum Malformed {
     /// A line of the environment is none.
     #[error("`{0}` is no line of an AGI environment")]
     Entry(String),
+    /// A name comes twice, which Asterisk doesn't do; one of them was dialed.
+    #[error("the environment has `{0}` twice")]
+    Repeated(String),
     /// The environment doesn't end.
     #[error("the environment has more than {MOST_ENTRIES} lines")]
     TooManyEntries,
@@ -46,9 +50,11 @@ impl Environment {
         if !name.starts_with("agi_") || name.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
             return Err(Malformed::Entry(short(line)));
         }
-        // A name that comes twice was not sent by Asterisk; the first one is what it says of the call.
-        self.0.entry(name.to_owned()).or_insert_with(|| value.strip_prefix(' ').unwrap_or(value).to_owned());
-        Ok(false)
+        let value = value.strip_prefix(' ').unwrap_or(value).to_owned();
+        match self.0.insert(name.to_owned(), value) {
+            None => Ok(false),
+            Some(_) => Err(Malformed::Repeated(short(name))),
+        }
     }
 
     /// A value, by its name; empty if there is none.
@@ -97,6 +103,9 @@ pub enum Command<'c> {
     Exec(Application, &'c str),
     /// Reads a channel variable. Works on a channel that was hung up, too.
     GetVariable(&'c str),
+    /// Reads the channel's name, and behind it a word that Asterisk can only have from this question. Works on a channel that was
+    /// hung up, too.
+    GetChannel(&'c str),
     /// Sets a channel variable. Works on a channel that was hung up, too.
     SetVariable(&'c str, &'c str),
     /// Plays a sound to its end, or until a key is pressed.
@@ -110,7 +119,7 @@ impl Command<'_> {
     pub fn waits_for_a_person(&self) -> bool {
         match self {
             Self::StreamFile(_) | Self::GetData(..) => true,
-            Self::Exec(..) | Self::GetVariable(_) | Self::SetVariable(..) => false,
+            Self::Exec(..) | Self::GetVariable(_) | Self::GetChannel(_) | Self::SetVariable(..) => false,
         }
     }
 
@@ -119,6 +128,7 @@ impl Command<'_> {
         let line = match self {
             Self::Exec(application, arguments) => format!("EXEC {application} {}", quoted(arguments)),
             Self::GetVariable(name) => format!("GET VARIABLE {}", quoted(name)),
+            Self::GetChannel(word) => format!("GET FULL VARIABLE {}", quoted(&format!("${{CHANNEL(name)}} {word}"))),
             Self::SetVariable(name, value) => format!("SET VARIABLE {} {}", quoted(name), quoted(value)),
             // Any key ends it: whoever knows the prompt need not hear it out.
             Self::StreamFile(sound) => format!("STREAM FILE {} \"0123456789*#\"", quoted(sound)),
@@ -233,9 +243,9 @@ mod tests {
         let many: Vec<String> = (0..=MOST_ENTRIES).map(|number| format!("agi_arg_{number}: x")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert_eq!(read(&many), Err(Malformed::TooManyEntries));
-        // Nobody talks over what Asterisk said.
-        let environment = read(&["agi_channel: PJSIP/101-1", "agi_channel: PJSIP/102-1"]).unwrap();
-        assert_eq!(environment.get("agi_channel"), "PJSIP/101-1");
+        // Nobody talks over what Asterisk says, neither after it nor before.
+        let twice = read(&["agi_channel: PJSIP/101-1", "agi_channel: PJSIP/102-1"]);
+        assert_eq!(twice, Err(Malformed::Repeated("agi_channel".to_owned())));
     }
 
     #[test]
@@ -243,6 +253,7 @@ mod tests {
         let exec = Command::Exec(Application::AddQueueMember, "801,PJSIP/101");
         assert_eq!(exec.line().unwrap(), "EXEC AddQueueMember \"801,PJSIP/101\"\n");
         assert_eq!(Command::GetVariable("AQMSTATUS").line().unwrap(), "GET VARIABLE \"AQMSTATUS\"\n");
+        assert_eq!(Command::GetChannel("x1").line().unwrap(), "GET FULL VARIABLE \"${CHANNEL(name)} x1\"\n");
         assert_eq!(
             Command::SetVariable("A", "a \"b\" \\c").line().unwrap(),
             "SET VARIABLE \"A\" \"a \\\"b\\\" \\\\c\"\n"

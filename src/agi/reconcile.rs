@@ -66,7 +66,8 @@ pub(super) async fn run(desk: Arc<Desk>, manager: Manager) {
             Ok(pbx) => {
                 info!(address = %manager.address, "members are kept in line with sessions");
                 pause = PAUSES.0;
-                let mut keeper = Keeper { desk: &desk, manager: &manager, pbx, phones: HashMap::new() };
+                let mut keeper =
+                    Keeper { desk: &desk, manager: &manager, pbx, phones: HashMap::new(), is_blind: false };
                 let Err(error) = keeper.keep().await;
                 warn!(%error, "the connection to the PBX's manager broke");
             }
@@ -142,6 +143,8 @@ struct Keeper<'k> {
     pbx: Connection,
     /// The interfaces of sessions, by session id.
     phones: HashMap<String, Option<String>>,
+    /// Whether queuegate could not be asked the last time.
+    is_blind: bool,
 }
 
 impl Keeper<'_> {
@@ -158,10 +161,21 @@ impl Keeper<'_> {
                 }
             }
             match self.compare(all, &queues).await {
-                Ok(()) => {}
+                Ok(()) => {
+                    if std::mem::take(&mut self.is_blind) {
+                        info!("queuegate says again who is signed in; members are in line");
+                    }
+                }
                 Err(Broken::Pbx(error)) => return Err(error),
                 Err(Broken::Queuegate(failure)) => {
-                    debug!(error = failure.why().text, "queuegate can't be asked who is signed in");
+                    let why = failure.why();
+                    if !std::mem::replace(&mut self.is_blind, true) {
+                        warn!(
+                            reason = why.reason,
+                            error = why.text,
+                            "queuegate can't be asked who is signed in; members stay as they are"
+                        );
+                    }
                     // Its watch comes back with a doubt about everything, but may not have noticed.
                     queues.iter().for_each(|queue| self.desk.doubts.about(queue));
                     if all {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{
     ask::Failure,
@@ -17,21 +17,38 @@ const TELLING: Duration = Duration::from_secs(5);
 /// How long is waited before the next try, and how long at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
+/// How often it is said that something can't be settled.
+const REMINDER: Duration = Duration::from_secs(60);
+
 /// Settles what is owed, for ever.
 pub(super) async fn run(desk: Arc<Desk>) {
+    for Debt { organization, user, queue, interface, what, .. } in desk.debts.all() {
+        info!(%organization, %user, queue = queue.name(), interface, what = what.as_str(), "this is owed from before");
+    }
     let mut pause = PAUSES.0;
+    let mut told = Instant::now();
     loop {
         let owed = desk.debts.all();
-        let mut is_left = false;
-        for debt in owed {
-            if let Err(failure) = pay(&desk, &debt).await {
-                is_left = true;
-                if failure.is_of_all() {
+        let mut left = None;
+        for debt in &owed {
+            if let Err(failure) = pay(&desk, debt).await {
+                let is_of_all = failure.is_of_all();
+                left = Some((debt, failure));
+                if is_of_all {
                     break;
                 }
             }
         }
-        if is_left {
+        if let Some((Debt { organization, user, queue, what, .. }, failure)) = left {
+            // At once, and then now and then, so that whoever looks finds it near the end of the log.
+            if pause == PAUSES.0 || told.elapsed() >= REMINDER {
+                told = Instant::now();
+                let (owed, why) = (owed.len(), failure.why());
+                warn!(
+                    owed, %organization, %user, queue = queue.name(), what = what.as_str(), reason = why.reason, error = why.text,
+                    "queuegate can't be told what it is owed; it is tried again"
+                );
+            }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         } else {
@@ -56,10 +73,10 @@ async fn pay(desk: &Desk, debt: &Debt) -> Result<(), Failure> {
         What::Undo { request_ids } => undo(desk, debt, request_ids, by).await,
     };
     match told {
-        Ok(()) => info!(%organization, user = %user, queue = queue.name(), "what was owed is settled"),
+        Ok(()) => info!(%organization, %user, queue = queue.name(), what = what.as_str(), "what was owed is settled"),
         Err(failure) if failure.is_final() => {
             let reason = &failure.why().reason;
-            error!(%organization, user = %user, queue = queue.name(), reason, "what was owed can't be settled, and is given up");
+            error!(%organization, %user, queue = queue.name(), what = what.as_str(), reason, "what was owed can't be settled, and is given up");
         }
         Err(failure) => {
             held.unchanged();

@@ -55,7 +55,7 @@ pub(super) fn parse(command: Command, arguments: Vec<OsString>) -> anyhow::Resul
         return Ok(Asked { matches, from_file: BTreeSet::new(), file: None });
     };
     let keys = keys(&command, name);
-    let mut from_file = read(&file, &keys)?;
+    let mut from_file = read(&file, name, &keys)?;
     from_file.retain(|(key, _)| {
         !matches!(given.value_source(&id(key)), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
     });
@@ -96,9 +96,9 @@ fn id(key: &str) -> String {
     key.replace('-', "_")
 }
 
-fn read(file: &Path, keys: &BTreeSet<String>) -> anyhow::Result<Vec<(String, String)>> {
+fn read(file: &Path, command: &str, keys: &BTreeSet<String>) -> anyhow::Result<Vec<(String, String)>> {
     let text = std::fs::read_to_string(file).map_err(|error| wrong(file, &format!("can't be read: {error}")))?;
-    Ok(settings(&text, keys).map_err(|problem| wrong(file, &problem))?)
+    Ok(settings(&text, command, keys).map_err(|problem| wrong(file, &problem))?)
 }
 
 /// What is wrong with a file. Somebody may have taken it for the place where tokens go.
@@ -106,21 +106,22 @@ pub(super) fn wrong(file: &Path, problem: &str) -> Wrong {
     Wrong(without_secrets(&format!("`{}`: {problem}", file.display())))
 }
 
-/// The settings that a text gives.
-pub(super) fn settings(text: &str, keys: &BTreeSet<String>) -> Result<Vec<(String, String)>, String> {
+/// The settings that a text gives to a command.
+pub(super) fn settings(text: &str, command: &str, keys: &BTreeSet<String>) -> Result<Vec<(String, String)>, String> {
     let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         format!("line {}: {}", before.lines().count().max(1), error.message())
     })?;
-    document.iter().map(|(key, item)| setting(key, item, keys)).collect()
+    document.iter().map(|(key, item)| setting(key, item, command, keys)).collect()
 }
 
-fn setting(key: &str, item: &Item, keys: &BTreeSet<String>) -> Result<(String, String), String> {
+fn setting(key: &str, item: &Item, command: &str, keys: &BTreeSet<String>) -> Result<(String, String), String> {
     if !keys.contains(key) {
         let like = |known: &&String| strsim::jaro_winkler(&key.replace('_', "-"), known);
         let near = keys.iter().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|near| like(near) >= ALIKE);
         let hint = match near {
             Some(near) => format!("did you mean `{near}`?"),
+            None if command == "agi" => "`queuegate agi --help` shows those that there are".to_owned(),
             None => "`queuegate config` shows those that there are".to_owned(),
         };
         return Err(format!("there is no setting `{}`; {hint}", crate::domain::ids::shortened(key)));
@@ -186,7 +187,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Vec<(String, String)>, String> {
         let keys = ["listen", "drain-deadline", "max-connections", "insecure"].map(str::to_owned);
-        settings(text, &BTreeSet::from(keys))
+        settings(text, "serve", &BTreeSet::from(keys))
     }
 
     #[test]
@@ -212,5 +213,7 @@ mod tests {
             let error = read(text).unwrap_err();
             assert!(error.contains(says), "{text}: {error}");
         }
+        let error = settings("zzz = 1", "agi", &BTreeSet::new()).unwrap_err();
+        assert!(error.contains("`queuegate agi --help` shows those that there are"), "{error}");
     }
 }

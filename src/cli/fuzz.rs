@@ -127,7 +127,7 @@ fn no_configuration_file_makes_the_program_fail_or_tells_a_secret() {
     for number in 0..tried {
         let text = inputs.text();
         let _shown = Shown(text.as_bytes());
-        let problem = match config::settings(&text, &keys) {
+        let problem = match config::settings(&text, "serve", &keys) {
             Ok(settings) => {
                 read += 1;
                 assert!(settings.iter().all(|(key, _)| keys.contains(key)));

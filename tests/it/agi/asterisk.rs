@@ -2,7 +2,8 @@
 //!
 //! What matters of them: HANGUP comes unasked, between replies, and once more when the server has closed; a channel that was
 //! hung up answers 511 to what needs a caller, and carries out the rest; EXEC says 0 whatever AddQueueMember came to, which is
-//! in AQMSTATUS; AGISTATUS is SUCCESS even if the server closed without a word; and nothing has a timeout.
+//! in AQMSTATUS; AGISTATUS is SUCCESS even if the server closed without a word; nothing has a timeout; and line ends in what was dialed
+//! are sent as they are. `tests/asterisk/run` shows that an Asterisk does all this.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -16,7 +17,7 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
-    sync::{broadcast, watch},
+    sync::{Semaphore, broadcast, watch},
 };
 
 /// How a member came to be one.
@@ -42,6 +43,9 @@ pub struct Pbx {
     pub changes: broadcast::Sender<Change>,
     /// Whether `app_queue` is loaded. If it isn't, its applications set no variables.
     pub has_queue_applications: AtomicBool,
+    /// How many calls wait ([`Mishap::Paused`]), and what each of them waits for.
+    pub paused: watch::Sender<usize>,
+    pub go_on: Semaphore,
     version: watch::Sender<u64>,
 }
 
@@ -53,6 +57,8 @@ impl Pbx {
             executed: Mutex::default(),
             changes: broadcast::channel(10_000).0,
             has_queue_applications: AtomicBool::new(true),
+            paused: watch::channel(0).0,
+            go_on: Semaphore::new(0),
             version: watch::channel(0).0,
         })
     }
@@ -171,6 +177,8 @@ pub enum Mishap {
     CutAfter(usize),
     /// Asterisk is stuck, and never replies.
     Stuck(usize),
+    /// Asterisk takes its time, until [`Pbx::go_on`] lets it.
+    Paused(usize),
     /// The environment never ends.
     HalfEnvironment,
 }
@@ -235,7 +243,7 @@ impl Call {
         text.push_str("agi_callingpres: 0\nagi_callingani2: 0\nagi_callington: 0\nagi_callingtns: 0\n");
         // Inside Gosub the extension is `s`.
         text.push_str(
-            "agi_dnid: *13801\nagi_rdnis: unknown\nagi_context: queuegate\nagi_extension: s\nagi_priority: 3\n",
+            "agi_dnid: *13801\nagi_rdnis: unknown\nagi_context: queuegate\nagi_extension: s\nagi_priority: 4\n",
         );
         text.push_str("agi_enhanced: 0.0\nagi_accountcode: \nagi_threadid: 140245\n");
         for (number, argument) in self.arguments.iter().enumerate() {
@@ -269,6 +277,11 @@ impl Call {
                     let _ = writer.write_all(b"HANGUP\n").await;
                 }
                 Mishap::Cut(at) if at == number => return ended,
+                Mishap::Paused(at) if at == number => {
+                    pbx.paused.send_modify(|paused| *paused += 1);
+                    pbx.go_on.acquire().await.unwrap().forget();
+                    pbx.paused.send_modify(|paused| *paused -= 1);
+                }
                 Mishap::Stuck(at) if at == number => {
                     while let Ok(Some(_)) = lines.next_line().await {}
                     return ended;
@@ -307,6 +320,10 @@ impl Call {
                 Some(value) => (format!("200 result=1 ({value})\n"), false),
                 None => ("200 result=0\n".to_owned(), false),
             },
+            // Substituted as the dialplan does it.
+            ["GET", "FULL", "VARIABLE", text] => {
+                (format!("200 result=1 ({})\n", text.replace("${CHANNEL(name)}", &self.channel)), false)
+            }
             ["SET", "VARIABLE", name, value] => {
                 ended.variables.insert((*name).to_owned(), (*value).to_owned());
                 ("200 result=1\n".to_owned(), false)

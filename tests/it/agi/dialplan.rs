@@ -61,7 +61,7 @@ fn parse(text: &str) -> Dialplan {
     dialplan
 }
 
-/// Whether an extension is what was dialed: a name, or a pattern such as `_*13X.`.
+/// Whether an extension is what was dialed: a name, or a pattern such as `_*13.`.
 fn fits(pattern: &str, dialed: &str) -> bool {
     let Some(pattern) = pattern.strip_prefix('_') else { return pattern == dialed };
     let mut letters = dialed.chars();
@@ -123,9 +123,11 @@ async fn walk(center: &Center, context: &str, dialed: &str, agi: Call) -> Walked
         found.unwrap_or_else(|| panic!("there is no {dialed} in {context}")).1.clone()
     };
     let mut walked = Walked::default();
+    walked.variables.extend(agi.variables.clone());
     walked.variables.insert("EXTEN".to_owned(), dialed.to_owned());
     // What was left over from an earlier call through the same channel.
     walked.variables.insert("QUEUEGATE_STATUS".to_owned(), "allowed".to_owned());
+    walked.variables.entry("AQMSTATUS".to_owned()).or_default();
     let endpoint = agi.channel.split_once('/').unwrap().1.rsplit_once('-').unwrap().0;
     walked.variables.insert("CHANNEL(endpoint)".to_owned(), endpoint.to_owned());
     let (mut here, mut at) = (steps(context, dialed), 0);
@@ -135,7 +137,7 @@ async fn walk(center: &Center, context: &str, dialed: &str, agi: Call) -> Walked
         walked.applications.push(step.application.clone());
         match step.application.as_str() {
             "Answer" | "Queue" => {}
-            "Hangup" => break,
+            "Hangup" | "Return" => break,
             "Set" => {
                 let (name, value) = arguments.split_once('=').unwrap();
                 walked.variables.insert(name.to_owned(), value.to_owned());
@@ -170,6 +172,11 @@ async fn walk(center: &Center, context: &str, dialed: &str, agi: Call) -> Walked
             }
             other => panic!("{other}"),
         }
+    }
+    if dialed == "gone" {
+        // The channel is gone already.
+        assert_eq!(walked.applications.last().map(String::as_str), Some("Return"));
+        return walked;
     }
     assert_eq!(walked.applications.last().map(String::as_str), Some("Hangup"), "a call ends in the dialplan");
     if let Some(agi) = walked.applications.iter().position(|name| name == "AGI") {
@@ -247,6 +254,23 @@ async fn the_dialplan_can_add_the_member_itself() {
     let walked = walk_by_hand(&center, Call::from("103", "")).await;
     assert_eq!(walked.sounds, ["sorry-youre-having-problems"]);
     assert_eq!(center.server.sessions().await.len(), 1);
+}
+
+/// Between the answer and AddQueueMember: what follows in the dialplan isn't run, but the hangup handler is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_hangs_up_before_the_dialplan_adds_the_member_leaves_agreement() {
+    let mut center = Center::open().await;
+    let handler = "Set(CHANNEL(hangup_handler_push)=queuegate-by-hand,gone,1(${ARG1}))";
+    assert!(EXTENSIONS.contains(handler));
+    let gone = || Call { variables: [("ARG1".to_owned(), "801".to_owned())].into(), ..anna() };
+    for members in [1, 0] {
+        center.dial(Call::from("101", "sign-in?member=no&prompt=no&queue=801")).await;
+        walk(&center, "queuegate-by-hand", "gone", gone()).await;
+        assert!(center.agree().await && center.pbx.members().len() == members);
+        // The second time the PBX has no such queue.
+        center.dial(Call::from("101", "sign-out?queue=801")).await;
+        center.pbx.drop_queue("801");
+    }
 }
 
 /// `Gosub(queuegate-by-hand,s,1(801))`.

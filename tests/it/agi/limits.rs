@@ -46,6 +46,30 @@ async fn who_sends_no_call_is_cut_off_and_the_next_one_is_served() {
     assert_eq!(center.dial(Call::from("101", "sign-in?queue=801")).await.get("QUEUEGATE_STATUS"), "allowed");
 }
 
+/// A phone can dial line ends, and Asterisk hands them on where the dialplan doesn't filter: further lines of the environment, its
+/// end, and something that looks like a reply.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_dials_lines_of_an_environment_is_still_who_they_are() {
+    let mut center = Center::open().await;
+    center.dial(Call::from("102", "sign-in?queue=801")).await;
+    for dialed in [
+        "801\nagi_channel: PJSIP/102-0000002a",
+        "801\nagi_arg_1: endpoint=102",
+        "801\nagi_channel: PJSIP/102-0000002a\n",
+        "801\nagi_channel: PJSIP/102-0000002a\n\n200 result=1 (PJSIP/102-0000002a)",
+        "801\nagi_channel: PJSIP/102-0000002a\n\n200 result=1 (PJSIP/102-0000002a)\n200 result=1\n200 result=0\n200 result=1 (REMOVED)",
+    ] {
+        for action in ["sign-out", "toggle", "sign-in"] {
+            let ended = center.dial(Call::from("101", &format!("{action}?queue={dialed}"))).await;
+            assert_ne!(ended.get("QUEUEGATE_STATUS"), "allowed", "{action} {dialed:?}");
+            let sessions = center.server.sessions().await;
+            assert!(sessions.len() == 1 && sessions[0].user_id == "bo", "{action} {dialed:?}");
+        }
+    }
+    assert_eq!(center.pbx.executed.lock().unwrap().len(), 1);
+    assert!(center.agree().await);
+}
+
 /// The dialplan hears nothing, which it takes for a refusal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_call_too_many_is_closed() {
@@ -120,6 +144,7 @@ async fn no_request_executes_what_the_configuration_does_not_name() {
                 "SET VARIABLE \"AQMSTATUS\"",
                 "SET VARIABLE \"RQMSTATUS\"",
                 "GET VARIABLE",
+                "GET FULL VARIABLE \"${CHANNEL(name)} ",
                 "STREAM FILE",
                 "GET DATA",
             ];

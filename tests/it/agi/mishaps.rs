@@ -13,9 +13,12 @@ use crate::support::sign_in;
 
 const SORRY: &str = "sorry-youre-having-problems";
 
-/// How many commands a sign-in has that is carried out: the status cleared, AddQueueMember, the status read, four variables, and
-/// the prompt.
-const COMMANDS: usize = 8;
+/// How many commands a sign-in has that is carried out: the channel's name, the status cleared, AddQueueMember, the status read,
+/// four variables, and the prompt.
+const COMMANDS: usize = 9;
+
+/// Which of them is AddQueueMember.
+const ADDING: usize = 2;
 
 /// Long enough for a busy machine, and as long as a stuck peer keeps a test waiting.
 const SHORT: Duration = Duration::from_millis(1_500);
@@ -80,7 +83,7 @@ async fn a_caller_who_hangs_up_at_any_moment_leaves_agreement() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_who_hangs_up_before_the_queue_is_known_signs_in_nowhere() {
     let mut center = Center::open().await;
-    for mishap in [Mishap::HangUp(0), Mishap::HangUpDuring(0)] {
+    for mishap in [Mishap::HangUp(0), Mishap::HangUp(1), Mishap::HangUpDuring(1)] {
         let ended = center.dial(Call::from("101", "sign-in").dialing(&["801"]).with(mishap)).await;
         assert_eq!((ended.get("QUEUEGATE_STATUS"), ended.get("QUEUEGATE_REASON")), ("failed", "HANGUP"));
         assert!(center.server.sessions().await.is_empty() && center.pbx.members().is_empty());
@@ -111,7 +114,7 @@ async fn a_connection_that_breaks_at_any_moment_leaves_agreement() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pbx_that_gets_stuck_leaves_agreement() {
     let mut center = Center::open_with(true, |config| config.deadline = SHORT).await;
-    for at in [0, 1, 2] {
+    for at in [0, 1, 2, 3] {
         center.dial(Call::from("101", "sign-in?queue=801").with(Mishap::Stuck(at))).await;
         center.until_agreed().await;
         assert!(center.server.sessions().await.is_empty(), "{at}");
@@ -200,6 +203,23 @@ async fn a_sign_out_that_is_owed_outlives_a_kill() {
     center.until_agreed().await;
     assert!(center.server.sessions().await.is_empty());
     assert!(changes.try_recv().is_err(), "the phone rang again");
+}
+
+/// The handler is killed when there is a session and no member yet. The caller was told nothing, so they aren't signed in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sign_in_that_a_kill_cut_short_is_undone() {
+    let mut center = Center::kept().await;
+    let (pbx, agi) = (std::sync::Arc::clone(&center.pbx), center.agi.address);
+    let call = Call::from("101", "sign-in?queue=801").with(Mishap::Stuck(ADDING));
+    let stuck = tokio::spawn(async move { call.run(&pbx, agi).await });
+    let come = async { while center.server.sessions().await.is_empty() {} };
+    tokio::time::timeout(super::PATIENCE, come).await.unwrap();
+    assert_eq!(center.owed().len(), 1, "it is noted before there is a session");
+    center = center.killed(true).await;
+    stuck.await.unwrap();
+    center.until_settled().await;
+    center.until_agreed().await;
+    assert!(center.server.sessions().await.is_empty());
 }
 
 /// Whoever signs in again is signed in: what was owed before is not held against them.

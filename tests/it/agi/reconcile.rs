@@ -6,7 +6,7 @@ use queuegate::rpc::proto::*;
 
 use super::{
     Center, PATIENCE,
-    asterisk::{Call, Membership},
+    asterisk::{Call, Membership, Mishap},
     wire::Passing,
 };
 use crate::support::{ACME, sign_in};
@@ -124,6 +124,48 @@ async fn a_queue_that_is_deleted_ceases_to_ring() {
     let request = DeleteQueueRequest { organization_id: ACME.into(), queue_id: "sales".into(), ..Default::default() };
     center.server.client.directory.delete_queue(request).await.unwrap();
     center.pbx.until_members(&[("802", "PJSIP/102")]).await;
+}
+
+/// What was read before a caller signed out, and waits for its turn behind them, doesn't make the phone ring again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_comparison_that_callers_overtake_changes_nothing() {
+    let mut center = Center::kept().await;
+    let dial = |center: &Center, call: Call| {
+        let (pbx, agi) = (std::sync::Arc::clone(&center.pbx), center.agi.address);
+        tokio::spawn(async move { call.run(&pbx, agi).await })
+    };
+    // The order of those who wait can't be seen, so it is tried several times.
+    for _ in 0..10 {
+        center.dial(Call::from("101", "sign-in?queue=801")).await;
+        center.until_agreed().await;
+        let mut changes = center.pbx.changes.subscribe();
+        // At the place: one who signs in once more, before AddQueueMember.
+        let first = dial(&center, Call::from("101", "sign-in?queue=801").with(Mishap::Paused(2)));
+        center.pbx.paused.subscribe().wait_for(|paused| *paused == 1).await.unwrap();
+        // Behind them one who signs out, and then the comparison, which has read a session without a member.
+        let second = dial(&center, Call::from("101", "sign-out?queue=801"));
+        for _ in 0..3 {
+            center.dial(Call::from("103", "check?queue=801")).await;
+        }
+        center.pbx.remove("801", "PJSIP/101");
+        for _ in 0..5 {
+            center.dial(Call::from("103", "check?queue=801")).await;
+        }
+        center.pbx.go_on.add_permits(1);
+        assert_eq!(first.await.unwrap().get("QUEUEGATE_STATUS"), "allowed");
+        assert_eq!(second.await.unwrap().get("QUEUEGATE_STATUS"), "allowed");
+        center.until_agreed().await;
+        // A comparison for which there is no doubt any more has been made by then.
+        center.server.supervisor_sign_in("cleo", "sales", None).await;
+        center.pbx.until_members(&[("801", "PJSIP/103")]).await;
+        center.server.sign_out("cleo", "sales").await;
+        center.pbx.until_members(&[]).await;
+        let mut seen = Vec::new();
+        while let Ok(change) = changes.try_recv() {
+            seen.extend((change.interface == "PJSIP/101").then_some(change.event));
+        }
+        assert_eq!(seen, ["QueueMemberRemoved", "QueueMemberAdded", "QueueMemberRemoved"]);
+    }
 }
 
 /// Without a doubt about anything, everything is compared now and then.

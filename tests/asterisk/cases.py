@@ -1,0 +1,500 @@
+"""Every case of *13, by real calls. Each says what it saw, and what is to be seen."""
+
+import asyncio
+import json
+import random
+import time
+
+from center import PASSWORD, PATIENCE, signal
+from phone import Phone
+
+# How long a call may take.
+PATIENCE_OF_A_CALL = 60 + PATIENCE
+ASK, IN, OUT = "vm-enter-num-to-call", "agent-loginok", "agent-loggedoff"
+DENIED, INVALID, SORRY = "feature-not-avail-line", "invalid", "sorry-youre-having-problems"
+# The channel's name, the status cleared, EXEC, the status read, four variables, the prompt.
+COMMANDS = 9
+
+
+class Seen:
+    """What a call came to."""
+
+    def __init__(self, call, events, conversations):
+        self.call, self.conversations = call, conversations
+        self.variables = {}
+        self.sounds = []
+        played = iter([sound for conversation in conversations for sound in conversation.sounds()])
+        for event in events:
+            if event["Event"] == "VarSet":
+                self.variables[event["Variable"]] = event["Value"]
+            if event["Event"] == "Newexten" and event["Application"] == "Playback":
+                self.sounds.append(event["AppData"])
+        self.sounds = [*played, *self.sounds]
+
+    def get(self, name):
+        return self.variables.get(name, "")
+
+    def __str__(self):
+        status, reason = self.get("QUEUEGATE_STATUS"), self.get("QUEUEGATE_REASON")
+        return f"{status or '-'} {reason or '-'} | {' '.join(self.sounds) or '-'}"
+
+
+class Cases:
+    def __init__(self, center, line):
+        self.center, self.line = center, line
+        self.rows = []
+        self.phones = {name: Phone(line, name, PASSWORD) for name in ["101", "102", "103", "104", "999"]}
+
+    async def register(self):
+        for phone in self.phones.values():
+            await phone.register()
+
+    def row(self, case, seen, expected):
+        is_so = str(seen) == str(expected)
+        self.rows.append((case, str(seen), str(expected), is_so))
+        mark = "ok " if is_so else "NOT"
+        print(f"{mark} {case:56} {seen}" + ("" if is_so else f"\n    expected: {expected}"), flush=True)
+
+    async def dial(self, user, number, keys=(), source=None, rule=None, act=None, seconds=PATIENCE_OF_A_CALL):
+        """Dials, presses keys whenever the handler asks for digits, and waits for the end of the call."""
+        manager = self.center.asterisk.manager
+        start, first = len(manager.events), len(self.center.tap.conversations)
+        keys = list(keys)
+
+        async def press(conversation, number):
+            return await rule(self.last, conversation, number) if rule else None
+
+        self.center.tap.rule = press if rule else None
+        call = self.last = self.phones[user].dial(number, source)
+        pressing = asyncio.create_task(self.press(call, first, keys)) if keys else None
+        try:
+            if act:
+                await act(call)
+            await call.until_ended(seconds)
+        finally:
+            if pressing:
+                pressing.cancel()
+        is_own = lambda event: event["Event"] == "Newchannel" and event["Channel"].startswith(f"PJSIP/{user}-")
+        linked = (await manager.until(start, is_own))["Linkedid"]
+        gone = lambda event: event["Event"] == "Hangup" and event["Uniqueid"] == linked
+        await manager.until(start, gone, seconds)
+        self.center.tap.rule = None
+        await asyncio.sleep(0.05)
+        events = [event for event in manager.events[start:] if event.get("Linkedid") == linked]
+        return Seen(call, events, self.center.tap.conversations[first:])
+
+    async def press(self, call, first, keys):
+        """A number each time that one is asked for."""
+        asked = 0
+        while keys:
+            spoken = self.center.tap.conversations[first:]
+            now = sum(command.startswith("GET DATA") for talk in spoken for command in talk.commands)
+            if now > asked:
+                asked = now
+                await asyncio.sleep(0.3)
+                await call.press(keys.pop(0))
+            await asyncio.sleep(0.05)
+
+    async def case(self, name, user, number, expected, members=None, **more):
+        """A call, and who is a member afterwards. Sessions agree."""
+        try:
+            seen = str(await self.dial(user, number, **more))
+            agreed = await self.center.until_agreed(15)
+            if members is not None:
+                expected += f" | {members}"
+                seen += " | " + (" ".join(sorted(f"{queue}:{phone.removeprefix('PJSIP/')}" for queue, phone in agreed)) or "-")
+        except (AssertionError, asyncio.TimeoutError, TimeoutError) as error:
+            seen = f"{type(error).__name__} {error}"
+        self.row(name, seen, expected)
+
+    # What the issue's flow is.
+
+    async def calls(self):
+        await self.case("*13801 signs in", "101", "*13801", f"allowed ASSIGNED | {IN}", "801:101")
+        await self.case("again", "101", "*13801", f"allowed ALREADY_SIGNED_IN | {IN}", "801:101")
+        await self.case("*14801 signs out", "101", "*14801", f"allowed SIGNED_OUT | {OUT}", "-")
+        await self.case("again", "101", "*14801", f"allowed NOT_SIGNED_IN | {OUT}", "-")
+        await self.case("*15801 toggles in", "101", "*15801", f"allowed ASSIGNED | {IN}", "801:101")
+        await self.case("and out", "101", "*15801", f"allowed SIGNED_OUT | {OUT}", "-")
+        await self.case("a check changes and plays nothing", "101", "*17801", "allowed ASSIGNED | -", "-")
+        self.center.ask("settings", "set", "organization.unassigned_queue_sign_in=RESTRICTED")
+        await self.case("denied", "102", "*13801", f"denied UNASSIGNED_RESTRICTED | {DENIED}", "-")
+        await self.case("denied, checked", "102", "*17801", "denied UNASSIGNED_RESTRICTED | -", "-")
+        await self.case("denied, by the dialplan's own AddQueueMember", "102", "*16801",
+                        f"denied UNASSIGNED_RESTRICTED | {DENIED}", "-")  # fmt: skip
+        self.center.ask("settings", "set", "organization.unassigned_queue_sign_in=ALLOWED")
+        await self.case("unassigned, allowed", "102", "*13801", f"allowed UNASSIGNED_ALLOWED | {IN}", "801:102")
+        await self.case("and out", "102", "*14801", f"allowed SIGNED_OUT | {OUT}", "-")
+        await self.case("a disabled user", "104", "*13801", f"denied USER_DISABLED | {DENIED}", "-")
+        await self.case("a phone without a user", "999", "*13801", f"denied UNKNOWN_USER | {DENIED}", "-")
+        await self.case("an unknown queue", "101", "*13899", f"denied UNKNOWN_QUEUE | {INVALID}", "-")
+        await self.case("an inbox", "101", "*13803", f"denied QUEUE_KIND_NOT_SUPPORTED | {DENIED}", "-")
+        await self.case("*13 and digits", "101", "*13", f"allowed ASSIGNED | {ASK} {IN}", "801:101", keys=["801#"])
+        await self.case("*14 and digits, without #", "101", "*14", f"allowed SIGNED_OUT | {ASK} {OUT}", "-", keys=["801"])
+        await self.case("*13 and wrong digits first", "101", "*13", f"allowed ASSIGNED | {ASK} {INVALID} {ASK} {INVALID} {ASK} {IN}",
+                        "801:101", keys=["899#", "*1#", "801#"])  # fmt: skip
+        await self.case("*15 and digits", "101", "*15", f"allowed SIGNED_OUT | {ASK} {OUT}", "-", keys=["801#"])
+        await self.case("*13 and wrong digits only", "101", "*13", f"denied UNKNOWN_QUEUE | {' '.join([ASK, INVALID] * 3)}", "-",
+                        keys=["1#", "2#", "3#", "801#"])  # fmt: skip
+        await self.case("*13 and nothing", "101", "*13", f"failed NO_QUEUE | {ASK} {SORRY}", "-")
+
+    async def members(self):
+        await self.case("a queue that the PBX lacks", "101", "*13805", f"failed NO_SUCH_QUEUE | {SORRY}", "-")
+        await self.case("the same, by the dialplan", "101", "*16805", f"- SIGNED_OUT | {SORRY}", "-")
+        await self.case("by the dialplan", "101", "*16801", f"allowed ASSIGNED | {IN}", "801:101")
+        await self.case("and out", "101", "*14801", f"allowed SIGNED_OUT | {OUT}", "-")
+
+        async def added_before(call, conversation, number):
+            if number == 2:
+                await self.center.asterisk.cli("queue add member PJSIP/101 to 801")
+
+        seen = await self.dial("101", "*13801", rule=added_before)
+        self.row("a member already", f"{seen} {seen.get('AQMSTATUS')}", f"allowed ASSIGNED | {IN} MEMBERALREADY")
+        await self.case("and out", "101", "*14801", f"allowed SIGNED_OUT | {OUT}", "-")
+        seen = await self.dial("102", "*13806")
+        self.row("a static member", f"{seen} {seen.get('AQMSTATUS')}", f"allowed UNASSIGNED_ALLOWED | {IN} MEMBERALREADY")
+        seen = await self.dial("102", "*14806")
+        expected = f"failed MEMBER_IS_STATIC | {SORRY} NOTDYNAMIC"
+        self.row("a static member signs out, and rings on", f"{seen} {seen.get('RQMSTATUS')}", expected)
+        self.row("its session is ended", self.center.sessions(), set())
+
+    async def identity(self):
+        forged = '"Bo" <sip:102@127.0.0.1>'
+        seen = await self.dial("101", "*13801", source=forged)
+        environment = seen.conversations[0].environment
+        said = f"{environment['agi_callerid']} {environment['agi_calleridname']} {environment['agi_extension']} {environment['agi_dnid']}"
+        self.row("forged: caller id, name, extension, dnid", said, "102 Bo s *13801")
+        self.row("a forged caller id is not who signs in", self.center.sessions(), {("801", "PJSIP/101")})
+        await self.case("and out", "101", "*14801", f"allowed SIGNED_OUT | {OUT}", "-")
+        seen = await self.dial("101", "*13801", source='"M\udcfcller" <sip:101@127.0.0.1>')
+        self.row("a caller's name in Latin-1", seen, f"allowed ASSIGNED | {IN}")
+        await self.case("and out", "101", "*14801", f"allowed SIGNED_OUT | {OUT}", "-")
+        await self.case("a Local channel is nobody's", "101", "*18801", f"failed NO_ENDPOINT | {SORRY}", "-")
+        await self.case("an endpoint that the dialplan names", "103", "*19801", f"allowed UNASSIGNED_ALLOWED | {IN}", "801:103")
+        await self.case("and out", "103", "*14801", f"allowed SIGNED_OUT | {OUT}", "-")
+
+    async def strange_numbers(self):
+        for number, expected, members in [
+            ("*138%26endpoint%3D102%26queue%3D01", f"denied UNKNOWN_QUEUE | {INVALID}", "-"),
+            ("*13801%26endpoint%3D103", f"denied UNKNOWN_QUEUE | {INVALID}", "-"),
+            ("*13801%26", f"allowed ASSIGNED | {IN}", "801:101"),
+            ("*14801%22", f"allowed SIGNED_OUT | {OUT}", "-"),
+            ("*13801%22", f"allowed ASSIGNED | {IN}", "801:101"),
+            ("*14801%2C", f"allowed SIGNED_OUT | {OUT}", "-"),
+            ("*138%7C01", f"allowed ASSIGNED | {IN}", "801:101"),
+            ("*14801%29%7D", f"allowed SIGNED_OUT | {OUT}", "-"),
+            ("*138$%7BEXTEN%7D01", f"allowed ASSIGNED | {IN}", "801:101"),
+            ("*148%5C01", f"allowed SIGNED_OUT | {OUT}", "-"),
+            # The query is clean then, but not the number dialed (agi_dnid).
+            ("*138%0a01", f"- - | {SORRY}", "-"),
+            ("*13" + "9" * 60, f"denied UNKNOWN_QUEUE | {INVALID}", "-"),
+            ("*138", f"denied UNKNOWN_QUEUE | {INVALID}", "-"),
+            ("*13%26", f"failed NO_QUEUE | {ASK} {SORRY}", "-"),
+        ]:
+            await self.case(f"dialed: {number[:44]}", "101", number, expected, members)
+        for number, expected in [
+            ("*12801%26endpoint%3D102", f"failed BAD_REQUEST | {SORRY}"),
+            ("*12801%2Cendpoint=102", f"failed BAD_REQUEST | {SORRY}"),
+            ("*12801%26member=no", f"failed BAD_REQUEST | {SORRY}"),
+            # The line ends reach the handler: more lines of an environment, an early end of it, and a reply.
+            ("*12801%0aEXEC", "- - | -"),
+            ("*12801%0aagi_channel%3A%20PJSIP%2F102-00000001", "- - | -"),
+            ("*12801%0aagi_channel%3A%20PJSIP%2F102-00000001%0a%0a", "- - | -"),
+            ("*12801%0aagi_channel%3APJSIP%2F102-1%0a%0a200%20result%3D1%20(PJSIP%2F102-1)%0a", "- BAD_REQUEST | -"),
+        ]:
+            await self.case(f"dialed, without FILTER: {number[:44]}", "101", number, expected, "-")
+
+    # What a PBX and its callers do.
+
+    async def hang_ups(self):
+        """At every command of the call, and while a sound is played."""
+        for code, word, after in [("*13801", "sign-in", "801:101"), ("*14801", "sign-out", "-")]:
+            for at in range(COMMANDS):
+                other = "*14801" if after != "-" else "*13801"
+                await self.dial("101", other)
+                await self.center.until_agreed()
+                told = {}
+
+                async def hang_up(call, conversation, number):
+                    if number == at:
+                        await asyncio.gather(call.hang_up(), asyncio.wait_for(conversation.hung_up.wait(), 5))
+                    told["conversation"] = conversation
+
+                seen = await self.dial("101", code, rule=hang_up)
+                agreed = " ".join(sorted(f"{queue}:{phone.removeprefix('PJSIP/')}" for queue, phone in await self.center.until_agreed()))
+                spoken = seen.conversations[0]
+                said = f"{seen.get('QUEUEGATE_STATUS')} {seen.get('AGISTATUS')} commands={len(spoken.commands)} {agreed or '-'}"
+                # The prompt, when it comes to that, is known to be of no use.
+                commands = COMMANDS - (1 if at < COMMANDS - 1 else 0)
+                self.row(f"{word}: hung up before command {at}", said, f"allowed HANGUP commands={commands} {after}")
+
+        async def during(call, conversation, number):
+            if number == COMMANDS - 1:
+                asyncio.get_running_loop().call_later(0.3, lambda: asyncio.ensure_future(call.hang_up()))
+
+        seen = await self.dial("101", "*13801", rule=during)
+        self.row("hung up while the prompt is played", f"{seen.get('QUEUEGATE_STATUS')} {seen.get('AGISTATUS')} "
+                 f"{[line.split(' endpos')[0] for line in seen.conversations[0].replies[-1]]}",
+                 "allowed HANGUP ['200 result=-1', 'HANGUP', 'HANGUP']")  # fmt: skip
+        await self.dial("101", "*14801")
+
+        async def asking(call, conversation, number):
+            if number == 1:
+                asyncio.get_running_loop().call_later(0.3, lambda: asyncio.ensure_future(call.hang_up()))
+
+        seen = await self.dial("101", "*13", rule=asking)
+        self.row("hung up while digits are asked for", f"{seen} {seen.conversations[0].replies[1][0]}",
+                 f"failed HANGUP | {ASK} 200 result=-1")  # fmt: skip
+        await self.center.until_agreed()
+        for moment in ["before it is answered", "when it is answered"]:
+            for _ in range(10):
+
+                async def at_once(call):
+                    await (call.heard if moment.startswith("before") else call.answered).wait()
+                    await call.hang_up()
+
+                await self.dial("101", "*15801", act=at_once)
+            await self.center.until_agreed()
+            self.row(f"hung up {moment}, ten times", "members and sessions agree", "members and sessions agree")
+        await self.dial("101", "*14801")
+        await self.center.until_agreed()
+
+    async def cuts(self):
+        """The handler's connection breaks, or it is killed, at every command."""
+        for way in ["cut", "killed"]:
+            for at in range(COMMANDS):
+
+                async def break_off(call, conversation, number):
+                    if number != at:
+                        return None
+                    if way == "killed":
+                        self.center.agi.kill()
+                    return "cut"
+
+                seen = await self.dial("101", "*15801", rule=break_off)
+                if way == "killed":
+                    await self.center.start_agi()
+                try:
+                    await self.center.until_agreed()
+                    said = "agreed"
+                except AssertionError as error:
+                    said = str(error)
+                self.row(f"connection {way} at command {at}", f"{said} {seen.get('AGISTATUS')}", f"agreed {'SUCCESS'}")
+        await self.dial("101", "*14801")
+        await self.center.until_agreed()
+
+    async def outages(self):
+        center = self.center
+        await self.case("sign-in", "101", "*13801", f"allowed ASSIGNED | {IN}", "801:101")
+        center.server.kill()
+        self.row("queuegate down: sign-in", await self.dial("103", "*13801"), f"failed UNAVAILABLE | {SORRY}")
+        self.row("queuegate down: check", await self.dial("103", "*17801"), "failed UNAVAILABLE | -")
+        self.row("queuegate down: sign-out", await self.dial("101", "*14801"), f"allowed SIGN_OUT_REMEMBERED | {OUT}")
+        self.row("the member is removed", await center.asterisk.members(True), set())
+        self.row("one sign-out is owed", len(center.owed()), 1)
+        await center.start_server()
+        self.row("queuegate back: settled", await center.until_agreed(), set())
+        await self.case("sign-in", "101", "*13801", f"allowed ASSIGNED | {IN}", "801:101")
+        center.server.kill()
+        self.row("queuegate down: toggle", await self.dial("101", "*15801"), f"allowed SIGN_OUT_REMEMBERED | {OUT}")
+        center.agi.kill()
+        await center.start_agi()
+        self.row("the handler killed: still owed", len(center.owed()), 1)
+        await center.start_server()
+        self.row("queuegate back: settled", await center.until_agreed(), set())
+
+        center.server.signal(signal.SIGSTOP)
+        seen = await self.dial("103", "*13801")
+        self.row("queuegate stuck: sign-in", seen, f"failed DEADLINE_EXCEEDED | {SORRY}")
+        self.row("queuegate stuck: within two seconds", self.took(seen) < 2.0, True)
+        seen = await self.dial("103", "*17801")
+        self.row("queuegate stuck: check", seen, "failed DEADLINE_EXCEEDED | -")
+        self.row("queuegate stuck: within two seconds", self.took(seen) < 2.0, True)
+        center.server.signal(signal.SIGCONT)
+        self.row("queuegate unstuck: nobody is signed in", await center.until_agreed(), set())
+        await self.case("sign-in", "101", "*13801", f"allowed ASSIGNED | {IN}", "801:101")
+        center.server.signal(signal.SIGSTOP)
+        self.row("queuegate stuck: sign-out", await self.dial("101", "*14801"), f"allowed SIGN_OUT_REMEMBERED | {OUT}")
+        self.row("the member is removed", await center.asterisk.members(True), set())
+        center.server.signal(signal.SIGCONT)
+        self.row("queuegate unstuck: settled", await center.until_agreed(), set())
+
+        center.agi.kill()
+        self.row("the handler is dead: it closes without a word", await self.dial("101", "*13801"), f"- - | {SORRY}")
+        seen = await self.dial("101", "*16801")
+        self.row("the same, by the dialplan", f"{seen} {seen.get('AGISTATUS')}", f"- - | {SORRY} SUCCESS")
+        center.tap.close()
+        await center.tap.server.wait_closed()
+        seen = await self.dial("101", "*13801")
+        self.row("nobody listens", f"{seen} {seen.get('AGISTATUS')}", f"- - | {SORRY} FAILURE")
+        await center.tap.open()
+        await center.start_agi()
+        await center.until_agreed()
+
+    def took(self, seen):
+        """How long the handler took, as its log has it."""
+        lines = [line for line in self.center.agi.log.read_text().splitlines() if "took_ms" in line]
+        return json.loads(lines[-1])["took_ms"] / 1000
+
+    async def stuck_handler(self):
+        """TIMEOUT(absolute) marks the call as hung up, but Asterisk waits for the handler all the same."""
+        self.center.agi.signal(signal.SIGSTOP)
+        waited = {}
+
+        async def wait(call):
+            await asyncio.sleep(125)
+            talk = self.center.tap.conversations[-1]
+            waited["seen"] = (call.ended.is_set(), talk.hung_up.is_set())
+            self.center.agi.kill()
+
+        seen = await self.dial("103", "*13801", act=wait)
+        self.row("the handler stuck for 125 s: ended, HANGUP sent", waited["seen"], (False, True))
+        self.row("then it is killed: what the caller gets", f"{seen} by {seen.call.by}", "- - | - by pbx")
+        await self.center.start_agi()
+        self.row("nobody is signed in", await self.center.until_agreed(), set())
+
+    # Members follow sessions.
+
+    async def reconciling(self):
+        center, pbx = self.center, self.center.asterisk
+
+        async def rings(case, *members):
+            try:
+                await center.until_members(*members)
+                self.row(case, "as expected", "as expected")
+            except AssertionError as error:
+                self.row(case, error, members)
+
+        anna, cleo = ("801", "PJSIP/101"), ("801", "PJSIP/103")
+        center.ask("supervisor-sign-in", "sam", "cleo", "sales")
+        await rings("a supervisor signs in", cleo)
+        center.ask("supervisor-sign-out", "sam", "cleo", "sales")
+        await rings("a supervisor signs out")
+        center.ask("supervisor-sign-in", "sam", "cleo", "sales", "--ttl", "3s")
+        await rings("a supervisor signs in for three seconds", cleo)
+        await rings("it expires")
+        center.ask("sign-in", "anna", "sales", "--channel", "agent-dashboard", "--device", "browser-7")
+        await rings("a dashboard's sign-in rings at the agent's own phone", anna)
+        await pbx.cli("queue remove member PJSIP/101 from 801")
+        await rings("`queue remove member`: it comes back", anna)
+        await pbx.cli("queue add member PJSIP/103 to 801")
+        await rings("`queue add member`: it goes", anna)
+        await pbx.cli("queue reset stats 801")
+        await pbx.cli("module reload app_queue.so")
+        await rings("a reload", anna)
+        center.server.kill()
+        await pbx.cli("queue add member PJSIP/103 to 801")
+        await asyncio.sleep(2)
+        await rings("queuegate down: nothing is changed on the word of nobody", anna, cleo)
+        await center.start_server()
+        await rings("queuegate back", anna)
+        await pbx.restart()
+        await self.register()
+        await rings("Asterisk restarted: its members are there", anna)
+        center.agi.kill()
+        center.ask("sign-out", "anna", "sales")
+        center.ask("supervisor-sign-in", "sam", "cleo", "sales")
+        await pbx.restart()
+        await self.register()
+        await rings("the handler down: Asterisk has what it remembers", anna)
+        await center.start_agi()
+        await rings("the handler back", cleo)
+        await pbx.cli("database deltree Queue/PersistentMembers")
+        center.agi.signal(signal.SIGSTOP)
+        await pbx.restart()
+        await self.register()
+        center.agi.signal(signal.SIGCONT)
+        await rings("Asterisk restarted without a memory", cleo)
+        center.ask("supervisor-sign-out", "sam", "cleo", "sales")
+        await rings("and out")
+
+    async def ringing(self):
+        """A call into the queue rings exactly those who are signed in."""
+        for phone in self.phones.values():
+            phone.rings = 0
+        rang = lambda: " ".join(name for name, phone in sorted(self.phones.items()) if phone.rings) or "nobody"
+
+        async def give_up(call):
+            await call.answered.wait()
+            end = time.monotonic() + 30
+            while time.monotonic() < end and not call.ended.is_set() and sum(p.rings for p in self.phones.values()) < wanted:
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(1)
+            await call.hang_up()
+
+        wanted = 1
+        await self.dial("999", "801", act=give_up)
+        self.row("nobody signed in: who rings", rang(), "nobody")
+        await self.dial("101", "*13801")
+        await self.dial("999", "801", act=give_up)
+        self.row("101 signed in: who rings", rang(), "101")
+        await self.dial("103", "*13801")
+        # One after the other: the first doesn't answer for as long as the queue's timeout is.
+        for phone in self.phones.values():
+            phone.rings = 0
+        wanted = 2
+        await self.dial("999", "801", act=give_up, seconds=90)
+        self.row("101 and 103 signed in: who rings", rang(), "101 103")
+        await self.dial("101", "*14801")
+        for phone in self.phones.values():
+            phone.rings = 0
+        wanted = 1
+        await self.dial("999", "801", act=give_up)
+        self.row("101 signed out: who rings", rang(), "103")
+        await self.dial("103", "*14801")
+        await self.center.until_agreed()
+
+    # Many at once.
+
+    async def two_phones(self):
+        """Two phones of one endpoint, at the same moment."""
+        other = Phone(self.line, "101", PASSWORD, "101-at-home")
+        await other.register()
+        random.seed(13)
+        for _ in range(30):
+            calls = [phone.dial(random.choice(["*13801", "*14801", "*15801"])) for phone in (self.phones["101"], other) for _ in range(2)]
+            await asyncio.gather(*(call.until_ended(PATIENCE_OF_A_CALL) for call in calls))
+            await self.center.until_agreed()
+        self.row("two phones of one agent, 30 times two calls each", "agreed", "agreed")
+        await self.dial("101", "*13801")
+        self.phones["101"].rings = other.rings = 0
+
+        async def both(call):
+            await call.answered.wait()
+            await asyncio.sleep(3)
+            await call.hang_up()
+
+        await self.dial("999", "801", act=both)
+        # Of an endpoint's contacts a member PJSIP/101 rings one, which isn't queuegate's doing.
+        self.row("phones of 101 that ring", self.phones["101"].rings + other.rings, 1)
+        await self.dial("101", "*14801")
+        await self.center.until_agreed()
+
+    async def flood(self, number=500):
+        """As many dials at the same moment."""
+        from center import CAMPAIGN_QUEUES, CAMPAIGN_USERS
+
+        phones = [Phone(self.line, user, PASSWORD) for user in CAMPAIGN_USERS]
+        for phone in phones:
+            await phone.register()
+        begun = time.monotonic()
+        events = len(self.center.asterisk.manager.events)
+        calls = [
+            phones[index % len(phones)].dial("*13" + CAMPAIGN_QUEUES[index // len(phones) % (len(CAMPAIGN_QUEUES) - 1)])
+            for index in range(number)
+        ]
+        await asyncio.gather(*(call.until_ended(120) for call in calls))
+        took = time.monotonic() - begun
+        agreed = await self.center.until_agreed(60)
+        told = {}
+        for event in self.center.asterisk.manager.events[events:]:
+            if event["Event"] == "VarSet" and event["Variable"] == "QUEUEGATE_REASON":
+                told[event["Value"]] = told.get(event["Value"], 0) + 1
+        print(f"    {number} dials at once, {took:.1f} s: {told}; {len(agreed)} members")
+        answered = sum(call.status == 200 for call in calls)
+        # Whom an overloaded machine refuses is told so, and signed in nowhere.
+        counts = f"{answered} {len(agreed) == told.get('UNASSIGNED_ALLOWED')} {sum(told.values())}"
+        self.row(f"{number} dials at once: answered, members as told, all told", counts, f"{number} True {number}")
+        for user, queue in {(phone.removeprefix("PJSIP/"), queue) for queue, phone in agreed}:
+            self.center.ask("sign-out", f"ext:{user}", f"ext:{queue}")
+        await self.center.until_agreed()
