@@ -1,9 +1,10 @@
 //! What Asterisk and a FastAGI server say to each other, line by line. PURE: no I/O.
 //!
 //! Asterisk opens with its environment (`agi_channel: PJSIP/101-00000001`, a line each, an empty one at the end), and then
-//! answers each command with one reply. What somebody dialed stands in the environment too, line ends included if the dialplan doesn't
-//! filter them, so its lines are believed only once the channel itself has said its name. Between replies it may say `HANGUP` without being asked; from then on it answers 511
-//! to what needs a caller, and still carries out the rest, EXEC included.
+//! answers each command with one reply. What somebody dialed stands in the environment too, line ends included if the
+//! dialplan doesn't filter them, so its lines are believed only once the channel itself has said its name. Between replies
+//! it may say `HANGUP` without being asked; from then on it answers 511 to what needs a caller, and still carries out the
+//! rest, EXEC included.
 
 use std::{collections::BTreeMap, fmt};
 

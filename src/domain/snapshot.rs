@@ -7,17 +7,14 @@
 
 mod assembly;
 mod member;
+mod named;
 
-use std::{
-    borrow::Borrow,
-    hash::{Hash, Hasher},
-    ops::Bound,
-    sync::Arc,
-};
+use std::{ops::Bound, sync::Arc};
 
 use foldhash::fast::FixedState;
 use imbl::{GenericHashMap, OrdMap, OrdSet, shared_ptr::DefaultSharedPtr};
 
+use self::named::{HasNames, Named, after_in};
 pub use self::{assembly::Assembly, member::Member};
 use super::{
     change::{Change, Etag, Event},
@@ -68,74 +65,6 @@ struct Tenants {
     found: GenericHashMap<OrganizationId, Arc<Tenant>, FixedState, DefaultSharedPtr>,
     order: OrdSet<OrganizationId>,
 }
-
-/// Things by their ids, and those that have an extension by that: found by a hash, which takes as long among many as among
-/// few, and listed in order.
-#[derive(Debug, Clone)]
-struct Named<V: HasNames> {
-    by_id: Found<ById<V>>,
-    by_extension: Found<ByExtension<V>>,
-    order: OrdSet<V::Id>,
-}
-
-/// Things are their own keys: there may be millions, and what they are found by is in them.
-type Found<K> = GenericHashMap<K, (), FixedState, DefaultSharedPtr>;
-
-/// Found by its id.
-#[derive(Debug, Clone)]
-struct ById<V>(Arc<V>);
-
-/// Found by its extension. INVARIANT: what has none isn't kept so.
-#[derive(Debug, Clone)]
-struct ByExtension<V>(Arc<V>);
-
-/// What has an id, and may have an extension.
-trait HasNames: Clone + PartialEq {
-    type Id: Ord + Clone + Borrow<str>;
-
-    fn id(&self) -> &Self::Id;
-    fn extension(&self) -> &Option<Extension>;
-}
-
-impl<V: HasNames> Borrow<str> for ById<V> {
-    fn borrow(&self) -> &str {
-        self.0.id().borrow()
-    }
-}
-
-impl<V: HasNames> Hash for ById<V> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Borrow::<str>::borrow(self).hash(state);
-    }
-}
-
-impl<V: HasNames> PartialEq for ById<V> {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.id() == other.0.id()
-    }
-}
-
-impl<V: HasNames> Eq for ById<V> {}
-
-impl<V: HasNames> Borrow<Option<Extension>> for ByExtension<V> {
-    fn borrow(&self) -> &Option<Extension> {
-        self.0.extension()
-    }
-}
-
-impl<V: HasNames> Hash for ByExtension<V> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.extension().hash(state);
-    }
-}
-
-impl<V: HasNames> PartialEq for ByExtension<V> {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.extension() == other.0.extension()
-    }
-}
-
-impl<V: HasNames> Eq for ByExtension<V> {}
 
 impl HasNames for Member {
     type Id = UserId;
@@ -676,89 +605,6 @@ impl Tenant {
         self.queues.replace(place)?;
         self.members.replace(member)
     }
-}
-
-impl<V: HasNames> Named<V> {
-    fn new() -> Self {
-        Self { by_id: Found::default(), by_extension: Found::default(), order: OrdSet::new() }
-    }
-
-    fn len(&self) -> usize {
-        self.order.len()
-    }
-
-    fn contains(&self, id: &str) -> bool {
-        self.by_id.contains_key(id)
-    }
-
-    fn get(&self, id: &str) -> Option<&V> {
-        self.by_id.get_key_value(id).map(|(ById(found), ())| found.as_ref())
-    }
-
-    fn with_extension(&self, extension: &Extension) -> Option<&V> {
-        self.by_extension.get_key_value(&Some(*extension)).map(|(ByExtension(found), ())| found.as_ref())
-    }
-
-    /// Adds what isn't there yet.
-    fn insert(&mut self, value: V) -> Result<(), &'static str> {
-        let id = value.id().clone();
-        self.replace(value)?;
-        self.order.insert(id);
-        Ok(())
-    }
-
-    /// Puts something in the place of what has its id.
-    fn replace(&mut self, value: V) -> Result<(), &'static str> {
-        let extension = *value.extension();
-        let owner = extension.and_then(|extension| self.with_extension(&extension));
-        if owner.is_some_and(|owner| owner.id() != value.id()) {
-            return Err("the extension is in use");
-        }
-        let before = self.get(value.id().borrow()).and_then(|before| *before.extension());
-        if before.is_some() && before != extension {
-            self.by_extension.remove(&before);
-        }
-        // Of two that are found alike, a map keeps the latter.
-        let value = Arc::new(value);
-        if extension.is_some() {
-            self.by_extension.insert(ByExtension(Arc::clone(&value)), ());
-        }
-        self.by_id.insert(ById(value), ());
-        Ok(())
-    }
-
-    fn remove(&mut self, id: &str) {
-        self.order.remove(id);
-        if let Some((ById(before), ())) = self.by_id.remove_with_key(id)
-            && before.extension().is_some()
-        {
-            self.by_extension.remove(before.extension());
-        }
-    }
-
-    /// In order of the ids, from the one after `after`.
-    fn after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s V> {
-        after_in(&self.order, after).filter_map(|id| self.get(id.borrow()))
-    }
-}
-
-/// All of it is the same, and found in the same ways.
-impl<V: HasNames> PartialEq for Named<V> {
-    fn eq(&self, other: &Self) -> bool {
-        let is_same = |id: &V::Id| self.get(id.borrow()) == other.get(id.borrow());
-        let is_found_too = |ByExtension(own): &ByExtension<V>| {
-            own.extension().is_some_and(|extension| other.with_extension(&extension) == Some(own))
-        };
-        self.order == other.order
-            && self.order.iter().all(is_same)
-            && self.by_extension.len() == other.by_extension.len()
-            && self.by_extension.keys().all(is_found_too)
-    }
-}
-
-/// Those that come after one, in order.
-fn after_in<'s, K: Ord + Borrow<str>>(ids: &'s OrdSet<K>, after: Option<&'s str>) -> impl Iterator<Item = &'s K> {
-    ids.range::<_, str>((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
 }
 
 /// Has an id in a set or not.

@@ -229,8 +229,8 @@ impl Office {
     }
 }
 
-/// The set of these, each perhaps named more than once, in half the space. What comes in order leaves each node of the tree half full, because a full one is
-/// split in its middle; so every other one comes first, and the rest fills the nodes up.
+/// The set of these, each perhaps named more than once, in half the space. What comes in order leaves each node of the tree
+/// half full, because a full one is split in its middle; so every other one comes first, and the rest fills the nodes up.
 fn packed<K: Ord + Clone>(mut keys: Vec<K>) -> OrdSet<K> {
     keys.sort();
     keys.dedup();

@@ -1,0 +1,223 @@
+//! Things that are found by an id, or by an extension. There may be millions, so nothing is kept twice: each is its own key.
+
+use std::{
+    borrow::Borrow,
+    hash::{Hash, Hasher},
+    ops::Bound,
+    sync::Arc,
+};
+
+use foldhash::fast::FixedState;
+use imbl::{GenericHashMap, OrdSet, shared_ptr::DefaultSharedPtr};
+
+use crate::domain::ids::Extension;
+
+/// Things by their ids, and those that have an extension by that: found by a hash, which takes as long among many as among
+/// few, and listed in order.
+#[derive(Debug, Clone)]
+pub(super) struct Named<V: HasNames> {
+    by_id: Found<ById<V>>,
+    by_extension: Found<ByExtension<V>>,
+    pub(super) order: OrdSet<V::Id>,
+}
+
+/// Things are their own keys: there may be millions, and what they are found by is in them.
+type Found<K> = GenericHashMap<K, (), FixedState, DefaultSharedPtr>;
+
+/// Found by its id.
+#[derive(Debug, Clone)]
+struct ById<V>(Arc<V>);
+
+/// Found by its extension. INVARIANT: what has none isn't kept so.
+#[derive(Debug, Clone)]
+struct ByExtension<V>(Arc<V>);
+
+/// What has an id, and may have an extension.
+pub(super) trait HasNames: Clone + PartialEq {
+    type Id: Ord + Clone + Borrow<str>;
+
+    fn id(&self) -> &Self::Id;
+    fn extension(&self) -> &Option<Extension>;
+}
+
+impl<V: HasNames> Borrow<str> for ById<V> {
+    fn borrow(&self) -> &str {
+        self.0.id().borrow()
+    }
+}
+
+impl<V: HasNames> Hash for ById<V> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Borrow::<str>::borrow(self).hash(state);
+    }
+}
+
+impl<V: HasNames> PartialEq for ById<V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id() == other.0.id()
+    }
+}
+
+impl<V: HasNames> Eq for ById<V> {}
+
+impl<V: HasNames> Borrow<Option<Extension>> for ByExtension<V> {
+    fn borrow(&self) -> &Option<Extension> {
+        self.0.extension()
+    }
+}
+
+impl<V: HasNames> Hash for ByExtension<V> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.extension().hash(state);
+    }
+}
+
+impl<V: HasNames> PartialEq for ByExtension<V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.extension() == other.0.extension()
+    }
+}
+
+impl<V: HasNames> Eq for ByExtension<V> {}
+
+impl<V: HasNames> Named<V> {
+    pub(super) fn new() -> Self {
+        Self { by_id: Found::default(), by_extension: Found::default(), order: OrdSet::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    pub(super) fn contains(&self, id: &str) -> bool {
+        self.by_id.contains_key(id)
+    }
+
+    pub(super) fn get(&self, id: &str) -> Option<&V> {
+        self.by_id.get_key_value(id).map(|(ById(found), ())| found.as_ref())
+    }
+
+    pub(super) fn with_extension(&self, extension: &Extension) -> Option<&V> {
+        self.by_extension.get_key_value(&Some(*extension)).map(|(ByExtension(found), ())| found.as_ref())
+    }
+
+    /// Adds what isn't there yet.
+    pub(super) fn insert(&mut self, value: V) -> Result<(), &'static str> {
+        let id = value.id().clone();
+        self.replace(value)?;
+        self.order.insert(id);
+        Ok(())
+    }
+
+    /// Puts something in the place of what has its id.
+    pub(super) fn replace(&mut self, value: V) -> Result<(), &'static str> {
+        let extension = *value.extension();
+        let owner = extension.and_then(|extension| self.with_extension(&extension));
+        if owner.is_some_and(|owner| owner.id() != value.id()) {
+            return Err("the extension is in use");
+        }
+        let before = self.get(value.id().borrow()).and_then(|before| *before.extension());
+        if before.is_some() && before != extension {
+            self.by_extension.remove(&before);
+        }
+        // Of two that are found alike, a map keeps the latter.
+        let value = Arc::new(value);
+        if extension.is_some() {
+            self.by_extension.insert(ByExtension(Arc::clone(&value)), ());
+        }
+        self.by_id.insert(ById(value), ());
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, id: &str) {
+        self.order.remove(id);
+        if let Some((ById(before), ())) = self.by_id.remove_with_key(id)
+            && before.extension().is_some()
+        {
+            self.by_extension.remove(before.extension());
+        }
+    }
+
+    /// In order of the ids, from the one after `after`.
+    pub(super) fn after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s V> {
+        after_in(&self.order, after).filter_map(|id| self.get(id.borrow()))
+    }
+}
+
+/// All of it is the same, and found in the same ways.
+impl<V: HasNames> PartialEq for Named<V> {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = |id: &V::Id| self.get(id.borrow()) == other.get(id.borrow());
+        let is_found_too = |ByExtension(own): &ByExtension<V>| {
+            own.extension().is_some_and(|extension| other.with_extension(&extension) == Some(own))
+        };
+        self.order == other.order
+            && self.order.iter().all(is_same)
+            && self.by_extension.len() == other.by_extension.len()
+            && self.by_extension.keys().all(is_found_too)
+    }
+}
+
+/// Those that come after one, in order.
+pub(super) fn after_in<'s, K: Ord + Borrow<str>>(
+    ids: &'s OrdSet<K>,
+    after: Option<&'s str>,
+) -> impl Iterator<Item = &'s K> {
+    ids.range::<_, str>((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{fixture::user, ids::UserId, snapshot::Member};
+
+    fn member(user_id: &str, extension: Option<&str>) -> Member {
+        Member::new(Arc::new(user(user_id, extension)))
+    }
+
+    fn of(members: impl IntoIterator<Item = Member>) -> Named<Member> {
+        let mut named = Named::new();
+        members.into_iter().for_each(|member| named.insert(member).unwrap());
+        named
+    }
+
+    #[test]
+    fn what_takes_anothers_place_is_found_by_its_own_names_and_no_others() {
+        let extension = |text: &str| text.parse::<Extension>().unwrap();
+        let found =
+            |named: &Named<Member>, text| named.with_extension(&extension(text)).map(|found| found.id().clone());
+        let mut named = of([member("ann", Some("101")), member("bob", Some("102"))]);
+        assert_eq!(named.replace(member("ann", Some("102"))), Err("the extension is in use"));
+        named.replace(member("ann", Some("103"))).unwrap();
+        assert_eq!(found(&named, "101"), None);
+        assert_eq!(found(&named, "103").as_ref().map(UserId::as_str), Some("ann"));
+        let mut renamed = user("ann", Some("103"));
+        renamed.display_name = "Ann".into();
+        named.replace(Member::new(Arc::new(renamed))).unwrap();
+        let by_extension = named.with_extension(&extension("103")).unwrap();
+        assert_eq!([&*named.get("ann").unwrap().user().display_name, &*by_extension.user().display_name], ["Ann"; 2]);
+        named.replace(member("ann", None)).unwrap();
+        assert_eq!((found(&named, "103"), named.len()), (None, 2));
+        named.remove("bob");
+        assert_eq!((found(&named, "102"), named.contains("bob"), named.len()), (None, false, 1));
+    }
+
+    /// Loaded states are compared with replayed ones, so this must see every difference.
+    #[test]
+    fn those_that_differ_in_anything_are_not_the_same() {
+        let both = || of([member("ann", Some("101")), member("bob", None)]);
+        let mut renamed = user("bob", None);
+        renamed.display_name = "Bob".into();
+        let mut unfound = both();
+        unfound.by_extension.clear();
+        assert_eq!(both(), of([member("bob", None), member("ann", Some("101"))]));
+        for other in [
+            of([member("ann", Some("101"))]),
+            of([member("ann", Some("102")), member("bob", None)]),
+            of([member("ann", Some("101")), Member::new(Arc::new(renamed))]),
+            unfound,
+        ] {
+            assert_ne!(both(), other);
+        }
+    }
+}
