@@ -475,4 +475,3 @@ class Center:
             program.kill()
         self.asterisk.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
-
