@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -22,7 +22,7 @@ impl Secret {
     pub fn generate() -> Result<Self, getrandom::Error> {
         let mut bytes = [0; RANDOM_BYTES];
         getrandom::fill(&mut bytes)?;
-        Ok(Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))))
+        Ok(Self(format!("{PREFIX}{}", BASE64URL_NOPAD.encode(&bytes))))
     }
 
     /// What is kept of it.
@@ -62,7 +62,7 @@ impl PartialEq for Fingerprint {
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 
@@ -72,15 +72,8 @@ impl FromStr for Fingerprint {
     fn from_str(text: &str) -> Result<Self, Malformed> {
         // What is wrong here may be the token itself, which must not be repeated.
         let malformed = || Malformed::new("the SHA-256 of a token, 64 hexadecimal digits", "something else");
-        let mut bytes = [0; 32];
-        if text.len() != 2 * bytes.len() || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return Err(malformed());
-        }
-        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let digits = std::str::from_utf8(digits).map_err(|_| malformed())?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| malformed())?;
-        }
-        Ok(Self(bytes))
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| malformed())?;
+        bytes.try_into().map(Self).map_err(|_| malformed())
     }
 }
 
@@ -105,7 +98,7 @@ mod tests {
         let tokens: Vec<Secret> = (0..100).map(|_| Secret::generate().unwrap()).collect();
         for (index, token) in tokens.iter().enumerate() {
             let random = token.reveal().strip_prefix(PREFIX).unwrap();
-            assert_eq!(URL_SAFE_NO_PAD.decode(random).unwrap().len(), 32);
+            assert_eq!(BASE64URL_NOPAD.decode(random.as_bytes()).unwrap().len(), 32);
             assert!(tokens.iter().skip(index + 1).all(|other| other.fingerprint() != token.fingerprint()));
             assert_eq!(format!("{token:?}"), "Secret(..)");
         }

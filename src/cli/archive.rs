@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use super::args::Wrong;
@@ -83,8 +84,7 @@ impl Archive {
         let body = line.strip_suffix(&tail).ok_or("does not end with its two hashes")?;
         let mut computed = Sha256::new();
         computed.update(format!("{previous_hash}\n{body}}}"));
-        let computed: String = computed.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        if computed != hash {
+        if HEXLOWER.encode(&computed.finalize()) != hash {
             return Err("was altered: its hash doesn't follow from what it says".to_owned());
         }
         if self.events == 0 {

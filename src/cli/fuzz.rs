@@ -8,6 +8,7 @@ mod mutate;
 use std::{io::Cursor, path::Path};
 
 use clap::{CommandFactory, Parser};
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use self::mutate::{Mutator, Shown, share};
@@ -24,7 +25,7 @@ fn written() -> Vec<String> {
     });
     let lines = bodies.map(|body| {
         let hash = Sha256::digest(format!("{previous}\n{body}}}"));
-        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = HEXLOWER.encode(&hash);
         let line = format!("{body},\"previous_hash\":\"{previous}\",\"hash\":\"{hash}\"}}");
         previous = hash;
         line

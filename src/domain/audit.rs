@@ -3,6 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -244,10 +245,16 @@ impl Digest {
     /// The hash of an entry that follows another: of the text of that other's hash, a line feed, and the entry.
     pub fn chained(previous: Self, entry: &str) -> Self {
         let mut hash = Sha256::new();
-        hash.update(previous.to_string());
+        hash.update(previous.digits());
         hash.update("\n");
         hash.update(entry);
         Self(hash.finalize().into())
+    }
+
+    fn digits(&self) -> [u8; 64] {
+        let mut digits = [0; 64];
+        HEXLOWER.encode_mut(&self.0, &mut digits);
+        digits
     }
 
     /// The hash's 32 bytes.
@@ -263,7 +270,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 
@@ -278,16 +285,8 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
         let malformed = || Malformed::new("64 lower-case hexadecimal digits", text);
-        let mut bytes = [0; 32];
-        let digits = text.as_bytes();
-        if digits.len() != 64 || !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(malformed());
-        }
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| malformed())?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| malformed())?;
-        }
-        Ok(Self(bytes))
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| malformed())?;
+        Self::from_bytes(&bytes).ok_or_else(malformed)
     }
 }
 

@@ -4,6 +4,7 @@
 use std::{borrow::Borrow, fmt, str::FromStr};
 
 use arcstr::ArcStr;
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 /// A value that is not well-formed: what would be right, and what it is.
@@ -55,6 +56,11 @@ macro_rules! text_newtype {
             /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+
+            /// Whether both are clones of one: then they are equal; otherwise they may be.
+            pub fn is_one_with(&self, other: &Self) -> bool {
+                ArcStr::ptr_eq(&self.0, &other.0)
             }
         }
 
@@ -302,7 +308,14 @@ pub struct Revision {
 
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{:08x}-{:016x}", self.lineage.store_id, self.lineage.epoch, self.sequence.0)
+        // Every answer has one, and formatting three numbers would take longer than a decision.
+        let Lineage { store_id, epoch } = self.lineage;
+        let numbers = [&store_id.to_be_bytes()[..], &epoch.to_be_bytes(), &self.sequence.0.to_be_bytes()];
+        let mut text = *b"0000000000000000-00000000-0000000000000000";
+        for (digits, number) in text.split_mut(|byte| *byte == b'-').zip(numbers) {
+            HEXLOWER.encode_mut(number, digits);
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
@@ -176,7 +176,7 @@ impl Page {
 /// Tells lists apart, so that a token isn't used for another one.
 fn fingerprint(query: &(impl Debug + ?Sized)) -> String {
     let hash = Sha256::digest(format!("{query:?}"));
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(hash.get(..8).unwrap_or_default())
 }
 
 fn size(page_size: i32) -> Result<usize, Error> {
@@ -200,11 +200,11 @@ fn same_list(of_token: &str, of_request: &str) -> Result<(), Error> {
 
 fn encode(token: &impl Serialize) -> String {
     // A token is plain data, which always serializes.
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(token).unwrap_or_default())
+    BASE64URL_NOPAD.encode(&serde_json::to_vec(token).unwrap_or_default())
 }
 
 fn decode<T: DeserializeOwned>(page_token: &str) -> Result<T, Error> {
-    let bytes = URL_SAFE_NO_PAD.decode(page_token).ok();
+    let bytes = BASE64URL_NOPAD.decode(page_token.as_bytes()).ok();
     let token = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     token.ok_or_else(|| Error::invalid("page_token", &MUST_BE_A_TOKEN))
 }

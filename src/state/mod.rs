@@ -18,6 +18,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -309,7 +310,7 @@ fn content_sha256(command: &Command) -> String {
     let mut hash = Sha256::new();
     // A command is plain data, which always serializes.
     let _ = serde_json::to_writer(HashWriter(&mut hash), command);
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&hash.finalize())
 }
 
 struct HashWriter<'h>(&'h mut Sha256);

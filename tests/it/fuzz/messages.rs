@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use data_encoding::BASE64URL_NOPAD;
 use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value};
 use queuegate::{client::Client, rpc::proto::*};
@@ -138,10 +138,10 @@ impl Messages {
 
     /// A page token is changed inside, a revision as text.
     fn changed_token(&mut self, token: &str) -> String {
-        match URL_SAFE_NO_PAD.decode(token) {
+        match BASE64URL_NOPAD.decode(token.as_bytes()) {
             Ok(mut inside) if inside.starts_with(b"{") => {
                 self.changes.change(&mut inside);
-                URL_SAFE_NO_PAD.encode(inside)
+                BASE64URL_NOPAD.encode(&inside)
             }
             Ok(_) | Err(_) => {
                 let mut text = token.as_bytes().to_vec();
