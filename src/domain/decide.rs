@@ -124,7 +124,7 @@ pub struct Decision<'s> {
 /// Decides whether a user may sign in to a queue. The first rule that matches decides.
 pub fn decide<'s>(tenant: &'s Tenant, question: Question<'_>, now: Timestamp) -> Decision<'s> {
     let member = tenant.member(question.user);
-    let queue = tenant.queue(question.queue).map(Arc::as_ref);
+    let queue = tenant.queue(question.queue);
     let session = live_session(member, queue, now);
     let reason = match (member, queue) {
         (None, _) => Reason::UnknownUser,
@@ -132,7 +132,16 @@ pub fn decide<'s>(tenant: &'s Tenant, question: Question<'_>, now: Timestamp) ->
         (Some(_), None) => Reason::UnknownQueue,
         (Some(member), Some(queue)) => known(tenant, member, queue, question.channel, session),
     };
-    Decision { reason, supervisor: None, user: member.map(|member| member.user().as_ref()), queue, session }
+    Decision { reason, supervisor: None, user: member.map(Member::user), queue, session }
+}
+
+/// Why a user may sign in to a queue or not, for lists of either: what [`decide`] answers of a user and a queue that were
+/// found already.
+pub fn reason(tenant: &Tenant, member: &Member, queue: &Queue, channel: SignInChannel, now: Timestamp) -> Reason {
+    if member.user().disabled {
+        return Reason::UserDisabled;
+    }
+    known(tenant, member, queue, channel, member.live_session(&queue.queue_id, now))
 }
 
 /// Rules 4 to 9, for a user and a queue that exist.
@@ -149,7 +158,7 @@ fn known(
         Reason::AgentRoleRequired
     } else if session.is_some() {
         Reason::AlreadySignedIn
-    } else if member.is_assigned(queue.queue_id.as_str()) {
+    } else if member.is_assigned(&queue.queue_id) {
         Reason::Assigned
     } else {
         match tenant.settings().unassigned_queue_sign_in {
@@ -161,10 +170,10 @@ fn known(
 
 /// Decides whether a supervisor may sign a user in or out.
 pub fn decide_supervisor<'s>(tenant: &'s Tenant, question: SupervisorQuestion<'_>, now: Timestamp) -> Decision<'s> {
-    let supervisor = tenant.user(question.supervisor).map(Arc::as_ref);
+    let supervisor = tenant.user(question.supervisor);
     let member = tenant.member(question.user);
-    let user = member.map(|member| member.user().as_ref());
-    let queue = tenant.queue(question.queue).map(Arc::as_ref);
+    let user = member.map(Member::user);
+    let queue = tenant.queue(question.queue);
     let session = live_session(member, queue, now);
     let reason = match (supervisor, user, queue) {
         (None, ..) => Reason::UnknownSupervisor,
@@ -207,7 +216,7 @@ pub fn is_retained(tenant: &Tenant, session: &Session, now: Timestamp) -> bool {
     match (member, queue) {
         (Some(member), Some(queue)) => {
             // A session that is told of after its end, or after another took its place, is kept by nobody.
-            let live = member.live_session(session.queue_id.as_str(), now);
+            let live = member.live_session(&session.queue_id, now);
             live.is_some_and(|live| live.session_id == session.session_id)
                 && known(tenant, member, queue, channel, None) == Reason::UnassignedRestricted
         }
@@ -232,7 +241,7 @@ pub fn needs_agent_role(channel: SignInChannel) -> bool {
 }
 
 fn live_session<'s>(member: Option<&'s Member>, queue: Option<&Queue>, now: Timestamp) -> Option<&'s Arc<Session>> {
-    member?.live_session(queue?.queue_id.as_str(), now)
+    member?.live_session(&queue?.queue_id, now)
 }
 
 #[cfg(test)]

@@ -1,25 +1,28 @@
 //! The decision asked the other way round: which queues for this user, which users for this queue.
 //!
-//! INVARIANT: a list holds exactly what [`decide`] allows. Where the setting restricts sign-in, only what the user is
-//! assigned or signed in to can be allowed, so only that is looked at.
+//! INVARIANT: a list holds exactly what [`decide`](super::decide::decide) allows. Only what can be allowed is looked at, so that a
+//! list costs what is in it: where the setting restricts sign-in, what the user is assigned or signed in to; on the agent
+//! dashboard, whoever holds a role.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::ops::Bound;
 
 use super::{
-    decide::{Question, Reason, decide, needs_agent_role, reaches},
-    ids::{QueueId, QueueRef, UserId, UserRef},
+    decide::{Reason, needs_agent_role, reaches, reason},
+    ids::{QueueRef, UserRef},
     model::{Queue, Role, SignInChannel, User},
     settings::UnassignedQueueSignIn,
-    snapshot::Tenant,
+    snapshot::{Member, Tenant},
     time::Timestamp,
 };
 
 /// Why a user can sign in nowhere, whichever the queue; none if it depends on the queue.
 pub fn denied_everywhere(tenant: &Tenant, user: &UserRef, channel: SignInChannel) -> Option<Reason> {
-    match tenant.user(user) {
+    match tenant.member(user) {
         None => Some(Reason::UnknownUser),
-        Some(user) if user.disabled => Some(Reason::UserDisabled),
-        Some(user) if needs_agent_role(channel) && !holds_agent_role(tenant, user) => Some(Reason::AgentRoleRequired),
+        Some(member) if member.user().disabled => Some(Reason::UserDisabled),
+        Some(member) if needs_agent_role(channel) && !member.roles_held().contains(Role::Agent) => {
+            Some(Reason::AgentRoleRequired)
+        }
         Some(_) => None,
     }
 }
@@ -36,76 +39,64 @@ pub fn denied_to_everybody(tenant: &Tenant, queue: &QueueRef, channel: SignInCha
 /// The queues to which a user may sign in, by id, from the one after `after`.
 pub fn accessible_queues<'s>(
     tenant: &'s Tenant,
-    user: &'s UserRef,
+    user: &UserRef,
     channel: SignInChannel,
     now: Timestamp,
     after: Option<&'s str>,
-) -> impl Iterator<Item = (&'s Arc<Queue>, Reason)> {
-    let candidates: Box<dyn Iterator<Item = &'s Arc<Queue>>> = match tenant.user(user) {
-        None => Box::new(std::iter::empty()),
-        Some(user) => match tenant.settings().unassigned_queue_sign_in {
+) -> impl Iterator<Item = (&'s Queue, Reason)> {
+    let allowed_among = move |member: &'s Member| {
+        let candidates: Box<dyn Iterator<Item = &'s Queue>> = match tenant.settings().unassigned_queue_sign_in {
             UnassignedQueueSignIn::Allowed => Box::new(tenant.queues_after(after)),
             UnassignedQueueSignIn::Restricted => {
-                let assigned = tenant.queue_roles_of_user(user.user_id.as_str()).map(|(queue_id, _)| queue_id);
-                let signed_in = tenant.sessions_of_user(user.user_id.as_str()).map(|session| &session.queue_id);
-                let ids: BTreeSet<&QueueId> = assigned.chain(signed_in).collect();
-                let ids = ids.into_iter().filter(move |id| after.is_none_or(|after| id.as_str() > after));
+                let ids = member.queues().filter(move |id| after.is_none_or(|after| id.as_str() > after));
                 Box::new(ids.filter_map(|id| tenant.queue_by_id(id.as_str())))
             }
-        },
+        };
+        candidates.map(move |queue| (queue, reason(tenant, member, queue, channel, now)))
     };
-    candidates.filter_map(move |queue| {
-        let asked = QueueRef::Id(queue.queue_id.clone());
-        let reason = decide(tenant, Question { user, queue: &asked, channel }, now).reason;
-        reason.is_allowed().then_some((queue, reason))
-    })
+    tenant.member(user).into_iter().flat_map(allowed_among).filter(|(_, reason)| reason.is_allowed())
 }
 
 /// The users who may sign in to a queue, by id, from the one after `after`.
 pub fn eligible_agents<'s>(
     tenant: &'s Tenant,
-    queue: &'s QueueRef,
+    queue: &QueueRef,
     channel: SignInChannel,
     now: Timestamp,
     after: Option<&'s str>,
-) -> impl Iterator<Item = (&'s Arc<User>, Reason)> {
-    let candidates: Box<dyn Iterator<Item = &'s Arc<User>>> = match tenant.queue(queue) {
-        Some(queue) if reaches(channel, queue.kind) => match tenant.settings().unassigned_queue_sign_in {
-            UnassignedQueueSignIn::Allowed => Box::new(tenant.users_after(after)),
-            UnassignedQueueSignIn::Restricted => {
-                let queue_id = queue.queue_id.as_str();
-                let assigned = tenant.users_with_roles_on(queue_id, after).map(|(user_id, _)| user_id);
-                let signed_in = tenant.sessions_on_queue(queue_id, after).map(|session| &session.user_id);
-                let ids: BTreeSet<&UserId> = assigned.chain(signed_in).collect();
-                Box::new(ids.into_iter().filter_map(|id| tenant.user_by_id(id.as_str())))
+) -> impl Iterator<Item = (&'s User, Reason)> {
+    let allowed_among = move |queue: &'s Queue| {
+        let candidates: Box<dyn Iterator<Item = &'s Member>> = match tenant.settings().unassigned_queue_sign_in {
+            UnassignedQueueSignIn::Restricted => Box::new(tenant.members_on_queue(queue.queue_id.as_str(), after)),
+            UnassignedQueueSignIn::Allowed if needs_agent_role(channel) => {
+                let holders = tenant.users_with_roles(after.map_or(Bound::Unbounded, Bound::Excluded));
+                Box::new(holders.filter_map(|id| tenant.member_by_id(id.as_str())))
             }
-        },
-        Some(_) | None => Box::new(std::iter::empty()),
+            UnassignedQueueSignIn::Allowed => Box::new(tenant.members_after(after)),
+        };
+        candidates.map(move |member| (member.user(), reason(tenant, member, queue, channel, now)))
     };
-    candidates.filter_map(move |user| {
-        let asked = UserRef::Id(user.user_id.clone());
-        let reason = decide(tenant, Question { user: &asked, queue, channel }, now).reason;
-        reason.is_allowed().then_some((user, reason))
-    })
-}
-
-fn holds_agent_role(tenant: &Tenant, user: &User) -> bool {
-    tenant.roles_held(user.user_id.as_str()).contains(Role::Agent)
+    let reached = tenant.queue(queue).filter(|queue| reaches(channel, queue.kind));
+    reached.into_iter().flat_map(allowed_among).filter(|(_, reason)| reason.is_allowed())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::fixture::{Office, by_queue_id, by_user_id, now};
+    use crate::domain::{
+        decide::{Question, decide},
+        fixture::{Office, by_queue_id, by_user_id, now},
+    };
 
     const USERS: [&str; 9] = ["ada", "ann", "bob", "cle", "dan", "eve", "nobody", "sue", "zoe"];
     const QUEUES: [&str; 5] = ["nowhere", "q1", "q2", "q3", "q4"];
 
-    /// Bob is signed in where he isn't assigned, so that he keeps it whatever the setting.
+    /// Bob is signed in where he isn't assigned, so that he keeps it whatever the setting; Ann where she is.
     fn offices() -> [Office; 2] {
         [UnassignedQueueSignIn::Allowed, UnassignedQueueSignIn::Restricted].map(|value| {
             let mut office = Office::new();
             office.sign_in("bob", "q2", SignInChannel::FeatureCode);
+            office.sign_in("ann", "q1", SignInChannel::FeatureCode);
             office.set(value, &[]);
             office
         })

@@ -3,8 +3,6 @@
 //! INVARIANT: the catalogue below is the one place that says who may do what. The check, the lists, the preview, what an
 //! acting user needs, the API's ListPermissions and `docs/permissions.md` all come from it.
 
-use std::sync::Arc;
-
 use super::{
     ids::{QueueRef, UserRef},
     model::{Queue, Role, User, named_enum},
@@ -198,8 +196,8 @@ impl Decision<'_> {
 /// Decides whether a user has a permission.
 pub fn check<'s>(tenant: &'s Tenant, question: Question<'_>, now: Timestamp) -> Decision<'s> {
     let Question { user, permission, queue: asked } = question;
-    let user = tenant.user(user).map(Arc::as_ref);
-    let queue = asked.and_then(|queue| tenant.queue(queue)).map(Arc::as_ref);
+    let user = tenant.user(user);
+    let queue = asked.and_then(|queue| tenant.queue(queue));
     let (reason, role) = match user {
         None => (PermissionReason::UnknownUser, None),
         Some(user) if user.disabled => (PermissionReason::UserDisabled, None),

@@ -150,11 +150,11 @@ fn reach(tenant: &Tenant, user: &User) -> usize {
 fn kinds_of_queue<'s>(tenant: &'s Tenant, user: &User) -> Vec<Option<&'s Queue>> {
     let user_id = user.user_id.as_str();
     let supervised =
-        |queue: &&Arc<Queue>| tenant.roles_on_queue(user_id, queue.queue_id.as_str()).contains(Role::Supervisor);
+        |queue: &&Queue| tenant.roles_on_queue(user_id, queue.queue_id.as_str()).contains(Role::Supervisor);
     let own = tenant.queue_roles_of_user(user_id).find(|(_, roles)| roles.contains(Role::Supervisor));
     let own = own.and_then(|(queue_id, _)| tenant.queue_by_id(queue_id.as_str()));
     let other = tenant.queues_after(None).find(|queue| !supervised(queue));
-    own.into_iter().chain(other).map(|queue| Some(queue.as_ref())).collect()
+    own.into_iter().chain(other).map(Some).collect()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::{ops::Bound, sync::Arc};
 use foldhash::fast::FixedState;
 use imbl::{GenericHashMap, OrdMap, OrdSet, shared_ptr::DefaultSharedPtr};
 
-use self::named::{HasNames, Named, after_in};
+use self::named::{HasNames, Named, after_in, in_either};
 pub use self::{assembly::Assembly, member::Member};
 use super::{
     change::{Change, Etag, Event},
@@ -54,7 +54,7 @@ pub struct Tenant {
 /// A queue, and who has to do with it.
 #[derive(Debug, Clone, PartialEq)]
 struct Place {
-    queue: Arc<Queue>,
+    queue: Queue,
     role_holders: OrdSet<UserId>,
     session_holders: OrdSet<UserId>,
 }
@@ -276,12 +276,12 @@ impl Tenant {
     }
 
     /// The user that a caller named.
-    pub fn user(&self, user: &UserRef) -> Option<&Arc<User>> {
+    pub fn user(&self, user: &UserRef) -> Option<&User> {
         self.member(user).map(Member::user)
     }
 
     /// The user with this id.
-    pub fn user_by_id(&self, user_id: &str) -> Option<&Arc<User>> {
+    pub fn user_by_id(&self, user_id: &str) -> Option<&User> {
         self.members.get(user_id).map(Member::user)
     }
 
@@ -290,13 +290,18 @@ impl Tenant {
         self.members.with_extension(extension).map(HasNames::id)
     }
 
+    /// Users in order of their ids, from the one after `after`, with everything that hangs on them.
+    pub fn members_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s Member> {
+        self.members.after(after)
+    }
+
     /// Users in order of their ids, from the one after `after`.
-    pub fn users_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s Arc<User>> {
+    pub fn users_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s User> {
         self.members.after(after).map(Member::user)
     }
 
     /// The queue that a caller named.
-    pub fn queue(&self, queue: &QueueRef) -> Option<&Arc<Queue>> {
+    pub fn queue(&self, queue: &QueueRef) -> Option<&Queue> {
         match queue {
             QueueRef::Id(id) => self.queue_by_id(id.as_str()),
             QueueRef::Extension(extension) => self.queues.with_extension(extension).map(|place| &place.queue),
@@ -304,7 +309,7 @@ impl Tenant {
     }
 
     /// The queue with this id.
-    pub fn queue_by_id(&self, queue_id: &str) -> Option<&Arc<Queue>> {
+    pub fn queue_by_id(&self, queue_id: &str) -> Option<&Queue> {
         self.queues.get(queue_id).map(|place| &place.queue)
     }
 
@@ -314,7 +319,7 @@ impl Tenant {
     }
 
     /// Queues in order of their ids, from the one after `after`.
-    pub fn queues_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s Arc<Queue>> {
+    pub fn queues_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s Queue> {
         self.queues.after(after).map(|place| &place.queue)
     }
 
@@ -384,6 +389,19 @@ impl Tenant {
     ) -> impl Iterator<Item = (&'s UserId, RoleSet)> {
         let holders = self.queues.get(queue_id).into_iter().flat_map(move |place| after_in(&place.role_holders, after));
         holders.map(|user_id| (user_id, self.roles_on_queue(user_id.as_str(), queue_id)))
+    }
+
+    /// The users with roles or a session on a queue, in order of their ids, from the one after `after`.
+    pub fn members_on_queue<'s>(
+        &'s self,
+        queue_id: &'s str,
+        after: Option<&'s str>,
+    ) -> impl Iterator<Item = &'s Member> {
+        let on = move |place: &'s Place| {
+            in_either(after_in(&place.role_holders, after), after_in(&place.session_holders, after))
+        };
+        let ids = self.queues.get(queue_id).into_iter().flat_map(on);
+        ids.filter_map(|user_id| self.members.get(user_id.as_str()))
     }
 
     /// The users who hold any role, in order of their ids.
@@ -458,7 +476,7 @@ impl Tenant {
         if self.members.contains(user.user_id.as_str()) {
             return Err("the user exists already");
         }
-        self.members.insert(Member::new(Arc::new(user.clone())))
+        self.members.insert(Member::new(user.clone()))
     }
 
     fn update_user(&mut self, user: &User) -> Result<(), &'static str> {
@@ -467,13 +485,13 @@ impl Tenant {
             return Err("a user who holds a role needs a licence");
         }
         let mut member = member.clone();
-        member.user = Arc::new(User { user_id: member.user.user_id.clone(), ..user.clone() });
+        member.user = User { user_id: member.user.user_id.clone(), ..user.clone() };
         self.members.replace(member)
     }
 
     fn delete_user(&mut self, user_id: &UserId) -> Result<(), &'static str> {
         let member = self.members.get(user_id.as_str()).ok_or("no such user")?;
-        if !member.sessions().is_empty() {
+        if member.has_sessions() {
             return Err("the user still has sessions");
         }
         if member.has_roles() {
@@ -487,14 +505,14 @@ impl Tenant {
         if self.queues.contains(queue.queue_id.as_str()) {
             return Err("the queue exists already");
         }
-        let queue = Arc::new(queue.clone());
+        let queue = queue.clone();
         self.queues.insert(Place { queue, role_holders: OrdSet::new(), session_holders: OrdSet::new() })
     }
 
     fn update_queue(&mut self, queue: &Queue) -> Result<(), &'static str> {
         let place = self.queues.get(queue.queue_id.as_str()).ok_or("no such queue")?;
         let queue = Queue { queue_id: place.queue.queue_id.clone(), ..queue.clone() };
-        self.queues.replace(Place { queue: Arc::new(queue), ..place.clone() })
+        self.queues.replace(Place { queue, ..place.clone() })
     }
 
     fn delete_queue(&mut self, queue_id: &QueueId) -> Result<(), &'static str> {
@@ -600,7 +618,7 @@ impl Tenant {
         let (mut member, mut place) = (member.clone(), place.clone());
         member.remove_session(queue_id.as_str());
         place.session_holders.remove(user_id);
-        keep(&mut self.session_holders, user_id, !member.sessions().is_empty());
+        keep(&mut self.session_holders, user_id, member.has_sessions());
         self.sessions -= 1;
         self.queues.replace(place)?;
         self.members.replace(member)

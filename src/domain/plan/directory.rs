@@ -84,7 +84,7 @@ impl Planner<'_> {
             contact_center_license: contact_center_license.unwrap_or(before.contact_center_license),
             disabled: disabled.unwrap_or(before.disabled),
         };
-        if user != *before {
+        if user != before {
             self.replace_user(&before, user.clone())?;
         }
         Ok(Outcome::User { user })
@@ -158,7 +158,7 @@ impl Planner<'_> {
             extension: extension.unwrap_or_else(|| before.extension),
             kind: kind.unwrap_or(before.kind),
         };
-        if queue != *before {
+        if queue != before {
             queue_extension_is_free(self.tenant()?, &queue)?;
             self.push(Event::QueueUpdated { before: Queue::clone(&before), queue: queue.clone() })?;
         }

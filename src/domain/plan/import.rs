@@ -1,9 +1,6 @@
 //! Making an organization what a document says, all of it or nothing.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Planner;
 use crate::domain::{
@@ -100,14 +97,14 @@ impl Planner<'_> {
     /// owner takes them, in whichever order that happens.
     fn release_extensions(&mut self, directory: &Directory) -> Result<(), Rejection> {
         let tenant = self.tenant()?;
-        let mut users: Vec<Arc<User>> = Vec::new();
+        let mut users: Vec<User> = Vec::new();
         for entry in &directory.users {
             let owner = entry.extension.as_ref().and_then(|extension| tenant.user_with_extension(extension));
             if let Some(owner) = owner.filter(|owner| **owner != entry.user_id) {
                 users.extend(tenant.user_by_id(owner.as_str()).cloned());
             }
         }
-        let mut queues: Vec<Arc<Queue>> = Vec::new();
+        let mut queues: Vec<Queue> = Vec::new();
         for entry in &directory.queues {
             let owner = entry.extension.as_ref().and_then(|extension| tenant.queue_with_extension(extension));
             if let Some(owner) = owner.filter(|owner| **owner != entry.queue_id) {
@@ -115,12 +112,10 @@ impl Planner<'_> {
             }
         }
         for before in users {
-            let before = User::clone(&before);
             let user = User { extension: None, ..before.clone() };
             self.push(Event::UserUpdated { before, user })?;
         }
         for before in queues {
-            let before = Queue::clone(&before);
             let queue = Queue { extension: None, ..before.clone() };
             self.push(Event::QueueUpdated { before, queue })?;
         }
@@ -148,7 +143,7 @@ impl Planner<'_> {
                 }
                 Some(before) => {
                     let before = Queue::clone(before);
-                    if original.queue_by_id(queue_id.as_str()).is_some_and(|original| **original != queue) {
+                    if original.queue_by_id(queue_id.as_str()).is_some_and(|original| *original != queue) {
                         report.queues_updated += 1;
                         note(report, || format!("update queue {queue_id}"));
                     }
@@ -183,7 +178,7 @@ impl Planner<'_> {
                 }
                 Some(before) => {
                     let before = User::clone(before);
-                    if original.user_by_id(user.user_id.as_str()).is_some_and(|original| **original != user) {
+                    if original.user_by_id(user.user_id.as_str()).is_some_and(|original| *original != user) {
                         report.users_updated += 1;
                         note(report, || format!("update user {}", user.user_id));
                     }

@@ -140,7 +140,7 @@ pub fn no_organization(organization_id: &OrganizationId) -> Rejection {
 }
 
 /// The user, who must exist.
-pub fn found_user<'s>(tenant: &'s Tenant, user: &UserRef) -> Result<&'s Arc<User>, Rejection> {
+pub fn found_user<'s>(tenant: &'s Tenant, user: &UserRef) -> Result<&'s User, Rejection> {
     tenant.user(user).ok_or_else(|| Rejection::NotFound {
         resource: Resource::User,
         name: user.name().to_owned(),
@@ -149,7 +149,7 @@ pub fn found_user<'s>(tenant: &'s Tenant, user: &UserRef) -> Result<&'s Arc<User
 }
 
 /// The queue, which must exist.
-pub fn found_queue<'s>(tenant: &'s Tenant, queue: &QueueRef) -> Result<&'s Arc<Queue>, Rejection> {
+pub fn found_queue<'s>(tenant: &'s Tenant, queue: &QueueRef) -> Result<&'s Queue, Rejection> {
     tenant.queue(queue).ok_or_else(|| Rejection::NotFound {
         resource: Resource::Queue,
         name: queue.name().to_owned(),

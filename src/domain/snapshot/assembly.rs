@@ -86,7 +86,7 @@ impl Assembly {
     /// Adds a user.
     pub fn user(&mut self, organization_id: &str, user: User) -> Result<(), Problem> {
         let id = user.user_id.clone();
-        self.office(organization_id)?.members.add(id, Member::new(Arc::new(user)), "the user exists already")
+        self.office(organization_id)?.members.add(id, Member::new(user), "the user exists already")
     }
 
     /// Adds a queue.
@@ -215,12 +215,12 @@ impl Office {
         for parts in queues.items {
             let QueueParts { queue, role_holders, session_holders } = parts;
             let (role_holders, session_holders) = (ids(role_holders), ids(session_holders));
-            tenant.queues.insert(Place { queue: Arc::new(queue), role_holders, session_holders })?;
+            tenant.queues.insert(Place { queue, role_holders, session_holders })?;
         }
         let ids_of =
             |which: fn(&&Member) -> bool| packed(members.iter().filter(which).map(HasNames::id).cloned().collect());
         tenant.role_holders = ids_of(|member| member.has_roles());
-        tenant.session_holders = ids_of(|member| !member.sessions().is_empty());
+        tenant.session_holders = ids_of(|member| member.has_sessions());
         tenant.members.order = ids_of(|_| true);
         for member in members {
             tenant.members.replace(member)?;

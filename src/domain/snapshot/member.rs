@@ -1,10 +1,13 @@
 //! One user and everything that hangs on them, in one place, so that a decision finds it all by one search.
 //!
-//! There may be millions of these, and each is copied when it changes: the lists are as long as what is in them, and shared
-//! by the copies that have the same.
+//! There may be millions of these, and each is copied when it changes: the lists are as long as what is in them, and those of
+//! queues are shared by the copies that have the same.
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
+use super::named::in_either;
 use crate::domain::{
     ids::QueueId,
     model::{Role, RoleSet, Session, User},
@@ -14,20 +17,20 @@ use crate::domain::{
 /// A user of an organization, with their roles and sessions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
-    pub(super) user: Arc<User>,
+    pub(super) user: User,
     pub(super) organization_roles: RoleSet,
     /// The queues on which the user is an agent, and those on which they are a supervisor, each in order of their ids: half
     /// the space of a list of queues with roles, and there may be tens of millions of assignments.
     agent_on: Arc<[QueueId]>,
     supervisor_on: Arc<[QueueId]>,
-    /// In order of the queues' ids.
-    sessions: Arc<[Arc<Session>]>,
+    /// By their queues' ids, in order of those. Few have more than one.
+    sessions: SmallVec<[(QueueId, Arc<Session>); 1]>,
 }
 
 /// Reading.
 impl Member {
     /// The user's own attributes.
-    pub fn user(&self) -> &Arc<User> {
+    pub fn user(&self) -> &User {
         &self.user
     }
 
@@ -46,23 +49,25 @@ impl Member {
 
     /// The roles that the user holds on one queue.
     pub fn roles_on_queue(&self, queue_id: &str) -> RoleSet {
-        let on = |list, role, roles: RoleSet| if place(list, queue_id).is_ok() { roles.with(role) } else { roles };
+        let on =
+            |list, role, roles: RoleSet| if place(list, itself, queue_id).is_ok() { roles.with(role) } else { roles };
         let roles = on(&self.supervisor_on, Role::Supervisor, RoleSet::default());
         on(&self.agent_on, Role::Agent, roles)
     }
 
     /// Whether the user is assigned to the queue: has an AGENT assignment on it.
-    pub fn is_assigned(&self, queue_id: &str) -> bool {
-        place(&self.agent_on, queue_id).is_ok()
+    pub fn is_assigned(&self, queue_id: &QueueId) -> bool {
+        find(&self.agent_on, itself, queue_id).is_some()
     }
 
     /// The user's live session on a queue.
-    pub fn live_session(&self, queue_id: &str, now: Timestamp) -> Option<&Arc<Session>> {
-        self.recorded_session(queue_id).filter(|session| session.is_live(now))
+    pub fn live_session(&self, queue_id: &QueueId, now: Timestamp) -> Option<&Arc<Session>> {
+        find(&self.sessions, of_session, queue_id).map(|(_, session)| session).filter(|session| session.is_live(now))
     }
 
     pub(super) fn recorded_session(&self, queue_id: &str) -> Option<&Arc<Session>> {
-        self.sessions.get(self.session_place(queue_id).ok()?)
+        let place = place(&self.sessions, of_session, queue_id).ok()?;
+        self.sessions.get(place).map(|(_, session)| session)
     }
 
     pub(super) fn supervised_queues(&self) -> usize {
@@ -84,28 +89,34 @@ impl Member {
         })
     }
 
-    pub(super) fn sessions(&self) -> &[Arc<Session>] {
-        &self.sessions
+    /// The queues on which the user has a role or a session, in order of their ids.
+    pub fn queues(&self) -> impl Iterator<Item = &QueueId> {
+        let with_role = in_either(self.agent_on.iter(), self.supervisor_on.iter());
+        in_either(with_role, self.sessions.iter().map(of_session))
+    }
+
+    pub(super) fn sessions(&self) -> impl Iterator<Item = &Arc<Session>> {
+        self.sessions.iter().map(|(_, session)| session)
+    }
+
+    pub(super) fn has_sessions(&self) -> bool {
+        !self.sessions.is_empty()
     }
 
     pub(super) fn has_roles(&self) -> bool {
         !self.roles_held().is_empty()
     }
-
-    fn session_place(&self, queue_id: &str) -> Result<usize, usize> {
-        self.sessions.binary_search_by(|session| session.queue_id.as_str().cmp(queue_id))
-    }
 }
 
 /// Changing.
 impl Member {
-    pub(super) fn new(user: Arc<User>) -> Self {
+    pub(super) fn new(user: User) -> Self {
         Self {
             user,
             organization_roles: RoleSet::default(),
             agent_on: Arc::default(),
             supervisor_on: Arc::default(),
-            sessions: Arc::default(),
+            sessions: SmallVec::new(),
         }
     }
 
@@ -116,26 +127,44 @@ impl Member {
 
     pub(super) fn set_on_queue(&mut self, queue_id: &QueueId, roles: RoleSet) {
         for (list, role) in [(&mut self.agent_on, Role::Agent), (&mut self.supervisor_on, Role::Supervisor)] {
-            let place = place(list, queue_id.as_str());
+            let place = place(list, itself, queue_id.as_str());
             if place.is_ok() != roles.contains(role) {
                 put(list, place, roles.contains(role).then(|| queue_id.clone()));
             }
         }
     }
 
+    /// Adds a session on a queue on which there is none.
     pub(super) fn add_session(&mut self, session: Arc<Session>) {
-        let place = self.session_place(session.queue_id.as_str());
-        put(&mut self.sessions, place, Some(session));
+        let queue_id = session.queue_id.clone();
+        let (Ok(place) | Err(place)) = place(&self.sessions, of_session, queue_id.as_str());
+        self.sessions.insert(place, (queue_id, session));
     }
 
     pub(super) fn remove_session(&mut self, queue_id: &str) {
-        let place = self.session_place(queue_id);
-        put(&mut self.sessions, place, None);
+        self.sessions.retain(|(of, _)| of.as_str() != queue_id);
     }
 }
 
-fn place(queues: &[QueueId], queue_id: &str) -> Result<usize, usize> {
-    queues.binary_search_by(|of| of.as_str().cmp(queue_id))
+fn itself(queue_id: &QueueId) -> &QueueId {
+    queue_id
+}
+
+fn of_session((queue_id, _): &(QueueId, Arc<Session>)) -> &QueueId {
+    queue_id
+}
+
+/// Where something about a queue is in a list in order of the queues' ids, or would be.
+fn place<T>(list: &[T], id: impl Fn(&T) -> &QueueId, queue_id: &str) -> Result<usize, usize> {
+    list.binary_search_by(|item| id(item).as_str().cmp(queue_id))
+}
+
+/// What there is about a queue in a list in order of the queues' ids. The id is likely to be the queue's own, as those in the
+/// list are; then it is found without reading any, since reading ids is most of what a decision costs.
+fn find<'l, T>(list: &'l [T], id: impl Fn(&T) -> &QueueId, queue_id: &QueueId) -> Option<&'l T> {
+    const FEW: usize = 32;
+    let own = list.iter().take(FEW).find(|item| id(item).is_one_with(queue_id));
+    own.or_else(|| list.get(place(list, id, queue_id.as_str()).ok()?))
 }
 
 /// Puts an item in the place where it was found or would be, or takes away what is there.

@@ -166,13 +166,27 @@ pub(super) fn after_in<'s, K: Ord + Borrow<str>>(
     ids.range::<_, str>((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
 }
 
+/// What is in one or in both of two lists, each of them in order.
+pub(super) fn in_either<'s, K: Ord + 's>(
+    one: impl Iterator<Item = &'s K>,
+    other: impl Iterator<Item = &'s K>,
+) -> impl Iterator<Item = &'s K> {
+    let (mut one, mut other) = (one.peekable(), other.peekable());
+    std::iter::from_fn(move || {
+        let next = [one.peek(), other.peek()].into_iter().flatten().min().copied()?;
+        one.next_if_eq(&next);
+        other.next_if_eq(&next);
+        Some(next)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::{fixture::user, ids::UserId, snapshot::Member};
 
     fn member(user_id: &str, extension: Option<&str>) -> Member {
-        Member::new(Arc::new(user(user_id, extension)))
+        Member::new(user(user_id, extension))
     }
 
     fn of(members: impl IntoIterator<Item = Member>) -> Named<Member> {
@@ -193,7 +207,7 @@ mod tests {
         assert_eq!(found(&named, "103").as_ref().map(UserId::as_str), Some("ann"));
         let mut renamed = user("ann", Some("103"));
         renamed.display_name = "Ann".into();
-        named.replace(Member::new(Arc::new(renamed))).unwrap();
+        named.replace(Member::new(renamed)).unwrap();
         let by_extension = named.with_extension(&extension("103")).unwrap();
         assert_eq!([&*named.get("ann").unwrap().user().display_name, &*by_extension.user().display_name], ["Ann"; 2]);
         named.replace(member("ann", None)).unwrap();
@@ -214,7 +228,7 @@ mod tests {
         for other in [
             of([member("ann", Some("101"))]),
             of([member("ann", Some("102")), member("bob", None)]),
-            of([member("ann", Some("101")), Member::new(Arc::new(renamed))]),
+            of([member("ann", Some("101")), Member::new(renamed)]),
             unfound,
         ] {
             assert_ne!(both(), other);
