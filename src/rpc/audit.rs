@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Rpc, asked, audit_watch, blocking, from_proto, own_revision,
+    Desk, Rpc, audit_watch, blocking, from_proto, own_revision,
     page::{LogPage, Names, Paging},
     proto::{self, audit_service_server::AuditService},
     revision_of_history,
@@ -39,12 +39,11 @@ const MOST_READERS: usize = 8;
 const CHUNK: u32 = 1_000;
 
 #[tonic::async_trait]
-impl AuditService for Rpc {
+impl AuditService for Desk {
     async fn list_audit_events(
         &self,
         request: Request<proto::ListAuditEventsRequest>,
     ) -> Result<Response<proto::ListAuditEventsResponse>, Status> {
-        let (caller, message) = asked(request)?;
         let proto::ListAuditEventsRequest {
             organization_id,
             user,
@@ -57,8 +56,8 @@ impl AuditService for Rpc {
             page_size,
             page_token,
             at_least_revision,
-        } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let user = from_proto::optional_user(user)?;
         let queue = from_proto::optional_queue(queue)?;
         let mut filter = EventFilter {
@@ -93,8 +92,7 @@ impl AuditService for Rpc {
         &self,
         request: Request<proto::WatchAuditEventsRequest>,
     ) -> Result<Response<Self::WatchAuditEventsStream>, Status> {
-        let (caller, message) = asked(request)?;
-        Ok(Response::new(audit_watch::begin(self, caller, message).await?))
+        Ok(Response::new(audit_watch::begin(self, request.into_inner()).await?))
     }
 
     type VerifyAuditLogStream = Messages<proto::VerifyAuditLogResponse>;
@@ -103,9 +101,8 @@ impl AuditService for Rpc {
         &self,
         request: Request<proto::VerifyAuditLogRequest>,
     ) -> Result<Response<Self::VerifyAuditLogStream>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::VerifyAuditLogRequest { organization_id, expected_revision, expected_hash } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::VerifyAuditLogRequest { organization_id, expected_revision, expected_hash } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let snapshot = self.snapshot("").await?;
         let expected = expected_link(&expected_revision, &expected_hash, &snapshot)?;
         let is_of_earlier_epoch = expected.is_some() && own_revision("", &expected_revision, &snapshot).is_err();
@@ -128,9 +125,8 @@ impl AuditService for Rpc {
         &self,
         request: Request<proto::GetAuditLogHeadRequest>,
     ) -> Result<Response<proto::GetAuditLogHeadResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::GetAuditLogHeadRequest { organization_id, at_least_revision } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::GetAuditLogHeadRequest { organization_id, at_least_revision } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let log = self.known_log(&snapshot, &organization_id).await?;
         let chain = blocking(move || log.chain(&organization_id)).await?.map_err(Error::from)?;
@@ -149,9 +145,8 @@ impl AuditService for Rpc {
         &self,
         request: Request<proto::ExportAuditLogRequest>,
     ) -> Result<Response<Self::ExportAuditLogStream>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::ExportAuditLogRequest { organization_id, before_time } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::ExportAuditLogRequest { organization_id, before_time } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let before_time = from_proto::time("before_time", before_time)?;
         let snapshot = self.snapshot("").await?;
         let log = self.known_log(&snapshot, &organization_id).await?;
@@ -165,9 +160,9 @@ impl AuditService for Rpc {
         &self,
         request: Request<proto::CutAuditLogRequest>,
     ) -> Result<Response<proto::CutAuditLogResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::CutAuditLogRequest { organization_id, through_revision, through_hash, request_id } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::CutAuditLogRequest { organization_id, through_revision, through_hash, request_id } =
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let snapshot = self.snapshot("").await?;
         if through_revision.is_empty() {
             return Err(Error::invalid("through_revision", &"is required").into());
@@ -196,8 +191,7 @@ impl AuditService for Rpc {
                 Some(_) => {}
             }
         }
-        let done =
-            self.execute(&caller, organization_id, Action::CutAuditLog { through, hash }, "", &request_id).await?;
+        let done = self.execute(organization_id, Action::CutAuditLog { through, hash }, "", &request_id).await?;
         match &done.outcome {
             Outcome::AuditLogCut => {
                 Ok(Response::new(proto::CutAuditLogResponse { revision: done.revision.to_string() }))

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, broadcast::error::RecvError, mpsc, watch as signal};
 
-use super::{Rpc, Watcher, blocking, from_proto, own_revision, proto, status::Error, stream, to_proto};
+use super::{Desk, Watcher, blocking, from_proto, own_revision, proto, status::Error, stream, to_proto};
 use crate::{
-    auth::Identity,
     domain::ids::{OrganizationId, Revision, Sequence},
     state::{Committed, State},
 };
@@ -22,17 +21,13 @@ const CHUNK: u32 = 256;
 pub(super) type Messages = stream::Messages<proto::WatchAuditEventsResponse>;
 
 /// Begins a watch.
-pub(super) async fn begin(
-    rpc: &Rpc,
-    caller: Arc<Identity>,
-    request: proto::WatchAuditEventsRequest,
-) -> Result<Messages, Error> {
+pub(super) async fn begin(desk: &Desk, request: proto::WatchAuditEventsRequest) -> Result<Messages, Error> {
     let proto::WatchAuditEventsRequest { organization_id, start_revision } = request;
-    let organization_id = from_proto::organization_id(&caller, &organization_id)?;
-    let state = rpc.state()?;
+    let organization_id = from_proto::organization_id(&desk.caller, &organization_id)?;
+    let state = desk.state()?;
     let bell = state.subscribe();
     let snapshot = state.snapshot();
-    rpc.known_log(&snapshot, &organization_id).await?;
+    desk.known_log(&snapshot, &organization_id).await?;
     let start = if start_revision.is_empty() {
         snapshot.revision().sequence
     } else {
@@ -44,8 +39,8 @@ pub(super) async fn begin(
     };
     let (sender, tell_end, messages) = stream::channel(BUFFER);
     let mut watch = Watch { state: state.clone(), organization_id, sender: sender.clone(), last: start };
-    let mut draining: signal::Receiver<bool> = rpc.draining.clone();
-    let watcher = Watcher::new(&rpc.metrics);
+    let mut draining: signal::Receiver<bool> = desk.draining.clone();
+    let (watcher, caller) = (Watcher::new(&desk.metrics), Arc::clone(&desk.caller));
     tokio::spawn(async move {
         let ended = tokio::select! {
             ended = watch.follow(bell) => ended,

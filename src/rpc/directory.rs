@@ -5,7 +5,7 @@ use std::ops::Bound;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Rpc, asked, from_proto,
+    Desk, from_proto,
     page::{Page, Paging},
     proto::{self, directory_service_server::DirectoryService},
     status::Error,
@@ -21,24 +21,23 @@ use crate::domain::{
 };
 
 #[tonic::async_trait]
-impl DirectoryService for Rpc {
+impl DirectoryService for Desk {
     async fn create_organization(
         &self,
         request: Request<proto::CreateOrganizationRequest>,
     ) -> Result<Response<proto::CreateOrganizationResponse>, Status> {
-        let (caller, message) = asked(request)?;
         let proto::CreateOrganizationRequest { organization, unassigned_queue_sign_in, request_id, actor_user_id } =
-            message;
+            request.into_inner();
         let organization = organization.ok_or_else(|| Error::invalid("organization", &"is required"))?;
         let proto::Organization { organization_id, display_name } = organization;
         let organization_id: OrganizationId =
-            from_proto::organization(&caller, "organization.organization_id", &organization_id)?;
+            from_proto::organization(&self.caller, "organization.organization_id", &organization_id)?;
         let setting = from_proto::unassigned_queue_sign_in("unassigned_queue_sign_in", unassigned_queue_sign_in)?;
         let action = Action::CreateOrganization {
             display_name: from_proto::name("organization.display_name", &display_name.unwrap_or_default())?,
             unassigned_queue_sign_in: setting.unwrap_or(UnassignedQueueSignIn::Allowed),
         };
-        let done = self.execute(&caller, organization_id, action, &actor_user_id, &request_id).await?;
+        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
         let Outcome::Organization { organization } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -52,9 +51,8 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::GetOrganizationRequest>,
     ) -> Result<Response<proto::GetOrganizationResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::GetOrganizationRequest { organization_id, at_least_revision } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::GetOrganizationRequest { organization_id, at_least_revision } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
         Ok(Response::new(proto::GetOrganizationResponse {
@@ -67,12 +65,11 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::ListOrganizationsRequest>,
     ) -> Result<Response<proto::ListOrganizationsResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::ListOrganizationsRequest { page_size, page_token, at_least_revision } = message;
+        let proto::ListOrganizationsRequest { page_size, page_token, at_least_revision } = request.into_inner();
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
         let page = Page::begin(self, "ListOrganizations", paging).await?;
         let found = page.snapshot.tenants_after(page.after()).map(Tenant::organization);
-        let found = found.filter(|organization| caller.may_use(&organization.organization_id));
+        let found = found.filter(|organization| self.caller.may_use(&organization.organization_id));
         let (found, next_page_token) = page.take(found, |organization| vec![organization.organization_id.to_string()]);
         Ok(Response::new(proto::ListOrganizationsResponse {
             organizations: found.into_iter().map(to_proto::organization).collect(),
@@ -85,16 +82,16 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::UpdateOrganizationRequest>,
     ) -> Result<Response<proto::UpdateOrganizationResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::UpdateOrganizationRequest { organization, update_mask, request_id, actor_user_id } = message;
+        let proto::UpdateOrganizationRequest { organization, update_mask, request_id, actor_user_id } =
+            request.into_inner();
         let organization = organization.ok_or_else(|| Error::invalid("organization", &"is required"))?;
         let proto::Organization { organization_id, display_name } = organization;
         let organization_id: OrganizationId =
-            from_proto::organization(&caller, "organization.organization_id", &organization_id)?;
+            from_proto::organization(&self.caller, "organization.organization_id", &organization_id)?;
         let display_name = from_proto::Mask::new(update_mask, &["display_name"])?.choose("display_name", display_name);
         let display_name = display_name.map(|text| from_proto::name("organization.display_name", &text)).transpose()?;
         let done = self
-            .execute(&caller, organization_id, Action::UpdateOrganization { display_name }, &actor_user_id, &request_id)
+            .execute(organization_id, Action::UpdateOrganization { display_name }, &actor_user_id, &request_id)
             .await?;
         let Outcome::Organization { organization } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
@@ -109,11 +106,11 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::DeleteOrganizationRequest>,
     ) -> Result<Response<proto::DeleteOrganizationResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::DeleteOrganizationRequest { organization_id, allow_missing, request_id, actor_user_id } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::DeleteOrganizationRequest { organization_id, allow_missing, request_id, actor_user_id } =
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let action = Action::DeleteOrganization { if_missing: from_proto::if_missing(allow_missing) };
-        let done = self.execute(&caller, organization_id, action, &actor_user_id, &request_id).await?;
+        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
         Ok(Response::new(proto::DeleteOrganizationResponse { revision: done.revision.to_string() }))
     }
 
@@ -121,11 +118,10 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::CreateUserRequest>,
     ) -> Result<Response<proto::CreateUserResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::CreateUserRequest { organization_id, user, request_id, actor_user_id } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::CreateUserRequest { organization_id, user, request_id, actor_user_id } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let action = Action::CreateUser { user: from_proto::new_user(user)? };
-        let done = self.execute(&caller, organization_id, action, &actor_user_id, &request_id).await?;
+        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
         let Outcome::User { user } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -139,9 +135,8 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::GetUserRequest>,
     ) -> Result<Response<proto::GetUserResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::GetUserRequest { organization_id, user, at_least_revision } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::GetUserRequest { organization_id, user, at_least_revision } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let user = from_proto::user(user)?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
@@ -155,9 +150,9 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::ListUsersRequest>,
     ) -> Result<Response<proto::ListUsersResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::ListUsersRequest { organization_id, page_size, page_token, at_least_revision } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::ListUsersRequest { organization_id, page_size, page_token, at_least_revision } =
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
         let page = Page::begin(self, &("ListUsers", &organization_id), paging).await?;
         let tenant = found_tenant(&page.snapshot, &organization_id)?;
@@ -174,13 +169,13 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::UpdateUserRequest>,
     ) -> Result<Response<proto::UpdateUserResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::UpdateUserRequest { organization_id, user, update_mask, request_id, actor_user_id } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::UpdateUserRequest { organization_id, user, update_mask, request_id, actor_user_id } =
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let user = user.ok_or_else(|| Error::invalid("user", &"is required"))?;
         let user_id = from_proto::required("user.user_id", &user.user_id)?;
         let action = Action::UpdateUser { user_id, patch: from_proto::user_patch(user, update_mask)? };
-        let done = self.execute(&caller, organization_id, action, &actor_user_id, &request_id).await?;
+        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
         let Outcome::User { user } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -194,12 +189,12 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::DeleteUserRequest>,
     ) -> Result<Response<proto::DeleteUserResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::DeleteUserRequest { organization_id, user_id, allow_missing, request_id, actor_user_id } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::DeleteUserRequest { organization_id, user_id, allow_missing, request_id, actor_user_id } =
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let user_id = from_proto::required("user_id", &user_id)?;
         let action = Action::DeleteUser { user_id, if_missing: from_proto::if_missing(allow_missing) };
-        let done = self.execute(&caller, organization_id, action, &actor_user_id, &request_id).await?;
+        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
         Ok(Response::new(proto::DeleteUserResponse { revision: done.revision.to_string() }))
     }
 
@@ -207,11 +202,10 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::CreateQueueRequest>,
     ) -> Result<Response<proto::CreateQueueResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::CreateQueueRequest { organization_id, queue, request_id, actor_user_id } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::CreateQueueRequest { organization_id, queue, request_id, actor_user_id } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let action = Action::CreateQueue { queue: from_proto::new_queue(queue)? };
-        let done = self.execute(&caller, organization_id, action, &actor_user_id, &request_id).await?;
+        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
         let Outcome::Queue { queue } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -225,9 +219,8 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::GetQueueRequest>,
     ) -> Result<Response<proto::GetQueueResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::GetQueueRequest { organization_id, queue, at_least_revision } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::GetQueueRequest { organization_id, queue, at_least_revision } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let queue = from_proto::queue(queue)?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
@@ -241,9 +234,9 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::ListQueuesRequest>,
     ) -> Result<Response<proto::ListQueuesResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::ListQueuesRequest { organization_id, page_size, page_token, at_least_revision } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::ListQueuesRequest { organization_id, page_size, page_token, at_least_revision } =
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
         let page = Page::begin(self, &("ListQueues", &organization_id), paging).await?;
         let tenant = found_tenant(&page.snapshot, &organization_id)?;
@@ -260,13 +253,13 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::UpdateQueueRequest>,
     ) -> Result<Response<proto::UpdateQueueResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::UpdateQueueRequest { organization_id, queue, update_mask, request_id, actor_user_id } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::UpdateQueueRequest { organization_id, queue, update_mask, request_id, actor_user_id } =
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let queue = queue.ok_or_else(|| Error::invalid("queue", &"is required"))?;
         let queue_id = from_proto::required("queue.queue_id", &queue.queue_id)?;
         let action = Action::UpdateQueue { queue_id, patch: from_proto::queue_patch(queue, update_mask)? };
-        let done = self.execute(&caller, organization_id, action, &actor_user_id, &request_id).await?;
+        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
         let Outcome::Queue { queue } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -280,12 +273,12 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::DeleteQueueRequest>,
     ) -> Result<Response<proto::DeleteQueueResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::DeleteQueueRequest { organization_id, queue_id, allow_missing, request_id, actor_user_id } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::DeleteQueueRequest { organization_id, queue_id, allow_missing, request_id, actor_user_id } =
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let queue_id = from_proto::required("queue_id", &queue_id)?;
         let action = Action::DeleteQueue { queue_id, if_missing: from_proto::if_missing(allow_missing) };
-        let done = self.execute(&caller, organization_id, action, &actor_user_id, &request_id).await?;
+        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
         Ok(Response::new(proto::DeleteQueueResponse { revision: done.revision.to_string() }))
     }
 
@@ -293,15 +286,15 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::AssignRoleRequest>,
     ) -> Result<Response<proto::AssignRoleResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::AssignRoleRequest { organization_id, user, role, queue, request_id, actor_user_id } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::AssignRoleRequest { organization_id, user, role, queue, request_id, actor_user_id } =
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let action = Action::AssignRole {
             user: from_proto::user(user)?,
             role: from_proto::role(role)?,
             queue: from_proto::optional_queue(queue)?,
         };
-        let done = self.execute(&caller, organization_id, action, &actor_user_id, &request_id).await?;
+        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
         let Outcome::RoleAssigned { assignment, created } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -316,17 +309,16 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::UnassignRoleRequest>,
     ) -> Result<Response<proto::UnassignRoleResponse>, Status> {
-        let (caller, message) = asked(request)?;
         let proto::UnassignRoleRequest { organization_id, user, role, queue, end_sessions, request_id, actor_user_id } =
-            message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let action = Action::UnassignRole {
             user: from_proto::user(user)?,
             role: from_proto::role(role)?,
             queue: from_proto::optional_queue(queue)?,
             sessions: if end_sessions { SessionsThen::End } else { SessionsThen::Keep },
         };
-        let done = self.execute(&caller, organization_id.clone(), action, &actor_user_id, &request_id).await?;
+        let done = self.execute(organization_id.clone(), action, &actor_user_id, &request_id).await?;
         let Outcome::SessionsEnded { ended } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -340,7 +332,6 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::ListRoleAssignmentsRequest>,
     ) -> Result<Response<proto::ListRoleAssignmentsResponse>, Status> {
-        let (caller, message) = asked(request)?;
         let proto::ListRoleAssignmentsRequest {
             organization_id,
             user,
@@ -349,8 +340,8 @@ impl DirectoryService for Rpc {
             page_size,
             page_token,
             at_least_revision,
-        } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let user = from_proto::optional_user(user)?;
         let queue = from_proto::optional_queue(queue)?;
         let role = from_proto::optional_role(role)?;
@@ -375,8 +366,7 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<Streaming<proto::ImportDirectoryRequest>>,
     ) -> Result<Response<Self::ImportDirectoryStream>, Status> {
-        let (caller, message) = asked(request)?;
-        Ok(Response::new(transfer::import(self, caller, message)))
+        Ok(Response::new(transfer::import(self, request.into_inner())))
     }
 
     type ExportDirectoryStream = transfer::ExportMessages;
@@ -385,8 +375,7 @@ impl DirectoryService for Rpc {
         &self,
         request: Request<proto::ExportDirectoryRequest>,
     ) -> Result<Response<Self::ExportDirectoryStream>, Status> {
-        let (caller, message) = asked(request)?;
-        Ok(Response::new(transfer::export(self, &caller, message).await?))
+        Ok(Response::new(transfer::export(self, request.into_inner()).await?))
     }
 }
 

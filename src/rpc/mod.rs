@@ -24,6 +24,7 @@ mod transfer;
 mod watch;
 
 use std::{
+    ops::Deref,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -99,33 +100,9 @@ impl Rpc {
         Self { state, draining, metrics, imports: transfer::Places::new(), log_readers: audit::places() }
     }
 
-    /// The service that decides and keeps sessions.
-    pub fn queue_access(&self) -> QueueAccessServiceServer<Self> {
-        QueueAccessServiceServer::new(self.clone())
-    }
-
-    /// The service that keeps permission settings.
-    pub fn permission(&self) -> PermissionServiceServer<Self> {
-        PermissionServiceServer::new(self.clone())
-    }
-
-    /// The service that keeps the directory.
-    pub fn directory(&self) -> DirectoryServiceServer<Self> {
-        DirectoryServiceServer::new(self.clone())
-    }
-
-    /// The service that tells what happened.
-    pub fn audit(&self) -> AuditServiceServer<Self> {
-        AuditServiceServer::new(self.clone())
-    }
-
-    /// Answers a call of WatchSessions like [`Rpc::queue_access`], but encodes each change once for all who watch.
-    pub async fn watch_sessions<B>(self, request: http::Request<B>) -> http::Response<Body>
-    where
-        B: codegen::Body + Send + 'static,
-        B::Error: Into<codegen::StdError> + Send,
-    {
-        watch::serve(self, request).await
+    /// The services, for one caller.
+    pub fn desk(&self, caller: Arc<Identity>) -> Desk {
+        Desk { rpc: self.clone(), caller }
     }
 
     fn state(&self) -> Result<&State, Error> {
@@ -155,22 +132,6 @@ impl Rpc {
         Ok(state.glance())
     }
 
-    /// Carries out a command.
-    async fn execute(
-        &self,
-        caller: &Identity,
-        organization_id: OrganizationId,
-        action: Action,
-        actor_user_id: &str,
-        request_id: &str,
-    ) -> Result<Done, Error> {
-        let actor = from_proto::optional("actor_user_id", actor_user_id)?;
-        let request_id = from_proto::optional("request_id", request_id)?;
-        let command = Command { organization_id, action, actor };
-        authorize(caller, &command)?;
-        Ok(self.state()?.execute(command, caller.caller().clone(), request_id).await?)
-    }
-
     /// Sessions of an outcome, as they are read now.
     fn sessions<'o>(
         &self,
@@ -193,6 +154,67 @@ impl Rpc {
     }
 }
 
+/// The services as one caller has them.
+#[derive(Clone)]
+pub struct Desk {
+    rpc: Rpc,
+    caller: Arc<Identity>,
+}
+
+impl Deref for Desk {
+    type Target = Rpc;
+
+    fn deref(&self) -> &Rpc {
+        &self.rpc
+    }
+}
+
+impl Desk {
+    /// The service that decides and keeps sessions.
+    pub fn queue_access(&self) -> QueueAccessServiceServer<Self> {
+        QueueAccessServiceServer::new(self.clone())
+    }
+
+    /// The service that keeps permission settings.
+    pub fn permission(&self) -> PermissionServiceServer<Self> {
+        PermissionServiceServer::new(self.clone())
+    }
+
+    /// The service that keeps the directory.
+    pub fn directory(&self) -> DirectoryServiceServer<Self> {
+        DirectoryServiceServer::new(self.clone())
+    }
+
+    /// The service that tells what happened.
+    pub fn audit(&self) -> AuditServiceServer<Self> {
+        AuditServiceServer::new(self.clone())
+    }
+
+    /// Answers a call of WatchSessions like [`Desk::queue_access`], but encodes each change once for all who watch.
+    pub async fn watch_sessions<B>(self, request: http::Request<B>) -> http::Response<Body>
+    where
+        B: codegen::Body + Send + 'static,
+        B::Error: Into<codegen::StdError> + Send,
+    {
+        watch::serve(self, request).await
+    }
+
+    /// Carries out a command.
+    async fn execute(
+        &self,
+        organization_id: OrganizationId,
+        action: Action,
+        actor_user_id: &str,
+        request_id: &str,
+    ) -> Result<Done, Error> {
+        let actor = from_proto::optional("actor_user_id", actor_user_id)?;
+        let request_id = from_proto::optional("request_id", request_id)?;
+        let command = Command { organization_id, action, actor };
+        authorize(&self.caller, &command)?;
+        Ok(self.state()?.execute(command, self.caller.caller().clone(), request_id).await?)
+    }
+}
+
 /// A watch that is being sent.
 struct Watcher(Arc<Metrics>);
 
@@ -207,13 +229,6 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         self.0.watchers.dec();
     }
-}
-
-/// Who asks, and what. Nobody comes here but through the gate, which says who it is.
-fn asked<T>(request: tonic::Request<T>) -> Result<(Arc<Identity>, T), Error> {
-    let (_, mut extensions, message) = request.into_parts();
-    let caller = extensions.remove().ok_or_else(|| Error::Internal("a call came past the gate".to_owned()))?;
-    Ok((caller, message))
 }
 
 /// Refuses a change that its caller may ask for only on behalf of an acting user (`SEMANTICS.md` section 5.2).

@@ -4,7 +4,7 @@ use prost_types::FieldMask;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Rpc, asked, authorize, batch, blocking, from_proto,
+    Desk, authorize, batch, blocking, from_proto,
     page::{Page, Paging},
     proto::{self, permission_service_server::PermissionService},
     status::Error,
@@ -22,13 +22,12 @@ use crate::domain::{
 };
 
 #[tonic::async_trait]
-impl PermissionService for Rpc {
+impl PermissionService for Desk {
     async fn list_permissions(
         &self,
         request: Request<proto::ListPermissionsRequest>,
     ) -> Result<Response<proto::ListPermissionsResponse>, Status> {
-        let (_, message) = asked(request)?;
-        let proto::ListPermissionsRequest {} = message;
+        let proto::ListPermissionsRequest {} = request.into_inner();
         Ok(Response::new(proto::ListPermissionsResponse {
             permissions: Permission::ALL.iter().copied().map(to_proto::permission_description).collect(),
             revision: self.state()?.snapshot().revision().to_string(),
@@ -39,9 +38,8 @@ impl PermissionService for Rpc {
         &self,
         request: Request<proto::GetPermissionSettingsRequest>,
     ) -> Result<Response<proto::GetPermissionSettingsResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::GetPermissionSettingsRequest { organization_id, at_least_revision } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::GetPermissionSettingsRequest { organization_id, at_least_revision } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
         Ok(Response::new(proto::GetPermissionSettingsResponse {
@@ -54,7 +52,6 @@ impl PermissionService for Rpc {
         &self,
         request: Request<proto::UpdatePermissionSettingsRequest>,
     ) -> Result<Response<proto::UpdatePermissionSettingsResponse>, Status> {
-        let (caller, message) = asked(request)?;
         let proto::UpdatePermissionSettingsRequest {
             organization_id,
             settings,
@@ -62,19 +59,19 @@ impl PermissionService for Rpc {
             request_id,
             validate_only,
             actor_user_id,
-        } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let action = update(&organization_id, settings, update_mask)?;
         if validate_only {
             let (snapshot, now) = (self.snapshot("").await?, self.state()?.now());
             let actor = from_proto::optional("actor_user_id", &actor_user_id)?;
             let command = Command { organization_id, action, actor };
-            authorize(&caller, &command)?;
+            authorize(&self.caller, &command)?;
             let settings = tried_out(&snapshot, &try_out(&snapshot, &command, now)?, &command.organization_id)?;
             let revision = snapshot.revision().to_string();
             return Ok(Response::new(proto::UpdatePermissionSettingsResponse { settings: Some(settings), revision }));
         }
-        let done = self.execute(&caller, organization_id.clone(), action, &actor_user_id, &request_id).await?;
+        let done = self.execute(organization_id.clone(), action, &actor_user_id, &request_id).await?;
         let Outcome::Settings { settings, etag } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -88,7 +85,6 @@ impl PermissionService for Rpc {
         &self,
         request: Request<proto::PreviewPermissionSettingsRequest>,
     ) -> Result<Response<proto::PreviewPermissionSettingsResponse>, Status> {
-        let (caller, message) = asked(request)?;
         let proto::PreviewPermissionSettingsRequest {
             organization_id,
             settings,
@@ -96,8 +92,8 @@ impl PermissionService for Rpc {
             page_size,
             page_token,
             at_least_revision,
-        } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let action = update(&organization_id, settings, update_mask)?;
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
         let page = Page::begin(self, &("PreviewPermissionSettings", &organization_id, &action), paging).await?;
@@ -112,9 +108,9 @@ impl PermissionService for Rpc {
         &self,
         request: Request<proto::CheckPermissionRequest>,
     ) -> Result<Response<proto::CheckPermissionResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::CheckPermissionRequest { organization_id, user, permission, queue, at_least_revision } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::CheckPermissionRequest { organization_id, user, permission, queue, at_least_revision } =
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let asked = Asked::new(user, permission, queue)?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
@@ -128,9 +124,8 @@ impl PermissionService for Rpc {
         &self,
         request: Request<proto::BatchCheckPermissionsRequest>,
     ) -> Result<Response<proto::BatchCheckPermissionsResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::BatchCheckPermissionsRequest { organization_id, items, at_least_revision } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::BatchCheckPermissionsRequest { organization_id, items, at_least_revision } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         batch::check_size(items.len())?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
@@ -151,9 +146,9 @@ impl PermissionService for Rpc {
         &self,
         request: Request<proto::ListUserPermissionsRequest>,
     ) -> Result<Response<proto::ListUserPermissionsResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::ListUserPermissionsRequest { organization_id, user, queue, at_least_revision } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::ListUserPermissionsRequest { organization_id, user, queue, at_least_revision } =
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let user = from_proto::user(user)?;
         let queue = from_proto::optional_queue(queue)?;
         let snapshot = self.snapshot(&at_least_revision).await?;

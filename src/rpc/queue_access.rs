@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Rpc, asked, batch, from_proto,
+    Desk, Rpc, batch, from_proto,
     page::{Page, Paging},
     proto::{self, queue_access_service_server::QueueAccessService},
     status::Error,
@@ -24,15 +24,14 @@ use crate::domain::{
 };
 
 #[tonic::async_trait]
-impl QueueAccessService for Rpc {
+impl QueueAccessService for Desk {
     async fn check_queue_access(
         &self,
         request: Request<proto::CheckQueueAccessRequest>,
     ) -> Result<Response<proto::CheckQueueAccessResponse>, Status> {
-        let (caller, message) = asked(request)?;
         let proto::CheckQueueAccessRequest { organization_id, user, queue, channel, explain, at_least_revision } =
-            message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let user = from_proto::user(user)?;
         let queue = from_proto::queue(queue)?;
         let channel = from_proto::channel(channel)?;
@@ -50,9 +49,8 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::BatchCheckQueueAccessRequest>,
     ) -> Result<Response<proto::BatchCheckQueueAccessResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::BatchCheckQueueAccessRequest { organization_id, items, at_least_revision } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::BatchCheckQueueAccessRequest { organization_id, items, at_least_revision } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         batch::check_size(items.len())?;
         let snapshot = self.glance(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
@@ -76,7 +74,6 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::ListAccessibleQueuesRequest>,
     ) -> Result<Response<proto::ListAccessibleQueuesResponse>, Status> {
-        let (caller, message) = asked(request)?;
         let proto::ListAccessibleQueuesRequest {
             organization_id,
             user,
@@ -84,8 +81,8 @@ impl QueueAccessService for Rpc {
             page_size,
             page_token,
             at_least_revision,
-        } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let user = from_proto::user(user)?;
         let channel = from_proto::channel(channel)?;
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
@@ -113,7 +110,6 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::ListEligibleAgentsRequest>,
     ) -> Result<Response<proto::ListEligibleAgentsResponse>, Status> {
-        let (caller, message) = asked(request)?;
         let proto::ListEligibleAgentsRequest {
             organization_id,
             queue,
@@ -121,8 +117,8 @@ impl QueueAccessService for Rpc {
             page_size,
             page_token,
             at_least_revision,
-        } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let queue = from_proto::queue(queue)?;
         let channel = from_proto::channel(channel)?;
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
@@ -147,16 +143,15 @@ impl QueueAccessService for Rpc {
     }
 
     async fn sign_in(&self, request: Request<proto::SignInRequest>) -> Result<Response<proto::SignInResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::SignInRequest { organization_id, user, queue, channel, device, request_id } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::SignInRequest { organization_id, user, queue, channel, device, request_id } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let action = Action::SignIn {
             user: from_proto::user(user)?,
             queue: from_proto::queue(queue)?,
             channel: from_proto::channel(channel)?,
             device: from_proto::device(&device)?,
         };
-        let done = self.execute(&caller, organization_id.clone(), action, "", &request_id).await?;
+        let done = self.execute(organization_id.clone(), action, "", &request_id).await?;
         let Outcome::SignIn { decision, session, created } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -173,9 +168,8 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::SignOutRequest>,
     ) -> Result<Response<proto::SignOutResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::SignOutRequest { organization_id, user, queue, all_queues, request_id } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::SignOutRequest { organization_id, user, queue, all_queues, request_id } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let user = from_proto::user(user)?;
         let queues = match (from_proto::optional_queue(queue)?, all_queues) {
             (Some(queue), false) => QueueSelection::One(queue),
@@ -187,8 +181,7 @@ impl QueueAccessService for Rpc {
                 return Err(Error::invalid("queue_id", &"is required, or queue_extension, or all_queues").into());
             }
         };
-        let done =
-            self.execute(&caller, organization_id.clone(), Action::SignOut { user, queues }, "", &request_id).await?;
+        let done = self.execute(organization_id.clone(), Action::SignOut { user, queues }, "", &request_id).await?;
         let Outcome::SessionsEnded { ended } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -202,10 +195,9 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::SupervisorSignInRequest>,
     ) -> Result<Response<proto::SupervisorSignInResponse>, Status> {
-        let (caller, message) = asked(request)?;
         let proto::SupervisorSignInRequest { organization_id, supervisor, user, queue, ttl, justification, request_id } =
-            message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let action = Action::SupervisorSignIn {
             supervisor: from_proto::supervisor(supervisor)?,
             user: from_proto::user(user)?,
@@ -213,7 +205,7 @@ impl QueueAccessService for Rpc {
             ttl: from_proto::ttl(ttl)?,
             justification: from_proto::justification(&justification)?,
         };
-        let done = self.execute(&caller, organization_id.clone(), action, "", &request_id).await?;
+        let done = self.execute(organization_id.clone(), action, "", &request_id).await?;
         let Outcome::SignIn { decision, session, created } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -230,17 +222,16 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::SupervisorSignOutRequest>,
     ) -> Result<Response<proto::SupervisorSignOutResponse>, Status> {
-        let (caller, message) = asked(request)?;
         let proto::SupervisorSignOutRequest { organization_id, supervisor, user, queue, justification, request_id } =
-            message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+            request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let action = Action::SupervisorSignOut {
             supervisor: from_proto::supervisor(supervisor)?,
             user: from_proto::user(user)?,
             queue: from_proto::queue(queue)?,
             justification: from_proto::justification(&justification)?,
         };
-        let done = self.execute(&caller, organization_id.clone(), action, "", &request_id).await?;
+        let done = self.execute(organization_id.clone(), action, "", &request_id).await?;
         let Outcome::SupervisorSignOut { decision, ended } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -255,9 +246,8 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::GetSessionRequest>,
     ) -> Result<Response<proto::GetSessionResponse>, Status> {
-        let (caller, message) = asked(request)?;
-        let proto::GetSessionRequest { organization_id, user, queue, at_least_revision } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        let proto::GetSessionRequest { organization_id, user, queue, at_least_revision } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let user = from_proto::user(user)?;
         let queue = from_proto::queue(queue)?;
         let snapshot = self.snapshot(&at_least_revision).await?;
@@ -278,7 +268,6 @@ impl QueueAccessService for Rpc {
         &self,
         request: Request<proto::ListSessionsRequest>,
     ) -> Result<Response<proto::ListSessionsResponse>, Status> {
-        let (caller, message) = asked(request)?;
         let proto::ListSessionsRequest {
             organization_id,
             user,
@@ -287,8 +276,8 @@ impl QueueAccessService for Rpc {
             page_size,
             page_token,
             at_least_revision,
-        } = message;
-        let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+        } = request.into_inner();
+        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let user = from_proto::optional_user(user)?;
         let queue = from_proto::optional_queue(queue)?;
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
@@ -313,13 +302,12 @@ impl QueueAccessService for Rpc {
 
     type WatchSessionsStream = watch::Decoded;
 
-    /// For callers in this process; the server answers with [`Rpc::watch_sessions`], which encodes once for all.
+    /// For callers in this process; the server answers with [`Desk::watch_sessions`], which encodes once for all.
     async fn watch_sessions(
         &self,
         request: Request<proto::WatchSessionsRequest>,
     ) -> Result<Response<watch::Decoded>, Status> {
-        let (caller, message) = asked(request)?;
-        Ok(Response::new(watch::Decoded(watch::begin(self, caller, message)?)))
+        Ok(Response::new(watch::Decoded(watch::begin(self, request.into_inner())?)))
     }
 }
 

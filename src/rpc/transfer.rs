@@ -15,12 +15,12 @@ use tokio_stream::StreamExt;
 use tonic::{Status, Streaming};
 
 use super::{
-    Rpc, blocking, from_proto, proto,
+    Desk, blocking, from_proto, proto,
     status::{Error, mended},
     to_proto, try_out, unexpected,
 };
 use crate::{
-    auth::{Identity, Scope},
+    auth::Scope,
     document,
     domain::{
         command::{Action, Command, ImportReport, Missing, Outcome, Rejection},
@@ -92,13 +92,9 @@ impl tokio_stream::Stream for ExportMessages {
 }
 
 /// Writes an organization as a document.
-pub(super) async fn export(
-    rpc: &Rpc,
-    caller: &Identity,
-    request: proto::ExportDirectoryRequest,
-) -> Result<ExportMessages, Error> {
+pub(super) async fn export(desk: &Desk, request: proto::ExportDirectoryRequest) -> Result<ExportMessages, Error> {
     let proto::ExportDirectoryRequest { organization_id, format, at_least_revision } = request;
-    let organization_id = from_proto::organization_id(caller, &organization_id)?;
+    let organization_id = from_proto::organization_id(&desk.caller, &organization_id)?;
     let format = match proto::DocumentFormat::try_from(format) {
         Ok(proto::DocumentFormat::Unspecified | proto::DocumentFormat::Yaml) => document::Format::Yaml,
         Ok(proto::DocumentFormat::Json) => document::Format::Json,
@@ -107,7 +103,7 @@ pub(super) async fn export(
             return Err(Error::invalid("format", &problem));
         }
     };
-    let snapshot = rpc.snapshot(&at_least_revision).await?;
+    let snapshot = desk.snapshot(&at_least_revision).await?;
     found_tenant(&snapshot, &organization_id)?;
     let revision = snapshot.revision().to_string();
     let writing = move || {
@@ -119,13 +115,9 @@ pub(super) async fn export(
 }
 
 /// Carries out an import, and tells how far it is.
-pub(super) fn import(
-    rpc: &Rpc,
-    caller: Arc<Identity>,
-    pieces: Streaming<proto::ImportDirectoryRequest>,
-) -> ImportMessages {
+pub(super) fn import(desk: &Desk, pieces: Streaming<proto::ImportDirectoryRequest>) -> ImportMessages {
     let (answers, messages) = mpsc::channel(16);
-    let import = Import { rpc: rpc.clone(), caller, answers };
+    let import = Import { desk: desk.clone(), answers };
     tokio::spawn(async move {
         if let Err(status) = import.run(pieces).await {
             // Whoever asked may be gone.
@@ -151,8 +143,7 @@ impl Places {
 }
 
 struct Import {
-    rpc: Rpc,
-    caller: Arc<Identity>,
+    desk: Desk,
     answers: mpsc::Sender<Result<proto::ImportDirectoryResponse, Status>>,
 }
 
@@ -173,8 +164,8 @@ enum Mode {
 
 impl Import {
     async fn run(&self, pieces: Streaming<proto::ImportDirectoryRequest>) -> Result<(), Status> {
-        let upload = self.rpc.imports.uploads.try_acquire().map_err(|_| Error::TooManyImports)?;
-        let mut draining = self.rpc.draining.clone();
+        let upload = self.desk.imports.uploads.try_acquire().map_err(|_| Error::TooManyImports)?;
+        let mut draining = self.desk.draining.clone();
         let (options, bytes) = tokio::select! {
             received = timeout(UPLOAD_DEADLINE, self.receive(pieces)) => {
                 received.map_err(|_| Error::invalid("document", &"must arrive within 10 minutes"))??
@@ -182,7 +173,7 @@ impl Import {
             _ = draining.wait_for(|draining| *draining) => return Err(Error::Stopping.into()),
         };
         self.tell(proto::ImportStage::Planning, 0, 0).await?;
-        let plan = self.rpc.imports.plans.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
+        let plan = self.desk.imports.plans.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
         let outcome = self.carry_out(options, bytes).await;
         drop((plan, upload));
         match outcome {
@@ -231,13 +222,13 @@ impl Import {
                 }
             } else {
                 options = Some(Options {
-                    organization_id: from_proto::organization_id(&self.caller, &organization_id)?,
+                    organization_id: from_proto::organization_id(&self.desk.caller, &organization_id)?,
                     mode: if validate_only { Mode::ValidateOnly } else { Mode::Apply },
                     missing: if delete_missing { Missing::Delete } else { Missing::Keep },
                     request_id: from_proto::optional("request_id", &request_id)?,
                     actor: from_proto::optional("actor_user_id", &actor_user_id)?,
                 });
-                if actor_user_id.is_empty() && !self.caller.holds(Scope::Admin) {
+                if actor_user_id.is_empty() && !self.desk.caller.holds(Scope::Admin) {
                     return Err(Error::ActorRequired.into());
                 }
             }
@@ -268,7 +259,7 @@ impl Import {
         let document::Reading { directory, mut problems } = blocking(move || document::read(&document)).await?;
         if !problems.is_empty() {
             // What the plan would find is told too, so that nobody mends one fault only to be shown the next.
-            let snapshot = self.rpc.state()?.snapshot();
+            let snapshot = self.desk.state()?.snapshot();
             let tenant = snapshot.tenant(options.organization_id.as_str());
             problems.extend(import_problems(&directory, tenant, options.organization_id.as_str(), options.missing));
             problems.sort_by_key(|problem| problem.line);
@@ -287,7 +278,7 @@ impl Import {
     /// Says what an import would do, by the same plan, and does nothing.
     async fn validate(&self, options: Options, directory: Directory) -> Result<(ImportReport, Revision), Error> {
         let Options { organization_id, mode: _, missing, request_id: _, actor } = options;
-        let state = self.rpc.state()?;
+        let state = self.desk.state()?;
         let snapshot = state.snapshot();
         let revision = snapshot.revision();
         let now = state.now();
@@ -303,9 +294,9 @@ impl Import {
         let Options { organization_id, mode: _, missing, request_id, actor } = options;
         let command = Command { organization_id, action: Action::Import { directory, missing }, actor };
         let progress = Arc::new(Progress::default());
-        let done = self.rpc.state()?.execute_with_progress(
+        let done = self.desk.state()?.execute_with_progress(
             command,
-            self.caller.caller().clone(),
+            self.desk.caller.caller().clone(),
             request_id,
             Arc::clone(&progress),
         );

@@ -29,7 +29,7 @@ use tonic::{
 use tonic_prost::ProstDecoder;
 
 use super::{
-    Rpc, Watcher, asked, from_proto, own_revision, proto,
+    Desk, Watcher, from_proto, own_revision, proto,
     status::Error,
     stream::{self, PATIENCE},
     to_proto,
@@ -72,12 +72,12 @@ type Encoded = Arc<[u8]>;
 pub(super) type Messages = stream::Messages<Encoded>;
 
 /// Answers with messages that are encoded already.
-pub(super) async fn serve<B>(rpc: Rpc, request: http::Request<B>) -> http::Response<Body>
+pub(super) async fn serve<B>(desk: Desk, request: http::Request<B>) -> http::Response<Body>
 where
     B: tonic::codegen::Body + Send + 'static,
     B::Error: Into<StdError> + Send,
 {
-    Grpc::new(EncodedAlready).server_streaming(Watches(rpc), request).await
+    Grpc::new(EncodedAlready).server_streaming(Watches(desk), request).await
 }
 
 /// The messages of one watch as values, for whoever is not at the other end of a wire.
@@ -97,7 +97,7 @@ impl Stream for Decoded {
     }
 }
 
-struct Watches(Rpc);
+struct Watches(Desk);
 
 impl ServerStreamingService<proto::WatchSessionsRequest> for Watches {
     type Response = Encoded;
@@ -105,7 +105,8 @@ impl ServerStreamingService<proto::WatchSessionsRequest> for Watches {
     type Future = Ready<Result<Response<Messages>, Status>>;
 
     fn call(&mut self, request: Request<proto::WatchSessionsRequest>) -> Self::Future {
-        let begun = asked(request).and_then(|(caller, message)| begin(&self.0, caller, message));
+        let Self(desk) = self;
+        let begun = begin(desk, request.into_inner());
         future::ready(begun.map(Response::new).map_err(Status::from))
     }
 }
@@ -139,12 +140,12 @@ impl Encoder for EncodedAlready {
 }
 
 /// Begins a watch.
-pub(super) fn begin(rpc: &Rpc, caller: Arc<Identity>, request: proto::WatchSessionsRequest) -> Result<Messages, Error> {
+pub(super) fn begin(desk: &Desk, request: proto::WatchSessionsRequest) -> Result<Messages, Error> {
     let proto::WatchSessionsRequest { organization_id, user, queue, start_revision } = request;
-    let organization_id = from_proto::organization_id(&caller, &organization_id)?;
+    let organization_id = from_proto::organization_id(&desk.caller, &organization_id)?;
     let user = from_proto::optional_user(user)?;
     let queue = from_proto::optional_queue(queue)?;
-    let state = rpc.state()?;
+    let state = desk.state()?;
     let snapshot = state.snapshot();
     let tenant = found_tenant(&snapshot, &organization_id)?;
     let start = if start_revision.is_empty() {
@@ -175,9 +176,9 @@ pub(super) fn begin(rpc: &Rpc, caller: Arc<Identity>, request: proto::WatchSessi
     let (sender, tell_end, messages) = stream::channel(BUFFER);
     let watch = Watch {
         state: state.clone(),
-        metrics: Arc::clone(&rpc.metrics),
-        draining: rpc.draining.clone(),
-        caller,
+        metrics: Arc::clone(&desk.metrics),
+        draining: desk.draining.clone(),
+        caller: Arc::clone(&desk.caller),
         organization_id,
         user_id,
         queue_id,
@@ -185,7 +186,7 @@ pub(super) fn begin(rpc: &Rpc, caller: Arc<Identity>, request: proto::WatchSessi
         last: start,
         initial_time: None,
     };
-    let watcher = Watcher::new(&rpc.metrics);
+    let watcher = Watcher::new(&desk.metrics);
     tokio::spawn(async move {
         let ended = match watch.run(start).await {
             Err(Stop::Error(error)) => Err(error),

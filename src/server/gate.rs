@@ -16,10 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION};
 use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
-use tonic::{Code, Status, body::Body};
+use tonic::{Code, Status, body::Body, service::Routes};
 
 use super::{
     admission::{Admission, Callers, OfConnection, Place},
@@ -30,7 +30,7 @@ use super::{
 use crate::{
     auth::{Authority, Identity, Presented, Recognized},
     rpc::{
-        code,
+        Rpc, code,
         methods::{self, Access, Work},
         status::{self, Error},
     },
@@ -46,7 +46,9 @@ const LONGEST_CALL: Duration = Duration::from_secs(6 * 60);
 
 /// What all connections of one processor share.
 pub(super) struct Gate {
-    pub services: Services,
+    pub rpc: Rpc,
+    /// The services that are not ours.
+    pub others: Routes,
     /// None: everybody is let in, and may do everything.
     pub authority: Option<Arc<Authority>>,
     pub admission: Arc<Admission>,
@@ -77,17 +79,26 @@ struct Peer {
 #[derive(Default)]
 struct Known {
     recognized: Option<Recognized>,
-    under_way: Option<(Arc<Identity>, Arc<OfConnection>)>,
+    visitor: Option<Arc<Visitor>>,
+}
+
+/// A caller on a connection.
+struct Visitor {
+    identity: Arc<Identity>,
+    under_way: Arc<OfConnection>,
+    services: Services,
 }
 
 impl Known {
-    fn under_way(&mut self, identity: &Arc<Identity>, callers: &Callers) -> Arc<OfConnection> {
-        match &self.under_way {
-            Some((known, under_way)) if Arc::ptr_eq(known, identity) => Arc::clone(under_way),
+    fn visitor(&mut self, identity: Arc<Identity>, gate: &Gate) -> Arc<Visitor> {
+        match &self.visitor {
+            Some(visitor) if Arc::ptr_eq(&visitor.identity, &identity) => Arc::clone(visitor),
             Some(_) | None => {
-                let under_way = Arc::new(OfConnection::new(callers.of(identity.caller())));
-                self.under_way = Some((Arc::clone(identity), Arc::clone(&under_way)));
-                under_way
+                let under_way = Arc::new(OfConnection::new(gate.callers.of(identity.caller())));
+                let services = Services::new(gate.rpc.desk(Arc::clone(&identity)), gate.others.clone());
+                let visitor = Arc::new(Visitor { identity, under_way, services });
+                self.visitor = Some(Arc::clone(&visitor));
+                visitor
             }
         }
     }
@@ -116,13 +127,17 @@ impl Entrance {
     }
 
     /// Lets a call in, or says why not.
-    fn admit(&self, method: &methods::Method, headers: &HeaderMap) -> Result<(Arc<Identity>, Place), Error> {
-        let Gate { authority, admission, callers, clock, .. } = &*self.gate;
+    fn admit(
+        &self,
+        method: &methods::Method,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<(Arc<Visitor>, Place), Error> {
+        let Gate { authority, admission, clock, .. } = &*self.gate;
         let mut known = self.peer.known.lock().unwrap_or_else(PoisonError::into_inner);
         let identity = match (authority, method.access) {
             (None, _) | (Some(_), Access::Open) => Arc::clone(&self.peer.anyone),
             (Some(authority), Access::Known | Access::Scoped(_)) => {
-                let authorization = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+                let authorization = authorization.map(HeaderValue::as_bytes);
                 let presented = Presented { authorization, certificate_names: &self.peer.certificate_names };
                 authority
                     .authenticate(presented, &mut known.recognized, || clock.now())
@@ -134,8 +149,9 @@ impl Entrance {
         {
             return Err(Error::ScopeRequired(scope));
         }
-        let place = admission.enter(&known.under_way(&identity, callers), method.work)?;
-        Ok((identity, place))
+        let visitor = known.visitor(identity, &self.gate);
+        let place = admission.enter(&visitor.under_way, method.work)?;
+        Ok((visitor, place))
     }
 }
 
@@ -144,7 +160,7 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let mut call = Call::begin(self);
         self.gate.admission.measure();
         let Some((place, method)) = methods::find(request.uri().path()) else {
@@ -155,7 +171,9 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
         if let Some(traces) = &self.gate.traces {
             call.span = traces.begin(method.path, request.headers(), random_share()).map(Box::new);
         }
-        let (identity, place) = match self.admit(method, request.headers()) {
+        // Nothing behind the gate needs to see a secret.
+        let authorization = request.headers_mut().remove(AUTHORIZATION);
+        let (visitor, place) = match self.admit(method, authorization.as_ref()) {
             Ok(admitted) => admitted,
             Err(error) => {
                 let answer = call.answered(status::answer(error), None);
@@ -165,10 +183,7 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
         call.place = Some(place);
         let given = grpc_timeout(request.headers());
         let broken_off = call.broken_off.clone();
-        let mut request = request.map(|body| Question::new(body, broken_off));
-        // Nobody but the gate says who calls, and nothing behind it needs to see a secret.
-        request.headers_mut().remove(AUTHORIZATION);
-        request.extensions_mut().insert(identity);
+        let request = request.map(|body| Question::new(body, broken_off));
         let in_line = self.gate.admission.stand_in_line(call.began);
         Box::pin(async move {
             if let Err(error) = in_line.leave() {
@@ -178,7 +193,7 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
                 Work::Check | Work::Write => Some(given.unwrap_or(LONGEST_CALL)),
                 Work::Stream => given,
             };
-            let mut answering = call.entrance.gate.services.call(request);
+            let mut answering = visitor.services.call(request);
             // Most calls are answered at once, and need no clock to wait for.
             let mut deadline = None;
             let answer = match poll_fn(|context| Poll::Ready(answering.as_mut().poll(context))).await {

@@ -36,7 +36,6 @@ use self::{
     cores::Cores,
     gate::Gate,
     operator::Operator,
-    services::Services,
     tls::Tls,
 };
 pub use self::{
@@ -246,7 +245,8 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     let callers = Arc::new(Callers::default());
     let connections_of_a_core = || {
         let gate = Gate {
-            services: Services::new(&rpc, routes.clone()),
+            rpc: rpc.clone(),
+            others: routes.clone(),
             authority: authority.clone(),
             admission: Arc::new(Admission::new(limits, Arc::clone(&metrics))),
             callers: Arc::clone(&callers),

@@ -8,7 +8,7 @@ use tower::Service;
 
 use super::question::Question;
 use crate::rpc::{
-    Rpc,
+    Desk,
     proto::{
         audit_service_server::AuditServiceServer, directory_service_server::DirectoryServiceServer,
         permission_service_server::PermissionServiceServer, queue_access_service_server::QueueAccessServiceServer,
@@ -21,25 +21,25 @@ const WATCH_SESSIONS: &str = "/queuegate.v1.QueueAccessService/WatchSessions";
 /// What comes of a call.
 pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-/// All services. Ours are called without a router on the way, which takes longer than a decision.
+/// All services, for one caller. Ours are called without a router on the way, which takes longer than a decision.
 pub(super) struct Services {
-    queue_access: QueueAccessServiceServer<Rpc>,
-    permission: PermissionServiceServer<Rpc>,
-    directory: DirectoryServiceServer<Rpc>,
-    audit: AuditServiceServer<Rpc>,
-    rpc: Rpc,
+    queue_access: QueueAccessServiceServer<Desk>,
+    permission: PermissionServiceServer<Desk>,
+    directory: DirectoryServiceServer<Desk>,
+    audit: AuditServiceServer<Desk>,
+    desk: Desk,
     others: Routes,
 }
 
 impl Services {
     /// Ours, and others.
-    pub(super) fn new(rpc: &Rpc, others: Routes) -> Self {
+    pub(super) fn new(desk: Desk, others: Routes) -> Self {
         Self {
-            queue_access: rpc.queue_access(),
-            permission: rpc.permission(),
-            directory: rpc.directory(),
-            audit: rpc.audit(),
-            rpc: rpc.clone(),
+            queue_access: desk.queue_access(),
+            permission: desk.permission(),
+            directory: desk.directory(),
+            audit: desk.audit(),
+            desk,
             others,
         }
     }
@@ -47,7 +47,7 @@ impl Services {
     /// Calls a method.
     pub(super) fn call(&self, request: Request<Question>) -> Answering {
         if request.uri().path() == WATCH_SESSIONS {
-            let answering = self.rpc.clone().watch_sessions(request);
+            let answering = self.desk.clone().watch_sessions(request);
             return Box::pin(async { Ok(answering.await) });
         }
         let service = request.uri().path().rsplit_once('/').map(|(service, _)| service);
