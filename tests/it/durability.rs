@@ -230,6 +230,8 @@ async fn a_database_of_the_first_schema_is_brought_up_to_date() {
          INSERT INTO organization VALUES ('acme', 'Acme', 'ALLOWED', 1); \
          INSERT INTO user VALUES ('acme', 'anna', 'Anna', '101', 0, 0); \
          INSERT INTO queue VALUES ('acme', 'sales', 'Sales', '801', 'CALL_QUEUE'); \
+         INSERT INTO queue VALUES ('acme', 'support', 'Support', '802', 'CALL_QUEUE'); \
+         INSERT INTO session VALUES ('acme', 'anna', 'support', 's-1', 'FEATURE_CODE', 'ASSIGNED', 'anna', 0, NULL, ''); \
          INSERT INTO change_log VALUES (1, 0, 'acme', 'ORGANIZATION_CREATED', '{}'), \
              (2, 0, 'acme', 'USER_CREATED', '{}'), (3, 0, 'acme', 'QUEUE_CREATED', '{}')",
     )
@@ -240,6 +242,8 @@ async fn a_database_of_the_first_schema_is_brought_up_to_date() {
     let answer = client.queue_access.sign_in(sign_in("anna", "sales")).await.unwrap().into_inner();
     assert!(answer.created);
     assert_eq!(answer.revision, "00000000000000aa-00000001-0000000000000004");
+    let kept = client.queue_access.sign_in(sign_in("anna", "support")).await.unwrap().into_inner();
+    assert_eq!((kept.created, kept.session.unwrap().session_id.as_str()), (false, "s-1"));
     let request = WatchSessionsRequest {
         organization_id: ACME.into(),
         start_revision: "00000000000000aa-00000001-0000000000000002".into(),
@@ -255,6 +259,25 @@ async fn a_database_of_the_first_schema_is_brought_up_to_date() {
     }
     let last = last.unwrap();
     assert_eq!((last.verified_events, last.verification.unwrap().valid), (1, Some(true)));
+}
+
+/// SQLite makes a table of its own for some checks, whenever a row is written, which takes longer than all the rest.
+#[tokio::test]
+async fn a_row_of_a_session_or_an_event_is_written_without_a_table_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("new.db");
+    drop(prepared(&database, 1).await);
+    let connection = rusqlite::Connection::open(&database).unwrap();
+    for table in ["session", "audit_log"] {
+        let sql = format!("EXPLAIN INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+        let mut statement = connection.prepare(&sql).unwrap();
+        let steps = statement.query_map([rusqlite::types::Null; 10], |row| row.get::<_, String>("opcode")).unwrap();
+        let steps: Vec<String> = steps.map(Result::unwrap).collect();
+        assert!(
+            steps.iter().any(|step| step.ends_with("Insert")) && !steps.iter().any(|step| step == "OpenEphemeral"),
+            "{steps:?}"
+        );
+    }
 }
 
 /// A change that waited longer for its turn than its caller did is not made behind their back.
