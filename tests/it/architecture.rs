@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Crates that belong to some rooms only.
 const OWNED: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
-    ("rustix", &["state"]),
+    ("rustix", &["state", "server"]),
     ("saphyr_parser", &["document"]),
     ("prost", &["rpc", "cli"]),
     ("prost_types", &["rpc", "cli"]),
