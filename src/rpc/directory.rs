@@ -159,7 +159,7 @@ impl DirectoryService for Desk {
         let found = tenant.users_after(page.after());
         let (found, next_page_token) = page.take(found, |user| vec![user.user_id.to_string()]);
         Ok(Response::new(proto::ListUsersResponse {
-            users: found.into_iter().map(|user| to_proto::user(user)).collect(),
+            users: found.into_iter().map(to_proto::user).collect(),
             next_page_token,
             revision: page.snapshot.revision().to_string(),
         }))
@@ -243,7 +243,7 @@ impl DirectoryService for Desk {
         let found = tenant.queues_after(page.after());
         let (found, next_page_token) = page.take(found, |queue| vec![queue.queue_id.to_string()]);
         Ok(Response::new(proto::ListQueuesResponse {
-            queues: found.into_iter().map(|queue| to_proto::queue(queue)).collect(),
+            queues: found.into_iter().map(to_proto::queue).collect(),
             next_page_token,
             revision: page.snapshot.revision().to_string(),
         }))

@@ -80,7 +80,7 @@ impl Planner<'_> {
         let user = User {
             user_id: user_id.clone(),
             display_name: display_name.map_or_else(|| before.display_name.clone(), Into::into),
-            extension: extension.unwrap_or_else(|| before.extension),
+            extension: extension.unwrap_or(before.extension),
             contact_center_license: contact_center_license.unwrap_or(before.contact_center_license),
             disabled: disabled.unwrap_or(before.disabled),
         };
@@ -155,7 +155,7 @@ impl Planner<'_> {
         let queue = Queue {
             queue_id: queue_id.clone(),
             display_name: display_name.unwrap_or_else(|| before.display_name.clone()),
-            extension: extension.unwrap_or_else(|| before.extension),
+            extension: extension.unwrap_or(before.extension),
             kind: kind.unwrap_or(before.kind),
         };
         if queue != before {
