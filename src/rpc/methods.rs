@@ -1,5 +1,9 @@
 //! Every method of the server: who may call it, and what kind of work it is. A method that isn't named here isn't served.
 
+use std::{collections::HashMap, sync::LazyLock};
+
+use foldhash::fast::FixedState;
+
 use crate::auth::Scope;
 
 /// Who may call a method.
@@ -37,7 +41,9 @@ pub struct Method {
 
 /// The method of this path, and its place among [`METHODS`].
 pub fn find(path: &str) -> Option<(usize, &'static Method)> {
-    let place = METHODS.binary_search_by(|method| method.path.cmp(path)).ok()?;
+    static PLACES: LazyLock<HashMap<&str, usize, FixedState>> =
+        LazyLock::new(|| METHODS.iter().enumerate().map(|(place, method)| (method.path, place)).collect());
+    let place = *PLACES.get(path)?;
     Some((place, METHODS.get(place)?))
 }
 

@@ -5,7 +5,6 @@
 
 use std::{
     convert::Infallible,
-    future::poll_fn,
     net::IpAddr,
     pin::Pin,
     sync::{
@@ -22,10 +21,10 @@ use tokio::time::Sleep;
 use tonic::{Code, Status, body::Body, service::Routes};
 
 use super::{
-    admission::{Admission, Callers, OfConnection, Place},
+    admission::{Admission, Callers, InLine, OfConnection, Place},
     deadline::grpc_timeout,
     question::{BrokenOff, Question},
-    services::Services,
+    services::{Answering, Services},
 };
 use crate::{
     auth::{Authority, Identity, Presented, Recognized},
@@ -158,14 +157,13 @@ impl Entrance {
 impl hyper::service::Service<Request<Incoming>> for Entrance {
     type Response = Response<Answer>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Asked;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let mut call = Call::begin(self);
         self.gate.admission.measure();
         let Some((place, method)) = methods::find(request.uri().path()) else {
-            let answer = call.answered(status::answer(Error::UnknownMethod), None);
-            return Box::pin(std::future::ready(Ok(answer)));
+            return Asked::refused(call.answered(status::answer(Error::UnknownMethod), None));
         };
         call.method = place;
         if let Some(traces) = &self.gate.traces {
@@ -175,47 +173,86 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
         let authorization = request.headers_mut().remove(AUTHORIZATION);
         let (visitor, place) = match self.admit(method, authorization.as_ref()) {
             Ok(admitted) => admitted,
-            Err(error) => {
-                let answer = call.answered(status::answer(error), None);
-                return Box::pin(std::future::ready(Ok(answer)));
-            }
+            Err(error) => return Asked::refused(call.answered(status::answer(error), None)),
         };
         call.place = Some(place);
         let given = grpc_timeout(request.headers());
         let broken_off = call.broken_off.clone();
         let request = request.map(|body| Question::new(body, broken_off));
-        let in_line = self.gate.admission.stand_in_line(call.began);
-        Box::pin(async move {
-            if let Err(error) = in_line.leave() {
-                return Ok(call.answered(status::answer(error), None));
-            }
-            let longest = match method.work {
-                Work::Check | Work::Write => Some(given.unwrap_or(LONGEST_CALL)),
-                Work::Stream => given,
-            };
-            let mut answering = visitor.services.call(request);
-            // Most calls are answered at once, and need no clock to wait for.
-            let mut deadline = None;
-            let answer = match poll_fn(|context| Poll::Ready(answering.as_mut().poll(context))).await {
-                Poll::Ready(answer) => answer,
-                Poll::Pending => {
-                    deadline = longest.map(|longest| call.sleep_until(longest));
-                    match &mut deadline {
-                        None => answering.await,
-                        Some(deadline) => tokio::select! {
-                            biased;
-                            answer = answering => answer,
-                            () = deadline => Ok(status::deadline_exceeded()),
-                        },
-                    }
+        let in_line = Some(self.gate.admission.stand_in_line(call.began));
+        let longest = match method.work {
+            Work::Check | Work::Write => Some(given.unwrap_or(LONGEST_CALL)),
+            Work::Stream => given,
+        };
+        let answering = visitor.services.call(request);
+        Asked::LetIn(LetIn { call: Some(call), in_line, work: method.work, longest, answering, deadline: None })
+    }
+}
+
+/// What was asked, until there is an answer.
+pub(super) enum Asked {
+    /// It was answered at the gate. None once that was handed on.
+    Refused(Option<Box<Response<Answer>>>),
+    /// It is being answered.
+    LetIn(LetIn),
+}
+
+impl Asked {
+    fn refused(answer: Response<Answer>) -> Self {
+        Self::Refused(Some(Box::new(answer)))
+    }
+}
+
+/// A call that was let in.
+pub(super) struct LetIn {
+    /// None once there is an answer.
+    call: Option<Call>,
+    /// None once it began.
+    in_line: Option<InLine>,
+    work: Work,
+    /// How long it may take.
+    longest: Option<Duration>,
+    answering: Answering,
+    /// Most calls are answered at once, and need no clock to wait for.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Future for Asked {
+    type Output = Result<Response<Answer>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = match &mut *self {
+            Self::Refused(answer) => answer.take().map(|answer| *answer),
+            Self::LetIn(call) => std::task::ready!(call.poll(context)),
+        };
+        answer.map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)))
+    }
+}
+
+impl LetIn {
+    /// The answer; none if it was handed on before.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Response<Answer>>> {
+        let Self { call, in_line, work, longest, answering, deadline } = self;
+        if let Some(Err(error)) = in_line.take().map(InLine::leave) {
+            return Poll::Ready(call.take().map(|call| call.answered(status::answer(error), None)));
+        }
+        let sleep = || call.as_ref().zip(*longest).map(|(call, longest)| call.sleep_until(longest));
+        let answer = match answering.as_mut().poll(context) {
+            Poll::Ready(Ok(answer)) => answer,
+            Poll::Pending => {
+                *deadline = deadline.take().or_else(sleep);
+                match deadline {
+                    Some(deadline) => std::task::ready!(deadline.as_mut().poll(context)),
+                    None => return Poll::Pending,
                 }
-            };
-            let answer = answer.map(status::mend_answer)?;
-            if method.work == Work::Stream && deadline.is_none() {
-                deadline = longest.map(|longest| call.sleep_until(longest));
+                status::deadline_exceeded()
             }
-            Ok(call.answered(answer, deadline.filter(|_| method.work == Work::Stream)))
-        })
+        };
+        let of_stream = match work {
+            Work::Check | Work::Write => None,
+            Work::Stream => deadline.take().or_else(sleep),
+        };
+        Poll::Ready(call.take().map(|call| call.answered(status::mend_answer(answer), of_stream)))
     }
 }
 
