@@ -141,7 +141,7 @@ pub fn reason(tenant: &Tenant, member: &Member, queue: &Queue, channel: SignInCh
     if member.user().disabled {
         return Reason::UserDisabled;
     }
-    known(tenant, member, queue, channel, member.live_session(&queue.queue_id, now))
+    known(tenant, member, queue, channel, member.live_session(queue, now))
 }
 
 /// Rules 4 to 9, for a user and a queue that exist.
@@ -158,7 +158,7 @@ fn known(
         Reason::AgentRoleRequired
     } else if session.is_some() {
         Reason::AlreadySignedIn
-    } else if member.is_assigned(&queue.queue_id) {
+    } else if member.is_assigned(queue) {
         Reason::Assigned
     } else {
         match tenant.settings().unassigned_queue_sign_in {
@@ -216,7 +216,7 @@ pub fn is_retained(tenant: &Tenant, session: &Session, now: Timestamp) -> bool {
     match (member, queue) {
         (Some(member), Some(queue)) => {
             // A session that is told of after its end, or after another took its place, is kept by nobody.
-            let live = member.live_session(&session.queue_id, now);
+            let live = member.live_session(queue, now);
             live.is_some_and(|live| live.session_id == session.session_id)
                 && known(tenant, member, queue, channel, None) == Reason::UnassignedRestricted
         }
@@ -241,7 +241,7 @@ pub fn needs_agent_role(channel: SignInChannel) -> bool {
 }
 
 fn live_session<'s>(member: Option<&'s Member>, queue: Option<&Queue>, now: Timestamp) -> Option<&'s Arc<Session>> {
-    member?.live_session(&queue?.queue_id, now)
+    member?.live_session(queue?, now)
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! Whether work is done in time is measured: now and then a task is put in line behind what there is to do, and says how
 //! long it stood there. A moment's rush may wait. But where most of those tasks waited too long, more is asked than can be
 //! done, and a line makes everybody wait for nothing: then it may only be as long as keeps the processors busy, whoever has
-//! waited too long is refused when their turn comes, and it may be twice as long, and again, as soon as few are refused.
+//! waited too long is refused when their turn comes, and it may be twice as long, and again, as soon as few are refused or
+//! most hardly wait.
 //! What can wait is refused first: long answers, then changes, then checks.
 
 use std::{
@@ -24,6 +25,9 @@ use crate::{
 
 /// How long a line is looked at before anything is made of it.
 const WINDOW: Duration = Duration::from_millis(50);
+
+/// Whoever waits for less than this part of what is too long hardly waits.
+const HARDLY: u32 = 32;
 
 /// Of how many calls one has a task put in line behind it.
 const MEASURED: usize = 16;
@@ -54,6 +58,7 @@ struct Window {
     began: Instant,
     waits: u32,
     long_waits: u32,
+    short_waits: u32,
     /// How many calls there had been before, and how many had been refused.
     turn: usize,
     refused: usize,
@@ -164,7 +169,14 @@ impl Admission {
             line: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
-            window: Mutex::new(Window { began: Instant::now(), waits: 0, long_waits: 0, turn: 0, refused: 0 }),
+            window: Mutex::new(Window {
+                began: Instant::now(),
+                waits: 0,
+                long_waits: 0,
+                short_waits: 0,
+                turn: 0,
+                refused: 0,
+            }),
         }
     }
 
@@ -236,15 +248,17 @@ impl Admission {
             let mut quiet = passed - 1;
             if window.long_waits * 2 > window.waits {
                 longest = SHORTEST_LINE;
-            } else if lately_refused * 3 <= calls {
+            } else if lately_refused * 3 <= calls || window.short_waits * 2 > window.waits {
+                // Many may be refused although there is time for all, if they come several at once.
                 quiet += 1;
             }
             let longest = (longest << quiet.min(LONGEST_LINE.ilog2())).min(LONGEST_LINE);
             self.longest_line.store(longest, Ordering::Relaxed);
-            *window = Window { began: now, waits: 0, long_waits: 0, turn, refused };
+            *window = Window { began: now, waits: 0, long_waits: 0, short_waits: 0, turn, refused };
         }
         window.waits += 1;
         window.long_waits += u32::from(waited > self.limits.shed_delay);
+        window.short_waits += u32::from(waited < self.limits.shed_delay / HARDLY);
     }
 }
 
@@ -318,6 +332,25 @@ mod tests {
         for longest in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 1_024] {
             assert_eq!([0, 0, 1].map(|more| rush(&admission, Work::Check, longest + more)), [longest; 3]);
             wait(short());
+        }
+    }
+
+    /// Otherwise a server that stood still for a moment would refuse a part of what it has time for, for as long as it is asked.
+    #[test]
+    fn the_line_grows_again_however_many_are_refused_if_most_hardly_wait() {
+        let admission = admission();
+        let mut now = Instant::now();
+        let mut wait = |waited: Duration| {
+            now += WINDOW;
+            admission.note(waited, now);
+        };
+        [long(), long()].map(&mut wait);
+        assert_eq!(rush(&admission, Work::Check, 1_000), 1);
+        let hardly = short() / HARDLY - Duration::from_nanos(1);
+        wait(hardly);
+        for longest in [2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 1_024] {
+            wait(hardly);
+            assert_eq!(rush(&admission, Work::Check, 2_000), longest);
         }
     }
 

@@ -61,12 +61,12 @@ pub(super) struct Gate {
 /// The gate, for one connection.
 #[derive(Clone)]
 pub(super) struct Entrance {
-    gate: Arc<Gate>,
     peer: Arc<Peer>,
 }
 
 /// The other end of a connection.
 struct Peer {
+    gate: Arc<Gate>,
     certificate_names: Vec<String>,
     /// Who they are if nobody needs credentials.
     anyone: Arc<Identity>,
@@ -115,7 +115,7 @@ impl Entrance {
     pub(super) fn new(gate: Arc<Gate>, address: IpAddr, certificate_names: Vec<String>) -> Self {
         let activity = Activity { began: Instant::now(), calls: AtomicUsize::new(0), last_ended_ms: AtomicU64::new(0) };
         let anyone = Arc::new(Identity::anyone_at(address));
-        Self { gate, peer: Arc::new(Peer { certificate_names, anyone, known: Mutex::default(), activity }) }
+        Self { peer: Arc::new(Peer { gate, certificate_names, anyone, known: Mutex::default(), activity }) }
     }
 
     /// For how long there has been no call; none if there is one.
@@ -131,7 +131,7 @@ impl Entrance {
         method: &methods::Method,
         authorization: Option<&HeaderValue>,
     ) -> Result<(Arc<Visitor>, Place), Error> {
-        let Gate { authority, admission, clock, .. } = &*self.gate;
+        let Gate { authority, admission, clock, .. } = &*self.peer.gate;
         let mut known = self.peer.known.lock().unwrap_or_else(PoisonError::into_inner);
         let identity = match (authority, method.access) {
             (None, _) | (Some(_), Access::Open) => Arc::clone(&self.peer.anyone),
@@ -148,7 +148,7 @@ impl Entrance {
         {
             return Err(Error::ScopeRequired(scope));
         }
-        let visitor = known.visitor(identity, &self.gate);
+        let visitor = known.visitor(identity, &self.peer.gate);
         let place = admission.enter(&visitor.under_way, method.work)?;
         Ok((visitor, place))
     }
@@ -161,12 +161,12 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let mut call = Call::begin(self);
-        self.gate.admission.measure();
+        self.peer.gate.admission.measure();
         let Some((place, method)) = methods::find(request.uri().path()) else {
             return Asked::refused(call.answered(status::answer(Error::UnknownMethod), None));
         };
         call.method = place;
-        if let Some(traces) = &self.gate.traces {
+        if let Some(traces) = &self.peer.gate.traces {
             call.span = traces.begin(method.path, request.headers(), random_share()).map(Box::new);
         }
         // Nothing behind the gate needs to see a secret.
@@ -179,7 +179,7 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
         let given = grpc_timeout(request.headers());
         let broken_off = call.broken_off.clone();
         let request = request.map(|body| Question::new(body, broken_off));
-        let in_line = Some(self.gate.admission.stand_in_line(call.began));
+        let in_line = Some(self.peer.gate.admission.stand_in_line(call.began));
         let longest = match method.work {
             Work::Check | Work::Write => Some(given.unwrap_or(LONGEST_CALL)),
             Work::Stream => given,
@@ -305,7 +305,11 @@ impl Drop for Call {
         calls.fetch_sub(1, Ordering::Relaxed);
         // What half a question is answered with says nothing about the server.
         let code = self.code.filter(|_| !self.broken_off.is_set()).unwrap_or(Code::Cancelled);
-        self.entrance.gate.metrics.call_ended(self.method, code as usize, now.saturating_duration_since(self.began));
+        self.entrance.peer.gate.metrics.call_ended(
+            self.method,
+            code as usize,
+            now.saturating_duration_since(self.began),
+        );
         if let Some(span) = self.span.take() {
             span.end(code::name(code), code.into());
         }

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::named::in_either;
 use crate::domain::{
     ids::QueueId,
-    model::{Role, RoleSet, Session, User},
+    model::{Queue, Role, RoleSet, Session, User},
     time::Timestamp,
 };
 
@@ -55,14 +55,14 @@ impl Member {
         on(&self.agent_on, Role::Agent, roles)
     }
 
-    /// Whether the user is assigned to the queue: has an AGENT assignment on it.
-    pub fn is_assigned(&self, queue_id: &QueueId) -> bool {
-        find(&self.agent_on, itself, queue_id).is_some()
+    /// Whether the user is assigned to a queue of the same state: has an AGENT assignment on it.
+    pub fn is_assigned(&self, queue: &Queue) -> bool {
+        find(&self.agent_on, itself, queue).is_some()
     }
 
-    /// The user's live session on a queue.
-    pub fn live_session(&self, queue_id: &QueueId, now: Timestamp) -> Option<&Arc<Session>> {
-        find(&self.sessions, of_session, queue_id).map(|(_, session)| session).filter(|session| session.is_live(now))
+    /// The user's live session on a queue of the same state.
+    pub fn live_session(&self, queue: &Queue, now: Timestamp) -> Option<&Arc<Session>> {
+        find(&self.sessions, of_session, queue).map(|(_, session)| session).filter(|session| session.is_live(now))
     }
 
     pub(super) fn recorded_session(&self, queue_id: &str) -> Option<&Arc<Session>> {
@@ -159,12 +159,22 @@ fn place<T>(list: &[T], id: impl Fn(&T) -> &QueueId, queue_id: &str) -> Result<u
     list.binary_search_by(|item| id(item).as_str().cmp(queue_id))
 }
 
-/// What there is about a queue in a list in order of the queues' ids. The id is likely to be the queue's own, as those in the
-/// list are; then it is found without reading any, since reading ids is most of what a decision costs.
-fn find<'l, T>(list: &'l [T], id: impl Fn(&T) -> &QueueId, queue_id: &QueueId) -> Option<&'l T> {
-    const FEW: usize = 32;
-    let own = list.iter().take(FEW).find(|item| id(item).is_one_with(queue_id));
-    own.or_else(|| list.get(place(list, id, queue_id.as_str()).ok()?))
+/// What there is about a queue in a list in order of the queues' ids. INVARIANT: the ids in the list are clones of the
+/// queues' own, so in a short one they need not be read; reading them would be most of what a decision costs.
+fn find<'l, T>(list: &'l [T], id: impl Fn(&T) -> &QueueId, queue: &Queue) -> Option<&'l T> {
+    const SHORT: usize = 32;
+    let by_reading = || list.get(place(list, &id, queue.queue_id.as_str()).ok()?);
+    if list.len() > SHORT {
+        return by_reading();
+    }
+    let found = list.iter().find(|item| id(item).is_one_with(&queue.queue_id));
+    debug_assert_eq!(
+        found.is_some(),
+        by_reading().is_some(),
+        "an id of `{}` that is not the queue's own",
+        queue.queue_id
+    );
+    found
 }
 
 /// Puts an item in the place where it was found or would be, or takes away what is there.
