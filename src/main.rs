@@ -7,6 +7,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    queuegate::server::begin_with_small_pages();
     queuegate::cli::main()
 }

@@ -156,6 +156,7 @@ impl Log {
 impl Serve {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
         let Self { settings } = self;
+        server::fit_pages_to(&settings.database);
         settings.log.start()?;
         let config = settings.server()?;
         let stop = stop_signal()?;

@@ -344,7 +344,8 @@ mod tests {
             now += WINDOW;
             admission.note(waited, now);
         };
-        [long(), long()].map(&mut wait);
+        wait(long());
+        wait(long());
         assert_eq!(rush(&admission, Work::Check, 1_000), 1);
         let hardly = short() / HARDLY - Duration::from_nanos(1);
         wait(hardly);

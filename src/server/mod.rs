@@ -41,7 +41,7 @@ use self::{
 };
 pub use self::{
     limits::Limits,
-    memory::begin_with_small_pages,
+    memory::fit_pages_to,
     tls::{Error as TlsError, TlsFiles},
 };
 use crate::{
@@ -225,7 +225,6 @@ pub async fn start(config: Config) -> Result<Server, Error> {
         None => None,
     };
     let metrics_address = metrics_listener.as_ref().map(local_address).transpose()?;
-    memory::fit_pages_to(&database);
     let path = database.clone();
     let store = tokio::task::spawn_blocking(move || Store::open(&path, new_store_id()));
     let store = store.await.map_err(|_| Error::Broken("opening of the database"))??;

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How many users' checks are in one call: enough that asking costs far less than answering.
-const CHECKS: usize = 300;
+const CHECKS: usize = 1_000;
 
 /// How many callers there are, and over how many connections.
 const CALLERS: usize = 400;
