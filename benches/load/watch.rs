@@ -25,6 +25,10 @@ use crate::{
     setup::{self, Setup},
 };
 
+/// How many watches begin on a connection before the next ones: a server lets in only so many long answers at once.
+const AT_ONCE: usize = 25;
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// How many watches there are on a connection.
 const WATCHES: usize = 125;
 
@@ -145,8 +149,11 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let all_watch = watching.all(move |Share { lines, .. }| async move {
         let mut watches = JoinSet::new();
         for line in lines.iter() {
-            for _ in 0..each {
+            for number in 0..each {
                 watches.spawn_local(watch_sessions(line.clone(), question.clone(), told.clone()));
+                if number % AT_ONCE == AT_ONCE - 1 {
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
         }
         let mut counts = Vec::new();
