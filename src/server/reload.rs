@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use super::tls::Tls;
@@ -12,15 +12,24 @@ use crate::{auth::Authority, state::clock::Clock, telemetry::metrics::Metrics};
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Watches the files for as long as it runs. What is wrong with one is said when it begins to be wrong, and leaves what
-/// was read before in force.
-pub(super) async fn watch(
+/// was read before in force. From when this returns SIGHUP doesn't end the process, even where there is nothing to read.
+pub(super) fn watch(
+    authority: Option<Arc<Authority>>,
+    tls: Option<Arc<Tls>>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+) -> impl Future<Output = ()> {
+    let hang_up = signal(SignalKind::hangup()).ok();
+    reread(hang_up, authority, tls, clock, metrics)
+}
+
+async fn reread(
+    mut hang_up: Option<Signal>,
     authority: Option<Arc<Authority>>,
     tls: Option<Arc<Tls>>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 ) {
-    // Where there is nothing to read, SIGHUP still must not end the process.
-    let mut hang_up = signal(SignalKind::hangup()).ok();
     if authority.is_none() && tls.is_none() {
         return std::future::pending().await;
     }

@@ -58,6 +58,8 @@ async fn liveness_is_a_health_question_of_its_own() {
 async fn systemd_is_told_when_the_server_is_ready_and_when_it_stops() {
     let folder = tempfile::tempdir().unwrap();
     let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+    // Whoever died says nothing more.
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
     let telling = tokio::task::spawn_blocking(move || {
         let mut serving = Command::new(program())
             .args(["serve", "--listen", "127.0.0.1:0", "--database"])
