@@ -76,23 +76,16 @@ impl Member {
 
     /// In order of the queues' ids.
     pub(super) fn queue_roles(&self) -> impl Iterator<Item = (&QueueId, RoleSet)> {
-        let (mut agent_on, mut supervisor_on) = (self.agent_on.iter().peekable(), self.supervisor_on.iter().peekable());
-        std::iter::from_fn(move || {
-            let first = [agent_on.peek(), supervisor_on.peek()].into_iter().flatten().min().copied()?;
-            let mut roles = RoleSet::default();
-            for (list, role) in [(&mut agent_on, Role::Agent), (&mut supervisor_on, Role::Supervisor)] {
-                if list.next_if(|next| *next == first).is_some() {
-                    roles = roles.with(role);
-                }
-            }
-            Some((first, roles))
-        })
+        self.queues_with_roles().map(|queue_id| (queue_id, self.roles_on_queue(queue_id.as_str())))
+    }
+
+    fn queues_with_roles(&self) -> impl Iterator<Item = &QueueId> {
+        in_either(self.agent_on.iter(), self.supervisor_on.iter())
     }
 
     /// The queues on which the user has a role or a session, in order of their ids.
     pub fn queues(&self) -> impl Iterator<Item = &QueueId> {
-        let with_role = in_either(self.agent_on.iter(), self.supervisor_on.iter());
-        in_either(with_role, self.sessions.iter().map(of_session))
+        in_either(self.queues_with_roles(), self.sessions.iter().map(of_session))
     }
 
     pub(super) fn sessions(&self) -> impl Iterator<Item = &Arc<Session>> {
