@@ -10,6 +10,7 @@ use std::{
 use queuegate::{server::Config, telemetry::traces::Traces};
 use tokio::{net::TcpListener, sync::mpsc};
 
+use crate::durability::Process;
 use crate::support::{ManualClock, TestServer, get, program};
 
 #[tokio::test]
@@ -87,6 +88,29 @@ async fn systemd_is_told_when_the_server_is_ready_and_when_it_stops() {
         assert!(serving.wait().unwrap().success());
     });
     telling.await.unwrap();
+}
+
+/// A small server would hold pages that it never uses, and a large one would look for them longer than for what is in them.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn huge_pages_are_for_servers_with_much_to_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("grown.db");
+    let may_be_huge = |process: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        status.lines().find_map(|line| line.strip_prefix("THP_enabled:")).unwrap().trim() == "1"
+    };
+    let server = Process::start(&database);
+    assert!(!may_be_huge(&server.pid().to_string()), "an empty one");
+    drop(server);
+    let connection = rusqlite::Connection::open(&database).unwrap();
+    connection
+        .execute_batch("CREATE TABLE filling (bytes); INSERT INTO filling VALUES (zeroblob(5000000)); DROP TABLE filling; PRAGMA wal_checkpoint(TRUNCATE)")
+        .unwrap();
+    drop(connection);
+    let server = Process::start(&database);
+    // As its system and whoever started it have it.
+    assert_eq!(may_be_huge(&server.pid().to_string()), may_be_huge("self"), "one of five megabytes");
 }
 
 /// A collector that answers every export with success, and keeps what it was sent.
