@@ -1,6 +1,9 @@
 //! Every rpc against what callers should not send: the status and the detail of `SEMANTICS.md` section 6, over the wire.
 
-mod cases;
+mod audit;
+mod directory;
+mod permission;
+mod queue_access;
 
 use std::collections::BTreeSet;
 
@@ -14,8 +17,13 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use self::cases::{CASES, FIELD};
 use crate::support::{TestServer, described};
+
+/// The reason of every INVALID_ARGUMENT that names a field.
+const FIELD: &str = "INVALID_FIELD";
+
+/// A call, and the code, the reason, and the field or resource that its status must name.
+type Case = (&'static str, &'static str, Code, &'static str, &'static str);
 
 /// Messages as bytes, so that anything can be sent.
 #[derive(Clone, Default)]
@@ -137,7 +145,8 @@ async fn bad_input_gets_the_status_and_detail_of_the_specification() {
     let server = TestServer::acme().await;
     let mut caller = Caller::new(&server).await;
     let mut covered = BTreeSet::new();
-    for (rpc, json, code, reason, named) in CASES {
+    let cases = [queue_access::CASES, permission::CASES, directory::CASES, audit::CASES].concat();
+    for (rpc, json, code, reason, named) in &cases {
         let status = caller.call(rpc, caller.encoded(rpc, json)).await.expect_err(&format!("{rpc} {json}"));
         let (found_code, found_reason, found_named) = described(&status);
         assert_eq!((found_code, found_reason.as_str()), (*code, *reason), "{rpc} {json}: {status:?}");
