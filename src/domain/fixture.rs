@@ -68,7 +68,7 @@ impl Office {
         let command = Command { organization_id: "acme".parse().unwrap(), action, actor: None };
         let new_session_id = SessionId::from_bits(u128::from(self.0.revision().sequence.0));
         let plan = plan(&self.0, &command, &Context { now: now(), new_session_id })?;
-        self.0 = plan.after;
+        plan.changes.apply_to(&mut self.0).unwrap();
         Ok(plan.outcome)
     }
 

@@ -11,7 +11,7 @@ use super::{
     to_proto, try_out, unexpected,
 };
 use crate::domain::{
-    command::{Action, Command, Outcome},
+    command::{Action, Command, Outcome, Rejection},
     explain::explain_permission,
     ids::{OrganizationId, QueueRef, UserRef},
     permission::{Permission, Question, check},
@@ -213,14 +213,16 @@ impl Line<'_> {
 fn impact(page: &Page, command: &Command, now: Timestamp) -> Result<proto::PreviewPermissionSettingsResponse, Error> {
     let Command { organization_id, .. } = command;
     let planned = try_out(&page.snapshot, command, now)?;
-    let (before, after) =
-        (found_tenant(&page.snapshot, organization_id)?, found_tenant(&planned.after, organization_id)?);
+    let settings = tried_out(&page.snapshot, &planned, organization_id)?;
+    let mut changed = Snapshot::clone(&page.snapshot);
+    planned.changes.apply_to(&mut changed).map_err(Rejection::from)?;
+    let (before, after) = (found_tenant(&page.snapshot, organization_id)?, found_tenant(&changed, organization_id)?);
     let Impact { permissions, supervisors, retained, users, sessions } = preview(before, after, now);
     let lines = users.into_iter().map(Line::User).chain(sessions.into_iter().map(Line::Session));
     let lines = lines.skip_while(|line| line.key() <= page.after);
     let (lines, next_page_token) = page.take(lines, Line::key);
     let mut impact = proto::PermissionSettingsImpact {
-        settings: Some(tried_out(&page.snapshot, &planned, organization_id)?),
+        settings: Some(settings),
         permissions: permissions.into_iter().map(to_proto::permission_impact).collect(),
         supervisors_gaining_queues: to_proto::count(supervisors.gaining),
         supervisors_losing_queues: to_proto::count(supervisors.losing),

@@ -18,10 +18,10 @@ use tracing::{error, info, warn};
 use super::{Committed, Done, Ended, Error, Execute, Job, Progress, Request, Shared};
 use crate::{
     domain::{
-        change::{Change, Event, Origin, Record},
+        change::{Event, Origin, Record},
         command::{Command, Outcome, Rejection},
         ids::{Caller, OrganizationId, RequestId, Revision, Sequence, SessionId},
-        plan::{Context, plan, plan_expirations, plan_refusal},
+        plan::{Changes, Context, plan, plan_expirations, plan_refusal},
         snapshot::{Inapplicable, Snapshot},
         time::Timestamp,
     },
@@ -144,8 +144,8 @@ impl Writer {
             replies: Vec::new(),
             progress: Vec::new(),
         };
-        let (changes, after) = plan_expirations(&batch.working, now, MOST_EXPIRATIONS).map_err(damaged)?;
-        batch.accept(changes, after, &Origin { caller: Caller::server(), actor: None });
+        let expirations = plan_expirations(&batch.working, now, MOST_EXPIRATIONS);
+        batch.accept(expirations, &Origin { caller: Caller::server(), actor: None })?;
         for job in jobs {
             let Execute { command, caller, request, progress, reply } = job;
             if reply.is_closed() {
@@ -183,13 +183,13 @@ impl Writer {
                 // An organization that never was has no log.
                 let is_there = batch.working.tenant(command.organization_id.as_str()).is_some();
                 if let (Rejection::ActorNotPermitted(refusal), true) = (&rejection, is_there) {
-                    let (changes, after) = plan_refusal(&batch.working, command, refusal, &context).map_err(damaged)?;
-                    batch.accept(changes, after, &origin);
+                    let changes = plan_refusal(&batch.working, command, refusal, &context);
+                    batch.accept(changes, &origin)?;
                 }
                 return Ok(Err(rejection.into()));
             }
         };
-        batch.accept(planned.changes, planned.after, &origin);
+        batch.accept(planned.changes, &origin)?;
         let done = Done { outcome: planned.outcome, revision: batch.working.revision() };
         if let Some(request) = request {
             batch.remember(&command.organization_id, request, &done)?;
@@ -368,13 +368,15 @@ impl Writer {
 }
 
 impl Batch {
-    fn accept(&mut self, changes: Vec<Change>, after: Snapshot, origin: &Origin) {
+    /// Makes changes part of the batch. One that the rules made and that doesn't fit leaves nothing to rely on.
+    fn accept(&mut self, changes: Changes, origin: &Origin) -> Result<(), store::Error> {
         let mut sequence = self.working.revision().sequence;
-        for change in changes {
+        let damaged = |error: Inapplicable| store::Error::Damaged(error.to_string());
+        for change in changes.apply_to(&mut self.working).map_err(damaged)? {
             sequence = sequence.next();
             self.records.push(Record { sequence, time: self.now, origin: origin.clone(), change });
         }
-        self.working = after;
+        Ok(())
     }
 
     fn remember(
@@ -409,11 +411,6 @@ fn repeated(first: &RequestRecord, request: &Request, now: Revision) -> Result<D
             request.id
         ))),
     }
-}
-
-/// A change that the rules made and that doesn't fit: nothing more can be relied on.
-fn damaged(error: Inapplicable) -> store::Error {
-    store::Error::Damaged(error.to_string())
 }
 
 /// An error with everything that led to it, for the log.

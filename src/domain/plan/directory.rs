@@ -19,7 +19,7 @@ impl Planner<'_> {
         unassigned_queue_sign_in: UnassignedQueueSignIn,
     ) -> Result<Outcome, Rejection> {
         let organization_id = self.organization_id.clone();
-        if self.snapshot.tenant(organization_id.as_str()).is_some() {
+        if self.snapshot().tenant(organization_id.as_str()).is_some() {
             return Err(Rejection::AlreadyExists {
                 resource: Resource::Organization,
                 name: organization_id.to_string(),

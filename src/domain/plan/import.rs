@@ -18,7 +18,7 @@ const MOST_LINES: usize = 100;
 
 impl Planner<'_> {
     pub(super) fn import(&mut self, directory: &Directory, missing: Missing) -> Result<Outcome, Rejection> {
-        let tenant = self.snapshot.tenant(self.organization_id.as_str());
+        let tenant = self.snapshot().tenant(self.organization_id.as_str());
         let problems = problems(directory, tenant, self.organization_id.as_str(), missing);
         if !problems.is_empty() {
             return Err(Rejection::FaultyDocument(problems));
@@ -39,7 +39,7 @@ impl Planner<'_> {
 
     fn import_organization(&mut self, directory: &Directory, report: &mut ImportReport) -> Result<(), Rejection> {
         let name = directory.display_name.as_deref();
-        if self.snapshot.tenant(self.organization_id.as_str()).is_none() {
+        if self.snapshot().tenant(self.organization_id.as_str()).is_none() {
             self.create_organization(name.unwrap_or_default(), UnassignedQueueSignIn::Allowed)?;
             report.organization_created = true;
             note(report, || format!("create organization {}", self.organization_id));

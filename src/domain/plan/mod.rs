@@ -35,12 +35,35 @@ pub struct Context {
 /// A command carried out on paper.
 #[derive(Debug)]
 pub struct Plan {
-    /// What changes, in order; empty if nothing does.
-    pub changes: Vec<Change>,
-    /// The state with the changes.
-    pub after: Snapshot,
+    /// What changes.
+    pub changes: Changes,
     /// What the caller is told.
     pub outcome: Outcome,
+}
+
+/// What changes, in order; nothing may.
+#[derive(Debug)]
+pub struct Changes {
+    in_order: Vec<Change>,
+    /// The state with the changes, if planning them took one.
+    after: Option<Snapshot>,
+}
+
+impl Changes {
+    /// Makes the state for which they were planned the state with the changes.
+    pub fn apply_to(self, state: &mut Snapshot) -> Result<Vec<Change>, Inapplicable> {
+        match self.after {
+            Some(after) => *state = after,
+            None => self.in_order.iter().try_for_each(|change| state.apply(change))?,
+        }
+        Ok(self.in_order)
+    }
+}
+
+impl From<Vec<Change>> for Changes {
+    fn from(in_order: Vec<Change>) -> Self {
+        Self { in_order, after: None }
+    }
 }
 
 /// Works out what a command changes.
@@ -83,46 +106,32 @@ fn carry_out(snapshot: &Snapshot, command: &Command, context: &Context) -> Resul
         Action::Import { directory, missing } => planner.import(directory, *missing),
         Action::CutAuditLog { through, hash } => planner.cut_audit_log(*through, *hash),
     }?;
-    Ok(Plan { changes: planner.changes, after: planner.snapshot, outcome })
+    Ok(Plan { changes: Changes { in_order: planner.changes, after: planner.draft }, outcome })
 }
 
 /// Records that an acting user was not permitted what a command asks for.
-pub fn plan_refusal(
-    snapshot: &Snapshot,
-    command: &Command,
-    refusal: &ActorRefusal,
-    context: &Context,
-) -> Result<(Vec<Change>, Snapshot), Inapplicable> {
+pub fn plan_refusal(snapshot: &Snapshot, command: &Command, refusal: &ActorRefusal, context: &Context) -> Changes {
     // What it would have come to is its last change; those before it only make way. A whole directory is too much to keep.
     let wanted = match &command.action {
         Action::Import { .. } => None,
-        _ => carry_out(snapshot, command, context).ok().and_then(|plan| plan.changes.into_iter().last()),
+        _ => carry_out(snapshot, command, context).ok().and_then(|plan| plan.changes.in_order.into_iter().last()),
     };
     let wanted = wanted.map(|change| change.event);
     let change = Change {
         organization_id: command.organization_id.clone(),
         event: Event::WriteRefused { attempt: actor::refused_write(snapshot, command, refusal, wanted) },
     };
-    let mut after = snapshot.clone();
-    after.apply(&change)?;
-    Ok((vec![change], after))
+    vec![change].into()
 }
 
 /// Ends up to `most` sessions whose expire time has come.
-pub fn plan_expirations(
-    snapshot: &Snapshot,
-    now: Timestamp,
-    most: usize,
-) -> Result<(Vec<Change>, Snapshot), Inapplicable> {
-    let mut after = snapshot.clone();
-    let mut changes = Vec::new();
-    for (organization_id, session) in snapshot.expired(now).take(most) {
+pub fn plan_expirations(snapshot: &Snapshot, now: Timestamp, most: usize) -> Changes {
+    let expired = snapshot.expired(now).take(most);
+    let changes = expired.map(|(organization_id, session)| {
         let (_, event) = ended(session, EndReason::Expired, now, None, "");
-        let change = Change { organization_id: organization_id.clone(), event };
-        after.apply(&change)?;
-        changes.push(change);
-    }
-    Ok((changes, after))
+        Change { organization_id: organization_id.clone(), event }
+    });
+    changes.collect::<Vec<_>>().into()
 }
 
 /// The organization, which must exist.
@@ -170,26 +179,45 @@ fn resolved_queue(tenant: &Tenant, queue: &QueueRef) -> QueueRef {
 
 /// A command under way: the state as it is so far, and what changed.
 struct Planner<'c> {
-    snapshot: Snapshot,
+    before: &'c Snapshot,
+    /// The state with the changes so far. None while nothing has changed, or once nothing depends on it any more: to change a
+    /// copy that shares everything with the state before costs more than all the rest of a sign-in.
+    draft: Option<Snapshot>,
     changes: Vec<Change>,
     organization_id: &'c OrganizationId,
     now: Timestamp,
 }
 
 impl<'c> Planner<'c> {
-    fn new(snapshot: &Snapshot, organization_id: &'c OrganizationId, now: Timestamp) -> Self {
-        Self { snapshot: snapshot.clone(), changes: Vec::new(), organization_id, now }
+    fn new(before: &'c Snapshot, organization_id: &'c OrganizationId, now: Timestamp) -> Self {
+        Self { before, draft: None, changes: Vec::new(), organization_id, now }
+    }
+
+    fn snapshot(&self) -> &Snapshot {
+        debug_assert!(self.draft.is_some() || self.changes.is_empty(), "the state is read after its last change");
+        self.draft.as_ref().unwrap_or(self.before)
     }
 
     fn tenant(&self) -> Result<&Tenant, Rejection> {
-        found_tenant(&self.snapshot, self.organization_id)
+        found_tenant(self.snapshot(), self.organization_id)
     }
 
+    /// Changes something.
     fn push(&mut self, event: Event) -> Result<(), Rejection> {
+        let mut draft = self.draft.take().unwrap_or_else(|| self.snapshot().clone());
         let change = Change { organization_id: self.organization_id.clone(), event };
-        self.snapshot.apply(&change)?;
+        draft.apply(&change)?;
+        self.draft = Some(draft);
         self.changes.push(change);
         Ok(())
+    }
+
+    /// Changes the last things: nothing depends on them any more.
+    fn conclude(&mut self, events: impl IntoIterator<Item = Event>) {
+        let organization_id = self.organization_id;
+        let changes = events.into_iter().map(|event| Change { organization_id: organization_id.clone(), event });
+        self.changes.extend(changes);
+        self.draft = None;
     }
 
     /// Ends a session that has not been ended yet; one that is past its expire time ends as EXPIRED, whatever the reason
@@ -210,7 +238,7 @@ impl<'c> Planner<'c> {
     }
 
     fn cut_audit_log(&mut self, through: Sequence, hash: Digest) -> Result<Outcome, Rejection> {
-        if through <= self.snapshot.audit_cut(self.organization_id.as_str()) {
+        if through <= self.snapshot().audit_cut(self.organization_id.as_str()) {
             return Err(Rejection::AlreadyCut);
         }
         self.push(Event::AuditLogCut { through, hash })?;
@@ -218,7 +246,7 @@ impl<'c> Planner<'c> {
     }
 
     fn next_etag(&self) -> Etag {
-        let now = self.snapshot.revision();
+        let now = self.snapshot().revision();
         Etag::at(Revision { sequence: now.sequence.next(), ..now })
     }
 }

@@ -87,7 +87,10 @@ impl Planner<'_> {
                 session.cloned().into_iter().collect()
             }
         };
-        Ok(Outcome::SessionsEnded { ended: self.end_sessions(&live, EndReason::SignedOut)? })
+        let end = |session: &Arc<Session>| ended(session, EndReason::SignedOut, self.now, None, "");
+        let (ended, events): (Vec<Session>, Vec<Event>) = live.iter().map(end).unzip();
+        self.conclude(events);
+        Ok(Outcome::SessionsEnded { ended })
     }
 
     pub(super) fn supervisor_sign_in(
@@ -126,7 +129,7 @@ impl Planner<'_> {
         let record = record(&decision, explain_supervisor(&decision, &question));
         if !decision.reason.is_allowed() {
             let attempt = self.refused_supervisor(AuditAction::SupervisorSignOut, names, &record, justification)?;
-            self.push(Event::AttemptRefused { attempt })?;
+            self.conclude([Event::AttemptRefused { attempt }]);
             return Ok(Outcome::SupervisorSignOut { decision: record, ended: Vec::new() });
         }
         let supervisor_id: Option<UserId> = decision.supervisor.map(|supervisor| supervisor.user_id.clone());
@@ -135,7 +138,7 @@ impl Planner<'_> {
         if let Some(session) = live {
             let reason = EndReason::SignedOutBySupervisor;
             let (session, event) = ended(&session, reason, self.now, supervisor_id, justification);
-            self.push(event)?;
+            self.conclude([event]);
             all_ended.push(session);
         }
         Ok(Outcome::SupervisorSignOut { decision: record, ended: all_ended })
@@ -149,11 +152,10 @@ impl Planner<'_> {
         justification: &str,
     ) -> Result<Outcome, Rejection> {
         if let Some(session) = &session {
-            let stale = self.tenant()?.recorded_session(session.user_id.as_str(), session.queue_id.as_str()).cloned();
-            if let Some(stale) = stale {
-                self.end_session(&stale, EndReason::Expired)?;
-            }
-            self.push(Event::SessionStarted { session: session.clone(), justification: justification.to_owned() })?;
+            let stale = self.tenant()?.recorded_session(session.user_id.as_str(), session.queue_id.as_str());
+            let end = stale.map(|stale| ended(stale, EndReason::Expired, self.now, None, "").1);
+            let start = Event::SessionStarted { session: session.clone(), justification: justification.to_owned() };
+            self.conclude(end.into_iter().chain([start]));
         }
         let created = session.is_some();
         Ok(Outcome::SignIn { decision, session, created })
@@ -164,7 +166,7 @@ impl Planner<'_> {
         let session = if decision.reason.is_allowed() {
             decision.session.clone()
         } else {
-            self.push(Event::AttemptRefused { attempt })?;
+            self.conclude([Event::AttemptRefused { attempt }]);
             None
         };
         Ok(Outcome::SignIn { decision, session, created: false })

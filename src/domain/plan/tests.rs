@@ -360,7 +360,8 @@ fn an_import_that_is_refused_is_recorded_without_its_directory() {
         let command = Command { organization_id: "acme".parse().unwrap(), action, actor: Some("bob".parse().unwrap()) };
         let context = Context { now: now(), new_session_id: SessionId::from_bits(9) };
         let Err(Rejection::ActorNotPermitted(refusal)) = plan(&office.0, &command, &context) else { panic!() };
-        let (changes, _) = plan_refusal(&office.0, &command, &refusal, &context).unwrap();
+        let refused = plan_refusal(&office.0, &command, &refusal, &context);
+        let changes = refused.apply_to(&mut office.0.clone()).unwrap();
         match changes.as_slice() {
             [Change { event: Event::WriteRefused { attempt }, .. }] => attempt.wanted.is_some(),
             other => panic!("{other:?}"),
