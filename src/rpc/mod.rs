@@ -51,7 +51,7 @@ use crate::{
         snapshot::Snapshot,
         time::Timestamp,
     },
-    state::{Done, State},
+    state::{Done, Mailbox, State},
     telemetry::metrics::{CallLabels, Metrics},
 };
 
@@ -90,6 +90,8 @@ pub struct Rpc {
     /// True once the server is going to stop.
     draining: signal::Receiver<bool>,
     metrics: Arc<Metrics>,
+    /// Opened by the first who waits for an answer there.
+    mailbox: Arc<OnceLock<Mailbox>>,
     imports: transfer::Places,
     log_readers: audit::Places,
 }
@@ -97,7 +99,14 @@ pub struct Rpc {
 impl Rpc {
     /// Serves `state`, as soon as it is there, until `draining` turns true, which ends the watches.
     pub fn new(state: Arc<OnceLock<State>>, draining: signal::Receiver<bool>, metrics: Arc<Metrics>) -> Self {
-        Self { state, draining, metrics, imports: transfer::Places::new(), log_readers: audit::places() }
+        let (imports, log_readers) = (transfer::Places::new(), audit::places());
+        Self { state, draining, metrics, mailbox: Arc::default(), imports, log_readers }
+    }
+
+    /// The same, for a runtime of its own.
+    #[must_use]
+    pub fn for_another_runtime(&self) -> Self {
+        Self { mailbox: Arc::default(), ..self.clone() }
     }
 
     /// The services, for one caller.
@@ -107,6 +116,11 @@ impl Rpc {
 
     fn state(&self) -> Result<&State, Error> {
         self.state.get().ok_or(Error::Loading)
+    }
+
+    /// Where the answers to changes arrive.
+    fn mailbox(&self) -> &Mailbox {
+        self.mailbox.get_or_init(Mailbox::open)
     }
 
     /// The state, at `at_least_revision` or later.
@@ -211,7 +225,7 @@ impl Desk {
         let request_id = from_proto::optional("request_id", request_id)?;
         let command = Command { organization_id, action, actor };
         authorize(&self.caller, &command)?;
-        Ok(self.state()?.execute(command, self.caller.caller().clone(), request_id).await?)
+        Ok(self.state()?.execute(self.mailbox(), command, self.caller.caller().clone(), request_id).await?)
     }
 }
 

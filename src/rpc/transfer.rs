@@ -295,6 +295,7 @@ impl Import {
         let command = Command { organization_id, action: Action::Import { directory, missing }, actor };
         let progress = Arc::new(Progress::default());
         let done = self.desk.state()?.execute_with_progress(
+            self.desk.mailbox(),
             command,
             self.desk.caller.caller().clone(),
             request_id,

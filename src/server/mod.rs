@@ -247,7 +247,7 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     let callers = Arc::new(Callers::default());
     let connections_of_a_core = || {
         let gate = Gate {
-            rpc: rpc.clone(),
+            rpc: rpc.for_another_runtime(),
             others: routes.clone(),
             authority: authority.clone(),
             admission: Arc::new(Admission::new(limits, Arc::clone(&metrics))),

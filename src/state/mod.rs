@@ -4,6 +4,7 @@
 //! nothing is acknowledged or visible that a crash could take back, and whoever was answered is seen by every later read.
 
 pub mod clock;
+mod mailbox;
 mod pins;
 mod writer;
 
@@ -22,7 +23,8 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use tokio::sync::{broadcast, oneshot, watch};
 
-use self::{clock::Clock, pins::Pins};
+pub use self::mailbox::Mailbox;
+use self::{clock::Clock, mailbox::Asker, pins::Pins};
 use crate::{
     domain::{
         change::Record,
@@ -91,7 +93,7 @@ struct Execute {
     caller: Caller,
     request: Option<Request>,
     progress: Option<Arc<Progress>>,
-    reply: oneshot::Sender<Result<Done, Error>>,
+    asker: Asker,
 }
 
 /// A request that its caller named.
@@ -221,34 +223,37 @@ impl State {
     /// Carries out a command, durably. With a request id, a repetition within 24 hours gives the first outcome.
     pub async fn execute(
         &self,
+        mailbox: &Mailbox,
         command: Command,
         caller: Caller,
         request_id: Option<RequestId>,
     ) -> Result<Done, Error> {
-        self.submit(command, caller, request_id, None)?.await.unwrap_or(Err(Error::Stopped))
+        self.submit(mailbox, command, caller, request_id, None)?.await.unwrap_or(Err(Error::Stopped))
     }
 
     /// Like [`State::execute`], and tells how far it is.
     pub async fn execute_with_progress(
         &self,
+        mailbox: &Mailbox,
         command: Command,
         caller: Caller,
         request_id: Option<RequestId>,
         progress: Arc<Progress>,
     ) -> Result<Done, Error> {
-        self.submit(command, caller, request_id, Some(progress))?.await.unwrap_or(Err(Error::Stopped))
+        self.submit(mailbox, command, caller, request_id, Some(progress))?.await.unwrap_or(Err(Error::Stopped))
     }
 
     fn submit(
         &self,
+        mailbox: &Mailbox,
         command: Command,
         caller: Caller,
         request_id: Option<RequestId>,
         progress: Option<Arc<Progress>>,
     ) -> Result<oneshot::Receiver<Result<Done, Error>>, Error> {
         let request = request_id.map(|id| Request { id, content_sha256: content_sha256(&command) });
-        let (reply, answer) = oneshot::channel();
-        let job = Job::Execute(Box::new(Execute { command, caller, request, progress, reply }));
+        let (asker, answer) = mailbox.asker();
+        let job = Job::Execute(Box::new(Execute { command, caller, request, progress, asker }));
         let metrics = &self.shared.metrics;
         metrics.writer_queue.inc();
         let refused = match self.jobs.try_send(job) {

@@ -15,7 +15,10 @@ use std::{
 
 use tracing::{error, info, warn};
 
-use super::{Committed, Done, Ended, Error, Execute, Job, Progress, Request, Shared};
+use super::{
+    Committed, Done, Ended, Error, Execute, Job, Progress, Request, Shared,
+    mailbox::{self, Reply},
+};
 use crate::{
     domain::{
         change::{Event, Origin, Record},
@@ -59,9 +62,6 @@ pub(super) struct Writer {
     unswept: Option<Vec<(OrganizationId, Sequence)>>,
 }
 
-/// The answers of a batch, held back until it is durable.
-type Replies = Vec<(tokio::sync::oneshot::Sender<Result<Done, Error>>, Result<Done, Error>)>;
-
 /// A batch as it is being put together.
 struct Batch {
     now: Timestamp,
@@ -70,7 +70,8 @@ struct Batch {
     requests: Vec<RequestRecord>,
     /// Requests of this batch, which the store doesn't have yet.
     named: HashMap<(OrganizationId, RequestId), usize>,
-    replies: Replies,
+    /// Held back until the batch is durable.
+    replies: Vec<Reply>,
     progress: Vec<Arc<Progress>>,
 }
 
@@ -147,18 +148,18 @@ impl Writer {
         let expirations = plan_expirations(&batch.working, now, MOST_EXPIRATIONS);
         batch.accept(expirations, &Origin { caller: Caller::server(), actor: None })?;
         for job in jobs {
-            let Execute { command, caller, request, progress, reply } = job;
-            if reply.is_closed() {
-                // Whoever asked has given up, at their deadline or by hanging up, and will not expect it to happen now.
+            let Execute { command, caller, request, progress, asker } = job;
+            if asker.has_given_up() {
+                // They will not expect it to happen now.
                 continue;
             }
             batch.progress.extend(progress);
-            let result = match self.execute(&mut batch, &command, caller, request) {
+            let answer = match self.execute(&mut batch, &command, caller, request) {
                 // Whether it was carried out before can't be known now.
                 Err(error) if error.is_temporary() => Err(self.not_writable(&error)),
-                result => result?,
+                answer => answer?,
             };
-            batch.replies.push((reply, result));
+            batch.replies.push(Reply { asker, answer });
         }
         self.commit(batch)
     }
@@ -233,9 +234,8 @@ impl Writer {
                 }
                 Err(error) if error.is_temporary() => {
                     // Nothing of the batch happened. Rejections are withheld too: they may rest on what didn't happen.
-                    for (reply, _) in replies {
-                        let _ = reply.send(Err(self.not_writable(&error)));
-                    }
+                    let refused = |reply| Reply { answer: Err(self.not_writable(&error)), ..reply };
+                    mailbox::send(replies.into_iter().map(refused));
                     self.not_writable(&error);
                     return Ok(());
                 }
@@ -243,10 +243,7 @@ impl Writer {
             }
             self.publish(working, records);
         }
-        for (reply, result) in replies {
-            // Whoever asked may have gone away; what was done is done.
-            let _ = reply.send(result);
-        }
+        mailbox::send(replies);
         self.forget(now)?;
         self.sweep()?;
         self.checkpoint()

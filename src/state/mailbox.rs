@@ -1,0 +1,70 @@
+//! Brings the writer's answers to the runtimes on which they are waited for, to each all of a batch at once.
+//!
+//! To wake a runtime from another thread is a system call, and one that is woken for each answer sends each by itself.
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Done, Error};
+
+/// Where answers for one runtime arrive.
+#[derive(Debug, Clone)]
+pub struct Mailbox(mpsc::UnboundedSender<Vec<Reply>>);
+
+/// Who waits for an answer, and where.
+#[derive(Debug)]
+pub(super) struct Asker {
+    mailbox: Mailbox,
+    waiting: oneshot::Sender<Result<Done, Error>>,
+}
+
+/// An answer, and to whom.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub asker: Asker,
+    pub answer: Result<Done, Error>,
+}
+
+impl Mailbox {
+    /// One for the runtime on which this is called.
+    pub fn open() -> Self {
+        let (sender, mut receiver) = mpsc::unbounded_channel::<Vec<Reply>>();
+        tokio::spawn(async move {
+            while let Some(replies) = receiver.recv().await {
+                for Reply { asker, answer } in replies {
+                    // Whoever asked may have gone away; what was done is done.
+                    let _ = asker.waiting.send(answer);
+                }
+            }
+        });
+        Self(sender)
+    }
+
+    /// Somebody who asks, and what they wait for.
+    pub(super) fn asker(&self) -> (Asker, oneshot::Receiver<Result<Done, Error>>) {
+        let (waiting, answer) = oneshot::channel();
+        (Asker { mailbox: self.clone(), waiting }, answer)
+    }
+}
+
+impl Asker {
+    /// Whether they have given up, at their deadline or by hanging up.
+    pub(super) fn has_given_up(&self) -> bool {
+        self.waiting.is_closed()
+    }
+}
+
+/// Sends answers to those who asked.
+pub(super) fn send(replies: impl IntoIterator<Item = Reply>) {
+    let mut by_mailbox: Vec<(Mailbox, Vec<Reply>)> = Vec::new();
+    for reply in replies {
+        let Mailbox(of) = &reply.asker.mailbox;
+        match by_mailbox.iter_mut().find(|(Mailbox(known), _)| known.same_channel(of)) {
+            Some((_, replies)) => replies.push(reply),
+            None => by_mailbox.push((reply.asker.mailbox.clone(), vec![reply])),
+        }
+    }
+    for (Mailbox(runtime), replies) in by_mailbox {
+        // On a runtime that has ended nobody waits.
+        let _ = runtime.send(replies);
+    }
+}
