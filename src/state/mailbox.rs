@@ -68,3 +68,34 @@ pub(super) fn send(replies: impl IntoIterator<Item = Reply>) {
         let _ = runtime.send(replies);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_is_woken_once_for_all_of_its_answers() {
+        let (one, mut at_one) = mpsc::unbounded_channel();
+        let (other, mut at_other) = mpsc::unbounded_channel();
+        let (one, other) = (Mailbox(one), Mailbox(other));
+        let (askers, _waiting): (Vec<Asker>, Vec<_>) = [&one, &other, &one].map(Mailbox::asker).into_iter().unzip();
+        send(askers.into_iter().map(|asker| Reply { asker, answer: Err(Error::Overloaded) }));
+        let arrived = |at: &mut mpsc::UnboundedReceiver<Vec<Reply>>| {
+            std::iter::from_fn(|| at.try_recv().ok()).map(|replies| replies.len()).collect::<Vec<_>>()
+        };
+        assert_eq!((arrived(&mut at_one), arrived(&mut at_other)), (vec![2], vec![1]));
+    }
+
+    #[tokio::test]
+    async fn everybody_gets_their_own_answer_and_whoever_gave_up_is_known() {
+        let mailbox = Mailbox::open();
+        let ((first, told_first), (second, told_second)) = (mailbox.asker(), mailbox.asker());
+        let (third, gone) = mailbox.asker();
+        drop(gone);
+        assert_eq!([&first, &second, &third].map(Asker::has_given_up), [false, false, true]);
+        let answers = [(third, Error::Stopped), (first, Error::Overloaded), (second, Error::Stopped)];
+        send(answers.map(|(asker, error)| Reply { asker, answer: Err(error) }));
+        assert!(matches!(told_first.await, Ok(Err(Error::Overloaded))));
+        assert!(matches!(told_second.await, Ok(Err(Error::Stopped))));
+    }
+}
