@@ -16,7 +16,8 @@ use std::{
 use prost::{Message, bytes::BufMut};
 use tokio::sync::{
     broadcast::error::{RecvError, TryRecvError},
-    mpsc, watch as signal,
+    mpsc::{self, error::TrySendError},
+    watch as signal,
 };
 use tokio_stream::Stream;
 use tonic::{
@@ -387,6 +388,11 @@ impl Watch {
     }
 
     async fn send(&self, message: Encoded) -> Result<(), Stop> {
+        let message = match self.sender.try_send(message) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Closed(_)) => return Err(Stop::Gone),
+            Err(TrySendError::Full(message)) => message,
+        };
         match tokio::time::timeout(PATIENCE, self.sender.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Stop::Gone),
