@@ -106,7 +106,7 @@ fn carry_out(snapshot: &Snapshot, command: &Command, context: &Context) -> Resul
         Action::Import { directory, missing } => planner.import(directory, *missing),
         Action::CutAuditLog { through, hash } => planner.cut_audit_log(*through, *hash),
     }?;
-    Ok(Plan { changes: Changes { in_order: planner.changes, after: planner.draft }, outcome })
+    Ok(Plan { changes: planner.changes(), outcome })
 }
 
 /// Records that an acting user was not permitted what a command asks for.
@@ -191,6 +191,10 @@ struct Planner<'c> {
 impl<'c> Planner<'c> {
     fn new(before: &'c Snapshot, organization_id: &'c OrganizationId, now: Timestamp) -> Self {
         Self { before, draft: None, changes: Vec::new(), organization_id, now }
+    }
+
+    fn changes(self) -> Changes {
+        Changes { in_order: self.changes, after: self.draft }
     }
 
     fn snapshot(&self) -> &Snapshot {

@@ -1,5 +1,7 @@
 //! What commands come to, and what an import says of itself.
 
+use std::time::Duration;
+
 use super::*;
 use crate::domain::{
     command::{IfMissing, ImportReport, Missing, QueuePatch, UserPatch},
@@ -369,4 +371,45 @@ fn an_import_that_is_refused_is_recorded_without_its_directory() {
     };
     assert!(!refused(Action::Import { directory: document(), missing: Missing::Keep }));
     assert!(refused(Action::CreateUser { user: user("new", None) }));
+}
+
+/// More sessions may have expired than the writer ends at once.
+#[test]
+fn a_session_that_has_expired_makes_way_for_another() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let mut office = Office::new();
+    let (user, queue) = (by_user_id("eve"), by_queue_id("q1"));
+    office
+        .ask(Action::SupervisorSignIn {
+            supervisor: by_user_id("ada"),
+            user: user.clone(),
+            queue: queue.clone(),
+            ttl: Some(MINUTE),
+            justification: String::new(),
+        })
+        .unwrap();
+    let action = Action::SignIn { user, queue, channel: SignInChannel::FeatureCode, device: String::new() };
+    let command = Command { organization_id: "acme".parse().unwrap(), action, actor: None };
+    let context = Context { now: now().plus(MINUTE), new_session_id: SessionId::from_bits(9) };
+    let planned = plan(&office.0, &command, &context).unwrap();
+    let changes = planned.changes.apply_to(&mut office.0).unwrap();
+    let events: Vec<Event> = changes.into_iter().map(|change| change.event).collect();
+    let [Event::SessionEnded { session: old, .. }, Event::SessionStarted { session: new, .. }] = events.as_slice()
+    else {
+        panic!("{events:?}");
+    };
+    assert_eq!(old.end, Some(SessionEnd { time: context.now, reason: EndReason::Expired }));
+    assert_eq!((&new.session_id, office.tenant().session_count()), (&context.new_session_id, 1));
+}
+
+#[test]
+fn what_concludes_a_command_comes_after_what_it_depends_on() {
+    let office = Office::new();
+    let organization_id = "acme".parse().unwrap();
+    let mut planner = Planner::new(&office.0, &organization_id, now());
+    planner.push(Event::UserCreated { user: user("new", None) }).unwrap();
+    planner.conclude([Event::UserDeleted { user: user("new", None) }]);
+    let mut after = office.0.clone();
+    planner.changes().apply_to(&mut after).unwrap();
+    assert_eq!(after, office.0.clone().at(Sequence(office.0.revision().sequence.0 + 2)));
 }
