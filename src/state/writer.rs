@@ -146,7 +146,7 @@ impl Writer {
             progress: Vec::new(),
         };
         let expirations = plan_expirations(&batch.working, now, MOST_EXPIRATIONS);
-        batch.accept(expirations, &Origin { caller: Caller::server(), actor: None })?;
+        batch.accept(expirations, &Origin { caller: Caller::server(), actor: None }).map_err(damaged)?;
         for job in jobs {
             let Execute { command, caller, request, progress, asker } = job;
             if asker.has_given_up() {
@@ -185,12 +185,14 @@ impl Writer {
                 let is_there = batch.working.tenant(command.organization_id.as_str()).is_some();
                 if let (Rejection::ActorNotPermitted(refusal), true) = (&rejection, is_there) {
                     let changes = plan_refusal(&batch.working, command, refusal, &context);
-                    batch.accept(changes, &origin)?;
+                    batch.accept(changes, &origin).map_err(damaged)?;
                 }
                 return Ok(Err(rejection.into()));
             }
         };
-        batch.accept(planned.changes, &origin)?;
+        if let Err(error) = batch.accept(planned.changes, &origin) {
+            return Ok(Err(Rejection::from(error).into()));
+        }
         let done = Done { outcome: planned.outcome, revision: batch.working.revision() };
         if let Some(request) = request {
             batch.remember(&command.organization_id, request, &done)?;
@@ -365,11 +367,10 @@ impl Writer {
 }
 
 impl Batch {
-    /// Makes changes part of the batch. One that the rules made and that doesn't fit leaves nothing to rely on.
-    fn accept(&mut self, changes: Changes, origin: &Origin) -> Result<(), store::Error> {
+    /// Makes changes part of the batch, or none of them if one doesn't fit.
+    fn accept(&mut self, changes: Changes, origin: &Origin) -> Result<(), Inapplicable> {
         let mut sequence = self.working.revision().sequence;
-        let damaged = |error: Inapplicable| store::Error::Damaged(error.to_string());
-        for change in changes.apply_to(&mut self.working).map_err(damaged)? {
+        for change in changes.apply_to(&mut self.working)? {
             sequence = sequence.next();
             self.records.push(Record { sequence, time: self.now, origin: origin.clone(), change });
         }
@@ -408,6 +409,11 @@ fn repeated(first: &RequestRecord, request: &Request, now: Revision) -> Result<D
             request.id
         ))),
     }
+}
+
+/// A change of the server's own that the rules made and that doesn't fit: nothing more can be relied on.
+fn damaged(error: Inapplicable) -> store::Error {
+    store::Error::Damaged(error.to_string())
 }
 
 /// An error with everything that led to it, for the log.

@@ -50,11 +50,18 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Makes the state for which they were planned the state with the changes.
+    /// Makes the state for which they were planned the state with the changes. If one of them doesn't fit, the state stays as it
+    /// was.
     pub fn apply_to(self, state: &mut Snapshot) -> Result<Vec<Change>, Inapplicable> {
-        match self.after {
-            Some(after) => *state = after,
-            None => self.in_order.iter().try_for_each(|change| state.apply(change))?,
+        match (self.after, self.in_order.as_slice()) {
+            (Some(after), _) => *state = after,
+            // Most commands change one thing, which needs no copy.
+            (None, [change]) => state.apply(change)?,
+            (None, changes) => {
+                let mut after = state.clone();
+                changes.iter().try_for_each(|change| after.apply(change))?;
+                *state = after;
+            }
         }
         Ok(self.in_order)
     }

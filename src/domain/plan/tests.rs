@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::{
     command::{IfMissing, ImportReport, Missing, QueuePatch, UserPatch},
     directory::{Directory, QueueEntry, UserEntry, describe},
-    fixture::{Office, by_queue_id, by_user_id, now, queue, user},
+    fixture::{Office, by_queue_id, by_user_id, change, now, queue, user},
     model::{QueueKind, Role, SignInChannel},
     settings::{SettingsPatch, Switch},
 };
@@ -412,4 +412,17 @@ fn what_concludes_a_command_comes_after_what_it_depends_on() {
     let mut after = office.0.clone();
     planner.changes().apply_to(&mut after).unwrap();
     assert_eq!(after, office.0.clone().at(Sequence(office.0.revision().sequence.0 + 2)));
+}
+
+/// Otherwise a mistake in the rules would leave half of a command in the state of all others.
+#[test]
+fn changes_of_which_one_does_not_fit_leave_the_state_as_it_was() {
+    let office = Office::new();
+    let fits = change(Event::UserCreated { user: user("new", None) });
+    let doubled = Changes::from(vec![fits.clone(), fits.clone()]);
+    let mut state = office.0.clone();
+    assert_eq!(doubled.apply_to(&mut state).unwrap_err().problem, "the user exists already");
+    assert_eq!(state, office.0);
+    assert_eq!(Changes::from(vec![fits]).apply_to(&mut state).unwrap().len(), 1);
+    assert_ne!(state, office.0);
 }
