@@ -144,8 +144,8 @@ fn lookups(group: &mut Group<'_>, id: BenchmarkId, world: &World, asked: &[Asked
     let mut questions = asked.iter().cycle();
     group.bench_function(id, |bencher| {
         bencher.iter(|| {
-            let (user, queue, _) = questions.next()?;
-            Some(black_box(map.get(user.name()))?.as_str() == queue.name())
+            let Some((UserRef::Id(user), QueueRef::Id(queue), _)) = questions.next() else { return None };
+            Some(black_box(map.get(user))? == queue)
         });
     });
     Ok(())

@@ -10,6 +10,7 @@ use std::{
 use queuegate::{
     domain::{
         change::Event,
+        ids::Extension,
         model::{Organization, RoleAssignment},
         settings::Switch,
     },
@@ -111,19 +112,19 @@ fn write(connection: &Connection, organization_id: &str, event: Event) -> anyhow
             Ok(())
         }
         Event::QueueCreated { queue } => {
-            let extension = queue.extension.as_ref().map(|extension| extension.as_str());
+            let extension = queue.extension.map(Extension::digits);
             let (id, kind) = (queue.queue_id.as_str(), queue.kind.as_str());
             row(
                 "INSERT INTO queue (organization_id, queue_id, display_name, extension, kind) VALUES (?, ?, ?, ?, ?)",
-                params![organization_id, id, queue.display_name, extension, kind],
+                params![organization_id, id, queue.display_name, extension.as_deref(), kind],
             )
         }
         Event::UserCreated { user } => {
-            let extension = user.extension.as_ref().map(|extension| extension.as_str());
+            let extension = user.extension.map(Extension::digits);
             row(
                 "INSERT INTO user (organization_id, user_id, display_name, extension, contact_center_license, disabled) \
                  VALUES (?, ?, ?, ?, 1, 0)",
-                params![organization_id, user.user_id.as_str(), user.display_name, extension],
+                params![organization_id, user.user_id.as_str(), user.display_name.as_str(), extension.as_deref()],
             )
         }
         Event::RoleAssigned { assignment: RoleAssignment { user_id, role, queue_id } } => {

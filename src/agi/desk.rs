@@ -46,9 +46,9 @@ impl Desk {
     ) -> Option<String> {
         let (id, extension) = match queue {
             QueueRef::Id(id) => (Some(id.as_str()), None),
-            QueueRef::Extension(extension) => (None, Some(extension.as_str())),
+            QueueRef::Extension(extension) => (None, Some(extension.digits())),
         };
-        if let Some(name) = self.config.queue_name.of(organization, id, extension) {
+        if let Some(name) = self.config.queue_name.of(organization, id, extension.as_deref()) {
             return Some(name);
         }
         // What it was called when it was last heard of will do while nobody can be asked, or once it is gone.

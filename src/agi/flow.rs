@@ -201,7 +201,7 @@ async fn act(desk: &Desk, call: &mut Call, request: &Request, queue: &QueueRef) 
         None => desk.config.members,
     };
     let pbx_queue = desk.pbx_queue(&request.organization, queue, by).await;
-    let key = Key::new(pbx_queue.as_deref().unwrap_or(queue.name()), &interface);
+    let key = Key::new(pbx_queue.as_deref().unwrap_or(&queue.name()), &interface);
     // INVARIANT: held until session and member agree, or what is missing is owed.
     let Ok(_held) = timeout_at(by, desk.places.hold(&key)).await else {
         return Answer::failed("DEADLINE_EXCEEDED");
@@ -418,7 +418,7 @@ fn debt(request: &Request, place: &Place, what: What) -> Debt {
         organization: request.organization.clone(),
         user: request.extension,
         queue: place.queue.clone(),
-        pbx_queue: place.pbx_queue.clone().unwrap_or_else(|| place.queue.name().to_owned()),
+        pbx_queue: place.pbx_queue.clone().unwrap_or_else(|| place.queue.name()),
         interface: place.interface.clone(),
         what,
     }

@@ -170,7 +170,7 @@ impl FromStr for Interface {
 impl Interface {
     /// The interface of whoever has this endpoint and this extension.
     pub fn of(&self, endpoint: &str, extension: &Extension) -> Option<String> {
-        self.0.fill(if self.0.name == "endpoint" { endpoint } else { extension.as_str() })
+        if self.0.name == "endpoint" { self.0.fill(endpoint) } else { self.0.fill(&extension.digits()) }
     }
 
     /// The endpoint and the extension that an interface is of.

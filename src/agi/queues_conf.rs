@@ -195,8 +195,9 @@ member => IAX2/110
     #[test]
     fn static_members_are_read_as_asterisk_reads_them() {
         let Reading { members, left_out } = read(FILE);
-        let members: Vec<_> =
-            members.iter().map(|member| (member.line, member.queue.name(), member.user.as_str())).collect();
+        let named: Vec<_> = members.iter().map(|member| (member.queue.name(), member.user.to_string())).collect();
+        let members = members.iter().zip(&named);
+        let members: Vec<_> = members.map(|(member, (queue, user))| (member.line, &**queue, &**user)).collect();
         let expected = [
             (20, "sales", "0107"),
             (25, "802", "109"),

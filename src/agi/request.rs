@@ -236,7 +236,7 @@ mod tests {
     /// The caller id was 999 in all of them.
     #[test]
     fn nobody_is_who_their_caller_id_says() {
-        assert_eq!(asked("sign-in", "PJSIP/101-00000001", &[]).unwrap().extension.as_str(), "101");
+        assert_eq!(asked("sign-in", "PJSIP/101-00000001", &[]).unwrap().extension.to_string(), "101");
         for (channel, reason) in [
             ("Local/999@agents-00000001;1", "NO_ENDPOINT"),
             ("PJSIP/anonymous-00000001", "NO_ENDPOINT"),

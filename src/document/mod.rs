@@ -58,7 +58,7 @@ users:
     fn values_mean_what_their_place_asks_for() {
         let directory = good(GOOD);
         assert_eq!(directory.queues[0].queue_id.as_str(), "no");
-        assert_eq!(directory.queues[0].extension.as_ref().unwrap().as_str(), "0801");
+        assert_eq!(directory.queues[0].extension.unwrap().to_string(), "0801");
         assert_eq!(directory.users[0].user_id.as_str(), "7");
         assert_eq!(directory.users[0].line, 11);
     }

@@ -38,7 +38,7 @@ pub fn explain_supervisor(decision: &Decision<'_>, question: &SupervisorQuestion
         queue: Named::queue(decision.queue, question.queue),
     };
     let supervisor = match decision.supervisor {
-        Some(user) => Named::Known { name: name_of(user), extension: user.extension.as_ref() },
+        Some(user) => Named::Known { name: name_of(user), extension: user.extension },
         None => Named::Unknown("user", question.supervisor.to_string()),
     };
     whose.explain(decision.reason, &supervisor)
@@ -147,14 +147,14 @@ impl WhoAndWhere<'_> {
 
 /// Something by the name that people know it by.
 enum Named<'a> {
-    Known { name: &'a str, extension: Option<&'a Extension> },
+    Known { name: &'a str, extension: Option<Extension> },
     Unknown(&'static str, String),
 }
 
 impl<'a> Named<'a> {
     fn user(found: Option<&'a User>, asked: &UserRef) -> Self {
         match found {
-            Some(user) => Self::Known { name: name_of(user), extension: user.extension.as_ref() },
+            Some(user) => Self::Known { name: name_of(user), extension: user.extension },
             None => Self::Unknown("user", asked.to_string()),
         }
     }
@@ -163,7 +163,7 @@ impl<'a> Named<'a> {
         match found {
             Some(queue) => {
                 let name = if queue.display_name.is_empty() { queue.queue_id.as_str() } else { &queue.display_name };
-                Self::Known { name, extension: queue.extension.as_ref() }
+                Self::Known { name, extension: queue.extension }
             }
             None => Self::Unknown("queue", asked.to_string()),
         }
@@ -174,7 +174,7 @@ impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Known { name, extension: Some(extension) } => {
-                for part in [name, " (", extension.as_str(), ")"] {
+                for part in [name, " (", &extension.digits(), ")"] {
                     f.write_str(part)?;
                 }
                 Ok(())

@@ -98,7 +98,7 @@ pub fn change(event: Event) -> super::change::Change {
 pub fn user(user_id: &str, extension: Option<&str>) -> User {
     User {
         user_id: user_id.parse().unwrap(),
-        display_name: Box::default(),
+        display_name: Default::default(),
         extension: extension.map(|extension| extension.parse().unwrap()),
         contact_center_license: true,
         disabled: false,

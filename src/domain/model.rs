@@ -1,5 +1,6 @@
 //! The things of `SEMANTICS.md` section 1, as plain data.
 
+use arcstr::ArcStr;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -155,7 +156,7 @@ pub struct User {
     /// The id.
     pub user_id: UserId,
     /// The name that people see.
-    pub display_name: Box<str>,
+    pub display_name: ArcStr,
     /// The phone number, unique among the organization's users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension: Option<Extension>,

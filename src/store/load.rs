@@ -56,7 +56,7 @@ impl Tables<'_> {
         self.each(users, |row, id| {
             let user = User {
                 user_id: text(row, 1)?,
-                display_name: row.get(2)?,
+                display_name: column(row, 2)?.into(),
                 extension: optional_text(row, 3)?,
                 contact_center_license: row.get(4)?,
                 disabled: row.get(5)?,

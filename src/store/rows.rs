@@ -5,7 +5,7 @@ use rusqlite::{Connection, ToSql, params};
 use super::{Error, log};
 use crate::domain::{
     change::{Change, Etag, Event},
-    ids::OrganizationId,
+    ids::{Extension, OrganizationId},
     model::{Organization, Queue, RoleAssignment, Session, User},
     settings::{PermissionSettings, Switch},
 };
@@ -50,8 +50,8 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Erro
                 params![
                     organization,
                     user_id.as_str(),
-                    display_name,
-                    extension.as_ref().map(|extension| extension.as_str()),
+                    display_name.as_str(),
+                    extension.map(Extension::digits).as_deref(),
                     contact_center_license,
                     disabled
                 ],
@@ -64,8 +64,8 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Erro
                 "UPDATE user SET display_name = ?, extension = ?, contact_center_license = ?, disabled = ? \
                  WHERE organization_id = ? AND user_id = ?",
                 params![
-                    display_name,
-                    extension.as_ref().map(|extension| extension.as_str()),
+                    display_name.as_str(),
+                    extension.map(Extension::digits).as_deref(),
                     contact_center_license,
                     disabled,
                     organization,
@@ -87,7 +87,7 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Erro
                     organization,
                     queue_id.as_str(),
                     display_name,
-                    extension.as_ref().map(|extension| extension.as_str()),
+                    extension.map(Extension::digits).as_deref(),
                     kind.as_str()
                 ],
             )
@@ -99,7 +99,7 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Erro
                 "UPDATE queue SET display_name = ?, extension = ?, kind = ? WHERE organization_id = ? AND queue_id = ?",
                 params![
                     display_name,
-                    extension.as_ref().map(|extension| extension.as_str()),
+                    extension.map(Extension::digits).as_deref(),
                     kind.as_str(),
                     organization,
                     queue_id.as_str()

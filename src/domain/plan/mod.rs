@@ -159,7 +159,7 @@ pub fn no_organization(organization_id: &OrganizationId) -> Rejection {
 pub fn found_user<'s>(tenant: &'s Tenant, user: &UserRef) -> Result<&'s User, Rejection> {
     tenant.user(user).ok_or_else(|| Rejection::NotFound {
         resource: Resource::User,
-        name: user.name().to_owned(),
+        name: user.name(),
         description: format!("there is no user {user}"),
     })
 }
@@ -168,7 +168,7 @@ pub fn found_user<'s>(tenant: &'s Tenant, user: &UserRef) -> Result<&'s User, Re
 pub fn found_queue<'s>(tenant: &'s Tenant, queue: &QueueRef) -> Result<&'s Queue, Rejection> {
     tenant.queue(queue).ok_or_else(|| Rejection::NotFound {
         resource: Resource::Queue,
-        name: queue.name().to_owned(),
+        name: queue.name(),
         description: format!("there is no queue {queue}"),
     })
 }

@@ -126,7 +126,7 @@ fn user_entry(line: u32, user_id: &str, extension: Option<&str>, agent_of: &[&st
     UserEntry {
         line,
         user_id,
-        display_name: display_name.into(),
+        display_name: display_name.to_string(),
         extension,
         contact_center_license,
         disabled,

@@ -59,7 +59,7 @@ impl Scene {
         if state != "unknown" {
             let user = User {
                 user_id: user_id.parse().unwrap(),
-                display_name: Box::default(),
+                display_name: Default::default(),
                 extension: None,
                 contact_center_license: true,
                 disabled: state == "disabled",
