@@ -10,7 +10,7 @@ use super::{
     model::{Channel, Queue, QueueKind, Role, Session, SignInChannel, User, named_enum},
     permission::{Permission, PermissionReason, by_role},
     settings::UnassignedQueueSignIn,
-    snapshot::{Member, Tenant},
+    snapshot::{Member, Place, Tenant},
     time::Timestamp,
 };
 
@@ -124,41 +124,41 @@ pub struct Decision<'s> {
 /// Decides whether a user may sign in to a queue. The first rule that matches decides.
 pub fn decide<'s>(tenant: &'s Tenant, question: Question<'_>, now: Timestamp) -> Decision<'s> {
     let member = tenant.member(question.user);
-    let queue = tenant.queue(question.queue);
-    let session = live_session(member, queue, now);
-    let reason = match (member, queue) {
+    let place = tenant.place(question.queue);
+    let session = live_session(member, place, now);
+    let reason = match (member, place) {
         (None, _) => Reason::UnknownUser,
         (Some(member), _) if member.user().disabled => Reason::UserDisabled,
         (Some(_), None) => Reason::UnknownQueue,
-        (Some(member), Some(queue)) => known(tenant, member, queue, question.channel, session),
+        (Some(member), Some(place)) => known(tenant, member, place, question.channel, session),
     };
-    Decision { reason, supervisor: None, user: member.map(Member::user), queue, session }
+    Decision { reason, supervisor: None, user: member.map(Member::user), queue: place.map(Place::queue), session }
 }
 
 /// Why a user may sign in to a queue or not, for lists of either: what [`decide`] answers of a user and a queue that were
 /// found already.
-pub fn reason(tenant: &Tenant, member: &Member, queue: &Queue, channel: SignInChannel, now: Timestamp) -> Reason {
+pub fn reason(tenant: &Tenant, member: &Member, place: &Place, channel: SignInChannel, now: Timestamp) -> Reason {
     if member.user().disabled {
         return Reason::UserDisabled;
     }
-    known(tenant, member, queue, channel, member.live_session(queue, now))
+    known(tenant, member, place, channel, member.live_session(place, now))
 }
 
 /// Rules 4 to 9, for a user and a queue that exist.
 fn known(
     tenant: &Tenant,
     member: &Member,
-    queue: &Queue,
+    place: &Place,
     channel: SignInChannel,
     session: Option<&Arc<Session>>,
 ) -> Reason {
-    if !reaches(channel, queue.kind) {
+    if !reaches(channel, place.queue().kind) {
         Reason::QueueKindNotSupported
     } else if needs_agent_role(channel) && !member.roles_held().contains(Role::Agent) {
         Reason::AgentRoleRequired
     } else if session.is_some() {
         Reason::AlreadySignedIn
-    } else if member.is_assigned(queue) {
+    } else if member.is_assigned(place) {
         Reason::Assigned
     } else {
         match tenant.settings().unassigned_queue_sign_in {
@@ -173,8 +173,9 @@ pub fn decide_supervisor<'s>(tenant: &'s Tenant, question: SupervisorQuestion<'_
     let supervisor = tenant.user(question.supervisor);
     let member = tenant.member(question.user);
     let user = member.map(Member::user);
-    let queue = tenant.queue(question.queue);
-    let session = live_session(member, queue, now);
+    let place = tenant.place(question.queue);
+    let queue = place.map(Place::queue);
+    let session = live_session(member, place, now);
     let reason = match (supervisor, user, queue) {
         (None, ..) => Reason::UnknownSupervisor,
         (Some(supervisor), ..) if supervisor.disabled => Reason::SupervisorDisabled,
@@ -212,13 +213,13 @@ pub fn is_retained(tenant: &Tenant, session: &Session, now: Timestamp) -> bool {
         Channel::Supervisor => return false,
     };
     let member = tenant.member_by_id(session.user_id.as_str()).filter(|member| !member.user().disabled);
-    let queue = tenant.queue_by_id(session.queue_id.as_str());
-    match (member, queue) {
-        (Some(member), Some(queue)) => {
+    let place = tenant.place_by_id(session.queue_id.as_str());
+    match (member, place) {
+        (Some(member), Some(place)) => {
             // A session that is told of after its end, or after another took its place, is kept by nobody.
-            let live = member.live_session(queue, now);
+            let live = member.live_session(place, now);
             live.is_some_and(|live| live.session_id == session.session_id)
-                && known(tenant, member, queue, channel, None) == Reason::UnassignedRestricted
+                && known(tenant, member, place, channel, None) == Reason::UnassignedRestricted
         }
         (None, _) | (_, None) => false,
     }
@@ -240,8 +241,8 @@ pub fn needs_agent_role(channel: SignInChannel) -> bool {
     }
 }
 
-fn live_session<'s>(member: Option<&'s Member>, queue: Option<&Queue>, now: Timestamp) -> Option<&'s Arc<Session>> {
-    member?.live_session(queue?, now)
+fn live_session<'s>(member: Option<&'s Member>, place: Option<&Place>, now: Timestamp) -> Option<&'s Arc<Session>> {
+    member?.live_session(place?, now)
 }
 
 #[cfg(test)]

@@ -57,11 +57,6 @@ macro_rules! text_newtype {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
-
-            /// Whether both are clones of one: then they are equal; otherwise they may be.
-            pub fn is_one_with(&self, other: &Self) -> bool {
-                ArcStr::ptr_eq(&self.0, &other.0)
-            }
         }
 
         impl FromStr for $name {

@@ -11,7 +11,7 @@ use super::{
     ids::{QueueRef, UserRef},
     model::{Queue, Role, SignInChannel, User},
     settings::UnassignedQueueSignIn,
-    snapshot::{Member, Tenant},
+    snapshot::{Member, Place, Tenant},
     time::Timestamp,
 };
 
@@ -45,14 +45,11 @@ pub fn accessible_queues<'s>(
     after: Option<&'s str>,
 ) -> impl Iterator<Item = (&'s Queue, Reason)> {
     let allowed_among = move |member: &'s Member| {
-        let candidates: Box<dyn Iterator<Item = &'s Queue>> = match tenant.settings().unassigned_queue_sign_in {
-            UnassignedQueueSignIn::Allowed => Box::new(tenant.queues_after(after)),
-            UnassignedQueueSignIn::Restricted => {
-                let ids = member.queues().filter(move |id| after.is_none_or(|after| id.as_str() > after));
-                Box::new(ids.filter_map(|id| tenant.queue_by_id(id.as_str())))
-            }
+        let candidates: Box<dyn Iterator<Item = &'s Place>> = match tenant.settings().unassigned_queue_sign_in {
+            UnassignedQueueSignIn::Allowed => Box::new(tenant.places_after(after)),
+            UnassignedQueueSignIn::Restricted => Box::new(tenant.places_of(member, after)),
         };
-        candidates.map(move |queue| (queue, reason(tenant, member, queue, channel, now)))
+        candidates.map(move |place| (place.queue(), reason(tenant, member, place, channel, now)))
     };
     tenant.member(user).into_iter().flat_map(allowed_among).filter(|(_, reason)| reason.is_allowed())
 }
@@ -65,18 +62,18 @@ pub fn eligible_agents<'s>(
     now: Timestamp,
     after: Option<&'s str>,
 ) -> impl Iterator<Item = (&'s User, Reason)> {
-    let allowed_among = move |queue: &'s Queue| {
+    let allowed_among = move |place: &'s Place| {
         let candidates: Box<dyn Iterator<Item = &'s Member>> = match tenant.settings().unassigned_queue_sign_in {
-            UnassignedQueueSignIn::Restricted => Box::new(tenant.members_on_queue(queue.queue_id.as_str(), after)),
+            UnassignedQueueSignIn::Restricted => Box::new(tenant.members_on(place, after)),
             UnassignedQueueSignIn::Allowed if needs_agent_role(channel) => {
                 let holders = tenant.users_with_roles(after.map_or(Bound::Unbounded, Bound::Excluded));
                 Box::new(holders.filter_map(|id| tenant.member_by_id(id.as_str())))
             }
             UnassignedQueueSignIn::Allowed => Box::new(tenant.members_after(after)),
         };
-        candidates.map(move |member| (member.user(), reason(tenant, member, queue, channel, now)))
+        candidates.map(move |member| (member.user(), reason(tenant, member, place, channel, now)))
     };
-    let reached = tenant.queue(queue).filter(|queue| reaches(channel, queue.kind));
+    let reached = tenant.place(queue).filter(|place| reaches(channel, place.queue().kind));
     reached.into_iter().flat_map(allowed_among).filter(|(_, reason)| reason.is_allowed())
 }
 

@@ -264,6 +264,12 @@ impl RoleSet {
         Self(self.0 & !Self::bit(role))
     }
 
+    /// What is in this set or in the other.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// The roles in it, CONTACT_ADMIN first.
     pub fn iter(self) -> impl Iterator<Item = Role> {
         Role::ALL.iter().copied().filter(move |&role| self.contains(role))
@@ -292,6 +298,8 @@ mod tests {
             assert!(!but_one.contains(role) && but_one.with(role) == all && but_one.without(role) == but_one);
             assert_eq!(but_one.iter().count(), 2, "{role}");
             assert!(RoleSet::default().with(role).without(role).is_empty());
+            assert_eq!(but_one.union(RoleSet::default().with(role)), all);
+            assert_eq!(but_one.union(but_one), but_one);
         }
     }
 }

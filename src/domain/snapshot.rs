@@ -8,14 +8,18 @@
 mod assembly;
 mod member;
 mod named;
+mod slots;
 
 use std::{ops::Bound, sync::Arc};
 
 use foldhash::fast::FixedState;
 use imbl::{GenericHashMap, OrdMap, OrdSet, shared_ptr::DefaultSharedPtr};
 
-use self::named::{HasNames, Named, after_in, in_either};
 pub use self::{assembly::Assembly, member::Member};
+use self::{
+    named::{HasNames, Named, after_in, in_either},
+    slots::{Slot, Slots},
+};
 use super::{
     change::{Change, Etag, Event},
     ids::{Extension, Lineage, OrganizationId, QueueId, QueueRef, Revision, Sequence, UserId, UserRef},
@@ -36,13 +40,14 @@ pub struct Snapshot {
 }
 
 /// One organization and everything in it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Tenant {
     organization: Organization,
     settings: PermissionSettings,
     settings_etag: Etag,
     members: Named<Member>,
     queues: Named<Place>,
+    slots: Slots,
     /// Whoever holds any role.
     role_holders: OrdSet<UserId>,
     /// Whoever has a session that has not been ended yet.
@@ -52,9 +57,11 @@ pub struct Tenant {
 }
 
 /// A queue, and who has to do with it.
-#[derive(Debug, Clone, PartialEq)]
-struct Place {
+#[derive(Debug, Clone)]
+pub struct Place {
     queue: Queue,
+    /// What members name it by.
+    slot: Slot,
     role_holders: OrdSet<UserId>,
     session_holders: OrdSet<UserId>,
 }
@@ -87,6 +94,42 @@ impl HasNames for Place {
 
     fn extension(&self) -> &Option<Extension> {
         &self.queue.extension
+    }
+}
+
+impl Place {
+    /// The queue's own attributes.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+}
+
+/// The same organization, with the same in it. Queues may have other slots.
+impl PartialEq for Tenant {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            organization,
+            settings,
+            settings_etag,
+            members,
+            queues,
+            slots,
+            role_holders,
+            session_holders,
+            sessions,
+        } = self;
+        let is_same_queue = |one: &Place, other: &Place| {
+            let Place { queue, slot: _, role_holders, session_holders } = one;
+            (queue, role_holders, session_holders) == (&other.queue, &other.role_holders, &other.session_holders)
+        };
+        *organization == other.organization
+            && *settings == other.settings
+            && *settings_etag == other.settings_etag
+            && members.is_same(&other.members, |one, another| one.is_same(slots, another, &other.slots))
+            && queues.is_same(&other.queues, is_same_queue)
+            && *role_holders == other.role_holders
+            && *session_holders == other.session_holders
+            && *sessions == other.sessions
     }
 }
 
@@ -300,17 +343,27 @@ impl Tenant {
         self.members.after(after).map(Member::user)
     }
 
+    /// The queue that a caller named, with who has to do with it.
+    pub fn place(&self, queue: &QueueRef) -> Option<&Place> {
+        match queue {
+            QueueRef::Id(id) => self.queues.get(id.as_str()),
+            QueueRef::Extension(extension) => self.queues.with_extension(extension),
+        }
+    }
+
+    /// The queue with this id, with who has to do with it.
+    pub fn place_by_id(&self, queue_id: &str) -> Option<&Place> {
+        self.queues.get(queue_id)
+    }
+
     /// The queue that a caller named.
     pub fn queue(&self, queue: &QueueRef) -> Option<&Queue> {
-        match queue {
-            QueueRef::Id(id) => self.queue_by_id(id.as_str()),
-            QueueRef::Extension(extension) => self.queues.with_extension(extension).map(|place| &place.queue),
-        }
+        self.place(queue).map(Place::queue)
     }
 
     /// The queue with this id.
     pub fn queue_by_id(&self, queue_id: &str) -> Option<&Queue> {
-        self.queues.get(queue_id).map(|place| &place.queue)
+        self.queues.get(queue_id).map(Place::queue)
     }
 
     /// Whose extension this is.
@@ -318,9 +371,20 @@ impl Tenant {
         self.queues.with_extension(extension).map(HasNames::id)
     }
 
+    /// Queues in order of their ids, from the one after `after`, with who has to do with them.
+    pub fn places_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s Place> {
+        self.queues.after(after)
+    }
+
     /// Queues in order of their ids, from the one after `after`.
     pub fn queues_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s Queue> {
-        self.queues.after(after).map(|place| &place.queue)
+        self.queues.after(after).map(Place::queue)
+    }
+
+    /// The queues on which a member has a role or a session, in order of their ids, from the one after `after`.
+    pub fn places_of<'s>(&'s self, member: &'s Member, after: Option<&'s str>) -> impl Iterator<Item = &'s Place> {
+        let ids = member.queues(&self.slots).filter(move |id| after.is_none_or(|after| id.as_str() > after));
+        ids.filter_map(|id| self.queues.get(id.as_str()))
     }
 
     /// How many queues there are.
@@ -346,7 +410,8 @@ impl Tenant {
 
     /// The roles that a user holds on one queue.
     pub fn roles_on_queue(&self, user_id: &str, queue_id: &str) -> RoleSet {
-        self.members.get(user_id).map(|member| member.roles_on_queue(queue_id)).unwrap_or_default()
+        let found = self.members.get(user_id).zip(self.queues.get(queue_id));
+        found.map(|(member, place)| member.roles_on(place)).unwrap_or_default()
     }
 
     /// Whether the user is assigned to the queue: has an AGENT assignment on it.
@@ -356,7 +421,7 @@ impl Tenant {
 
     /// A user's roles on queues, in order of the queues' ids.
     pub fn queue_roles_of_user(&self, user_id: &str) -> impl Iterator<Item = (&QueueId, RoleSet)> {
-        self.members.get(user_id).into_iter().flat_map(Member::queue_roles)
+        self.members.get(user_id).into_iter().flat_map(|member| member.queue_roles(&self.slots))
     }
 
     /// A user's role assignments: those for the organization, then those for queues in order of the queues' ids.
@@ -387,20 +452,17 @@ impl Tenant {
         queue_id: &'s str,
         after: Option<&'s str>,
     ) -> impl Iterator<Item = (&'s UserId, RoleSet)> {
-        let holders = self.queues.get(queue_id).into_iter().flat_map(move |place| after_in(&place.role_holders, after));
-        holders.map(|user_id| (user_id, self.roles_on_queue(user_id.as_str(), queue_id)))
+        let roles_on =
+            |place, user_id: &UserId| self.members.get(user_id.as_str()).map(|member| member.roles_on(place));
+        self.queues.get(queue_id).into_iter().flat_map(move |place| {
+            let holders = after_in(&place.role_holders, after);
+            holders.map(move |user_id| (user_id, roles_on(place, user_id).unwrap_or_default()))
+        })
     }
 
     /// The users with roles or a session on a queue, in order of their ids, from the one after `after`.
-    pub fn members_on_queue<'s>(
-        &'s self,
-        queue_id: &'s str,
-        after: Option<&'s str>,
-    ) -> impl Iterator<Item = &'s Member> {
-        let on = move |place: &'s Place| {
-            in_either(after_in(&place.role_holders, after), after_in(&place.session_holders, after))
-        };
-        let ids = self.queues.get(queue_id).into_iter().flat_map(on);
+    pub fn members_on<'s>(&'s self, place: &'s Place, after: Option<&'s str>) -> impl Iterator<Item = &'s Member> {
+        let ids = in_either(after_in(&place.role_holders, after), after_in(&place.session_holders, after));
         ids.filter_map(|user_id| self.members.get(user_id.as_str()))
     }
 
@@ -466,6 +528,7 @@ impl Tenant {
             settings_etag,
             members: Named::new(),
             queues: Named::new(),
+            slots: Slots::default(),
             role_holders: OrdSet::new(),
             session_holders: OrdSet::new(),
             sessions: 0,
@@ -505,8 +568,11 @@ impl Tenant {
         if self.queues.contains(queue.queue_id.as_str()) {
             return Err("the queue exists already");
         }
-        let queue = queue.clone();
-        self.queues.insert(Place { queue, role_holders: OrdSet::new(), session_holders: OrdSet::new() })
+        let slot = self.slots.next()?;
+        let (role_holders, session_holders) = (OrdSet::new(), OrdSet::new());
+        self.queues.insert(Place { queue: queue.clone(), slot, role_holders, session_holders })?;
+        self.slots.take(queue.queue_id.clone());
+        Ok(())
     }
 
     fn update_queue(&mut self, queue: &Queue) -> Result<(), &'static str> {
@@ -523,6 +589,7 @@ impl Tenant {
         if !place.role_holders.is_empty() {
             return Err("the queue still has roles");
         }
+        self.slots.give_back(place.slot);
         self.queues.remove(queue_id.as_str());
         Ok(())
     }
@@ -543,7 +610,7 @@ impl Tenant {
             }
             Some(_) if *role == Role::ContactAdmin => Err("CONTACT_ADMIN is never given for a queue"),
             Some(queue_id) => {
-                let before = member.roles_on_queue(queue_id.as_str());
+                let before = self.roles_on_queue(user_id.as_str(), queue_id.as_str());
                 if before.contains(*role) {
                     return Err("the role is assigned already");
                 }
@@ -573,7 +640,7 @@ impl Tenant {
             None => member.organization_roles = roles,
             Some(queue_id) => {
                 let mut place = self.queues.get(queue_id.as_str()).ok_or("no such queue")?.clone();
-                member.set_on_queue(&place.queue.queue_id, roles);
+                member.set_on_queue(&place, roles, &self.slots);
                 keep(&mut place.role_holders, &own_id, !roles.is_empty());
                 self.queues.replace(place)?;
             }
@@ -593,12 +660,13 @@ impl Tenant {
         }
         let (mut member, mut place) = (member.clone(), place.clone());
         let own_id = member.user.user_id.clone();
-        member.add_session(Arc::new(Session {
+        let session = Session {
             user_id: own_id.clone(),
             queue_id: place.queue.queue_id.clone(),
             signed_in_by: if session.signed_in_by == own_id { own_id.clone() } else { session.signed_in_by.clone() },
             ..session.clone()
-        }));
+        };
+        member.add_session(place.slot, Arc::new(session));
         keep(&mut place.session_holders, &own_id, true);
         keep(&mut self.session_holders, &own_id, true);
         self.sessions += 1;
@@ -616,7 +684,7 @@ impl Tenant {
             return Err("no such session");
         }
         let (mut member, mut place) = (member.clone(), place.clone());
-        member.remove_session(queue_id.as_str());
+        member.remove_session(place.slot);
         place.session_holders.remove(user_id);
         keep(&mut self.session_holders, user_id, member.has_sessions());
         self.sessions -= 1;

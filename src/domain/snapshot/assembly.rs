@@ -9,11 +9,14 @@ use std::{collections::HashMap, sync::Arc};
 use foldhash::fast::FixedState;
 use imbl::OrdSet;
 
-use super::{HasNames, Member, Place, Snapshot, Tenant, expiration};
+use super::{
+    HasNames, Member, Place, Snapshot, Tenant, expiration,
+    slots::{QueueRoles, Slot},
+};
 use crate::domain::{
     change::Etag,
     ids::{Lineage, OrganizationId, QueueId, Sequence, UserId},
-    model::{Organization, Queue, Role, Session, User},
+    model::{Organization, Queue, Role, RoleSet, Session, User},
     settings::PermissionSettings,
 };
 
@@ -39,13 +42,14 @@ struct Office {
 struct Latest {
     /// Their place among the members.
     at: usize,
-    agent_on: Vec<QueueId>,
-    supervisor_on: Vec<QueueId>,
+    /// Places among the queues, and roles there.
+    roles: Vec<(usize, Role)>,
 }
 
 #[derive(Debug)]
 struct QueueParts {
     queue: Queue,
+    slot: Slot,
     /// Places among the members.
     role_holders: Vec<u32>,
     session_holders: Vec<u32>,
@@ -92,8 +96,12 @@ impl Assembly {
     /// Adds a queue.
     pub fn queue(&mut self, organization_id: &str, queue: Queue) -> Result<(), Problem> {
         let id = queue.queue_id.clone();
-        let parts = QueueParts { queue, role_holders: Vec::new(), session_holders: Vec::new() };
-        self.office(organization_id)?.queues.add(id, parts, "the queue exists already")
+        let Office { tenant, queues, .. } = self.office(organization_id)?;
+        let slot = tenant.slots.next()?;
+        let parts = QueueParts { queue, slot, role_holders: Vec::new(), session_holders: Vec::new() };
+        queues.add(id.clone(), parts, "the queue exists already")?;
+        tenant.slots.take(id);
+        Ok(())
     }
 
     /// Adds a role, for the organization or for a queue. Those for queues come user by user.
@@ -116,18 +124,15 @@ impl Assembly {
             member.organization_roles = member.organization_roles.with(role);
             return Ok(());
         };
-        let (_, place) = queues.find(queue_id).ok_or("no such queue")?;
+        if role == Role::ContactAdmin {
+            return Err("CONTACT_ADMIN is never given for a queue");
+        }
         if latest.at != at {
-            latest.settle(members)?;
+            latest.settle(members, queues)?;
             latest.at = at;
         }
-        let list = match role {
-            Role::ContactAdmin => return Err("CONTACT_ADMIN is never given for a queue"),
-            Role::Supervisor => &mut latest.supervisor_on,
-            Role::Agent => &mut latest.agent_on,
-        };
-        // Kept are the ids that are there already: there may be millions of assignments.
-        list.push(place.queue.queue_id.clone());
+        let (on, place) = queues.find(queue_id).ok_or("no such queue")?;
+        latest.roles.push((on, role));
         place.role_holders.push(number(at)?);
         Ok(())
     }
@@ -148,7 +153,7 @@ impl Assembly {
         session.queue_id = place.queue.queue_id.clone();
         place.session_holders.push(number(at)?);
         let expiration = expiration(&tenant.organization.organization_id, &session);
-        member.add_session(Arc::new(session));
+        member.add_session(place.slot, Arc::new(session));
         tenant.sessions += 1;
         self.snapshot.expirations.extend(expiration);
         Ok(())
@@ -174,27 +179,29 @@ impl Assembly {
 
 impl Latest {
     /// Gives the member what was gathered for them.
-    fn settle(&mut self, members: &mut Parts<UserId, Member>) -> Result<(), Problem> {
-        let Self { at, agent_on, supervisor_on } = self;
-        let Some(member) = members.items.get_mut(*at) else { return Ok(()) };
-        if agent_on.is_empty() && supervisor_on.is_empty() {
-            return Ok(());
-        }
-        if member.queue_roles().next().is_some() {
+    fn settle(
+        &mut self,
+        members: &mut Parts<UserId, Member>,
+        queues: &Parts<QueueId, QueueParts>,
+    ) -> Result<(), Problem> {
+        let Self { at, roles } = self;
+        let Some(member) = members.items.get_mut(*at).filter(|_| !roles.is_empty()) else { return Ok(()) };
+        if member.has_queue_roles() {
             return Err("the roles for queues do not come user by user");
         }
-        member.set_queue_roles(in_order(agent_on)?, in_order(supervisor_on)?);
+        let parts = |(on, _): &(usize, Role)| queues.items.get(*on);
+        roles.sort_by(|one, other| parts(one).map(Identified::id).cmp(&parts(other).map(Identified::id)));
+        let mut each = Vec::with_capacity(roles.len());
+        for on_queue in roles.chunk_by(|(one, _), (other, _)| one == other) {
+            let held = on_queue.iter().fold(RoleSet::default(), |held, (_, role)| held.with(*role));
+            if held.iter().count() < on_queue.len() {
+                return Err("the role is assigned already");
+            }
+            each.extend(on_queue.first().and_then(parts).map(|parts| QueueRoles::new(parts.slot, held)));
+        }
+        member.set_queue_roles(each.into_iter());
+        roles.clear();
         Ok(())
-    }
-}
-
-fn in_order(queues: &mut Vec<QueueId>) -> Result<Arc<[QueueId]>, Problem> {
-    queues.sort();
-    if queues.is_sorted_by(|a, b| a < b) {
-        // A list of its own only if there is something in it.
-        Ok(if queues.is_empty() { Arc::default() } else { queues.drain(..).collect() })
-    } else {
-        Err("the role is assigned already")
     }
 }
 
@@ -206,16 +213,16 @@ fn number(at: usize) -> Result<u32, Problem> {
 impl Office {
     fn finish(self) -> Result<Tenant, Problem> {
         let Self { mut tenant, mut members, queues, mut latest } = self;
-        latest.settle(&mut members)?;
+        latest.settle(&mut members, &queues)?;
         let Parts { items: members, .. } = members;
         let ids = |numbers: Vec<u32>| {
             let members = numbers.into_iter().filter_map(|number| members.get(usize::try_from(number).ok()?));
             packed(members.map(HasNames::id).cloned().collect())
         };
         for parts in queues.items {
-            let QueueParts { queue, role_holders, session_holders } = parts;
+            let QueueParts { queue, slot, role_holders, session_holders } = parts;
             let (role_holders, session_holders) = (ids(role_holders), ids(session_holders));
-            tenant.queues.insert(Place { queue, role_holders, session_holders })?;
+            tenant.queues.insert(Place { queue, slot, role_holders, session_holders })?;
         }
         let ids_of =
             |which: fn(&&Member) -> bool| packed(members.iter().filter(which).map(HasNames::id).cloned().collect());
