@@ -24,9 +24,12 @@ pub(super) struct Named<V: HasNames> {
 /// Things are their own keys: there may be millions, and what they are found by is in them.
 type Found<K> = GenericHashMap<K, (), FixedState, DefaultSharedPtr>;
 
-/// Found by its id.
+/// Found by its id, which is kept here too: so it and what has it are fetched from memory at the same time.
 #[derive(Debug, Clone)]
-struct ById<V>(Arc<V>);
+struct ById<V: HasNames> {
+    id: V::Id,
+    value: Arc<V>,
+}
 
 /// Found by its extension. INVARIANT: what has none isn't kept so.
 #[derive(Debug, Clone)]
@@ -42,7 +45,7 @@ pub(super) trait HasNames: Clone {
 
 impl<V: HasNames> Borrow<str> for ById<V> {
     fn borrow(&self) -> &str {
-        self.0.id().borrow()
+        self.id.borrow()
     }
 }
 
@@ -54,7 +57,7 @@ impl<V: HasNames> Hash for ById<V> {
 
 impl<V: HasNames> PartialEq for ById<V> {
     fn eq(&self, other: &Self) -> bool {
-        self.0.id() == other.0.id()
+        self.id == other.id
     }
 }
 
@@ -94,7 +97,7 @@ impl<V: HasNames> Named<V> {
     }
 
     pub(super) fn get(&self, id: &str) -> Option<&V> {
-        self.by_id.get_key_value(id).map(|(ById(found), ())| found.as_ref())
+        self.by_id.get_key_value(id).map(|(found, ())| found.value.as_ref())
     }
 
     pub(super) fn with_extension(&self, extension: &Extension) -> Option<&V> {
@@ -125,13 +128,13 @@ impl<V: HasNames> Named<V> {
         if extension.is_some() {
             self.by_extension.insert(ByExtension(Arc::clone(&value)), ());
         }
-        self.by_id.insert(ById(value), ());
+        self.by_id.insert(ById { id: value.id().clone(), value }, ());
         Ok(())
     }
 
     pub(super) fn remove(&mut self, id: &str) {
         self.order.remove(id);
-        if let Some((ById(before), ())) = self.by_id.remove_with_key(id)
+        if let Some((ById { value: before, .. }, ())) = self.by_id.remove_with_key(id)
             && before.extension().is_some()
         {
             self.by_extension.remove(before.extension());
