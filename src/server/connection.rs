@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -17,6 +17,7 @@ use super::{
     gate::{Entrance, Gate},
     limits::Limits,
     preface::Begun,
+    ticks::TickTimer,
     tls::{Tls, client_names},
 };
 use crate::telemetry::metrics::Metrics;
@@ -90,7 +91,7 @@ impl Connections {
             ..
         } = self.limits;
         let mut http = http2::Builder::new(TokioExecutor::new());
-        http.timer(TokioTimer::new())
+        http.timer(TickTimer::start())
             // HTTP wants one, and gRPC has no use for it.
             .auto_date_header(false)
             .max_concurrent_streams(streams_per_connection)

@@ -12,6 +12,7 @@ mod preface;
 mod question;
 mod reload;
 mod services;
+mod ticks;
 mod tls;
 
 use std::{
