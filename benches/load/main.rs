@@ -82,6 +82,10 @@ struct Options {
     /// Another program to test in the place of the one built with this benchmark.
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_queuegate"))]
     program: PathBuf,
+    /// The program as it was before a change: `checks` measures it in turn with the others. On a machine that isn't always as
+    /// fast, differences of a few percent can be seen only so.
+    #[arg(long, value_name = "FILE")]
+    before: Option<PathBuf>,
     /// Cerbos' program.
     #[arg(long, value_name = "FILE")]
     cerbos: Option<PathBuf>,

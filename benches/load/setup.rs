@@ -3,7 +3,13 @@
 #[path = "../shared/organization.rs"]
 pub mod organization;
 
-use std::{fmt::Write, fs, path::PathBuf, process::Command, sync::Arc};
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
 
 use anyhow::{Context, bail};
 use organization::{Plan, queue_extension, queue_id, user_extension, user_id};
@@ -59,10 +65,15 @@ pub struct Tls {
 
 impl Setup {
     pub fn new(options: &Options) -> anyhow::Result<Self> {
+        Self::of(options, &options.program)
+    }
+
+    /// The same, of another program.
+    pub fn of(options: &Options, program: &Path) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir_in(&options.folder).context("can't make a folder for the databases")?;
         let tls = if options.tls { Some(Tls::new(&folder)?) } else { None };
         let mut setup = Self {
-            program: options.program.clone(),
+            program: program.to_owned(),
             token: String::new(),
             tls,
             flags: options.flags.clone(),
