@@ -224,3 +224,75 @@ fn what_is_read_goes_on_after_the_last_that_was_seen() {
     assert_eq!(tenant.live_session("sue", "q1", Timestamp::from_unix_ms(2)), None);
     assert!(tenant.live_session("sue", "q1", Timestamp::from_unix_ms(1)).is_some());
 }
+
+/// Loaded states are compared with replayed ones, so this must see every difference.
+#[test]
+fn organizations_are_the_same_if_all_that_is_in_them_is() {
+    let with = |queues: [&str; 2], then: &[Event]| {
+        let mut office = Office::new();
+        let created = queues.map(|queue_id| Event::QueueCreated { queue: queue(queue_id, None, QueueKind::CallQueue) });
+        for event in created.iter().chain(then) {
+            office.0.apply(&change(event.clone())).unwrap();
+        }
+        office
+    };
+    let assigned = |role, queue_id| Event::RoleAssigned { assignment: assignment("eve", role, queue_id) };
+    let usual = [
+        assigned(Role::Agent, Some("x")),
+        assigned(Role::Supervisor, Some("y")),
+        started(session("eve", "x", None)),
+        started(session("eve", "y", None)),
+    ];
+    let office = with(["x", "y"], &usual);
+    assert_eq!(office.tenant(), with(["y", "x"], &usual).tenant());
+    let [agent, supervisor, on_x, on_y] = usual;
+    let named =
+        |display_name: &str| Queue { display_name: display_name.to_owned(), ..queue("x", None, QueueKind::CallQueue) };
+    let renamed = User { display_name: "Eve".into(), ..user("eve", None) };
+    let other_session = Session { device: "SIP/7".to_owned(), ..session("eve", "y", None) };
+    let organization = Organization { display_name: "Other".to_owned(), ..office.tenant().organization().clone() };
+    let settings = *office.tenant().settings();
+    for different in [
+        vec![supervisor.clone(), on_x.clone(), on_y.clone()],
+        vec![agent.clone(), supervisor.clone(), on_x.clone()],
+        vec![assigned(Role::Agent, Some("y")), assigned(Role::Supervisor, Some("x")), on_x.clone(), on_y.clone()],
+        vec![agent.clone(), supervisor.clone(), on_x.clone(), started(other_session)],
+    ]
+    .into_iter()
+    .chain(
+        [
+            assigned(Role::Agent, Some("y")),
+            assigned(Role::Agent, None),
+            Event::UserUpdated { before: user("eve", None), user: renamed },
+            Event::QueueUpdated { before: named(""), queue: named("X") },
+            Event::OrganizationUpdated { before: organization.clone(), organization },
+            Event::SettingsUpdated { before: settings, settings, etag: Etag(77) },
+        ]
+        .map(|more| vec![agent.clone(), supervisor.clone(), on_x.clone(), on_y.clone(), more]),
+    ) {
+        assert_ne!(office.tenant(), with(["y", "x"], &different).tenant(), "{different:?}");
+    }
+}
+
+/// Members name queues by slots, and a slot may have been another queue's.
+#[test]
+fn a_queue_in_the_place_of_a_deleted_one_is_nobodys() {
+    let mut office = Office::new();
+    for event in [
+        Event::QueueCreated { queue: queue("old", None, QueueKind::CallQueue) },
+        Event::RoleAssigned { assignment: assignment("eve", Role::Agent, Some("old")) },
+        started(session("eve", "old", None)),
+        ended(session("eve", "old", None)),
+        Event::RoleUnassigned { assignment: assignment("eve", Role::Agent, Some("old")) },
+        Event::QueueDeleted { queue: queue("old", None, QueueKind::CallQueue) },
+        Event::QueueCreated { queue: queue("new", None, QueueKind::CallQueue) },
+        Event::RoleAssigned { assignment: assignment("bob", Role::Supervisor, Some("new")) },
+    ] {
+        office.0.apply(&change(event)).unwrap();
+    }
+    let tenant = office.tenant();
+    let roles =
+        |user_id| tenant.queue_roles_of_user(user_id).map(|(queue_id, _)| queue_id.as_str()).collect::<Vec<_>>();
+    assert_eq!((roles("eve"), roles("bob"), roles("ann")), (vec![], vec!["new"], vec!["q1"]));
+    assert!(tenant.roles_on_queue("eve", "new").is_empty() && tenant.live_session("eve", "new", now()).is_none());
+}
