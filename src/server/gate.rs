@@ -16,7 +16,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION};
-use hyper::body::{Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
 use tonic::{Code, Status, body::Body, service::Routes};
 
@@ -42,6 +42,9 @@ use crate::{
 
 /// How long a call that is answered once may take if its caller doesn't say.
 const LONGEST_CALL: Duration = Duration::from_secs(6 * 60);
+
+/// How long whoever is refused may take to finish their question before they are told.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What all connections of one processor share.
 pub(super) struct Gate {
@@ -173,7 +176,12 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
         let authorization = request.headers_mut().remove(AUTHORIZATION);
         let (visitor, place) = match self.admit(method, authorization.as_ref()) {
             Ok(admitted) => admitted,
-            Err(error) => return Asked::refused(call.answered(status::answer(error), None)),
+            Err(error) => {
+                // Known callers are heard out, and whose question may be long or go on for ever isn't.
+                let heard_out = matches!(error, Error::Overloaded | Error::CallerLimit { .. });
+                let question = (heard_out && method.work != Work::Stream).then(|| request.into_body());
+                return Asked::Refused(Refused::new(call.answered(status::answer(error), None), question));
+            }
         };
         call.place = Some(place);
         let given = grpc_timeout(request.headers());
@@ -191,15 +199,53 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
 
 /// What was asked, until there is an answer.
 pub(super) enum Asked {
-    /// It was answered at the gate. None once that was handed on.
-    Refused(Option<Box<Response<Answer>>>),
+    /// It was answered at the gate.
+    Refused(Refused),
     /// It is being answered.
     LetIn(LetIn),
 }
 
 impl Asked {
     fn refused(answer: Response<Answer>) -> Self {
-        Self::Refused(Some(Box::new(answer)))
+        Self::Refused(Refused::new(answer, None))
+    }
+}
+
+/// A call that was answered at the gate.
+///
+/// An answer before the end of a question resets its stream, and what is still under way then looks like a mistake of the
+/// caller's: after some hundred of them the connection is given up, with everything on it. So the end is waited for.
+pub(super) struct Refused {
+    /// None once it was handed on.
+    answer: Option<Box<Response<Answer>>>,
+    /// None if there is nothing to wait for.
+    question: Option<Incoming>,
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+impl Refused {
+    fn new(answer: Response<Answer>, question: Option<Incoming>) -> Self {
+        Self { answer: Some(Box::new(answer)), question, patience: None }
+    }
+
+    /// The answer; none if it was handed on before.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Response<Answer>>> {
+        let Self { answer, question, patience } = self;
+        if let Some(asked) = question {
+            let rest = loop {
+                match Pin::new(&mut *asked).poll_frame(context) {
+                    Poll::Ready(Some(Ok(_))) => {}
+                    Poll::Ready(Some(Err(_)) | None) => break Poll::Ready(()),
+                    Poll::Pending => break Poll::Pending,
+                }
+            };
+            if rest.is_pending() {
+                let patience = patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_WORDS)));
+                std::task::ready!(patience.as_mut().poll(context));
+            }
+            *question = None;
+        }
+        Poll::Ready(answer.take().map(|answer| *answer))
     }
 }
 
@@ -222,7 +268,7 @@ impl Future for Asked {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = match &mut *self {
-            Self::Refused(answer) => answer.take().map(|answer| *answer),
+            Self::Refused(refused) => std::task::ready!(refused.poll(context)),
             Self::LetIn(call) => std::task::ready!(call.poll(context)),
         };
         answer.map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)))

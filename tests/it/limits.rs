@@ -121,6 +121,42 @@ async fn a_caller_has_so_many_calls_and_streams_at_once() {
     while server.client.queue_access.watch_sessions(request.clone()).await.is_err() {}
 }
 
+/// Clients send the heads of many calls before the first of their messages. Who is answered in between must not look like one
+/// who makes mistakes, or their connection would be given up.
+#[tokio::test]
+async fn whoever_is_refused_is_heard_out_for_a_moment() {
+    let server = server(|limits| limits.calls_per_caller = 1).await;
+    let connection = TcpStream::connect(server.address).await.unwrap();
+    let (client, mut connection) = h2::client::handshake(connection).await.unwrap();
+    let mut pings = connection.ping_pong().unwrap();
+    tokio::spawn(connection);
+    let path = format!("http://{}/queuegate.v1.QueueAccessService/CheckQueueAccess", server.address);
+    let ask = async || {
+        let call = http::Request::post(&path).header("content-type", "application/grpc").body(()).unwrap();
+        client.clone().ready().await.unwrap().send_request(call, false).unwrap()
+    };
+    let refused = async |answer: h2::client::ResponseFuture| {
+        let answer = answer.await.unwrap();
+        tonic::Status::from_header_map(answer.headers()).is_some_and(|status| described(&status).1 == "CALLER_LIMIT")
+    };
+    let _only_one = ask().await;
+    // More than the mistakes that a connection outlives.
+    for _ in 0..4 {
+        let mut calls = Vec::new();
+        for _ in 0..200 {
+            calls.push(ask().await);
+        }
+        // Then the server has seen all of them.
+        pings.ping(h2::Ping::opaque()).await.unwrap();
+        for (answer, mut sending) in calls {
+            sending.send_data(framed(&[]).into(), true).unwrap();
+            assert!(refused(answer).await);
+        }
+    }
+    let (answer, _unfinished) = ask().await;
+    assert!(refused(answer).await, "who never comes to the end is told too");
+}
+
 #[tokio::test]
 async fn a_stream_ends_at_its_deadline() {
     let server = server(|_| {}).await;
