@@ -138,7 +138,7 @@ mod tests {
             }
         }
         assert_eq!(served, METHODS.iter().map(|method| method.path.to_owned()).collect());
-        assert!(METHODS.is_sorted_by(|a, b| a.path < b.path), "they are searched by halves");
+        assert!(METHODS.is_sorted_by(|a, b| a.path < b.path), "in order of the paths");
         for (place, method) in METHODS.iter().enumerate() {
             assert_eq!(find(method.path), Some((place, method)));
         }

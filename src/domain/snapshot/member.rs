@@ -166,6 +166,7 @@ mod tests {
     use super::*;
 
     /// Behind two counts it begins, and no byte more fits two lines of 64.
+    #[cfg(target_pointer_width = "64")]
     #[test]
     fn a_member_takes_two_lines_of_a_cache() {
         assert_eq!(size_of::<Member>(), 2 * 64 - 2 * size_of::<usize>());
