@@ -10,7 +10,8 @@ use foldhash::fast::FixedState;
 use imbl::OrdSet;
 
 use super::{
-    HasNames, Member, Place, Snapshot, Tenant, expiration,
+    Member, Place, Snapshot, Tenant, expiration,
+    named::HasNames,
     slots::{QueueRoles, Slot},
 };
 use crate::domain::{

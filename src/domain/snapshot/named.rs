@@ -1,4 +1,5 @@
-//! Things that are found by an id, or by an extension. There may be millions, so nothing is kept twice: each is its own key.
+//! Things that are found by an id, or by an extension. There may be millions, so each is its own key, and nothing is kept twice
+//! but an id.
 
 use std::{
     borrow::Borrow,
@@ -21,7 +22,7 @@ pub(super) struct Named<V: HasNames> {
     pub(super) order: OrdSet<V::Id>,
 }
 
-/// Things are their own keys: there may be millions, and what they are found by is in them.
+/// A set of things that are their own keys.
 type Found<K> = GenericHashMap<K, (), FixedState, DefaultSharedPtr>;
 
 /// Found by its id, which is kept here too: so it and what has it are fetched from memory at the same time.

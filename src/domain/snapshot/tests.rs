@@ -3,9 +3,10 @@
 use super::*;
 use crate::domain::{
     audit::Digest,
+    change::Etag,
     fixture::{Office, change, now, queue, user},
     ids::SessionId,
-    model::{Basis, Channel, QueueKind},
+    model::{Basis, Channel, Organization, Queue, QueueKind, Role, RoleAssignment, User},
 };
 
 fn assignment(user_id: &str, role: Role, queue_id: Option<&str>) -> RoleAssignment {
