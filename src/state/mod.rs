@@ -5,13 +5,14 @@
 
 pub mod clock;
 mod mailbox;
+mod pace;
 mod pins;
 mod writer;
 
 use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{SyncSender, TrySendError, sync_channel},
     },
     thread,
@@ -58,6 +59,8 @@ struct Shared {
     pins: Mutex<Pins>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    /// Whether anybody has asked since the writer last looked.
+    asked: AtomicBool,
     /// Since when the writer has been at one batch.
     busy_since: Mutex<Option<Instant>>,
 }
@@ -172,6 +175,7 @@ impl State {
             pins: Mutex::new(Pins::default()),
             clock,
             metrics,
+            asked: AtomicBool::new(false),
             busy_since: Mutex::new(None),
         });
         let (end, ended) = oneshot::channel();
@@ -189,8 +193,13 @@ impl State {
         self.shared.published.load_full()
     }
 
-    /// The state now, for a moment: cheaper than a [`State::snapshot`] of one's own, of which all processors keep count.
+    /// The state now, for somebody who asks and to whom the writer gives way; for a moment, which is cheaper than a
+    /// [`State::snapshot`] of one's own, of which all processors keep count.
     pub fn glance(&self) -> Guard<Arc<Snapshot>> {
+        // Only the first writes to what all processors read.
+        if !self.shared.asked.load(Ordering::Relaxed) {
+            self.shared.asked.store(true, Ordering::Relaxed);
+        }
         self.shared.published.load()
     }
 

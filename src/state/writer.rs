@@ -1,15 +1,18 @@
 //! The one thread that changes the state.
 //!
 //! It takes what is queued without waiting for more, plans it command by command against a working snapshot, commits the
-//! batch, publishes, and only then answers. Between commands it sleeps until the next session expires.
+//! batch, publishes, and only then answers. How much it takes, and when it rests, says its pace. Between commands it sleeps
+//! until the next session expires.
 
 use std::{
     collections::HashMap,
+    num::NonZero,
     sync::{
         Arc, PoisonError,
         atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,6 +21,7 @@ use tracing::{error, info, warn};
 use super::{
     Committed, Done, Ended, Error, Execute, Job, Progress, Request, Shared,
     mailbox::{self, Reply},
+    pace::{Pace, Stopwatch},
 };
 use crate::{
     domain::{
@@ -30,9 +34,6 @@ use crate::{
     },
     store::{self, RequestRecord, Store},
 };
-
-/// How many commands go into one commit at most.
-const MOST_IN_BATCH: usize = 1_024;
 
 /// How many expired sessions go into one commit at most.
 const MOST_EXPIRATIONS: usize = 10_000;
@@ -53,6 +54,7 @@ const FORGET_EVERY: Duration = Duration::from_secs(10 * 60);
 pub(super) struct Writer {
     store: Store,
     shared: Arc<Shared>,
+    pace: Pace,
     new_session_id: fn() -> SessionId,
     last_forgotten: Timestamp,
     is_blocked: bool,
@@ -79,7 +81,17 @@ impl Writer {
     pub(super) fn new(store: Store, shared: Arc<Shared>, new_session_id: fn() -> SessionId) -> Self {
         let last_forgotten = Timestamp::from_unix_ms(0);
         shared.metrics.store_writable.set(1);
-        Self { store, shared, new_session_id, last_forgotten, is_blocked: false, is_log_long: false, unswept: None }
+        let pace = Pace::new(thread::available_parallelism().map_or(1, NonZero::get));
+        Self {
+            store,
+            shared,
+            pace,
+            new_session_id,
+            last_forgotten,
+            is_blocked: false,
+            is_log_long: false,
+            unswept: None,
+        }
     }
 
     pub(super) fn run(mut self, queue: &Receiver<Job>) -> Ended {
@@ -89,9 +101,14 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return self.finish(),
             };
+            let began = Instant::now();
+            if self.shared.asked.swap(false, Ordering::Relaxed) {
+                self.pace.asked(began);
+            }
+            let (watch, most) = (Stopwatch::start(began), self.pace.most(began));
             let mut stop = false;
             let mut jobs = Vec::new();
-            for job in first.into_iter().chain(queue.try_iter()).take(MOST_IN_BATCH) {
+            for job in first.into_iter().chain(queue.try_iter()).take(most) {
                 match job {
                     Job::Execute(execute) => {
                         self.shared.metrics.writer_queue.dec();
@@ -103,7 +120,8 @@ impl Writer {
                     }
                 }
             }
-            self.set_busy(Some(Instant::now()));
+            let is_full = jobs.len() == most;
+            self.set_busy(Some(began));
             let ran = self.run_batch(jobs);
             self.set_busy(None);
             if let Err(error) = ran {
@@ -112,6 +130,10 @@ impl Writer {
             }
             if stop {
                 return self.finish();
+            }
+            if is_full {
+                let now = Instant::now();
+                thread::sleep(self.pace.rest(now, watch.stop(now)));
             }
         }
     }
@@ -426,4 +448,69 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        mpsc::{self, Sender},
+    };
+
+    use super::*;
+    use crate::{
+        domain::{command::Action, settings::UnassignedQueueSignIn},
+        state::{Mailbox, State, clock::Clock},
+        telemetry::metrics::{CallLabels, Metrics},
+    };
+
+    /// Whoever asks it for the time says so, and waits until they are told.
+    struct Doorkeeper {
+        came: Sender<()>,
+        told: Mutex<Receiver<()>>,
+    }
+
+    impl Clock for Doorkeeper {
+        fn now(&self) -> Timestamp {
+            self.came.send(()).unwrap();
+            self.told.lock().unwrap().recv().unwrap();
+            Timestamp::from_unix_ms(0)
+        }
+    }
+
+    #[tokio::test]
+    async fn commits_are_small_while_somebody_asks() {
+        let processors = thread::available_parallelism().unwrap().get();
+        for (asked, most) in [(false, 20 * processors), (true, 6 * processors)] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(&folder.path().join("queuegate.db"), 7).unwrap();
+            let ((came, writer_came), (tell, told)) = (mpsc::channel(), mpsc::channel());
+            let clock = Arc::new(Doorkeeper { came, told: Mutex::new(told) });
+            let metrics = Arc::new(Metrics::new(CallLabels::default()));
+            let (state, _ended) = State::start(store, clock, metrics).unwrap();
+            let (mailbox, mut commits) = (Mailbox::open(), state.subscribe());
+            let submit = |number: usize| {
+                let organization_id = format!("o{number}").parse().unwrap();
+                let unassigned_queue_sign_in = UnassignedQueueSignIn::Restricted;
+                let action = Action::CreateOrganization { display_name: "Acme".to_owned(), unassigned_queue_sign_in };
+                let command = Command { organization_id, action, actor: None };
+                state.submit(&mailbox, command, Caller::server(), None, None).unwrap()
+            };
+            // While the writer is at the first, the others come.
+            let mut waiting = vec![submit(0)];
+            writer_came.recv().unwrap();
+            waiting.extend((1..=20 * processors).map(submit));
+            if asked {
+                state.glance();
+            }
+            for _ in 0..=20 * processors {
+                tell.send(()).unwrap();
+            }
+            for answer in waiting {
+                answer.await.unwrap().unwrap();
+            }
+            let sizes = [commits.recv().await.unwrap().len(), commits.recv().await.unwrap().len()];
+            assert_eq!(sizes, [1, most], "asked: {asked}");
+        }
+    }
 }
