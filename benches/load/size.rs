@@ -201,6 +201,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         [per_core, stock].map(|floor| ours.closed.ratio(&floor.closed, Measured::cpu_us));
     let p99 = |round: &Measured| round.percentile_us(99.0);
     let p50 = |round: &Measured| round.percentile_us(50.0);
+    let cpu_at_half_load = ours.open.ratio(&per_core.open, Measured::cpu_us);
     let p99_at_half_load = ours.open.ratio(&per_core.open, p99);
     let writes =
         (writes_of_large.ratio(&writes_of_small, p50), writes_of_large.ratio(&writes_of_small, Measured::cpu_us));
@@ -217,6 +218,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         ("a check's CPU, us", format!("{:.2}", ours.closed.median(Measured::cpu_us)), ours.closed.json()),
         ("to floor-per-core", cpu_to_per_core.to_string(), cpu_to_per_core.json()),
         ("to floor-stock", cpu_to_stock.to_string(), cpu_to_stock.json()),
+        ("a check's CPU at half load to floor-per-core", cpu_at_half_load.to_string(), cpu_at_half_load.json()),
         ("a check's p99 at half load to floor-per-core", p99_at_half_load.to_string(), p99_at_half_load.json()),
         ("a change's p50, us", format!("{:.0}", writes_of_large.median(p50)), writes_of_large.json()),
         ("to 1,000 users'", writes.0.to_string(), writes.0.json()),

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
 use serde_json::json;
 
 use crate::{
@@ -42,6 +41,40 @@ struct Alone {
     commit_us: f64,
 }
 
+/// Checks of one server, without changes and while they come to ours as fast as they can.
+#[derive(Default)]
+struct Beside {
+    quiet: Rounds,
+    busy: Rounds,
+    changes: Rounds,
+}
+
+impl Beside {
+    fn p99_us(checks: &Measured) -> f64 {
+        checks.percentile_us(99.0)
+    }
+
+    fn ratio(&self) -> Ratio {
+        self.busy.ratio(&self.quiet, Self::p99_us)
+    }
+
+    fn cells(&self) -> [String; 4] {
+        let Self { quiet, busy, changes } = self;
+        let [quiet, busy] = [quiet, busy].map(|checks| format!("{:.0}", checks.median(Self::p99_us)));
+        [quiet, busy, self.ratio().to_string(), format!("{:.0}", changes.median(Measured::rate))]
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let Self { quiet, busy, changes } = self;
+        json!({
+            "p99_us_quiet": quiet.median(Self::p99_us),
+            "p99_us_busy": busy.median(Self::p99_us),
+            "ratio": self.ratio().json(),
+            "changes_per_second": changes.median(Measured::rate),
+        })
+    }
+}
+
 pub async fn run(options: &Options) -> anyhow::Result<()> {
     let setup = Setup::new(options)?;
     let plan = setup::plan(options.users)?;
@@ -60,7 +93,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let deck = Deck::new(Arc::clone(&checks));
     let log = Log::open(&database)?;
     let (mut many, mut alone) = (Vec::new(), Vec::new());
-    let (mut quiet, mut busy) = ([Rounds::default(), Rounds::default()], [Rounds::default(), Rounds::default()]);
+    let mut beside = [Beside::default(), Beside::default()];
     let rate = options.rate.unwrap_or(CHECKS_PER_SECOND);
     // What every user was left in is written to the copy as well, so that the two stay the same.
     let mut written = log.last()?;
@@ -102,46 +135,33 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         alone.push(Alone { ours: own, nothing: nothing_done, commit_us: median(&commits) });
         written = end;
 
-        for (index, contestant) in [&*nothing, &*ours].into_iter().enumerate() {
-            let Contestant { server, crew, .. } = contestant;
+        for (Contestant { server, crew, .. }, beside) in [&*nothing, &*ours].into_iter().zip(&mut beside) {
             let load = (rate, options.arrivals);
-            let alone = drive::open(server, crew, load, &deck, options.seconds).await?;
+            beside.quiet.0.push(drive::open(server, crew, load, &deck, options.seconds).await?);
             // Whoever writes, writes to our server; what the floor's checks suffer from it is the machine's.
-            let (beside, _) = tokio::join!(
+            let (checks, changes) = tokio::join!(
                 drive::open(server, crew, load, &deck, options.seconds),
                 drive::closed(&ours.server, &writers, CALLERS, &changes, options.seconds)
             );
-            quiet.get_mut(index).context("two servers")?.0.push(alone);
-            busy.get_mut(index).context("two servers")?.0.push(beside?);
+            beside.busy.0.push(checks?);
+            beside.changes.0.push(changes?);
         }
         let last = log.last()?;
         raw.write(&log.rows(written, last, usize::MAX >> 1)?, 256)?;
         written = last;
     }
-    report(options, &many, &alone, (&quiet, &busy), rate)
+    report(options, &many, &alone, &beside, rate)
 }
 
-fn report(
-    options: &Options,
-    many: &[Many],
-    alone: &[Alone],
-    (quiet, busy): (&[Rounds; 2], &[Rounds; 2]),
-    rate: f64,
-) -> anyhow::Result<()> {
+fn report(options: &Options, many: &[Many], alone: &[Alone], beside: &[Beside; 2], rate: f64) -> anyhow::Result<()> {
     let each = |figure: fn(&Many) -> f64| many.iter().map(figure).collect::<Vec<_>>();
     let to_raw = Ratio::of(each(|round| round.changes), each(|round| round.raw));
     let p50 = |measured: &Measured| measured.percentile_us(50.0);
     let floor = |round: &Alone| round.commit_us + p50(&round.nothing);
     let alone_ratio = Ratio::of(alone.iter().map(|round| p50(&round.ours)), alone.iter().map(floor));
-    let p99 = |measured: &Measured| measured.percentile_us(99.0);
-    let [of_nothing, of_ours] = [0, 1].map(|index| {
-        let (quiet, busy) = (quiet.get(index), busy.get(index));
-        quiet.zip(busy).map(|(quiet, busy)| (quiet.median(p99), busy.median(p99), busy.ratio(quiet, p99)))
-    });
-    let (of_nothing, of_ours) = (of_nothing.context("no rounds")?, of_ours.context("no rounds")?);
+    let [of_nothing, of_ours] = beside;
     let of = |figure: fn(&Alone) -> f64| median(&alone.iter().map(figure).collect::<Vec<_>>());
     if options.json {
-        let beside = |(quiet, busy, ratio): (f64, f64, Ratio)| json!({ "p99_us_quiet": quiet, "p99_us_busy": busy, "ratio": ratio.json() });
         println!(
             "{:#}",
             json!({
@@ -160,7 +180,7 @@ fn report(
                     "floor_p50_us": of(|round| round.nothing.percentile_us(50.0)),
                     "to_floor": alone_ratio.json(),
                 },
-                "checks_beside": { "rate": rate, "floor": beside(of_nothing), "queuegate": beside(of_ours) },
+                "checks_beside": { "rate": rate, "floor": of_nothing.json(), "queuegate": of_ours.json() },
             })
         );
         return Ok(());
@@ -184,10 +204,12 @@ fn report(
     ];
     let columns = ["p50 us", "SQLite's commit, p50 us", "floor-per-core's check, p50 us", "ratio to both"];
     println!("{}", table("One change at a time", columns, [row.to_vec()]));
-    let rows = [("floor-per-core", of_nothing), ("queuegate", of_ours)].map(|(name, (quiet, busy, ratio))| {
-        vec![name.to_owned(), format!("{quiet:.0}"), format!("{busy:.0}"), ratio.to_string()]
+    let rows = [("floor-per-core", of_nothing), ("queuegate", of_ours)].map(|(name, beside)| {
+        let mut row = vec![name.to_owned()];
+        row.extend(beside.cells());
+        row
     });
     let title = format!("Checks, {rate:.0}/s, while changes come to queuegate as fast as they can");
-    println!("{}", table(&title, ["server", "p99 us, quiet", "p99 us, busy", "ratio"], rows));
+    println!("{}", table(&title, ["server", "p99 us, quiet", "p99 us, busy", "ratio", "changes/s meanwhile"], rows));
     Ok(())
 }
