@@ -55,22 +55,19 @@ fn last_tick() -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
     use super::*;
 
     #[test]
-    fn the_time_of_the_last_tick_is_about_now_and_never_runs_backwards() {
+    fn the_time_of_the_last_tick_runs_and_is_about_now() {
         let timer = TickTimer::start();
         let mut last = timer.now();
-        for _ in 0..20 {
-            thread::sleep(Duration::from_millis(3));
-            let (before, now) = (Instant::now(), timer.now());
-            assert!(now >= last);
-            // The slowest clocks tick a hundred times a second.
-            assert!(now + Duration::from_millis(15) >= before && now <= Instant::now() + Duration::from_millis(15));
-            last = now;
+        for _ in 0..5 {
+            let next = std::iter::repeat_with(|| timer.now()).find(|now| *now != last).unwrap();
+            assert!(next > last);
+            last = next;
         }
-        assert!(last.duration_since(timer.began) >= Duration::from_millis(40), "it runs");
+        // A tick is a hundredth of a second at most, if the machine goes on.
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        assert!(last + second >= now && last <= now + second);
     }
 }
