@@ -106,10 +106,10 @@ impl Member {
 
     /// Whether this is the same as a member of another state, whose slots may be others.
     pub(super) fn is_same(&self, slots: &Slots, other: &Self, others: &Slots) -> bool {
-        let Self { user, organization_roles, conferred, queue_roles: _, sessions: _ } = self;
+        // What the roles on queues confer is summed up wherever they are set.
+        let Self { user, organization_roles, conferred: _, queue_roles: _, sessions: _ } = self;
         *user == other.user
             && *organization_roles == other.organization_roles
-            && *conferred == other.conferred
             && self.queue_roles(slots).eq(other.queue_roles(others))
             && self.sessions().eq(other.sessions())
     }

@@ -275,12 +275,46 @@ fn organizations_are_the_same_if_all_that_is_in_them_is() {
     }
 }
 
+/// What is worked out from the rest is worked out anew when a state is loaded.
+#[test]
+fn organizations_differ_if_what_is_worked_out_does() {
+    let mut office = Office::new();
+    for event in [
+        Event::QueueCreated { queue: queue("x", None, QueueKind::CallQueue) },
+        Event::RoleAssigned { assignment: assignment("eve", Role::Agent, Some("x")) },
+        started(session("eve", "x", None)),
+    ] {
+        office.0.apply(&change(event)).unwrap();
+    }
+    let mistakes: [fn(&mut Tenant); 5] = [
+        |tenant| tenant.role_holders = OrdSet::new(),
+        |tenant| tenant.session_holders = OrdSet::new(),
+        |tenant| tenant.sessions += 1,
+        |tenant| {
+            let place = tenant.queues.get("x").unwrap().clone();
+            tenant.queues.replace(Place { role_holders: OrdSet::new(), ..place }).unwrap();
+        },
+        |tenant| {
+            let place = tenant.queues.get("x").unwrap().clone();
+            tenant.queues.replace(Place { session_holders: OrdSet::new(), ..place }).unwrap();
+        },
+    ];
+    for (number, mistake) in mistakes.into_iter().enumerate() {
+        let mut mistaken = office.tenant().clone();
+        assert_eq!(*office.tenant(), mistaken);
+        mistake(&mut mistaken);
+        assert_ne!(*office.tenant(), mistaken, "mistake {number}");
+    }
+}
+
 /// Members name queues by slots, and a slot may have been another queue's.
 #[test]
 fn a_queue_in_the_place_of_a_deleted_one_is_nobodys() {
     let mut office = Office::new();
+    let slot = |office: &Office, queue_id: &str| office.tenant().queues.get(queue_id).unwrap().slot;
+    office.0.apply(&change(Event::QueueCreated { queue: queue("old", None, QueueKind::CallQueue) })).unwrap();
+    let of_old = slot(&office, "old");
     for event in [
-        Event::QueueCreated { queue: queue("old", None, QueueKind::CallQueue) },
         Event::RoleAssigned { assignment: assignment("eve", Role::Agent, Some("old")) },
         started(session("eve", "old", None)),
         ended(session("eve", "old", None)),
@@ -291,6 +325,7 @@ fn a_queue_in_the_place_of_a_deleted_one_is_nobodys() {
     ] {
         office.0.apply(&change(event)).unwrap();
     }
+    assert_eq!(slot(&office, "new"), of_old);
     let tenant = office.tenant();
     let roles =
         |user_id| tenant.queue_roles_of_user(user_id).map(|(queue_id, _)| queue_id.as_str()).collect::<Vec<_>>();
