@@ -272,7 +272,7 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     let serving = tokio::spawn(accept(listener, cores, limits, Arc::clone(&metrics), draining));
     info!(%address, "listening");
     let loaded = Arc::clone(&metrics);
-    let loading = tokio::task::spawn_blocking(move || State::start(store, clock, loaded));
+    let loading = tokio::task::spawn_blocking(move || State::start(store, clock, loaded, processors()));
     Ok(Server {
         address,
         metrics_address,

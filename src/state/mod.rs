@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{broadcast, oneshot, watch};
 
 pub use self::mailbox::Mailbox;
-use self::{clock::Clock, mailbox::Asker, pins::Pins};
+use self::{clock::Clock, mailbox::Asker, pace::Pace, pins::Pins};
 use crate::{
     domain::{
         change::Record,
@@ -159,11 +159,12 @@ pub enum Ended {
 pub type WriterEnd = oneshot::Receiver<Ended>;
 
 impl State {
-    /// Loads the store and starts its writer.
+    /// Loads the store and starts its writer, which shares so many processors with whoever asks.
     pub fn start(
         store: Store,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
+        processors: usize,
     ) -> Result<(Self, WriterEnd), store::Error> {
         let snapshot = Arc::new(store.load()?);
         let (jobs, queue) = sync_channel(QUEUE_CAPACITY);
@@ -179,7 +180,7 @@ impl State {
             busy_since: Mutex::new(None),
         });
         let (end, ended) = oneshot::channel();
-        let writer = writer::Writer::new(store, Arc::clone(&shared), new_session_id);
+        let writer = writer::Writer::new(store, Arc::clone(&shared), Pace::new(processors), new_session_id);
         let spawned = thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // Nobody may be waiting for the end any more; that is their choice.
             let _ = end.send(writer.run(&queue));

@@ -171,7 +171,7 @@ async fn run(folder: &Path) {
             Err(error) => return println!("not opened: {error}"),
         };
         let metrics = Arc::new(Metrics::new(CallLabels::default()));
-        let (state, ended) = match State::start(store, Arc::clone(&clock) as Arc<_>, metrics) {
+        let (state, ended) = match State::start(store, Arc::clone(&clock) as Arc<_>, metrics, 2) {
             Ok(started) => started,
             Err(error) => return println!("not started: {error}"),
         };
