@@ -372,7 +372,7 @@ async fn a_token_is_shown_once_and_found_nowhere() {
     let telling = tokio::task::spawn_blocking(|| {
         let folder = tempfile::tempdir().unwrap();
         let run = |arguments: &[&str], token: &str| {
-            let mut command = Command::new(program());
+            let mut command = program();
             command.current_dir(folder.path()).args(arguments);
             if !token.is_empty() {
                 command.env("QUEUEGATE_TOKEN", token);
@@ -389,7 +389,7 @@ async fn a_token_is_shown_once_and_found_nowhere() {
         let (listed, _, _) = run(&["token", "list"], "");
         assert!(listed.contains("ops") && listed.contains("acme") && !listed.contains(&token), "{listed}");
 
-        let mut serving = Command::new(program())
+        let mut serving = program()
             .current_dir(folder.path())
             .args([
                 "serve",

@@ -4,7 +4,6 @@
 use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
 };
 
@@ -20,7 +19,7 @@ use crate::{
 /// What a command prints, and its exit code.
 fn run(arguments: &[&str], paths: &[&Path]) -> (String, i32) {
     let (command, flags) = arguments.split_first().unwrap();
-    let output = Command::new(program()).arg(command).args(paths).args(flags).output().unwrap();
+    let output = program().arg(command).args(paths).args(flags).output().unwrap();
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
     (text, output.status.code().unwrap())
 }
@@ -172,12 +171,8 @@ async fn head(server: &mut TestServer) -> AuditLogPosition {
 
 fn audit(server: &TestServer, arguments: &[&str]) -> (String, i32) {
     let address = format!("http://{}", server.address);
-    let output = Command::new(program())
-        .arg("audit")
-        .args(arguments)
-        .args(["--server", &address, "--organization", ACME])
-        .output()
-        .unwrap();
+    let output =
+        program().arg("audit").args(arguments).args(["--server", &address, "--organization", ACME]).output().unwrap();
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
     (text, output.status.code().unwrap())
 }

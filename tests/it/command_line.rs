@@ -1,6 +1,6 @@
 //! The command line as a script sees it: output, JSON and exit codes.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use crate::support::{TestServer, program};
 
@@ -13,7 +13,7 @@ impl Shell {
     async fn run(&self, line: &str) -> (String, String, i32) {
         let mut arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         arguments.extend(["--organization".to_owned(), "acme".to_owned(), "--server".to_owned(), self.address.clone()]);
-        let running = move || Command::new(program()).args(arguments).output().unwrap();
+        let running = move || program().args(arguments).output().unwrap();
         told(tokio::task::spawn_blocking(running).await.unwrap())
     }
 }
@@ -127,7 +127,7 @@ async fn failures_are_told_apart_from_denials() {
 async fn the_catalogue_of_permissions_is_printed() {
     let server = TestServer::start().await;
     let address = server.address.to_string();
-    let running = move || Command::new(program()).args(["permissions", "list", "--server", &address]).output().unwrap();
+    let running = move || program().args(["permissions", "list", "--server", &address]).output().unwrap();
     let (out, err, code) = told(tokio::task::spawn_blocking(running).await.unwrap());
     assert_eq!(code, 0, "{err}");
     let line = out.lines().find(|line| line.contains("MANAGE_QUEUE_SETTINGS")).unwrap();
@@ -217,7 +217,7 @@ async fn the_audit_log_is_archived_and_cut() {
 /// The README's first command, but for its end.
 #[test]
 fn the_demo_plays_its_story() {
-    let output = Command::new(program()).args(["demo", "--listen", "127.0.0.1:0", "--exit"]).output().unwrap();
+    let output = program().args(["demo", "--listen", "127.0.0.1:0", "--exit"]).output().unwrap();
     let (out, err, code) = told(output);
     assert_eq!(code, 0, "{err}");
     let reasons: Vec<&str> =
@@ -236,7 +236,7 @@ fn the_demo_plays_its_story() {
 #[test]
 fn completions_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
-        let output = Command::new(program()).args(["completions", shell]).output().unwrap();
+        let output = program().args(["completions", shell]).output().unwrap();
         let (out, _, code) = told(output);
         assert!(code == 0 && out.contains("supervisor-sign-in"), "{shell}");
     }

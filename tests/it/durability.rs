@@ -9,7 +9,7 @@ use std::{
 
 use queuegate::{client::Client, rpc::proto::*, store::Store};
 
-use crate::support::{ACME, program, sign_in, until_serving};
+use crate::support::{ACME, program, program_by, sign_in, until_serving};
 
 /// The built program, serving.
 pub struct Process {
@@ -20,7 +20,7 @@ pub struct Process {
 impl Process {
     /// Begins to start.
     pub fn spawn(database: &Path, flags: &[&str]) -> Self {
-        Self::spawn_by(Command::new(program()), database, flags)
+        Self::spawn_by(program(), database, flags)
     }
 
     fn spawn_by(mut command: Command, database: &Path, flags: &[&str]) -> Self {
@@ -73,11 +73,11 @@ impl Process {
     /// Starts by another command, such as one that says on which processor to run; none: by itself.
     pub fn start_on(by: &[&str], database: &Path, flags: &[&str]) -> Self {
         let command = match by {
-            [] => Command::new(program()),
+            [] => program(),
             [first, rest @ ..] => {
                 let mut command = Command::new(first);
-                command.args(rest).arg(program());
-                command
+                command.args(rest);
+                program_by(command)
             }
         };
         Self::spawn_by(command, database, flags).listening()
@@ -167,11 +167,7 @@ pub async fn get(
 
 /// What the program says, and its exit code, when it can't serve this file.
 fn refused(database: &Path) -> (String, i32) {
-    let output = Command::new(program())
-        .args(["serve", "--listen", "127.0.0.1:0", "--database"])
-        .arg(database)
-        .output()
-        .unwrap();
+    let output = program().args(["serve", "--listen", "127.0.0.1:0", "--database"]).arg(database).output().unwrap();
     (String::from_utf8(output.stderr).unwrap(), output.status.code().unwrap())
 }
 

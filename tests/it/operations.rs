@@ -62,7 +62,7 @@ async fn systemd_is_told_when_the_server_is_ready_and_when_it_stops() {
     // Whoever died says nothing more.
     socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
     let telling = tokio::task::spawn_blocking(move || {
-        let mut serving = Command::new(program())
+        let mut serving = program()
             .args(["serve", "--listen", "127.0.0.1:0", "--database"])
             .arg(folder.path().join("test.db"))
             .env("NOTIFY_SOCKET", folder.path().join("notify"))
@@ -186,7 +186,7 @@ fn flags_come_before_the_environment_that_before_the_file_and_the_file_before_de
     let file = folder.path().join("queuegate.toml");
     fs::write(&file, "drain-deadline = \"3s\"\nmax-connections = 7\nlog = \"warn\"\n").unwrap();
     let run = |arguments: &[&str]| {
-        let mut command = Command::new(program());
+        let mut command = program();
         command.args(arguments).arg("--config").arg(&file);
         let output = command.env("QUEUEGATE_LOG", "debug").output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -223,6 +223,6 @@ fn flags_come_before_the_environment_that_before_the_file_and_the_file_before_de
     fs::write(&file, "log = \"warn\"\n").unwrap();
     let (_, err, code) = run(&["config", "--tls-certificate", "certificate.pem"]);
     assert!(code == 2 && err.contains("--tls-key"), "{err}");
-    let missing = Command::new(program()).args(["config", "--config", "no-such-file"]).output().unwrap();
+    let missing = program().args(["config", "--config", "no-such-file"]).output().unwrap();
     assert!(missing.status.code() == Some(2) && String::from_utf8(missing.stderr).unwrap().contains("can't be read"));
 }

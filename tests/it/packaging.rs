@@ -1,6 +1,6 @@
 //! What is shipped beside the program speaks of what the program has.
 
-use std::{collections::BTreeSet, process::Command};
+use std::collections::BTreeSet;
 
 use crate::support::program;
 
@@ -52,7 +52,7 @@ fn the_settings_of_the_service_are_those_of_the_program() {
     for text in [settings, &all] {
         let file = folder.path().join("queuegate.toml");
         std::fs::write(&file, text).unwrap();
-        let output = Command::new(program()).args(["config", "--json", "--config"]).arg(&file).output().unwrap();
+        let output = program().args(["config", "--json", "--config"]).arg(&file).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let holds: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(holds["database"]["value"], "/var/lib/queuegate/queuegate.db");

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Command};
 
 use queuegate::domain::decide::Reason;
 
-use crate::support::{TestServer, program};
+use crate::support::{TestServer, program, program_path};
 
 const README: &str = include_str!("../../README.md");
 
@@ -19,7 +19,7 @@ fn every_reason_has_its_row_with_the_right_answer() {
 #[test]
 fn every_command_and_flag_is_in_it() {
     let help = |arguments: &[&str]| {
-        let output = Command::new(program()).args(arguments).output().unwrap();
+        let output = program().args(arguments).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
     let overview = help(&["help"]);
@@ -51,7 +51,7 @@ fn every_error_reason_is_in_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rust_client_runs() {
     let server = TestServer::acme().await;
-    let example: PathBuf = program().parent().unwrap().join("examples/sign_in");
+    let example: PathBuf = program_path().parent().unwrap().join("examples/sign_in");
     let address = format!("http://{}", server.address);
     let running = move || Command::new(example).args([&address, "acme", "101", "801"]).output().unwrap();
     let output = tokio::task::spawn_blocking(running).await.unwrap();

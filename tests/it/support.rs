@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -298,7 +299,27 @@ pub fn described(status: &Status) -> (Code, String, Vec<String>) {
     (status.code(), info.reason.clone(), named)
 }
 
-/// The built program.
-pub fn program() -> &'static Path {
+/// Where the built program is.
+pub fn program_path() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_queuegate"))
+}
+
+/// The built program, without the settings of whoever runs the tests.
+pub fn program() -> Command {
+    without_settings(Command::new(program_path()))
+}
+
+/// The same, started by a command that runs what is appended to it.
+pub fn program_by(mut command: Command) -> Command {
+    command.arg(program_path());
+    without_settings(command)
+}
+
+fn without_settings(mut command: Command) -> Command {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("QUEUEGATE_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }

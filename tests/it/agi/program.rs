@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
 };
 
 use super::{Call, Center, manager::SECRET};
@@ -24,7 +24,7 @@ impl Drop for Running {
 
 /// Starts the program, and waits until it says where it listens.
 fn start(config: &Path, arguments: &[String]) -> (Running, SocketAddr) {
-    let mut child = Command::new(program())
+    let mut child = program()
         .args(["agi", "--listen", "127.0.0.1:0", "--log-format", "json", "--config"])
         .arg(config)
         .args(arguments)
@@ -94,7 +94,7 @@ fn what_makes_no_sense_is_refused_with_a_hint() {
         let arguments: Vec<&str> =
             arguments.split_whitespace().map(|word| if word == "SECRET" { &secret } else { word }).collect();
         let journal = if arguments.contains(&"--journal") { vec![] } else { vec!["--journal", &journal] };
-        let output = Command::new(program()).arg("agi").args(&arguments).args(journal).output().unwrap();
+        let output = program().arg("agi").args(&arguments).args(journal).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(2) && said.contains(says), "{arguments:?}: {said}");
         assert!(!said.contains(SECRET), "{said}");
@@ -112,7 +112,7 @@ async fn static_members_become_assignments() {
     std::fs::write(&file, text).unwrap();
     let address = center.server.address.to_string();
     let import = async |more: &[&str]| {
-        let mut command = Command::new(program());
+        let mut command = program();
         command.args(["import", "--from", "asterisk-queues", &file, "--organization", "acme", "--server", &address]);
         command.args(more);
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();

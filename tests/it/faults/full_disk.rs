@@ -11,7 +11,7 @@ use queuegate::{client::Client, rpc::proto::*};
 
 use crate::{
     durability::{Process, get, prepare, sign_out},
-    support::{ACME, described, program, sign_in},
+    support::{ACME, described, program, program_by, sign_in},
 };
 
 const USERS: usize = 40;
@@ -214,11 +214,7 @@ async fn a_file_system_that_fills_up_refuses_changes_and_recovers() {
     }
     for small in all {
         let database = small.mount.join("small.db");
-        let start = || {
-            let mut command = small.command();
-            command.arg(program());
-            Process::start_by(command, &database)
-        };
+        let start = || Process::start_by(program_by(small.command()), &database);
         let server = prepare(start(), USERS).await;
         // The process's own view of the files, in which the small one is.
         let inside = PathBuf::from(format!("/proc/{}/root{}", server.child.id(), small.mount.display()));

@@ -45,8 +45,7 @@ fn shim(folder: &Path) -> PathBuf {
 }
 
 /// A command whose calls on the files of a folder the library stands between.
-fn preloaded(program: &Path, shim: &Path, folder: &Path) -> Command {
-    let mut command = Command::new(program);
+fn preloaded(mut command: Command, shim: &Path, folder: &Path) -> Command {
     command.env("LD_PRELOAD", shim).env("FAULTS_FOLDER", folder);
     command
 }

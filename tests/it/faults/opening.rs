@@ -10,7 +10,7 @@ use std::{
 
 use queuegate::store::Store;
 
-use crate::support::program;
+use crate::support::{program, program_by};
 
 /// Whom nothing belongs to.
 const NOBODY: u32 = 65_534;
@@ -18,14 +18,14 @@ const NOBODY: u32 = 65_534;
 /// The program, run by somebody whom permissions hold for. They don't hold for root.
 fn unprivileged(folder: &Path) -> Command {
     if folder.metadata().unwrap().uid() != 0 {
-        return Command::new(program());
+        return program();
     }
     for file in std::iter::once(folder.to_owned()).chain(entries(folder)) {
         chown(file, Some(NOBODY), Some(NOBODY)).unwrap();
     }
     let mut command = Command::new("setpriv");
-    command.args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups"]).arg(program());
-    command
+    command.args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups"]);
+    program_by(command)
 }
 
 fn entries(folder: &Path) -> Vec<std::path::PathBuf> {
@@ -53,7 +53,7 @@ fn is_refused(prepare: impl FnOnce(&Path), says: &[&str]) {
     let database = folder.path().join("the.db");
     prepare(&database);
     let before = files(folder.path());
-    let (text, code) = refused(Command::new(program()), &database);
+    let (text, code) = refused(program(), &database);
     for says in says {
         assert!(text.contains(says), "{says}: {text}");
     }
@@ -164,7 +164,7 @@ fn half_done(path: &Path, sql: &str) {
 #[test]
 fn what_is_no_file_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
-    let refused = |path: &Path| refused(Command::new(program()), path);
+    let refused = |path: &Path| refused(program(), path);
     let (text, code) = refused(folder.path());
     assert!(text.contains("it is a folder; name a file in it") && code == 2, "{text}");
     let (text, code) = refused(&folder.path().join("nowhere/x.db"));
@@ -205,7 +205,7 @@ fn a_lock_that_is_taken_is_left_to_its_owner() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("the.db");
     let store = Store::open(&database, 7).unwrap();
-    let (text, code) = refused(Command::new(program()), &database);
+    let (text, code) = refused(program(), &database);
     assert!(text.contains("in use by another queuegate process") && code == 2, "{text}");
     assert!(folder.path().join("the.db.lock").exists());
     drop(store);

@@ -87,7 +87,7 @@ pub fn organization(number: usize) -> OrganizationId {
 /// A command that runs the workload in this folder and keeps its history in that file. It ends with success if the writer
 /// ended as asked or the store failed as a store may; anything else is a panic.
 pub fn command(shim: &Path, folder: &Path) -> Command {
-    let mut command = super::preloaded(&std::env::current_exe().unwrap(), shim, folder);
+    let mut command = super::preloaded(Command::new(std::env::current_exe().unwrap()), shim, folder);
     command
         .args(["--exact", "faults::workload::every_kind_of_change_is_made_and_found_again", "--nocapture"])
         .env(FOLDER, folder);
