@@ -260,7 +260,8 @@ fn changes(criterion: &mut Criterion, worlds: &[World]) -> anyhow::Result<()> {
         let plan = &world.plan;
         let not_signed_in =
             world.chosen(FEW).into_iter().map(|user| plan.sessions + user % (plan.users - plan.sessions));
-        let sessions = not_signed_in.map(|user| anyhow::Ok(session(user, plan.queue_of(user, 0))?));
+        let sessions =
+            not_signed_in.map(|user| anyhow::Ok(session(&plan.organization_id, user, plan.queue_of(user, 0))?));
         let started = sessions.map(|session| {
             anyhow::Ok(world.change(Event::SessionStarted { session: session?, justification: String::new() }))
         });

@@ -13,8 +13,8 @@ use rusqlite::{Connection, OpenFlags, params, params_from_iter, types::Value};
 pub enum Row {
     /// Somebody signed in: the session's columns, and the event's.
     Started(Vec<Value>, Vec<Value>),
-    /// Somebody signed out: who, where and which session, and the event's columns.
-    Ended([Value; 4], Vec<Value>),
+    /// Somebody signed out: the session's key, and the event's columns.
+    Ended([Value; 2], Vec<Value>),
 }
 
 /// The server's file, read beside it.
@@ -49,7 +49,7 @@ impl Log {
             let of_session = |name: &str| text(session.get(name));
             let organization = text(entry.get("organization_id"))?;
             if action == "SIGN_OUT" {
-                let which = [organization, of_session("user_id")?, of_session("queue_id")?, of_session("session_id")?];
+                let which = [of_session("session_id")?, organization];
                 found.push(Row::Ended(which, event));
                 continue;
             }
@@ -119,10 +119,7 @@ fn write(connection: &Connection, row: &Row) -> anyhow::Result<()> {
             event
         }
         Row::Ended(which, event) => {
-            all(
-                "DELETE FROM session WHERE organization_id = ? AND user_id = ? AND queue_id = ? AND session_id = ?",
-                which,
-            )?;
+            all("DELETE FROM session WHERE session_id = ? AND organization_id = ?", which)?;
             event
         }
     };

@@ -17,8 +17,12 @@ use crate::domain::ids::Lineage;
 const APPLICATION_ID: i64 = 0x5147_4154;
 
 /// The schema's steps, oldest first. Append only: a step that was ever released is never changed.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema.sql"), include_str!("audit_log.sql"), include_str!("session_checks.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("audit_log.sql"),
+    include_str!("session_checks.sql"),
+    include_str!("session_keys.sql"),
+];
 
 /// The schema that this version reads and writes.
 pub(super) fn known_schema() -> i64 {

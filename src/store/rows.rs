@@ -168,8 +168,8 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Erro
         }
         Event::SessionEnded { session, supervisor_id: _, justification: _ } => execute(
             connection,
-            "DELETE FROM session WHERE organization_id = ? AND user_id = ? AND queue_id = ? AND session_id = ?",
-            params![organization, session.user_id.as_str(), session.queue_id.as_str(), session.session_id.as_str()],
+            "DELETE FROM session WHERE session_id = ? AND organization_id = ?",
+            params![session.session_id.as_str(), organization],
         ),
         // What was refused is in the audit log, and nowhere else.
         Event::AttemptRefused { .. } | Event::WriteRefused { .. } => Ok(()),

@@ -78,7 +78,8 @@ fn ours(path: &Path) {
     connection
         .execute_batch(
             "INSERT INTO organization VALUES ('acme', 'Acme', 'ALLOWED', 0); \
-             INSERT INTO user VALUES ('acme', 'anna', 'Anna', NULL, 0, 0)",
+             INSERT INTO user VALUES ('acme', 'anna', 'Anna', NULL, 0, 0); \
+             INSERT INTO queue VALUES ('acme', 'sales', 'Sales', NULL, 'CALL_QUEUE')",
         )
         .unwrap();
     connection.close().unwrap();
@@ -106,15 +107,27 @@ fn a_damaged_file_is_refused_and_left_as_it_is() {
         },
         &damaged,
     );
-    is_refused(
-        |path| {
-            ours(path);
-            let connection = rusqlite::Connection::open(path).unwrap();
-            connection.execute("UPDATE user SET user_id = 'NOT AN ID'", []).unwrap();
-            connection.close().unwrap();
-        },
-        &damaged,
-    );
+    let session = |id: &str, queue: &str| {
+        format!(
+            "INSERT INTO session VALUES ('{id}', 'acme', 'anna', '{queue}', 'FEATURE_CODE', 'ASSIGNED', 'anna', 0, NULL, '')"
+        )
+    };
+    let twice = [session("1", "sales"), session("2", "sales")].join(";");
+    for (altered, problem) in [
+        ("UPDATE user SET user_id = 'NOT AN ID'", "column 1"),
+        (&session("1", "gone"), "no such user or queue"),
+        (&twice, "the user has a session on the queue already"),
+    ] {
+        is_refused(
+            |path| {
+                ours(path);
+                let connection = rusqlite::Connection::open(path).unwrap();
+                connection.execute_batch(altered).unwrap();
+                connection.close().unwrap();
+            },
+            &[&damaged[..], &[problem]].concat(),
+        );
+    }
 }
 
 #[test]
