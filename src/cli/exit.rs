@@ -131,6 +131,7 @@ fn of_store(error: &store::Error) -> u8 {
         | store::Error::DamagedEvent { .. }
         | store::Error::Full(_)
         | store::Error::Busy(_)
-        | store::Error::Sqlite(_) => FAILED,
+        | store::Error::Sqlite(_)
+        | store::Error::Unsynced { .. } => FAILED,
     }
 }

@@ -1,5 +1,7 @@
 //! The live state: one owner writes, everyone reads.
 //!
+//! The writer plans and writes, and is not held up by the disk: what it wrote is synced and published beside it.
+//!
 //! INVARIANT: a snapshot is published after its changes are durable and before any of their callers is answered, so
 //! nothing is acknowledged or visible that a crash could take back, and whoever was answered is seen by every later read.
 
@@ -7,6 +9,7 @@ pub mod clock;
 mod mailbox;
 mod pace;
 mod pins;
+mod sync;
 mod writer;
 
 use std::{
@@ -25,7 +28,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{broadcast, oneshot, watch};
 
 pub use self::mailbox::Mailbox;
-use self::{clock::Clock, mailbox::Asker, pace::Pace, pins::Pins};
+use self::{clock::Clock, mailbox::Asker, pace::Pace, pins::Pins, sync::Syncer, writer::Writer};
 use crate::{
     domain::{
         change::Record,
@@ -61,8 +64,35 @@ struct Shared {
     metrics: Arc<Metrics>,
     /// Whether anybody has asked since the writer last looked.
     asked: AtomicBool,
+    busy: Busy,
+}
+
+/// What the disk is waited for, if it is: so one that doesn't answer is noticed.
+#[derive(Default)]
+struct Busy {
     /// Since when the writer has been at one batch.
-    busy_since: Mutex<Option<Instant>>,
+    writing: Mutex<Option<Instant>>,
+    /// Since when a batch is being synced beside it.
+    syncing: Mutex<Option<Instant>>,
+}
+
+impl Busy {
+    fn writing(&self, since: Option<Instant>) {
+        *self.writing.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    fn syncing(&self, since: Option<Instant>) {
+        *self.syncing.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    fn longest(&self) -> Duration {
+        let since = |busy: &Mutex<Option<Instant>>| *busy.lock().unwrap_or_else(PoisonError::into_inner);
+        [&self.writing, &self.syncing]
+            .into_iter()
+            .filter_map(since)
+            .min()
+            .map_or(Duration::ZERO, |since| since.elapsed())
+    }
 }
 
 /// A change that was committed, for everybody who follows.
@@ -161,7 +191,7 @@ pub type WriterEnd = oneshot::Receiver<Ended>;
 impl State {
     /// Loads the store and starts its writer, which shares so many processors with whoever asks.
     pub fn start(
-        store: Store,
+        mut store: Store,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         processors: usize,
@@ -177,15 +207,20 @@ impl State {
             clock,
             metrics,
             asked: AtomicBool::new(false),
-            busy_since: Mutex::new(None),
+            busy: Busy::default(),
         });
         let (end, ended) = oneshot::channel();
-        let writer = writer::Writer::new(store, Arc::clone(&shared), Pace::new(processors), new_session_id);
-        let spawned = thread::Builder::new().name("writer".to_owned()).spawn(move || {
-            // Nobody may be waiting for the end any more; that is their choice.
-            let _ = end.send(writer.run(&queue));
-        });
-        spawned.map_err(|error| store::Error::Damaged(format!("can't start the writer thread: {error}")))?;
+        let syncer = Arc::new(Syncer::new(store.defer_sync()?, Arc::clone(&shared)));
+        let (handover, handed) = sync::handover();
+        let (pace, own) = (Pace::new(processors), Arc::clone(&shared));
+        let writer = Writer::new(store, own, pace, (Arc::clone(&syncer), handover), new_session_id);
+        let writer = spawn("writer", move || writer.run(&queue))?;
+        spawn("sync", move || {
+            if let Some(told) = syncer.run(&handed, writer) {
+                // Nobody may be waiting for the end any more; that is their choice.
+                let _ = end.send(told);
+            }
+        })?;
         Ok((Self { shared, jobs }, ended))
     }
 
@@ -303,8 +338,7 @@ impl State {
 
     /// For how long the writer has been at one batch. While it is longer than any batch takes, the disk doesn't answer.
     pub fn writer_busy_for(&self) -> Duration {
-        let busy_since = *self.shared.busy_since.lock().unwrap_or_else(PoisonError::into_inner);
-        busy_since.map_or(Duration::ZERO, |since| since.elapsed())
+        self.shared.busy.longest()
     }
 
     /// Asks the writer to finish what it was asked so far, and to end. Blocks while the writer's queue is full.
@@ -319,6 +353,14 @@ impl Progress {
     pub fn get(&self) -> (u64, u64) {
         (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
     }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<thread::JoinHandle<T>, store::Error> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
+    spawned.map_err(|error| store::Error::Damaged(format!("can't start the {name} thread: {error}")))
 }
 
 fn content_sha256(command: &Command) -> String {

@@ -1,13 +1,14 @@
 //! The one thread that changes the state.
 //!
-//! It takes what is queued without waiting for more, plans it command by command against a working snapshot, commits the
-//! batch, publishes, and only then answers. How much it takes, and when it rests, says its pace. Between commands it sleeps
-//! until the next session expires.
+//! It takes what is queued without waiting for more, plans it command by command against a working snapshot, and commits the
+//! batch. Then the batch is synced, published, and only then answered: by the writer itself if nothing else is to be done,
+//! and otherwise beside it (`sync.rs`). How much it takes, and when it rests, says its pace. Between commands it sleeps until
+//! the next session expires.
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, PoisonError,
+        Arc,
         atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
     },
@@ -15,12 +16,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::{
-    Committed, Done, Ended, Error, Execute, Job, Progress, Request, Shared,
+    Done, Error, Execute, Job, Progress, Request, Shared,
     mailbox::{self, Reply},
     pace::{Pace, Stopwatch},
+    sync::{Handover, Syncer, Written},
 };
 use crate::{
     domain::{
@@ -31,7 +33,7 @@ use crate::{
         snapshot::{Inapplicable, Snapshot},
         time::Timestamp,
     },
-    store::{self, RequestRecord, Store},
+    store::{self, RequestRecord, Store, chain},
 };
 
 /// How many expired sessions go into one commit at most.
@@ -54,7 +56,11 @@ pub(super) struct Writer {
     store: Store,
     shared: Arc<Shared>,
     pace: Pace,
+    syncer: Arc<Syncer>,
+    handover: Handover,
     new_session_id: fn() -> SessionId,
+    /// The state after the last commit. What is published comes after it, once that is durable.
+    head: Arc<Snapshot>,
     last_forgotten: Timestamp,
     is_blocked: bool,
     /// Whether the write-ahead log is long, and there was no space to move it into the file.
@@ -77,14 +83,24 @@ struct Batch {
 }
 
 impl Writer {
-    pub(super) fn new(store: Store, shared: Arc<Shared>, pace: Pace, new_session_id: fn() -> SessionId) -> Self {
+    pub(super) fn new(
+        store: Store,
+        shared: Arc<Shared>,
+        pace: Pace,
+        (syncer, handover): (Arc<Syncer>, Handover),
+        new_session_id: fn() -> SessionId,
+    ) -> Self {
         let last_forgotten = Timestamp::from_unix_ms(0);
         shared.metrics.store_writable.set(1);
+        let head = shared.published.load_full();
         Self {
             store,
             shared,
             pace,
+            syncer,
+            handover,
             new_session_id,
+            head,
             last_forgotten,
             is_blocked: false,
             is_log_long: false,
@@ -92,7 +108,8 @@ impl Writer {
         }
     }
 
-    pub(super) fn run(mut self, queue: &Receiver<Job>) -> Ended {
+    /// Runs until it is to stop, and everything that was asked before is in the log.
+    pub(super) fn run(mut self, queue: &Receiver<Job>) -> Result<(), store::Error> {
         let mut next = None;
         loop {
             let first = match next.take().map_or_else(|| self.sleep(queue), Ok) {
@@ -120,27 +137,30 @@ impl Writer {
                 }
             }
             let is_full = jobs.len() == most;
-            self.set_busy(Some(began));
-            let ran = self.run_batch(jobs);
-            self.set_busy(None);
-            if let Err(error) = ran {
-                error!(error = %chain(&error), "store failed; the outcome of the last commit is unknown");
-                return Ended::Failed(error);
+            self.shared.busy.writing(Some(began));
+            let now = self.shared.clock.now();
+            let written = self.run_batch(now, jobs)?;
+            next = queue.try_recv().ok();
+            if let Some(written) = written {
+                // Whoever comes alone need not wait until another thread is awake.
+                if next.is_none() && self.handover.is_empty() {
+                    self.syncer.conclude(vec![written])?;
+                } else if self.handover.hand(written).is_err() {
+                    // The log could not be synced. Whoever tried says so.
+                    return Ok(());
+                }
             }
+            self.tidy_up(now)?;
+            self.shared.busy.writing(None);
             if stop {
                 return self.finish();
             }
             // A rest begins only if somebody waits already, so whoever comes alone doesn't wait for its end.
-            if is_full && let Ok(job) = queue.try_recv() {
-                next = Some(job);
+            if is_full && next.is_some() {
                 let now = Instant::now();
                 thread::sleep(self.pace.rest(now, watch.stop(now)));
             }
         }
-    }
-
-    fn set_busy(&self, since: Option<Instant>) {
-        *self.shared.busy_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     /// Waits for a job, or until a session expires; not at all while there is something to sweep.
@@ -148,7 +168,7 @@ impl Writer {
         if !self.is_blocked && self.unswept.as_ref().is_none_or(|unswept| !unswept.is_empty()) {
             return queue.recv_timeout(Duration::ZERO);
         }
-        let Some(next) = self.shared.published.load().next_expiration() else {
+        let Some(next) = self.head.next_expiration() else {
             return queue.recv().map_err(|_| RecvTimeoutError::Disconnected);
         };
         // While nothing can be written, expirations wait a little rather than being tried again and again.
@@ -156,9 +176,9 @@ impl Writer {
         queue.recv_timeout(until_next.min(LONGEST_SLEEP))
     }
 
-    fn run_batch(&mut self, jobs: Vec<Execute>) -> Result<(), store::Error> {
-        let now = self.shared.clock.now();
-        let working = Snapshot::clone(&self.shared.published.load());
+    /// Carries out a batch as far as the log. None if nothing is left to be done for it.
+    fn run_batch(&mut self, now: Timestamp, jobs: Vec<Execute>) -> Result<Option<Written>, store::Error> {
+        let working = Snapshot::clone(&self.head);
         let mut batch = Batch {
             now,
             working,
@@ -237,38 +257,43 @@ impl Writer {
         self.store.request(organization_id, request_id, batch.now.minus(REQUEST_LIFE))
     }
 
-    fn commit(&mut self, batch: Batch) -> Result<(), store::Error> {
-        let Batch { now, working, records, requests, named: _, replies, progress } = batch;
-        if !records.is_empty() || !requests.is_empty() {
-            let total = u64::try_from(records.len()).unwrap_or(u64::MAX);
-            for progress in &progress {
-                progress.total.store(total, Ordering::Relaxed);
-            }
-            let told = |done: usize| {
-                for progress in &progress {
-                    progress.done.store(u64::try_from(done).unwrap_or(u64::MAX), Ordering::Relaxed);
-                }
-            };
-            let began = Instant::now();
-            let written = self.shorten_log().and_then(|()| self.store.commit(&records, &requests, told));
-            match written {
-                Ok(()) => {
-                    self.shared.metrics.committed(replies.len(), began.elapsed());
-                    self.unblocked();
-                    self.note_cuts(&records);
-                }
-                Err(error) if error.is_temporary() => {
-                    // Nothing of the batch happened. Rejections are withheld too: they may rest on what didn't happen.
-                    let refused = |reply| Reply { answer: Err(self.not_writable(&error)), ..reply };
-                    mailbox::send(replies.into_iter().map(refused));
-                    self.not_writable(&error);
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            }
-            self.publish(working, records);
+    fn commit(&mut self, batch: Batch) -> Result<Option<Written>, store::Error> {
+        let Batch { now: _, working, records, requests, named: _, replies, progress } = batch;
+        let began = Instant::now();
+        if records.is_empty() && requests.is_empty() {
+            // Answers may rest on what is not durable yet, so they too come in their turn.
+            return Ok((!replies.is_empty()).then_some(Written { state: None, replies, began }));
         }
-        mailbox::send(replies);
+        let total = u64::try_from(records.len()).unwrap_or(u64::MAX);
+        for progress in &progress {
+            progress.total.store(total, Ordering::Relaxed);
+        }
+        let told = |done: usize| {
+            for progress in &progress {
+                progress.done.store(u64::try_from(done).unwrap_or(u64::MAX), Ordering::Relaxed);
+            }
+        };
+        let written = self.shorten_log().and_then(|()| self.store.commit(&records, &requests, told));
+        match written {
+            Ok(()) => {
+                self.unblocked();
+                self.note_cuts(&records);
+                self.head = Arc::new(working);
+                Ok(Some(Written { state: Some((Arc::clone(&self.head), records)), replies, began }))
+            }
+            Err(error) if error.is_temporary() => {
+                // Nothing of the batch happened. Rejections are withheld too: they may rest on what didn't happen.
+                let refused = |reply| Reply { answer: Err(self.not_writable(&error)), ..reply };
+                mailbox::send(replies.into_iter().map(refused));
+                self.not_writable(&error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What nobody waits for.
+    fn tidy_up(&mut self, now: Timestamp) -> Result<(), store::Error> {
         self.forget(now)?;
         self.sweep()?;
         self.checkpoint()
@@ -306,16 +331,6 @@ impl Writer {
         }
         self.set_blocked(true);
         Error::NotWritable(error.to_string())
-    }
-
-    fn publish(&self, working: Snapshot, records: Vec<Record>) {
-        let sequence = working.revision().sequence;
-        self.shared.published.store(Arc::new(working));
-        self.shared.sequence.send_replace(sequence);
-        if !records.is_empty() {
-            // Nobody may be watching.
-            let _ = self.shared.changes.send(records.into_iter().map(Committed::new).collect());
-        }
     }
 
     fn unblocked(&mut self) {
@@ -380,12 +395,12 @@ impl Writer {
         Ok(())
     }
 
-    fn finish(mut self) -> Ended {
-        // Nothing depends on it: what isn't in the file yet is in the log beside it, and durable.
+    fn finish(mut self) -> Result<(), store::Error> {
+        // Nothing depends on it: what isn't in the file yet is in the log beside it.
         if let Err(error) = self.store.checkpoint() {
             warn!(error = %chain(&error), "the write-ahead log could not be emptied");
         }
-        Ended::Stopped
+        Ok(())
     }
 }
 
@@ -437,18 +452,6 @@ fn repeated(first: &RequestRecord, request: &Request, now: Revision) -> Result<D
 /// A change of the server's own that the rules made and that doesn't fit: nothing more can be relied on.
 fn damaged(error: Inapplicable) -> store::Error {
     store::Error::Damaged(error.to_string())
-}
-
-/// An error with everything that led to it, for the log.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The SQLite file: the only room that knows SQL.
 //!
-//! INVARIANT: one commit holds whole commands: their rows, their audit events and their request ids, or none of them. INVARIANT: when [`Store::commit`] has returned, what it was given survives a power failure.
+//! INVARIANT: one commit holds whole commands: their rows, their audit events and their request ids, or none of them. INVARIANT: when [`Store::commit`] has
+//! returned, what it was given survives a power failure; after [`Store::defer_sync`], when [`LogSync::sync`] has returned that
+//! was called after that.
 
 mod backup;
 mod examine;
@@ -10,7 +12,10 @@ mod open;
 mod rows;
 mod verify;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{File, OpenOptions},
+    path::{Path, PathBuf},
+};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, ffi, params};
 
@@ -47,6 +52,14 @@ pub struct Store {
 #[derive(Debug)]
 pub struct LogReader {
     connection: Connection,
+    path: PathBuf,
+}
+
+/// Makes what was committed durable: all of it that was committed before. On whichever thread.
+#[derive(Debug)]
+pub struct LogSync {
+    /// The write-ahead log. SQLite takes no locks on it, which to close it would release.
+    log: File,
     path: PathBuf,
 }
 
@@ -186,6 +199,26 @@ pub enum Error {
     /// SQLite failed. What became of the last commit is unknown.
     #[error("the database failed: {0}")]
     Sqlite(#[source] rusqlite::Error),
+    /// The write-ahead log could not be synced. What became of the last commits is unknown.
+    #[error("the database failed: can't sync `{path}`: {problem}")]
+    Unsynced {
+        /// The log.
+        path: String,
+        /// Why not.
+        problem: std::io::Error,
+    },
+}
+
+/// An error with everything that led to it, for the log.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
 }
 
 impl From<rusqlite::Error> for Error {
@@ -227,7 +260,18 @@ impl Store {
         Self { long_log: pages.into(), ..self }
     }
 
-    /// Makes a batch durable, all of it or nothing. `progress` is told now and then how many changes are written.
+    /// Has commits no longer wait for the disk. What was committed is durable once it was synced by what this gives.
+    ///
+    /// SQLite syncs the log by itself before it moves any of it into the file, and where it begins anew: so what isn't synced
+    /// can only be lost from its end.
+    pub fn defer_sync(&mut self) -> Result<LogSync, Error> {
+        let path = open::beside(&self.path, "-wal");
+        let log = OpenOptions::new().write(true).open(&path).map_err(|error| open::unopenable(&path, &error))?;
+        self.connection.execute_batch("PRAGMA synchronous = NORMAL")?;
+        Ok(LogSync { log, path })
+    }
+
+    /// Commits a batch, all of it or nothing. `progress` is told now and then how many changes are written.
     pub fn commit(
         &mut self,
         records: &[Record],
@@ -323,6 +367,14 @@ impl Store {
     pub fn checkpoint(&mut self) -> Result<(), Error> {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(())
+    }
+}
+
+impl LogSync {
+    /// Returns when everything that was committed before is durable.
+    pub fn sync(&self) -> Result<(), Error> {
+        let unsynced = |problem| Error::Unsynced { path: self.path.display().to_string(), problem };
+        self.log.sync_data().map_err(unsynced)
     }
 }
 

@@ -1,0 +1,140 @@
+//! Makes batches durable, and only then visible, beside the writer: while the disk is at one, the writer is at the next.
+//!
+//! INVARIANT: batches are published in the order in which they were written, each after a sync of the log that began when it
+//! was written, and only then answered.
+
+use std::{
+    iter,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::JoinHandle,
+    time::Instant,
+};
+
+use tracing::error;
+
+use super::{
+    Committed, Ended, Shared,
+    mailbox::{self, Reply},
+};
+use crate::{
+    domain::{change::Record, snapshot::Snapshot},
+    store::{self, LogSync},
+};
+
+/// How many batches may wait for the disk before the writer does too.
+const MOST_WAITING: usize = 4;
+
+/// A batch that is in the log, and not known to be durable.
+pub(super) struct Written {
+    /// The state after it, and what was changed; none if nothing was written.
+    pub state: Option<(Arc<Snapshot>, Vec<Record>)>,
+    /// Held back until it is durable, and whatever it rests on.
+    pub replies: Vec<Reply>,
+    /// When writing it began.
+    pub began: Instant,
+}
+
+/// Who makes batches durable.
+pub(super) struct Syncer {
+    log: LogSync,
+    shared: Arc<Shared>,
+}
+
+/// The writer's way to the thread that syncs beside it.
+pub(super) struct Handover {
+    batches: SyncSender<Written>,
+    /// How many were handed over and are not concluded.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The other end of a [`Handover`].
+pub(super) struct Handed {
+    batches: Receiver<Written>,
+    waiting: Arc<AtomicUsize>,
+}
+
+pub(super) fn handover() -> (Handover, Handed) {
+    let (sender, batches) = sync_channel(MOST_WAITING);
+    let waiting = Arc::new(AtomicUsize::new(0));
+    (Handover { batches: sender, waiting: Arc::clone(&waiting) }, Handed { batches, waiting })
+}
+
+impl Handover {
+    /// Whether everything that was handed over is concluded.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) == 0
+    }
+
+    /// Hands a batch over, and waits while there are too many. Gives it back if nobody takes it any more.
+    pub(super) fn hand(&self, written: Written) -> Result<(), Written> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.batches.send(written).map_err(|refused| refused.0)
+    }
+}
+
+impl Syncer {
+    pub(super) fn new(log: LogSync, shared: Arc<Shared>) -> Self {
+        Self { log, shared }
+    }
+
+    /// Concludes what is handed over until the writer ends, and says how it all ended; nothing if the writer panicked.
+    pub(super) fn run(&self, handed: &Handed, writer: JoinHandle<Result<(), store::Error>>) -> Option<Ended> {
+        let concluded = self.conclude_handed(handed);
+        let ended = match concluded {
+            Ok(()) => writer.join().ok()?,
+            // The writer finds nobody to hand over to, and ends too.
+            Err(error) => Err(error),
+        };
+        Some(match ended {
+            Ok(()) => Ended::Stopped,
+            Err(error) => {
+                error!(error = %store::chain(&error), "store failed; the outcome of the last commit is unknown");
+                Ended::Failed(error)
+            }
+        })
+    }
+
+    fn conclude_handed(&self, handed: &Handed) -> Result<(), store::Error> {
+        while let Ok(first) = handed.batches.recv() {
+            let began = Instant::now();
+            self.shared.busy.syncing(Some(began));
+            let batches: Vec<Written> = iter::once(first).chain(handed.batches.try_iter()).collect();
+            let count = batches.len();
+            self.conclude(batches)?;
+            self.shared.busy.syncing(None);
+            handed.waiting.fetch_sub(count, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Makes batches durable, publishes them and answers.
+    pub(super) fn conclude(&self, batches: Vec<Written>) -> Result<(), store::Error> {
+        if batches.iter().any(|batch| batch.state.is_some()) {
+            self.log.sync()?;
+        }
+        let mut answers = Vec::new();
+        for Written { state, replies, began } in batches {
+            if let Some((snapshot, records)) = state {
+                self.shared.metrics.committed(replies.len(), began.elapsed());
+                self.publish(snapshot, records);
+            }
+            answers.extend(replies);
+        }
+        mailbox::send(answers);
+        Ok(())
+    }
+
+    fn publish(&self, snapshot: Arc<Snapshot>, records: Vec<Record>) {
+        let sequence = snapshot.revision().sequence;
+        self.shared.published.store(snapshot);
+        self.shared.sequence.send_replace(sequence);
+        if !records.is_empty() {
+            // Nobody may be watching.
+            let _ = self.shared.changes.send(records.into_iter().map(Committed::new).collect());
+        }
+    }
+}
