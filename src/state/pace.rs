@@ -1,17 +1,18 @@
 //! How the writer shares the processors with whoever only asks.
 //!
-//! Alone, it takes up all changes that there are. While somebody asks, it takes up a few, because their answers come all at
-//! once, and others stand in line behind them; and if that is not all there is to do, it rests after each commit, so that
-//! it leaves a processor to others for two thirds of the time.
+//! It takes up some changes at once: more in a commit are not done sooner, and each waits for the last of them. While somebody
+//! asks, it takes up a few, because their answers come all at once, and others stand in line behind them; and if that is
+//! not all there is to do, it rests after each commit, so that it leaves a processor to others for three quarters of the
+//! time.
 
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// How many commands go into one commit at most.
-const MOST: usize = 1_024;
+/// How many commands go into one commit at most for each processor.
+const MOST: usize = 16;
 
-/// How many go into one commit for each processor while somebody asks.
+/// How many while somebody asks.
 const BESIDE_QUESTIONS: usize = 6;
 
 /// For how long somebody who asked is thought to ask again.
@@ -39,7 +40,8 @@ impl Pace {
 
     /// How many commands to take up now, at most.
     pub(super) fn most(&self, now: Instant) -> usize {
-        if self.somebody_asks(now) { (BESIDE_QUESTIONS * self.processors).min(MOST) } else { MOST }
+        let for_each = if self.somebody_asks(now) { BESIDE_QUESTIONS } else { MOST };
+        for_each * self.processors
     }
 
     /// How long to rest after as many commands as were to be taken up, which took so long, and so much of a processor.
@@ -47,7 +49,7 @@ impl Pace {
         if !self.somebody_asks(now) {
             return Duration::ZERO;
         }
-        (worked * 3).saturating_sub(passed).min(LONGEST_REST)
+        (worked * 4).saturating_sub(passed).min(LONGEST_REST)
     }
 
     fn somebody_asks(&self, now: Instant) -> bool {
@@ -95,23 +97,23 @@ mod tests {
     #[test]
     fn beside_questions_a_commit_takes_up_a_few_for_each_processor_until_nobody_has_asked_for_a_while() {
         let began = Instant::now();
-        for (processors, most) in [(1, 6), (2, 12), (16, 96), (1_000, 1_024)] {
+        for (processors, few, most) in [(1, 6, 16), (2, 12, 32), (16, 96, 256)] {
             let mut pace = Pace::new(processors);
-            assert_eq!(pace.most(began), 1_024);
+            assert_eq!(pace.most(began), most);
             pace.asked(began);
-            assert_eq!([0, 49, 50].map(|passed| pace.most(began + ms(passed))), [most, most, 1_024]);
+            assert_eq!([0, 49, 50].map(|passed| pace.most(began + ms(passed))), [few, few, most]);
         }
     }
 
     #[test]
-    fn beside_questions_the_writer_rests_for_twice_as_long_as_it_worked_and_the_disk_is_a_rest() {
+    fn beside_questions_the_writer_rests_for_three_times_as_long_as_it_worked_and_the_disk_is_a_rest() {
         let mut pace = Pace::new(2);
         let now = Instant::now();
         let rest = |pace: &Pace, passed, worked| pace.rest(now, Effort { passed: ms(passed), worked: ms(worked) });
         assert_eq!(rest(&pace, 3, 3), Duration::ZERO, "nobody asks");
         pace.asked(now);
         let efforts = [(3, 3), (4, 3), (9, 3), (20, 3), (5_000, 5_000)];
-        assert_eq!(efforts.map(|(passed, worked)| rest(&pace, passed, worked)), [6, 5, 0, 0, 10].map(ms));
+        assert_eq!(efforts.map(|(passed, worked)| rest(&pace, passed, worked)), [9, 8, 3, 0, 10].map(ms));
     }
 
     #[test]

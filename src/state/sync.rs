@@ -25,8 +25,9 @@ use crate::{
     store::{self, LogSync},
 };
 
-/// How many batches may wait for the disk before the writer does too.
-const MOST_WAITING: usize = 4;
+/// How many batches may wait for the disk before the writer does too. One sync is for all of them, so that a slow disk takes as
+/// many changes as a fast one.
+const MOST_WAITING: usize = 64;
 
 /// A batch that is in the log, and not known to be durable.
 pub(super) struct Written {

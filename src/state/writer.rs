@@ -484,7 +484,7 @@ mod tests {
 
     #[tokio::test]
     async fn commits_are_small_while_somebody_asks() {
-        for (asked, most) in [(false, 30), (true, 12)] {
+        for (asked, most) in [(false, 32), (true, 12)] {
             let folder = tempfile::tempdir().unwrap();
             let store = Store::open(&folder.path().join("queuegate.db"), 7).unwrap();
             let ((came, writer_came), (tell, told)) = (mpsc::channel(), mpsc::channel());
@@ -502,11 +502,11 @@ mod tests {
             // While the writer is at the first, the others come.
             let mut waiting = vec![submit(0)];
             writer_came.recv().unwrap();
-            waiting.extend((1..=30).map(submit));
+            waiting.extend((1..=40).map(submit));
             if asked {
                 state.glance();
             }
-            for _ in 0..=30 {
+            for _ in 0..=40 {
                 tell.send(()).unwrap();
             }
             for answer in waiting {

@@ -356,7 +356,8 @@ impl Store {
     /// by itself, and say nothing when it fails. What is in the log is durable, moved or not.
     pub fn checkpoint_if_due(&mut self) -> Result<(), Error> {
         let pages = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
-        let (in_log, moved) = self.connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], pages)?;
+        let mut length = self.connection.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
+        let (in_log, moved) = length.query_row([], pages)?;
         if in_log - moved >= self.long_log {
             self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         }
