@@ -16,7 +16,7 @@ use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
     time::{Duration, Instant},
@@ -28,7 +28,14 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{broadcast, oneshot, watch};
 
 pub use self::mailbox::Mailbox;
-use self::{clock::Clock, mailbox::Asker, pace::Pace, pins::Pins, sync::Syncer, writer::Writer};
+use self::{
+    clock::Clock,
+    mailbox::Asker,
+    pace::Pace,
+    pins::Pins,
+    sync::{Handed, Syncer},
+    writer::Writer,
+};
 use crate::{
     domain::{
         change::Record,
@@ -93,6 +100,14 @@ impl Busy {
             .min()
             .map_or(Duration::ZERO, |since| since.elapsed())
     }
+}
+
+/// Who changes the state, and what they work on: each runs on a thread of its own.
+struct Owners {
+    writer: Writer,
+    queue: Receiver<Job>,
+    syncer: Arc<Syncer>,
+    handed: Handed,
 }
 
 /// A change that was committed, for everybody who follows.
@@ -191,11 +206,30 @@ pub type WriterEnd = oneshot::Receiver<Ended>;
 impl State {
     /// Loads the store and starts its writer, which shares so many processors with whoever asks.
     pub fn start(
-        mut store: Store,
+        store: Store,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         processors: usize,
     ) -> Result<(Self, WriterEnd), store::Error> {
+        let (state, Owners { writer, queue, syncer, handed }) = Self::load(store, clock, metrics, processors)?;
+        let (end, ended) = oneshot::channel();
+        let writer = spawn("writer", move || writer.run(&queue))?;
+        spawn("sync", move || {
+            if let Some(told) = syncer.run(&handed, writer) {
+                // Nobody may be waiting for the end any more; that is their choice.
+                let _ = end.send(told);
+            }
+        })?;
+        Ok((state, ended))
+    }
+
+    /// Loads the store, and gives it to those who own it.
+    fn load(
+        mut store: Store,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        processors: usize,
+    ) -> Result<(Self, Owners), store::Error> {
         let snapshot = Arc::new(store.load()?);
         let (jobs, queue) = sync_channel(QUEUE_CAPACITY);
         let shared = Arc::new(Shared {
@@ -209,19 +243,11 @@ impl State {
             asked: AtomicBool::new(false),
             busy: Busy::default(),
         });
-        let (end, ended) = oneshot::channel();
         let syncer = Arc::new(Syncer::new(store.defer_sync()?, Arc::clone(&shared)));
         let (handover, handed) = sync::handover();
         let (pace, own) = (Pace::new(processors), Arc::clone(&shared));
         let writer = Writer::new(store, own, pace, (Arc::clone(&syncer), handover), new_session_id);
-        let writer = spawn("writer", move || writer.run(&queue))?;
-        spawn("sync", move || {
-            if let Some(told) = syncer.run(&handed, writer) {
-                // Nobody may be waiting for the end any more; that is their choice.
-                let _ = end.send(told);
-            }
-        })?;
-        Ok((Self { shared, jobs }, ended))
+        Ok((Self { shared, jobs }, Owners { writer, queue, syncer, handed }))
     }
 
     /// The state now.
@@ -386,4 +412,23 @@ impl std::io::Write for HashWriter<'_> {
 fn new_session_id() -> SessionId {
     // Version 7 rises with time, so new rows land on few pages.
     SessionId::from_bits(uuid::Uuid::now_v7().as_u128())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_does_not_answer_is_noticed_wherever_it_is_waited_for() {
+        let busy = Busy::default();
+        assert_eq!(busy.longest(), Duration::ZERO);
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds));
+        busy.writing(ago(1));
+        busy.syncing(ago(60));
+        assert!(busy.longest() >= Duration::from_secs(60));
+        busy.syncing(None);
+        assert!((1..60).contains(&busy.longest().as_secs()));
+        busy.writing(None);
+        assert_eq!(busy.longest(), Duration::ZERO);
+    }
 }

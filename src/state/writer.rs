@@ -461,10 +461,15 @@ mod tests {
         mpsc::{self, Sender},
     };
 
+    use tempfile::TempDir;
+
     use super::*;
     use crate::{
         domain::{command::Action, settings::UnassignedQueueSignIn},
-        state::{Mailbox, State, clock::Clock},
+        state::{
+            Ended, Mailbox, Owners, State,
+            clock::{Clock, SystemClock},
+        },
         telemetry::metrics::{CallLabels, Metrics},
     };
 
@@ -482,31 +487,48 @@ mod tests {
         }
     }
 
+    fn create(organization_id: &str) -> Command {
+        let unassigned_queue_sign_in = UnassignedQueueSignIn::Restricted;
+        let action = Action::CreateOrganization { display_name: "Acme".to_owned(), unassigned_queue_sign_in };
+        Command { organization_id: organization_id.parse().unwrap(), action, actor: None }
+    }
+
+    fn store(folder: &TempDir) -> Store {
+        Store::open(&folder.path().join("queuegate.db"), 7).unwrap()
+    }
+
+    fn metrics() -> Arc<Metrics> {
+        Arc::new(Metrics::new(CallLabels::default()))
+    }
+
     #[tokio::test]
     async fn commits_are_small_while_somebody_asks() {
         for (asked, most) in [(false, 32), (true, 12)] {
             let folder = tempfile::tempdir().unwrap();
-            let store = Store::open(&folder.path().join("queuegate.db"), 7).unwrap();
             let ((came, writer_came), (tell, told)) = (mpsc::channel(), mpsc::channel());
             let clock = Arc::new(Doorkeeper { came, told: Mutex::new(told) });
-            let metrics = Arc::new(Metrics::new(CallLabels::default()));
-            let (state, _ended) = State::start(store, clock, metrics, 2).unwrap();
-            let (mailbox, mut commits) = (Mailbox::open(), state.subscribe());
+            let (state, _ended) = State::start(store(&folder), clock, metrics(), 2).unwrap();
+            let mailbox = Mailbox::open();
             let submit = |number: usize| {
-                let organization_id = format!("o{number}").parse().unwrap();
-                let unassigned_queue_sign_in = UnassignedQueueSignIn::Restricted;
-                let action = Action::CreateOrganization { display_name: "Acme".to_owned(), unassigned_queue_sign_in };
-                let command = Command { organization_id, action, actor: None };
-                state.submit(&mailbox, command, Caller::server(), None, None).unwrap()
+                state.submit(&mailbox, create(&format!("o{number}")), Caller::server(), None, None).unwrap()
             };
-            // While the writer is at the first, the others come.
-            let mut waiting = vec![submit(0)];
+            // It looks for something to sweep first, and then sleeps until somebody comes.
+            let mut first = submit(0);
+            while first.try_recv().is_err() {
+                if writer_came.try_recv().is_ok() {
+                    tell.send(()).unwrap();
+                }
+                tokio::task::yield_now().await;
+            }
+            // While the writer is at one, the others come.
+            let mut commits = state.subscribe();
+            let mut waiting = vec![submit(1)];
             writer_came.recv().unwrap();
-            waiting.extend((1..=40).map(submit));
+            waiting.extend((2..=41).map(submit));
             if asked {
                 state.glance();
             }
-            for _ in 0..=40 {
+            for _ in 1..=41 {
                 tell.send(()).unwrap();
             }
             for answer in waiting {
@@ -515,5 +537,39 @@ mod tests {
             let sizes = [commits.recv().await.unwrap().len(), commits.recv().await.unwrap().len()];
             assert_eq!(sizes, [1, most], "asked: {asked}");
         }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_seen_or_answered_before_it_and_what_it_rests_on_are_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, owners) = State::load(store(&folder), Arc::new(SystemClock::start()), metrics(), 2).unwrap();
+        let Owners { mut writer, queue, syncer, handed } = owners;
+        let mailbox = Mailbox::open();
+        // The second repeats the first, so there is nothing to write for it.
+        let submit = |id: &str| {
+            let request_id = Some(id.parse().unwrap());
+            state.submit(&mailbox, create("acme"), Caller::server(), request_id, None).unwrap()
+        };
+        let mut answers = [submit("one"), submit("one"), submit("other")];
+        let mut write = || {
+            let Ok(Job::Execute(job)) = queue.recv() else { panic!("nobody asked") };
+            writer.run_batch(state.now(), vec![*job]).unwrap().unwrap()
+        };
+        let written = [write(), write(), write()];
+        assert_eq!(written.each_ref().map(|written| written.state.is_some()), [true, false, false]);
+        assert!(writer.handover.is_empty());
+        for written in written {
+            assert!(writer.handover.hand(written).is_ok());
+        }
+        tokio::task::yield_now().await;
+        assert!(answers.iter_mut().all(|answer| answer.try_recv().is_err()));
+        assert!(state.snapshot().tenant("acme").is_none() && !writer.handover.is_empty());
+        // A writer that ends leaves what it handed over to be concluded.
+        let told = syncer.run(&handed, thread::spawn(move || writer.finish()));
+        assert!(matches!(told, Some(Ended::Stopped)) && state.snapshot().tenant("acme").is_some());
+        let [first, again, other] = answers;
+        let [first, again] = [first.await.unwrap().unwrap(), again.await.unwrap().unwrap()];
+        assert_eq!(first.revision, again.revision);
+        assert!(matches!(other.await.unwrap(), Err(Error::Rejected(_))));
     }
 }
