@@ -129,7 +129,8 @@ impl AuditService for Desk {
         let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let log = self.known_log(&snapshot, &organization_id).await?;
-        let chain = blocking(move || log.chain(&organization_id)).await?.map_err(Error::from)?;
+        let ends = blocking(move || log.chain(&organization_id).and_then(|chain| log.settle().map(|()| chain)));
+        let chain = ends.await?.map_err(Error::from)?;
         let (cut, head) = chain.unwrap_or((Link::GENESIS, Link::GENESIS));
         let revision = snapshot.revision();
         Ok(Response::new(proto::GetAuditLogHeadResponse {

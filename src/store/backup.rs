@@ -36,9 +36,10 @@ pub struct Restored {
 /// Copies a database, which another process may be serving, as it is at one moment. The copy is one file, verified.
 /// `progress` is told what is done of what there is to do: pages to copy, then events to verify.
 pub fn back_up(database: &Path, file: &Path, progress: impl Fn(u64, u64)) -> Result<Examination, Error> {
-    let source = open_to_read(database)?.connection;
+    let source = open_to_read(database)?;
     let copy = Copy::begin(file, "give the backup another name")?;
-    copy.fill(&source, &progress).map_err(|error| error.of_file(database))?;
+    copy.fill(&source.connection, &progress).map_err(|error| error.of_file(database))?;
+    source.settle()?;
     let examination = examine(&copy.partial, &progress)?;
     if !examination.is_whole() {
         // A copy of what is broken is as broken, and is not to be taken for a backup.

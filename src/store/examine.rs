@@ -88,7 +88,8 @@ impl Examination {
         let _transaction = reader.connection.unchecked_transaction()?;
         self.pages(&reader.connection);
         let live = self.rows(&reader.connection);
-        self.logs(&reader, live.as_ref(), progress)
+        self.logs(&reader, live.as_ref(), progress)?;
+        reader.settle()
     }
 
     /// What SQLite itself finds.

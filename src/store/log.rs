@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashMap};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Error, LogReader, integer, sequence};
+use super::{Error, LogReader, LogSync, integer, open::beside, sequence};
 use crate::domain::{
     audit::{AuditAction, Digest, Link, Summary, Verdict},
     change::{Change, Event, Origin, Record},
@@ -303,6 +303,17 @@ impl LogReader {
             found.push((link(row, 0)?, Timestamp::from_unix_ms(row.get(2)?), row.get(3)?));
         }
         Ok(found)
+    }
+
+    /// Returns when everything that was read until now is durable: whoever serves the file may have written it this moment.
+    /// To be called before a hash is told to somebody who may keep it.
+    pub fn settle(&self) -> Result<(), Error> {
+        match LogSync::open(&self.path) {
+            Ok(log) => log.sync(),
+            // Whoever stops leaves everything in the file, and no log.
+            Err(_) if !beside(&self.path, "-wal").exists() => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Where an organization's chain was cut, and where it ends; none if nothing was ever recorded of it.

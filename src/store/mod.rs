@@ -13,7 +13,7 @@ mod rows;
 mod verify;
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     path::{Path, PathBuf},
 };
 
@@ -265,10 +265,9 @@ impl Store {
     /// SQLite syncs the log by itself before it moves any of it into the file, and where it begins anew: so what isn't synced
     /// can only be lost from its end.
     pub fn defer_sync(&mut self) -> Result<LogSync, Error> {
-        let path = open::beside(&self.path, "-wal");
-        let log = OpenOptions::new().write(true).open(&path).map_err(|error| open::unopenable(&path, &error))?;
+        let log = LogSync::open(&self.path)?;
         self.connection.execute_batch("PRAGMA synchronous = NORMAL")?;
-        Ok(LogSync { log, path })
+        Ok(log)
     }
 
     /// Commits a batch, all of it or nothing. `progress` is told now and then how many changes are written.
@@ -372,6 +371,12 @@ impl Store {
 }
 
 impl LogSync {
+    fn open(database: &Path) -> Result<Self, Error> {
+        let path = open::beside(database, "-wal");
+        let log = File::open(&path).map_err(|error| open::unopenable(&path, &error))?;
+        Ok(Self { log, path })
+    }
+
     /// Returns when everything that was committed before is durable.
     pub fn sync(&self) -> Result<(), Error> {
         let unsynced = |problem| Error::Unsynced { path: self.path.display().to_string(), problem };

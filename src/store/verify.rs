@@ -75,7 +75,9 @@ impl LogReader {
     ) -> Result<Option<Verification>, Error> {
         // One transaction, so that what is written meanwhile is not seen half.
         let _transaction = self.connection.unchecked_transaction()?;
-        self.walk(organization_id, expected, progress)
+        let walked = self.walk(organization_id, expected, progress)?;
+        self.settle()?;
+        Ok(walked)
     }
 
     /// The same, within a transaction that there is already.
