@@ -389,6 +389,18 @@ fn spawn<T: Send + 'static>(
     spawned.map_err(|error| store::Error::Damaged(format!("can't start the {name} thread: {error}")))
 }
 
+/// An error with everything that led to it, for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
 fn content_sha256(command: &Command) -> String {
     let mut hash = Sha256::new();
     // A command is plain data, which always serializes.

@@ -17,7 +17,7 @@ use std::{
 use tracing::error;
 
 use super::{
-    Committed, Ended, Shared,
+    Committed, Ended, Shared, chain,
     mailbox::{self, Reply},
 };
 use crate::{
@@ -93,7 +93,7 @@ impl Syncer {
         Some(match ended {
             Ok(()) => Ended::Stopped,
             Err(error) => {
-                error!(error = %store::chain(&error), "store failed; the outcome of the last commit is unknown");
+                error!(error = %chain(&error), "store failed; the outcome of the last commit is unknown");
                 Ended::Failed(error)
             }
         })

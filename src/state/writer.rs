@@ -19,7 +19,7 @@ use std::{
 use tracing::{info, warn};
 
 use super::{
-    Done, Error, Execute, Job, Progress, Request, Shared,
+    Done, Error, Execute, Job, Progress, Request, Shared, chain,
     mailbox::{self, Reply},
     pace::{Pace, Stopwatch},
     sync::{Handover, Syncer, Written},
@@ -33,7 +33,7 @@ use crate::{
         snapshot::{Inapplicable, Snapshot},
         time::Timestamp,
     },
-    store::{self, RequestRecord, Store, chain},
+    store::{self, RequestRecord, Store},
 };
 
 /// How many expired sessions go into one commit at most.

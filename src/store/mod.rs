@@ -1,8 +1,8 @@
 //! The SQLite file: the only room that knows SQL.
 //!
-//! INVARIANT: one commit holds whole commands: their rows, their audit events and their request ids, or none of them. INVARIANT: when [`Store::commit`] has
-//! returned, what it was given survives a power failure; after [`Store::defer_sync`], when [`LogSync::sync`] has returned that
-//! was called after that.
+//! INVARIANT: one commit holds whole commands: their rows, their audit events and their request ids, or none of them.
+//! INVARIANT: when [`Store::commit`] has returned, what it was given survives a power failure; if [`Store::defer_sync`] was
+//! called before, when a [`LogSync::sync`] that began after it has returned.
 
 mod backup;
 mod examine;
@@ -209,18 +209,6 @@ pub enum Error {
     },
 }
 
-/// An error with everything that led to it, for the log.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
-
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
@@ -352,7 +340,8 @@ impl Store {
     }
 
     /// Moves the write-ahead log into the file once it has become long, without waiting for readers. SQLite would do that
-    /// by itself, and say nothing when it fails. What is in the log is durable, moved or not.
+    /// by itself, and say nothing when it fails. What is moved is synced in the log first, so the file never has what the log
+    /// may lose.
     pub fn checkpoint_if_due(&mut self) -> Result<(), Error> {
         let pages = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
         let mut length = self.connection.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
