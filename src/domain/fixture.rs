@@ -3,7 +3,7 @@
 use super::{
     change::Event,
     command::{Action, Command, Outcome, Rejection},
-    ids::{Lineage, QueueRef, SessionId, UserRef},
+    ids::{Lineage, QueueRef, UserRef},
     model::{Queue, QueueKind, Role, SignInChannel, User},
     plan::{Context, plan},
     settings::{SettingsPatch, Switch, UnassignedQueueSignIn},
@@ -66,8 +66,8 @@ impl Office {
     /// Carries out what a caller asks for.
     pub fn ask(&mut self, action: Action) -> Result<Outcome, Rejection> {
         let command = Command { organization_id: "acme".parse().unwrap(), action, actor: None };
-        let new_session_id = SessionId::from_bits(u128::from(self.0.revision().sequence.0));
-        let plan = plan(&self.0, &command, &Context { now: now(), new_session_id })?;
+        let new_session = u128::from(self.0.revision().sequence.0);
+        let plan = plan(&self.0, &command, &Context { now: now(), new_session })?;
         plan.changes.apply_to(&mut self.0).unwrap();
         Ok(plan.outcome)
     }

@@ -228,7 +228,7 @@ impl Caller {
 impl SessionId {
     /// The session id made of 128 bits, which must never be the same twice.
     pub fn from_bits(bits: u128) -> Self {
-        Self(format!("{bits:032x}").into())
+        Self(HEXLOWER.encode(&bits.to_be_bytes()).into())
     }
 }
 

@@ -45,7 +45,7 @@ use crate::{
     domain::{
         command::{Action, Command, DecisionRecord, Outcome},
         decide::Reason,
-        ids::{OrganizationId, Revision, SessionId},
+        ids::{OrganizationId, Revision},
         model::Session,
         plan::{Context, Plan, plan},
         snapshot::Snapshot,
@@ -288,6 +288,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 /// Carries out a command on a copy of the state, which changes nothing.
 fn try_out(snapshot: &Snapshot, command: &Command, now: Timestamp) -> Result<Plan, Error> {
     // What is tried out creates no session, so the id is never used.
-    let context = Context { now, new_session_id: SessionId::from_bits(0) };
+    let context = Context { now, new_session: 0 };
     Ok(plan(snapshot, command, &context)?)
 }

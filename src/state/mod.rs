@@ -40,7 +40,7 @@ use crate::{
     domain::{
         change::Record,
         command::{Command, Outcome, Rejection},
-        ids::{Caller, OrganizationId, RequestId, Revision, Sequence, SessionId},
+        ids::{Caller, OrganizationId, RequestId, Revision, Sequence},
         snapshot::Snapshot,
         time::Timestamp,
     },
@@ -246,7 +246,7 @@ impl State {
         let syncer = Arc::new(Syncer::new(store.defer_sync()?, Arc::clone(&shared)));
         let (handover, handed) = sync::handover();
         let (pace, own) = (Pace::new(processors), Arc::clone(&shared));
-        let writer = Writer::new(store, own, pace, (Arc::clone(&syncer), handover), new_session_id);
+        let writer = Writer::new(store, own, pace, (Arc::clone(&syncer), handover));
         Ok((Self { shared, jobs }, Owners { writer, queue, syncer, handed }))
     }
 
@@ -419,11 +419,6 @@ impl std::io::Write for HashWriter<'_> {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-fn new_session_id() -> SessionId {
-    // Version 7 rises with time, so new rows land on few pages.
-    SessionId::from_bits(uuid::Uuid::now_v7().as_u128())
 }
 
 #[cfg(test)]

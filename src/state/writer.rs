@@ -17,6 +17,7 @@ use std::{
 };
 
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::{
     Done, Error, Execute, Job, Progress, Request, Shared, chain,
@@ -28,7 +29,7 @@ use crate::{
     domain::{
         change::{Event, Origin, Record},
         command::{Command, Outcome, Rejection},
-        ids::{Caller, OrganizationId, RequestId, Revision, Sequence, SessionId},
+        ids::{Caller, OrganizationId, RequestId, Revision, Sequence},
         plan::{Changes, Context, plan, plan_expirations, plan_refusal},
         snapshot::{Inapplicable, Snapshot},
         time::Timestamp,
@@ -58,7 +59,6 @@ pub(super) struct Writer {
     pace: Pace,
     syncer: Arc<Syncer>,
     handover: Handover,
-    new_session_id: fn() -> SessionId,
     /// The state after the last commit. What is published comes after it, once that is durable.
     head: Arc<Snapshot>,
     last_forgotten: Timestamp,
@@ -73,6 +73,8 @@ pub(super) struct Writer {
 struct Batch {
     now: Timestamp,
     working: Snapshot,
+    /// The bits of the next session's id. They count up from what is drawn for the batch.
+    new_session: u128,
     records: Vec<Record>,
     requests: Vec<RequestRecord>,
     /// Requests of this batch, which the store doesn't have yet.
@@ -88,7 +90,6 @@ impl Writer {
         shared: Arc<Shared>,
         pace: Pace,
         (syncer, handover): (Arc<Syncer>, Handover),
-        new_session_id: fn() -> SessionId,
     ) -> Self {
         let last_forgotten = Timestamp::from_unix_ms(0);
         shared.metrics.store_writable.set(1);
@@ -99,7 +100,6 @@ impl Writer {
             pace,
             syncer,
             handover,
-            new_session_id,
             head,
             last_forgotten,
             is_blocked: false,
@@ -182,6 +182,8 @@ impl Writer {
         let mut batch = Batch {
             now,
             working,
+            // Version 7 rises with time, so new rows land on few pages.
+            new_session: Uuid::now_v7().as_u128(),
             records: Vec::new(),
             requests: Vec::new(),
             named: HashMap::new(),
@@ -219,7 +221,8 @@ impl Writer {
         {
             return Ok(repeated(&first, request, batch.working.revision()));
         }
-        let context = Context { now: batch.now, new_session_id: (self.new_session_id)() };
+        let context = Context { now: batch.now, new_session: batch.new_session };
+        batch.new_session += 1;
         let origin = Origin { caller, actor: command.actor.clone() };
         let planned = match plan(&batch.working, command, &context) {
             Ok(planned) => planned,
@@ -258,7 +261,7 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: Batch) -> Result<Option<Written>, store::Error> {
-        let Batch { now: _, working, records, requests, named: _, replies, progress } = batch;
+        let Batch { now: _, working, new_session: _, records, requests, named: _, replies, progress } = batch;
         let began = Instant::now();
         if records.is_empty() && requests.is_empty() {
             // Answers may rest on what is not durable yet, so they too come in their turn.

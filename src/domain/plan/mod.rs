@@ -17,7 +17,7 @@ use super::{
     change::{Change, Etag, Event},
     command::{Action, ActorRefusal, Command, Outcome, Rejection, Resource},
     decide::Reason,
-    ids::{OrganizationId, QueueRef, Revision, Sequence, SessionId, UserId, UserRef},
+    ids::{OrganizationId, QueueRef, Revision, Sequence, UserId, UserRef},
     model::{EndReason, Queue, RoleAssignment, Session, SessionEnd, User},
     snapshot::{Inapplicable, Snapshot, Tenant},
     time::Timestamp,
@@ -28,8 +28,8 @@ use super::{
 pub struct Context {
     /// The time now.
     pub now: Timestamp,
-    /// The id of the session that the command may create. Never used before.
-    pub new_session_id: SessionId,
+    /// The bits of the id of the session that the command may create. Never used before.
+    pub new_session: u128,
 }
 
 /// A command carried out on paper.
@@ -84,12 +84,12 @@ fn carry_out(snapshot: &Snapshot, command: &Command, context: &Context) -> Resul
     let mut planner = Planner::new(snapshot, &command.organization_id, context.now);
     let outcome = match &command.action {
         Action::SignIn { user, queue, channel, device } => {
-            planner.sign_in(user, queue, *channel, device, &context.new_session_id)
+            planner.sign_in(user, queue, *channel, device, context.new_session)
         }
         Action::SignOut { user, queues } => planner.sign_out(user, queues),
         Action::SupervisorSignIn { supervisor, user, queue, ttl, justification } => {
             let names = sessions::Names { supervisor, user, queue };
-            planner.supervisor_sign_in(names, *ttl, justification, &context.new_session_id)
+            planner.supervisor_sign_in(names, *ttl, justification, context.new_session)
         }
         Action::SupervisorSignOut { supervisor, user, queue, justification } => {
             planner.supervisor_sign_out(sessions::Names { supervisor, user, queue }, justification)

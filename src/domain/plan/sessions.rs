@@ -34,7 +34,7 @@ impl Planner<'_> {
         queue: &QueueRef,
         channel: SignInChannel,
         device: &str,
-        session_id: &SessionId,
+        new_session: u128,
     ) -> Result<Outcome, Rejection> {
         let decision = decide(self.tenant()?, Question { user, queue, channel }, self.now);
         let record = record(&decision, explain(&decision, user, queue, channel));
@@ -57,7 +57,7 @@ impl Planner<'_> {
             }
         };
         let session = decision.user.zip(decision.queue).map(|(user, queue)| Session {
-            session_id: session_id.clone(),
+            session_id: SessionId::from_bits(new_session),
             user_id: user.user_id.clone(),
             queue_id: queue.queue_id.clone(),
             channel: channel.into(),
@@ -98,7 +98,7 @@ impl Planner<'_> {
         names: Names<'_>,
         ttl: Option<Duration>,
         justification: &str,
-        session_id: &SessionId,
+        new_session: u128,
     ) -> Result<Outcome, Rejection> {
         let question = names.question(SupervisorAction::SignIn);
         let decision = decide_supervisor(self.tenant()?, question, self.now);
@@ -109,7 +109,7 @@ impl Planner<'_> {
         }
         let people = decision.supervisor.zip(decision.user).zip(decision.queue);
         let session = people.map(|((supervisor, user), queue)| Session {
-            session_id: session_id.clone(),
+            session_id: SessionId::from_bits(new_session),
             user_id: user.user_id.clone(),
             queue_id: queue.queue_id.clone(),
             channel: Channel::Supervisor,

@@ -7,6 +7,7 @@ use crate::domain::{
     command::{IfMissing, ImportReport, Missing, QueuePatch, UserPatch},
     directory::{Directory, QueueEntry, UserEntry, describe},
     fixture::{Office, by_queue_id, by_user_id, change, now, queue, user},
+    ids::SessionId,
     model::{QueueKind, Role, SignInChannel},
     settings::{SettingsPatch, Switch},
 };
@@ -360,7 +361,7 @@ fn an_import_that_is_refused_is_recorded_without_its_directory() {
     let office = Office::new();
     let refused = |action| {
         let command = Command { organization_id: "acme".parse().unwrap(), action, actor: Some("bob".parse().unwrap()) };
-        let context = Context { now: now(), new_session_id: SessionId::from_bits(9) };
+        let context = Context { now: now(), new_session: 9 };
         let Err(Rejection::ActorNotPermitted(refusal)) = plan(&office.0, &command, &context) else { panic!() };
         let refused = plan_refusal(&office.0, &command, &refusal, &context);
         let changes = refused.apply_to(&mut office.0.clone()).unwrap();
@@ -390,7 +391,7 @@ fn a_session_that_has_expired_makes_way_for_another() {
         .unwrap();
     let action = Action::SignIn { user, queue, channel: SignInChannel::FeatureCode, device: String::new() };
     let command = Command { organization_id: "acme".parse().unwrap(), action, actor: None };
-    let context = Context { now: now().plus(MINUTE), new_session_id: SessionId::from_bits(9) };
+    let context = Context { now: now().plus(MINUTE), new_session: 9 };
     let planned = plan(&office.0, &command, &context).unwrap();
     let changes = planned.changes.apply_to(&mut office.0).unwrap();
     let events: Vec<Event> = changes.into_iter().map(|change| change.event).collect();
@@ -399,7 +400,7 @@ fn a_session_that_has_expired_makes_way_for_another() {
         panic!("{events:?}");
     };
     assert_eq!(old.end, Some(SessionEnd { time: context.now, reason: EndReason::Expired }));
-    assert_eq!((&new.session_id, office.tenant().session_count()), (&context.new_session_id, 1));
+    assert_eq!((&new.session_id, office.tenant().session_count()), (&SessionId::from_bits(context.new_session), 1));
 }
 
 #[test]
