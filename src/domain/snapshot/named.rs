@@ -1,12 +1,6 @@
-//! Things that are found by an id, or by an extension. There may be millions, so each is its own key, and nothing is kept twice
-//! but an id.
+//! Things that are found by an id, or by an extension. There may be millions, so nothing is kept twice but its names.
 
-use std::{
-    borrow::Borrow,
-    hash::{Hash, Hasher},
-    ops::Bound,
-    sync::Arc,
-};
+use std::{borrow::Borrow, hash::Hash, ops::Bound, sync::Arc};
 
 use foldhash::fast::FixedState;
 use imbl::{GenericHashMap, OrdSet, shared_ptr::DefaultSharedPtr};
@@ -17,72 +11,20 @@ use crate::domain::ids::Extension;
 /// few, and listed in order.
 #[derive(Debug, Clone)]
 pub(super) struct Named<V: HasNames> {
-    by_id: Found<ById<V>>,
-    by_extension: Found<ByExtension<V>>,
+    by_id: Found<V::Id, Arc<V>>,
+    by_extension: Found<Extension, Arc<V>>,
     pub(super) order: OrdSet<V::Id>,
 }
 
-/// A set of things that are their own keys.
-type Found<K> = GenericHashMap<K, (), FixedState, DefaultSharedPtr>;
-
-/// Found by its id, which is kept here too: so it and what has it are fetched from memory at the same time.
-#[derive(Debug, Clone)]
-struct ById<V: HasNames> {
-    id: V::Id,
-    value: Arc<V>,
-}
-
-/// Found by its extension. INVARIANT: what has none isn't kept so.
-#[derive(Debug, Clone)]
-struct ByExtension<V>(Arc<V>);
+type Found<K, V> = GenericHashMap<K, V, FixedState, DefaultSharedPtr>;
 
 /// What has an id, and may have an extension.
 pub(super) trait HasNames: Clone {
-    type Id: Ord + Clone + Borrow<str>;
+    type Id: Ord + Hash + Clone + Borrow<str>;
 
     fn id(&self) -> &Self::Id;
     fn extension(&self) -> &Option<Extension>;
 }
-
-impl<V: HasNames> Borrow<str> for ById<V> {
-    fn borrow(&self) -> &str {
-        self.id.borrow()
-    }
-}
-
-impl<V: HasNames> Hash for ById<V> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Borrow::<str>::borrow(self).hash(state);
-    }
-}
-
-impl<V: HasNames> PartialEq for ById<V> {
-    fn eq(&self, other: &Self) -> bool {
-        self.id == other.id
-    }
-}
-
-impl<V: HasNames> Eq for ById<V> {}
-
-impl<V: HasNames> Borrow<Option<Extension>> for ByExtension<V> {
-    fn borrow(&self) -> &Option<Extension> {
-        self.0.extension()
-    }
-}
-
-impl<V: HasNames> Hash for ByExtension<V> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.extension().hash(state);
-    }
-}
-
-impl<V: HasNames> PartialEq for ByExtension<V> {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.extension() == other.0.extension()
-    }
-}
-
-impl<V: HasNames> Eq for ByExtension<V> {}
 
 impl<V: HasNames> Named<V> {
     pub(super) fn new() -> Self {
@@ -98,11 +40,11 @@ impl<V: HasNames> Named<V> {
     }
 
     pub(super) fn get(&self, id: &str) -> Option<&V> {
-        self.by_id.get_key_value(id).map(|(found, ())| found.value.as_ref())
+        self.by_id.get(id).map(Arc::as_ref)
     }
 
     pub(super) fn with_extension(&self, extension: &Extension) -> Option<&V> {
-        self.by_extension.get_key_value(&Some(*extension)).map(|(ByExtension(found), ())| found.as_ref())
+        self.by_extension.get(extension).map(Arc::as_ref)
     }
 
     /// Adds what isn't there yet.
@@ -116,47 +58,44 @@ impl<V: HasNames> Named<V> {
     /// Puts something in the place of what has its id.
     pub(super) fn replace(&mut self, value: V) -> Result<(), &'static str> {
         let extension = *value.extension();
-        let owner = extension.and_then(|extension| self.with_extension(&extension));
-        if owner.is_some_and(|owner| owner.id() != value.id()) {
-            return Err("the extension is in use");
-        }
         let before = self.get(value.id().borrow()).and_then(|before| *before.extension());
-        if before.is_some() && before != extension {
-            self.by_extension.remove(&before);
+        if before != extension {
+            if extension.is_some_and(|extension| self.by_extension.contains_key(&extension)) {
+                return Err("the extension is in use");
+            }
+            if let Some(before) = before {
+                self.by_extension.remove(&before);
+            }
         }
-        // Of two that are found alike, a map keeps the latter.
-        let value = Arc::new(value);
-        if extension.is_some() {
-            self.by_extension.insert(ByExtension(Arc::clone(&value)), ());
-        }
-        self.by_id.insert(ById { id: value.id().clone(), value }, ());
+        self.put(value);
         Ok(())
+    }
+
+    /// Puts something in the place of what has its names.
+    pub(super) fn put(&mut self, value: V) {
+        let (id, extension) = (value.id().clone(), *value.extension());
+        let value = Arc::new(value);
+        if let Some(extension) = extension {
+            self.by_extension.insert(extension, Arc::clone(&value));
+        }
+        self.by_id.insert(id, value);
     }
 
     pub(super) fn remove(&mut self, id: &str) {
         self.order.remove(id);
-        if let Some((ById { value: before, .. }, ())) = self.by_id.remove_with_key(id)
-            && before.extension().is_some()
-        {
-            self.by_extension.remove(before.extension());
+        if let Some(extension) = self.by_id.remove(id).and_then(|before| *before.extension()) {
+            self.by_extension.remove(&extension);
         }
     }
 
     /// Whether all of it is the same, and found in the same ways.
     pub(super) fn is_same(&self, other: &Self, is_same: impl Fn(&V, &V) -> bool) -> bool {
-        let are_same = |one: Option<&V>, another: Option<&V>| match (one, another) {
-            (Some(one), Some(another)) => is_same(one, another),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        };
-        let is_found_too = |ByExtension(own): &ByExtension<V>| {
-            let also = own.extension().and_then(|extension| other.with_extension(&extension));
-            are_same(Some(own), also)
-        };
+        let are_same =
+            |own: Option<&V>, others: Option<&V>| own.zip(others).is_some_and(|(one, other)| is_same(one, other));
         self.order == other.order
             && self.order.iter().all(|id| are_same(self.get(id.borrow()), other.get(id.borrow())))
             && self.by_extension.len() == other.by_extension.len()
-            && self.by_extension.keys().all(is_found_too)
+            && self.by_extension.iter().all(|(extension, own)| are_same(Some(own), other.with_extension(extension)))
     }
 
     /// In order of the ids, from the one after `after`.

@@ -463,11 +463,12 @@ impl Tenant {
                 let mut place = self.queues.get(queue_id.as_str()).ok_or("no such queue")?.clone();
                 member.set_on_queue(&place, roles, &self.slots);
                 keep(&mut place.role_holders, &own_id, !roles.is_empty());
-                self.queues.replace(place)?;
+                self.queues.put(place);
             }
         }
         keep(&mut self.role_holders, &own_id, member.has_roles());
-        self.members.replace(member)
+        self.members.put(member);
+        Ok(())
     }
 
     pub(super) fn start_session(&mut self, session: &Session) -> Result<(), &'static str> {
@@ -487,12 +488,15 @@ impl Tenant {
             signed_in_by: if session.signed_in_by == own_id { own_id.clone() } else { session.signed_in_by.clone() },
             ..session.clone()
         };
+        if !member.has_sessions() {
+            self.session_holders.insert(own_id.clone());
+        }
+        place.session_holders.insert(own_id);
         member.add_session(place.slot, Arc::new(session));
-        keep(&mut place.session_holders, &own_id, true);
-        keep(&mut self.session_holders, &own_id, true);
         self.sessions += 1;
-        self.queues.replace(place)?;
-        self.members.replace(member)
+        self.queues.put(place);
+        self.members.put(member);
+        Ok(())
     }
 
     pub(super) fn end_session(&mut self, session: &Session) -> Result<(), &'static str> {
@@ -507,10 +511,13 @@ impl Tenant {
         let (mut member, mut place) = (member.clone(), place.clone());
         member.remove_session(place.slot);
         place.session_holders.remove(user_id);
-        keep(&mut self.session_holders, user_id, member.has_sessions());
+        if !member.has_sessions() {
+            self.session_holders.remove(user_id);
+        }
         self.sessions -= 1;
-        self.queues.replace(place)?;
-        self.members.replace(member)
+        self.queues.put(place);
+        self.members.put(member);
+        Ok(())
     }
 }
 
