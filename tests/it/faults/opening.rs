@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeMap,
     fs::Permissions,
+    io::{BufRead, BufReader},
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use queuegate::store::Store;
@@ -41,10 +42,20 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     entries(folder).into_iter().map(named).collect()
 }
 
-/// What the program says of a file, and its exit code.
+/// What the program says of a file, and its exit code. Once it has taken the file, its end is not waited for.
 fn refused(mut command: Command, database: &Path) -> (String, i32) {
-    let output = command.args(["serve", "--listen", "127.0.0.1:0", "--database"]).arg(database).output().unwrap();
-    (String::from_utf8(output.stderr).unwrap(), output.status.code().unwrap())
+    command.args(["serve", "--listen", "127.0.0.1:0", "--database"]).arg(database);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        said.push_str(&line.unwrap());
+        said.push('\n');
+        if said.contains("database loaded") {
+            child.kill().unwrap();
+            panic!("{} was taken: {said}", database.display());
+        }
+    }
+    (said, child.wait().unwrap().code().unwrap())
 }
 
 /// Puts a database in a folder of its own, has it refused, and compares what is there before and after.
