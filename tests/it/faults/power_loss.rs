@@ -5,15 +5,20 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    process::Stdio,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use queuegate::domain::snapshot::Snapshot;
+use queuegate::{domain::snapshot::Snapshot, rpc::proto::*};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use super::{
     History,
     workload::{self, Promises},
+};
+use crate::{
+    durability::{Process, prepare},
+    support::{ACME, program},
 };
 
 /// One call that changed something, as the library recorded it.
@@ -339,6 +344,39 @@ fn what_was_acknowledged_survives_power_loss() {
         recorded.calls.len(),
         recorded.history.len()
     );
+}
+
+/// Whoever is told where a log ends may keep it and compare, so it must not be lost any more; and what one connection has
+/// committed, another may read before it is synced.
+#[tokio::test]
+async fn where_a_log_ends_is_told_after_a_sync() {
+    let folder = super::folder();
+    let (data, trace) = (folder.path().join("data"), folder.path().join("trace"));
+    std::fs::create_dir(&data).unwrap();
+    let (shim, database, copy) = (super::shim(folder.path()), data.join("told.db"), folder.path().join("copy"));
+    let preloaded = || {
+        let mut command = super::preloaded(program(), &shim, &data);
+        command.env("FAULTS_TRACE", &trace).stdout(Stdio::null());
+        command
+    };
+    let is_synced = |call: &Call| matches!(call, Call::Sync(name) if name == "told.db-wal");
+    let syncs = || calls(&std::fs::read(&trace).unwrap()).iter().filter(|call| is_synced(call)).count();
+    let server = prepare(Process::start_by(preloaded(), &database), 1).await;
+    let mut client = server.client().await;
+
+    let before = syncs();
+    let request = GetAuditLogHeadRequest { organization_id: ACME.into(), ..Default::default() };
+    assert!(client.audit.get_audit_log_head(request).await.unwrap().into_inner().head.is_some());
+    let told_head = syncs();
+    let request = VerifyAuditLogRequest { organization_id: ACME.into(), ..Default::default() };
+    let mut answers = client.audit.verify_audit_log(request).await.unwrap().into_inner();
+    while answers.message().await.unwrap().is_some() {}
+    let verified = syncs();
+    assert!(preloaded().arg("verify").arg(&database).status().unwrap().success());
+    let examined = syncs();
+    assert!(preloaded().arg("backup").arg("--database").arg(&database).arg(&copy).status().unwrap().success());
+    let counts = [before, told_head, verified, examined, syncs()];
+    assert!(counts.is_sorted_by(|one, next| one < next), "{counts:?}");
 }
 
 /// The first calls, with which a new file begins, many times: a first start that was cut short is no reason to refuse the next.
