@@ -1,5 +1,6 @@
 //! Servers that do nothing but what gRPC asks of every server: they decode the request, and answer with what they were
-//! given, encoded anew. In two layouts: as tonic's documentation has it, and with a runtime for each processor.
+//! given, encoded anew. In two layouts: as tonic's documentation has it, and with a runtime for each processor. And one
+//! that stores what it is asked to change, and does nothing else.
 
 use std::{fs, io::Read, net::SocketAddr, path::Path, pin::Pin};
 
@@ -16,7 +17,10 @@ use tonic::{
     transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
 
-use crate::call::{self, Question};
+use crate::{
+    call::{self, Question},
+    storing::Storing,
+};
 
 /// With this as its first argument the load program is a floor.
 pub const COMMAND: &str = "floor";
@@ -29,6 +33,8 @@ pub enum Layout {
     /// A runtime of one thread for each processor, to which connections are dealt out in turn. (Where the system deals
     /// them out, by SO_REUSEPORT, a few connections are seldom spread evenly, and then it is that which is measured.)
     PerCore,
+    /// The same, and changes are stored.
+    Storing,
 }
 
 impl Layout {
@@ -36,6 +42,7 @@ impl Layout {
         match self {
             Self::Stock => "floor-stock",
             Self::PerCore => "floor-per-core",
+            Self::Storing => "floor-storing",
         }
     }
 }
@@ -43,7 +50,8 @@ impl Layout {
 /// Serves until standard input ends. Arguments: the layout, the folder of answers, and, for TLS, certificate and key.
 pub fn main(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     let layout = arguments.next().context("no layout")?;
-    let nothing = Nothing::read(Path::new(&arguments.next().context("no answers")?))?;
+    let answers = arguments.next().context("no answers")?;
+    let mut nothing = Nothing::read(Path::new(&answers))?;
     let tls = match (arguments.next(), arguments.next()) {
         (Some(certificate), Some(key)) => {
             Some(ServerTlsConfig::new().identity(Identity::from_pem(fs::read(certificate)?, fs::read(key)?)))
@@ -59,6 +67,9 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     if layout == Layout::Stock.as_str() {
         serve_stock(listener, address, nothing, tls)
     } else if layout == Layout::PerCore.as_str() {
+        serve_per_core(&listener, address, &nothing, tls.as_ref())
+    } else if layout == Layout::Storing.as_str() {
+        nothing.storing = Some(Storing::start(Path::new(&answers))?);
         serve_per_core(&listener, address, &nothing, tls.as_ref())
     } else {
         bail!("no such layout: {layout}")
@@ -127,27 +138,40 @@ fn serve_one_core(
 pub struct Nothing {
     check: CheckQueueAccessResponse,
     batch: BatchCheckQueueAccessResponse,
+    sign_in: SignInResponse,
+    sign_out: SignOutResponse,
+    storing: Option<Storing>,
 }
 
 impl Nothing {
-    const CHECK: &str = "check";
-    const BATCH: &str = "batch";
-
     /// Keeps an answer of the server under test, which is to be given by the floors as well.
     pub fn write(folder: &Path, question: &Question, answer: &[u8]) -> anyhow::Result<()> {
         fs::create_dir_all(folder)?;
-        let name = if question.path == call::BATCH { Self::BATCH } else { Self::CHECK };
-        fs::write(folder.join(name), answer)?;
-        Ok(())
+        Ok(fs::write(folder.join(Self::file(question.path)), answer)?)
     }
 
     fn read(folder: &Path) -> anyhow::Result<Self> {
         // What isn't there isn't asked for.
-        let read = |name| fs::read(folder.join(name)).unwrap_or_default();
+        let read = |path| fs::read(folder.join(Self::file(path))).unwrap_or_default();
         Ok(Self {
-            check: CheckQueueAccessResponse::decode(&*read(Self::CHECK))?,
-            batch: BatchCheckQueueAccessResponse::decode(&*read(Self::BATCH))?,
+            check: CheckQueueAccessResponse::decode(&*read(call::CHECK))?,
+            batch: BatchCheckQueueAccessResponse::decode(&*read(call::BATCH))?,
+            sign_in: SignInResponse::decode(&*read(call::SIGN_IN))?,
+            sign_out: SignOutResponse::decode(&*read(call::SIGN_OUT))?,
+            storing: None,
         })
+    }
+
+    /// Where the answer of an rpc is kept: under its own name.
+    fn file(path: &str) -> &str {
+        path.rsplit_once('/').map_or(path, |(_, name)| name)
+    }
+
+    async fn store(&self) -> Result<(), Status> {
+        match &self.storing {
+            Some(storing) => storing.change().await,
+            None => none().map(|_: Response<()>| ()),
+        }
     }
 }
 
@@ -189,11 +213,13 @@ impl QueueAccessService for Nothing {
     }
 
     async fn sign_in(&self, _: Request<SignInRequest>) -> Result<Response<SignInResponse>, Status> {
-        none()
+        self.store().await?;
+        Ok(Response::new(self.sign_in.clone()))
     }
 
     async fn sign_out(&self, _: Request<SignOutRequest>) -> Result<Response<SignOutResponse>, Status> {
-        none()
+        self.store().await?;
+        Ok(Response::new(self.sign_out.clone()))
     }
 
     async fn supervisor_sign_in(

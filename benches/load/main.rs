@@ -14,6 +14,7 @@ mod raw;
 mod report;
 mod setup;
 mod size;
+mod storing;
 mod watch;
 mod writes;
 
@@ -115,7 +116,7 @@ enum Scenario {
     Checks,
     /// BatchCheckQueueAccess of 1,000 on one processor.
     Batch,
-    /// SignIn and SignOut, next to SQLite alone.
+    /// SignIn and SignOut, next to SQLite alone and to a server that does nothing but store.
     Writes,
     /// A start, checks and changes with a million users, ten million assignments and a million sessions, unless --users and
     /// --organizations say otherwise.

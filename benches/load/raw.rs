@@ -72,7 +72,12 @@ impl Raw {
     /// Copies the file of a server that isn't running.
     pub fn copy(database: &Path, to: &Path) -> anyhow::Result<Self> {
         fs::copy(database, to)?;
-        let connection = Connection::open(to)?;
+        Self::open(to)
+    }
+
+    /// Opens a copy.
+    pub fn open(copy: &Path) -> anyhow::Result<Self> {
+        let connection = Connection::open(copy)?;
         connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
         connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF")?;
         Ok(Self(connection))

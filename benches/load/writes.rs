@@ -1,19 +1,23 @@
-//! Changes: many at once, next to SQLite alone with the same rows in the same batches; one at a time, next to one commit
-//! and a call to a server that does nothing; and checks while changes come as fast as they can.
+//! Changes: many at once, next to SQLite alone with the same rows in the same batches, and next to a server that does nothing
+//! but store them so; one at a time, next to one commit and a call to a server that does nothing; and checks while
+//! changes come as fast as they can.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use serde_json::json;
 
 use crate::{
     Options,
-    call::Question,
+    call::{Line, Question},
     contest::{Contestant, contestants},
     crew::{Callee, Crew},
     drive::{self, Deck, Measured},
+    floor::{Layout, Nothing},
+    process::Process,
     raw::{Log, Raw},
     report::{Ratio, Rounds, median, table},
     setup::{self, Setup},
+    storing::Order,
 };
 
 /// Changes under way at once while they come as fast as they can: on each of four connections.
@@ -32,6 +36,7 @@ struct Many {
     changes: f64,
     batch: f64,
     raw: f64,
+    storing: Measured,
 }
 
 /// One round of changes one at a time.
@@ -82,7 +87,9 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     server.stop()?;
     let database = setup.folder.path().join("writes.db");
     let mut raw = Raw::copy(&database, &setup.folder.path().join("raw.db"))?;
-    let server = crate::process::Process::queuegate(&setup, &database)?;
+    let stored = setup.folder.path().join("stored.db");
+    Raw::copy(&database, &stored)?;
+    let server = Process::queuegate(&setup, &database)?;
     let checks: Arc<[Question]> = setup::check_questions(std::slice::from_ref(&plan))?.into();
     let changes: Arc<[Question]> = setup::changes(&plan, plan.users)?.into();
     let [nothing, _, ours] = &mut contestants(&setup, options, server, &checks).await?;
@@ -92,11 +99,16 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         (Crew::connect(&callee, 1, 1).await?, Crew::connect(&Callee::new(&setup, &nothing.server), 1, 1).await?);
     let deck = Deck::new(Arc::clone(&checks));
     let log = Log::open(&database)?;
+    let answers = setup.folder.path().join("answers to changes");
+    let line = Line::connect(&callee).await?;
+    let mut written = log.last()?;
+    for change in changes.iter().take(2) {
+        Nothing::write(&answers, change, &line.ask(change).await?)?;
+    }
     let (mut many, mut alone) = (Vec::new(), Vec::new());
     let mut beside = [Beside::default(), Beside::default()];
     let rate = options.rate.unwrap_or(CHECKS_PER_SECOND);
     // What every user was left in is written to the copy as well, so that the two stay the same.
-    let mut written = log.last()?;
     for _ in 0..options.rounds {
         let before = (
             ours.server.metric("queuegate_batch_commands_sum")?,
@@ -119,8 +131,17 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         // Calls that changed nothing are none, and those before and after the measured time don't count.
         let share = (last - first) as f64 / (after.0 - before.0);
         let changes_per_second = measured.rate() * share;
+        let order = Order {
+            database: database.clone(),
+            after: written,
+            up_to: last,
+            copy: stored.clone(),
+            most: batch.round() as usize,
+        };
+        let storing = storing(&setup, options, (&order, &answers), &log, &changes).await?;
         many.push(Many {
             changes: changes_per_second,
+            storing,
             batch,
             raw: rows.len() as f64 / took.as_secs_f64(),
             ours: measured,
@@ -153,9 +174,29 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     report(options, &many, &alone, &beside, rate)
 }
 
+/// Measures a server that does nothing but store the changes of a round. Half as long, so that there are enough of them.
+async fn storing(
+    setup: &Setup,
+    options: &Options,
+    (order, answers): (&Order, &Path),
+    log: &Log,
+    changes: &Arc<[Question]>,
+) -> anyhow::Result<Measured> {
+    let stored = Log::open(&order.copy)?.last()?;
+    Raw::open(&order.copy)?.write(&log.rows(stored, order.after, usize::MAX >> 1)?, 256)?;
+    order.write(answers)?;
+    let server = Process::floor(setup, Layout::Storing, answers)?;
+    let crew = Crew::connect(&Callee::new(setup, &server), options.threads, CONNECTIONS).await?;
+    let measured = drive::closed(&server, &crew, CALLERS, changes, options.seconds / 2.0).await?;
+    anyhow::ensure!(measured.refused == 0, "the server that only stores had nothing left to store");
+    Ok(measured)
+}
+
 fn report(options: &Options, many: &[Many], alone: &[Alone], beside: &[Beside; 2], rate: f64) -> anyhow::Result<()> {
     let each = |figure: fn(&Many) -> f64| many.iter().map(figure).collect::<Vec<_>>();
     let to_raw = Ratio::of(each(|round| round.changes), each(|round| round.raw));
+    let storing_to_raw = Ratio::of(each(|round| round.storing.rate()), each(|round| round.raw));
+    let to_storing = Ratio::of(each(|round| round.changes), each(|round| round.storing.rate()));
     let p50 = |measured: &Measured| measured.percentile_us(50.0);
     let floor = |round: &Alone| round.commit_us + p50(&round.nothing);
     let alone_ratio = Ratio::of(alone.iter().map(|round| p50(&round.ours)), alone.iter().map(floor));
@@ -171,8 +212,15 @@ fn report(options: &Options, many: &[Many], alone: &[Alone], beside: &[Beside; 2
                     "batch": median(&each(|round| round.batch)),
                     "raw_changes_per_second": median(&each(|round| round.raw)),
                     "to_raw": to_raw.json(),
+                    "to_storing": to_storing.json(),
                     "p99_us": median(&each(|round| round.ours.percentile_us(99.0))),
                     "cpu_ms_per_1000_calls": median(&each(|round| round.ours.cpu_us())),
+                    "storing": {
+                        "changes_per_second": median(&each(|round| round.storing.rate())),
+                        "to_raw": storing_to_raw.json(),
+                        "p99_us": median(&each(|round| round.storing.percentile_us(99.0))),
+                        "cpu_ms_per_1000_calls": median(&each(|round| round.storing.cpu_us())),
+                    },
                 },
                 "alone": {
                     "p50_us": of(|round| round.ours.percentile_us(50.0)),
@@ -186,16 +234,27 @@ fn report(options: &Options, many: &[Many], alone: &[Alone], beside: &[Beside; 2
         return Ok(());
     }
     let title = format!("SignIn and SignOut, {} in flight, each a change", CALLERS * CONNECTIONS);
-    let row = [
-        format!("{:.0}", median(&each(|round| round.changes))),
-        format!("{:.1}", median(&each(|round| round.batch))),
-        format!("{:.0}", median(&each(|round| round.raw))),
-        to_raw.to_string(),
-        format!("{:.0}", median(&each(|round| round.ours.percentile_us(99.0)))),
-        format!("{:.1}", median(&each(|round| round.ours.cpu_us()))),
+    let row = |name: &str, rate: f64, to_raw: Ratio, of: fn(&Many) -> &Measured| {
+        let each =
+            |figure: fn(&Measured) -> f64| median(&many.iter().map(|round| figure(of(round))).collect::<Vec<_>>());
+        vec![
+            name.to_owned(),
+            format!("{rate:.0}"),
+            to_raw.to_string(),
+            format!("{:.0}", each(|measured| measured.percentile_us(99.0))),
+            format!("{:.1}", each(Measured::cpu_us)),
+        ]
+    };
+    let rows = [
+        row("floor-storing", median(&each(|round| round.storing.rate())), storing_to_raw, |round| &round.storing),
+        row("queuegate", median(&each(|round| round.changes)), to_raw, |round| &round.ours),
     ];
-    let columns = ["changes/s", "changes in a commit", "SQLite alone, changes/s", "ratio", "p99 us", "CPU ms/1,000"];
-    println!("{}", table(&title, columns, [row.to_vec()]));
+    println!("{}", table(&title, ["server", "changes/s", "to SQLite alone", "p99 us", "CPU ms/1,000"], rows));
+    println!(
+        "queuegate to floor-storing: {to_storing}. Changes in a commit: {:.1}; with as many SQLite alone does {:.0} changes/s.\n",
+        median(&each(|round| round.batch)),
+        median(&each(|round| round.raw)),
+    );
     let row = [
         format!("{:.0}", of(|round| round.ours.percentile_us(50.0))),
         format!("{:.0}", of(|round| round.commit_us)),
