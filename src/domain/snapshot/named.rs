@@ -1,6 +1,11 @@
-//! Things that are found by an id, or by an extension. There may be millions, so nothing is kept twice but its names.
+//! Things that are found by an id, or by an extension. There may be millions, so nothing is kept twice but an id.
 
-use std::{borrow::Borrow, hash::Hash, ops::Bound, sync::Arc};
+use std::{
+    borrow::Borrow,
+    hash::{Hash, Hasher},
+    ops::Bound,
+    sync::Arc,
+};
 
 use foldhash::fast::FixedState;
 use imbl::{GenericHashMap, OrdSet, shared_ptr::DefaultSharedPtr};
@@ -11,12 +16,17 @@ use crate::domain::ids::Extension;
 /// few, and listed in order.
 #[derive(Debug, Clone)]
 pub(super) struct Named<V: HasNames> {
+    /// So an id and what has it are fetched from memory at the same time.
     by_id: Found<V::Id, Arc<V>>,
-    by_extension: Found<Extension, Arc<V>>,
+    by_extension: Found<ByExtension<V>, ()>,
     pub(super) order: OrdSet<V::Id>,
 }
 
 type Found<K, V> = GenericHashMap<K, V, FixedState, DefaultSharedPtr>;
+
+/// Its own key: its extension is in it. INVARIANT: what has none isn't kept so.
+#[derive(Debug, Clone)]
+struct ByExtension<V>(Arc<V>);
 
 /// What has an id, and may have an extension.
 pub(super) trait HasNames: Clone {
@@ -25,6 +35,26 @@ pub(super) trait HasNames: Clone {
     fn id(&self) -> &Self::Id;
     fn extension(&self) -> &Option<Extension>;
 }
+
+impl<V: HasNames> Borrow<Option<Extension>> for ByExtension<V> {
+    fn borrow(&self) -> &Option<Extension> {
+        self.0.extension()
+    }
+}
+
+impl<V: HasNames> Hash for ByExtension<V> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.extension().hash(state);
+    }
+}
+
+impl<V: HasNames> PartialEq for ByExtension<V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.extension() == other.0.extension()
+    }
+}
+
+impl<V: HasNames> Eq for ByExtension<V> {}
 
 impl<V: HasNames> Named<V> {
     pub(super) fn new() -> Self {
@@ -44,7 +74,7 @@ impl<V: HasNames> Named<V> {
     }
 
     pub(super) fn with_extension(&self, extension: &Extension) -> Option<&V> {
-        self.by_extension.get(extension).map(Arc::as_ref)
+        self.by_extension.get_key_value(&Some(*extension)).map(|(ByExtension(found), ())| found.as_ref())
     }
 
     /// Adds what isn't there yet.
@@ -60,10 +90,10 @@ impl<V: HasNames> Named<V> {
         let extension = *value.extension();
         let before = self.get(value.id().borrow()).and_then(|before| *before.extension());
         if before != extension {
-            if extension.is_some_and(|extension| self.by_extension.contains_key(&extension)) {
+            if extension.is_some() && self.by_extension.contains_key(&extension) {
                 return Err("the extension is in use");
             }
-            if let Some(before) = before {
+            if before.is_some() {
                 self.by_extension.remove(&before);
             }
         }
@@ -73,18 +103,20 @@ impl<V: HasNames> Named<V> {
 
     /// Puts something in the place of what has its names.
     pub(super) fn put(&mut self, value: V) {
-        let (id, extension) = (value.id().clone(), *value.extension());
         let value = Arc::new(value);
-        if let Some(extension) = extension {
-            self.by_extension.insert(extension, Arc::clone(&value));
+        // Of two that are found alike, a map keeps the latter.
+        if value.extension().is_some() {
+            self.by_extension.insert(ByExtension(Arc::clone(&value)), ());
         }
-        self.by_id.insert(id, value);
+        self.by_id.insert(value.id().clone(), value);
     }
 
     pub(super) fn remove(&mut self, id: &str) {
         self.order.remove(id);
-        if let Some(extension) = self.by_id.remove(id).and_then(|before| *before.extension()) {
-            self.by_extension.remove(&extension);
+        if let Some(before) = self.by_id.remove(id)
+            && before.extension().is_some()
+        {
+            self.by_extension.remove(before.extension());
         }
     }
 
@@ -92,10 +124,13 @@ impl<V: HasNames> Named<V> {
     pub(super) fn is_same(&self, other: &Self, is_same: impl Fn(&V, &V) -> bool) -> bool {
         let are_same =
             |own: Option<&V>, others: Option<&V>| own.zip(others).is_some_and(|(one, other)| is_same(one, other));
+        let is_found_too = |ByExtension(own): &ByExtension<V>| {
+            are_same(Some(own), own.extension().and_then(|extension| other.with_extension(&extension)))
+        };
         self.order == other.order
             && self.order.iter().all(|id| are_same(self.get(id.borrow()), other.get(id.borrow())))
             && self.by_extension.len() == other.by_extension.len()
-            && self.by_extension.iter().all(|(extension, own)| are_same(Some(own), other.with_extension(extension)))
+            && self.by_extension.keys().all(is_found_too)
     }
 
     /// In order of the ids, from the one after `after`.
