@@ -468,7 +468,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{command::Action, settings::UnassignedQueueSignIn},
+        domain::{
+            command::Action,
+            ids::{QueueRef, UserRef},
+            model::{Queue, QueueKind, SignInChannel, User},
+            settings::UnassignedQueueSignIn,
+        },
         state::{
             Ended, Mailbox, Owners, State,
             clock::{Clock, SystemClock},
@@ -574,5 +579,57 @@ mod tests {
         let [first, again] = [first.await.unwrap().unwrap(), again.await.unwrap().unwrap()];
         assert_eq!(first.revision, again.revision);
         assert!(matches!(other.await.unwrap(), Err(Error::Rejected(_))));
+    }
+
+    #[tokio::test]
+    async fn sessions_of_one_commit_have_ids_that_rise() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, owners) = State::load(store(&folder), Arc::new(SystemClock::start()), metrics(), 2).unwrap();
+        let Owners { mut writer, queue, .. } = owners;
+        let (mailbox, queue_id) = (Mailbox::open(), || "sales".parse().unwrap());
+        let create_user = |user_id: &str| Action::CreateUser {
+            user: User {
+                user_id: user_id.parse().unwrap(),
+                display_name: user_id.into(),
+                extension: None,
+                contact_center_license: true,
+                disabled: false,
+            },
+        };
+        let sign_in = |user_id: &str| Action::SignIn {
+            user: UserRef::Id(user_id.parse().unwrap()),
+            queue: QueueRef::Id(queue_id()),
+            channel: SignInChannel::FeatureCode,
+            device: String::new(),
+        };
+        let (display_name, extension, kind) = ("Sales".to_owned(), None, QueueKind::CallQueue);
+        let new_queue = Queue { queue_id: queue_id(), display_name, extension, kind };
+        let unassigned_queue_sign_in = UnassignedQueueSignIn::Allowed;
+        let actions = [
+            Action::CreateOrganization { display_name: "Acme".to_owned(), unassigned_queue_sign_in },
+            Action::CreateQueue { queue: new_queue },
+            create_user("ann"),
+            create_user("bob"),
+            sign_in("bob"),
+            sign_in("ann"),
+        ];
+        let submit = |action| {
+            let command = Command { organization_id: "acme".parse().unwrap(), action, actor: None };
+            state.submit(&mailbox, command, Caller::server(), None, None).unwrap()
+        };
+        // Nothing is done for whoever has given up.
+        let _answers = actions.map(submit);
+        let jobs = queue.try_iter().map(|job| match job {
+            Job::Execute(job) => *job,
+            Job::Stop => panic!("nobody asked for it"),
+        });
+        let written = writer.run_batch(state.now(), jobs.collect()).unwrap().unwrap();
+        let (_, records) = written.state.unwrap();
+        let started = |record: &Record| match &record.change.event {
+            Event::SessionStarted { session, justification: _ } => Some(session.session_id.clone()),
+            _ => None,
+        };
+        let ids: Vec<_> = records.iter().filter_map(started).collect();
+        assert!(ids.len() == 2 && ids[0] < ids[1], "{ids:?}");
     }
 }
