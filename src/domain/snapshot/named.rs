@@ -16,7 +16,7 @@ use crate::domain::ids::Extension;
 /// few, and listed in order.
 #[derive(Debug, Clone)]
 pub(super) struct Named<V: HasNames> {
-    /// So an id and what has it are fetched from memory at the same time.
+    /// An id lies beside what has it, so that both are fetched from memory at the same time.
     by_id: Found<V::Id, Arc<V>>,
     by_extension: Found<ByExtension<V>, ()>,
     pub(super) order: OrdSet<V::Id>,
