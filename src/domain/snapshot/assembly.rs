@@ -222,8 +222,10 @@ impl Office {
         };
         for parts in queues.items {
             let QueueParts { queue, slot, role_holders, session_holders } = parts;
-            let (role_holders, session_holders) = (ids(role_holders), ids(session_holders));
-            tenant.queues.insert(Place { queue, slot, role_holders, session_holders })?;
+            tenant.queues.insert(Place { queue, slot, role_holders: ids(role_holders) })?;
+            if !session_holders.is_empty() {
+                tenant.session_holders_on.insert(slot, ids(session_holders));
+            }
         }
         let ids_of =
             |which: fn(&&Member) -> bool| packed(members.iter().filter(which).map(HasNames::id).cloned().collect());

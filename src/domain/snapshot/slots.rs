@@ -9,7 +9,7 @@ use crate::domain::{
 };
 
 /// Names a queue of one organization, as long as it exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Slot(u32);
 
 /// The queues of an organization by their slots. A slot that was given back is taken again.

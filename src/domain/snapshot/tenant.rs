@@ -2,7 +2,7 @@
 
 use std::{ops::Bound, sync::Arc};
 
-use imbl::OrdSet;
+use imbl::{OrdMap, OrdSet};
 
 use super::{
     Member,
@@ -30,18 +30,20 @@ pub struct Tenant {
     pub(super) role_holders: OrdSet<UserId>,
     /// Whoever has a session that has not been ended yet.
     pub(super) session_holders: OrdSet<UserId>,
-    /// How many of those there are.
+    /// The same by queue. INVARIANT: a queue on which nobody has one isn't there. They aren't kept with the queue, because then
+    /// it would be copied, and found anew, whenever somebody signs in.
+    pub(super) session_holders_on: OrdMap<Slot, OrdSet<UserId>>,
+    /// How many sessions there are.
     pub(super) sessions: usize,
 }
 
-/// A queue, and who has to do with it.
+/// A queue, and who has a role on it.
 #[derive(Debug, Clone)]
 pub struct Place {
     pub(super) queue: Queue,
     /// What members name it by.
     pub(super) slot: Slot,
     pub(super) role_holders: OrdSet<UserId>,
-    pub(super) session_holders: OrdSet<UserId>,
 }
 
 impl HasNames for Member {
@@ -87,11 +89,13 @@ impl PartialEq for Tenant {
             slots,
             role_holders,
             session_holders,
+            session_holders_on,
             sessions,
         } = self;
-        let is_same_queue = |one: &Place, other: &Place| {
-            let Place { queue, slot: _, role_holders, session_holders } = one;
-            (queue, role_holders, session_holders) == (&other.queue, &other.role_holders, &other.session_holders)
+        let is_same_queue = |own: &Place, others: &Place| {
+            let Place { queue, slot, role_holders } = own;
+            (queue, role_holders, session_holders_on.get(slot))
+                == (&others.queue, &others.role_holders, other.session_holders_on.get(&others.slot))
         };
         *organization == other.organization
             && *settings == other.settings
@@ -100,6 +104,7 @@ impl PartialEq for Tenant {
             && queues.is_same(&other.queues, is_same_queue)
             && *role_holders == other.role_holders
             && *session_holders == other.session_holders
+            && session_holders_on.len() == other.session_holders_on.len()
             && *sessions == other.sessions
     }
 }
@@ -164,7 +169,7 @@ impl Tenant {
         self.members.after(after).map(Member::user)
     }
 
-    /// The queue that a caller named, with who has to do with it.
+    /// The queue that a caller named, with who has a role on it.
     pub fn place(&self, queue: &QueueRef) -> Option<&Place> {
         match queue {
             QueueRef::Id(id) => self.queues.get(id.as_str()),
@@ -172,7 +177,7 @@ impl Tenant {
         }
     }
 
-    /// The queue with this id, with who has to do with it.
+    /// The queue with this id, with who has a role on it.
     pub fn place_by_id(&self, queue_id: &str) -> Option<&Place> {
         self.queues.get(queue_id)
     }
@@ -192,7 +197,7 @@ impl Tenant {
         self.queues.with_extension(extension).map(HasNames::id)
     }
 
-    /// Queues in order of their ids, from the one after `after`, with who has to do with them.
+    /// Queues in order of their ids, from the one after `after`, with who has a role on them.
     pub fn places_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s Place> {
         self.queues.after(after)
     }
@@ -283,8 +288,16 @@ impl Tenant {
 
     /// The users with roles or a session on a queue, in order of their ids, from the one after `after`.
     pub fn members_on<'s>(&'s self, place: &'s Place, after: Option<&'s str>) -> impl Iterator<Item = &'s Member> {
-        let ids = in_either(after_in(&place.role_holders, after), after_in(&place.session_holders, after));
+        let ids = in_either(after_in(&place.role_holders, after), self.session_holders_on(place, after));
         ids.filter_map(|user_id| self.members.get(user_id.as_str()))
+    }
+
+    fn session_holders_on<'s>(
+        &'s self,
+        place: &Place,
+        after: Option<&'s str>,
+    ) -> impl Iterator<Item = &'s UserId> + use<'s> {
+        self.session_holders_on.get(&place.slot).into_iter().flat_map(move |holders| after_in(holders, after))
     }
 
     /// The users who hold any role, in order of their ids.
@@ -315,7 +328,7 @@ impl Tenant {
         after: Option<&'s str>,
     ) -> impl Iterator<Item = &'s Arc<Session>> {
         let holders =
-            self.queues.get(queue_id).into_iter().flat_map(move |place| after_in(&place.session_holders, after));
+            self.queues.get(queue_id).into_iter().flat_map(move |place| self.session_holders_on(place, after));
         holders.filter_map(move |user_id| self.recorded_session(user_id.as_str(), queue_id))
     }
 
@@ -352,6 +365,7 @@ impl Tenant {
             slots: Slots::default(),
             role_holders: OrdSet::new(),
             session_holders: OrdSet::new(),
+            session_holders_on: OrdMap::new(),
             sessions: 0,
         }
     }
@@ -390,8 +404,7 @@ impl Tenant {
             return Err("the queue exists already");
         }
         let slot = self.slots.next()?;
-        let (role_holders, session_holders) = (OrdSet::new(), OrdSet::new());
-        self.queues.insert(Place { queue: queue.clone(), slot, role_holders, session_holders })?;
+        self.queues.insert(Place { queue: queue.clone(), slot, role_holders: OrdSet::new() })?;
         self.slots.take(queue.queue_id.clone());
         Ok(())
     }
@@ -404,7 +417,7 @@ impl Tenant {
 
     pub(super) fn delete_queue(&mut self, queue_id: &QueueId) -> Result<(), &'static str> {
         let place = self.queues.get(queue_id.as_str()).ok_or("no such queue")?;
-        if !place.session_holders.is_empty() {
+        if self.session_holders_on.contains_key(&place.slot) {
             return Err("the queue still has sessions");
         }
         if !place.role_holders.is_empty() {
@@ -480,7 +493,7 @@ impl Tenant {
         if member.recorded_session(queue_id.as_str()).is_some() {
             return Err("the user has a session on the queue already");
         }
-        let (mut member, mut place) = (member.clone(), place.clone());
+        let mut member = member.clone();
         let own_id = member.user.user_id.clone();
         let session = Session {
             user_id: own_id.clone(),
@@ -491,10 +504,9 @@ impl Tenant {
         if !member.has_sessions() {
             self.session_holders.insert(own_id.clone());
         }
-        place.session_holders.insert(own_id);
+        self.session_holders_on.entry(place.slot).or_default().insert(own_id);
         member.add_session(place.slot, Arc::new(session));
         self.sessions += 1;
-        self.queues.put(place);
         self.members.put(member);
         Ok(())
     }
@@ -508,14 +520,18 @@ impl Tenant {
         if member.recorded_session(queue_id.as_str()).is_none_or(|recorded| recorded.session_id != *session_id) {
             return Err("no such session");
         }
-        let (mut member, mut place) = (member.clone(), place.clone());
+        let mut member = member.clone();
         member.remove_session(place.slot);
-        place.session_holders.remove(user_id);
+        if let Some(holders) = self.session_holders_on.get_mut(&place.slot) {
+            holders.remove(user_id);
+            if holders.is_empty() {
+                self.session_holders_on.remove(&place.slot);
+            }
+        }
         if !member.has_sessions() {
             self.session_holders.remove(user_id);
         }
         self.sessions -= 1;
-        self.queues.put(place);
         self.members.put(member);
         Ok(())
     }

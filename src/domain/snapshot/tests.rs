@@ -286,7 +286,7 @@ fn organizations_differ_if_what_is_worked_out_does() {
     ] {
         office.0.apply(&change(event)).unwrap();
     }
-    let mistakes: [fn(&mut Tenant); 5] = [
+    let mistakes: [fn(&mut Tenant); 7] = [
         |tenant| tenant.role_holders = OrdSet::new(),
         |tenant| tenant.session_holders = OrdSet::new(),
         |tenant| tenant.sessions += 1,
@@ -294,9 +294,14 @@ fn organizations_differ_if_what_is_worked_out_does() {
             let place = tenant.queues.get("x").unwrap().clone();
             tenant.queues.replace(Place { role_holders: OrdSet::new(), ..place }).unwrap();
         },
+        |tenant| tenant.session_holders_on = OrdMap::new(),
         |tenant| {
-            let place = tenant.queues.get("x").unwrap().clone();
-            tenant.queues.replace(Place { session_holders: OrdSet::new(), ..place }).unwrap();
+            let slot = tenant.queues.get("x").unwrap().slot;
+            tenant.session_holders_on.insert(slot, OrdSet::new());
+        },
+        |tenant| {
+            let slot_of_none = tenant.slots.next().unwrap();
+            tenant.session_holders_on.insert(slot_of_none, OrdSet::new());
         },
     ];
     for (number, mistake) in mistakes.into_iter().enumerate() {
