@@ -63,10 +63,10 @@ pub(super) struct SignIn {
     #[arg(long, value_enum, default_value = "feature-code")]
     channel: Channel,
     /// The device that is signed in, such as PJSIP/101.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     device: String,
     /// Makes a retry safe: repeating the command with the same id changes nothing.
-    #[arg(long, default_value = "", value_name = "ID")]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
     request_id: String,
     #[command(flatten)]
     common: Common,
@@ -107,7 +107,7 @@ pub(super) struct SignOut {
     #[arg(long)]
     all_queues: bool,
     /// Makes a retry safe: repeating the command with the same id changes nothing.
-    #[arg(long, default_value = "", value_name = "ID")]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
     request_id: String,
     #[command(flatten)]
     common: Common,
@@ -154,10 +154,10 @@ pub(super) struct SupervisorSignIn {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     ttl: Option<std::time::Duration>,
     /// Why, for the history.
-    #[arg(long, default_value = "", value_name = "TEXT")]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
     justification: String,
     /// Makes a retry safe: repeating the command with the same id changes nothing.
-    #[arg(long, default_value = "", value_name = "ID")]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
     request_id: String,
     #[command(flatten)]
     common: Common,
@@ -196,10 +196,10 @@ pub(super) struct SupervisorSignOut {
     /// The queue: an id, or ext:NUMBER.
     queue: Name,
     /// Why, for the history.
-    #[arg(long, default_value = "", value_name = "TEXT")]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
     justification: String,
     /// Makes a retry safe: repeating the command with the same id changes nothing.
-    #[arg(long, default_value = "", value_name = "ID")]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
     request_id: String,
     #[command(flatten)]
     common: Common,

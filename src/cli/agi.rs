@@ -56,7 +56,13 @@ pub(super) struct Agi {
     )]
     technology: Vec<String>,
     /// What stands before the extension in the names of endpoints.
-    #[arg(long, value_name = "TEXT", env = "QUEUEGATE_AGI_ENDPOINT_PREFIX", default_value = "")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        env = "QUEUEGATE_AGI_ENDPOINT_PREFIX",
+        default_value = "",
+        hide_default_value = true
+    )]
     endpoint_prefix: String,
     /// Endpoints whose names don't say their extension: NAME=EXTENSION, with commas between them.
     #[arg(long, value_name = "LIST", env = "QUEUEGATE_AGI_ENDPOINT", value_delimiter = ',', value_parser = named_endpoint)]

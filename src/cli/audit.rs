@@ -43,7 +43,7 @@ pub(super) struct List {
     #[arg(long)]
     queue: Option<Name>,
     /// Only what this user did or tried to.
-    #[arg(long, default_value = "", value_name = "USER_ID")]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "USER_ID")]
     actor: String,
     /// Only this action, such as sign-in or ASSIGN_ROLE.
     #[arg(long)]
@@ -74,7 +74,7 @@ pub(super) struct List {
 #[derive(Args)]
 pub(super) struct Watch {
     /// Resume after this revision instead of beginning now.
-    #[arg(long, value_name = "REVISION", default_value = "")]
+    #[arg(long, value_name = "REVISION", default_value = "", hide_default_value = true)]
     from: String,
     #[command(flatten)]
     common: Common,

@@ -85,7 +85,7 @@ pub(super) struct Watch {
     #[arg(long)]
     queue: Option<Name>,
     /// Resume after this revision instead of beginning with who is signed in.
-    #[arg(long, value_name = "REVISION", default_value = "")]
+    #[arg(long, value_name = "REVISION", default_value = "", hide_default_value = true)]
     from: String,
     #[command(flatten)]
     common: Common,

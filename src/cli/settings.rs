@@ -35,7 +35,7 @@ struct Change {
     #[arg(required = true, value_name = "PATH=VALUE")]
     settings: Vec<String>,
     /// Refuse if the settings have changed since this etag was read.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     etag: String,
 }
 
@@ -48,10 +48,10 @@ pub(super) struct Set {
     #[arg(long)]
     validate_only: bool,
     /// Makes a retry safe: repeating the command with the same id changes nothing.
-    #[arg(long, default_value = "", value_name = "ID")]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
     request_id: String,
     /// The user on whose behalf you change them, who must be allowed to. Left out: on your own.
-    #[arg(long, default_value = "", value_name = "USER_ID")]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "USER_ID")]
     actor: String,
     #[command(flatten)]
     common: Common,

@@ -37,7 +37,7 @@ pub(super) struct Import {
     #[arg(long)]
     delete_missing: bool,
     /// Makes a retry safe: repeating the command with the same id changes nothing.
-    #[arg(long, default_value = "", value_name = "ID")]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
     request_id: String,
     #[command(flatten)]
     common: Common,
