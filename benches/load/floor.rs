@@ -47,7 +47,8 @@ impl Layout {
     }
 }
 
-/// Serves until standard input ends. Arguments: the layout, the folder of answers, and, for TLS, certificate and key.
+/// Serves until standard input ends. Arguments: the layout, the folder of answers, where the order of what to store is too,
+/// and, for TLS, certificate and key.
 pub fn main(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     let layout = arguments.next().context("no layout")?;
     let answers = arguments.next().context("no answers")?;

@@ -42,14 +42,18 @@ impl Order {
 pub struct Storing(Sender<oneshot::Sender<()>>);
 
 impl Storing {
-    /// Begins with what is ordered in the folder of answers.
+    /// Begins with what is ordered in the folder of answers. What goes wrong is said on standard error.
     pub fn start(answers: &Path) -> anyhow::Result<Self> {
         let Order { database, after, up_to, copy, most } =
             serde_json::from_slice(&fs::read(answers.join(Order::FILE))?)?;
         let rows = Log::open(&database)?.rows(after, up_to, usize::MAX >> 1)?;
         let raw = Raw::open(&copy)?;
         let (sender, asked) = channel();
-        thread::spawn(move || store(raw, &rows, most, &asked));
+        thread::spawn(move || {
+            if let Err(error) = store(raw, &rows, most, &asked) {
+                eprintln!("can't store: {error:#}");
+            }
+        });
         Ok(Self(sender))
     }
 
@@ -58,7 +62,7 @@ impl Storing {
         let (tell, told) = oneshot::channel();
         // Whoever can't be asked doesn't answer either.
         let _ = self.0.send(tell);
-        told.await.map_err(|_| Status::resource_exhausted("everything is stored"))
+        told.await.map_err(|_| Status::resource_exhausted("nothing more is stored"))
     }
 }
 

@@ -101,6 +101,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let log = Log::open(&database)?;
     let answers = setup.folder.path().join("answers to changes");
     let line = Line::connect(&callee).await?;
+    // What every user was left in is written to the copies as well, so that they stay the same.
     let mut written = log.last()?;
     for change in changes.iter().take(2) {
         Nothing::write(&answers, change, &line.ask(change).await?)?;
@@ -108,7 +109,6 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let (mut many, mut alone) = (Vec::new(), Vec::new());
     let mut beside = [Beside::default(), Beside::default()];
     let rate = options.rate.unwrap_or(CHECKS_PER_SECOND);
-    // What every user was left in is written to the copy as well, so that the two stay the same.
     for _ in 0..options.rounds {
         let before = (
             ours.server.metric("queuegate_batch_commands_sum")?,
@@ -188,7 +188,10 @@ async fn storing(
     let server = Process::floor(setup, Layout::Storing, answers)?;
     let crew = Crew::connect(&Callee::new(setup, &server), options.threads, CONNECTIONS).await?;
     let measured = drive::closed(&server, &crew, CALLERS, changes, options.seconds / 2.0).await?;
-    anyhow::ensure!(measured.refused == 0, "the server that only stores had nothing left to store");
+    anyhow::ensure!(
+        measured.refused == 0,
+        "the server that only stores stored no more: it had nothing left, or says why above"
+    );
     Ok(measured)
 }
 
