@@ -199,6 +199,7 @@ impl Settings {
                 calls_per_caller: self.max_calls_per_caller,
                 streams_per_caller: self.max_streams_per_caller,
                 shed_delay: self.shed_delay,
+                ..Limits::default()
             },
             drain_delay: self.drain_delay,
             drain_deadline: self.drain_deadline,

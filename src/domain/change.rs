@@ -212,6 +212,42 @@ pub struct RefusedWrite {
     pub wanted: Option<Box<Event>>,
 }
 
+/// What a watch of sessions tells of.
+#[derive(Debug, Clone, Copy)]
+pub enum Watched<'e> {
+    /// A session began.
+    Started(&'e Session),
+    /// A session ended.
+    Ended(&'e Session),
+    /// The organization is gone, and the watch ends.
+    OrganizationDeleted,
+}
+
+impl Event {
+    /// What a watch of sessions tells of this event, or `None`.
+    pub fn watched(&self) -> Option<Watched<'_>> {
+        match self {
+            Self::SessionStarted { session, justification: _ } => Some(Watched::Started(session)),
+            Self::SessionEnded { session, supervisor_id: _, justification: _ } => Some(Watched::Ended(session)),
+            Self::OrganizationDeleted { .. } => Some(Watched::OrganizationDeleted),
+            Self::OrganizationCreated { .. }
+            | Self::OrganizationUpdated { .. }
+            | Self::SettingsUpdated { .. }
+            | Self::UserCreated { .. }
+            | Self::UserUpdated { .. }
+            | Self::UserDeleted { .. }
+            | Self::QueueCreated { .. }
+            | Self::QueueUpdated { .. }
+            | Self::QueueDeleted { .. }
+            | Self::RoleAssigned { .. }
+            | Self::RoleUnassigned { .. }
+            | Self::AttemptRefused { .. }
+            | Self::WriteRefused { .. }
+            | Self::AuditLogCut { .. } => None,
+        }
+    }
+}
+
 /// Names one state of an organization's settings: the revision that its change was planned for, in one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Etag(pub u64);

@@ -222,7 +222,7 @@ impl Rpc {
     ) -> Result<Messages<T>, Error> {
         let place = Arc::clone(&self.log_readers).try_acquire_owned().map_err(|_| Error::TooManyReaders)?;
         let (sender, tell_end, messages) = stream::channel(buffer);
-        let answers = BlockingSender { sender, draining: self.draining.clone() };
+        let answers = BlockingSender { sender, patience: self.times.patience, draining: self.draining.clone() };
         tokio::task::spawn_blocking(move || {
             // Whoever asked may be gone.
             let _ = tell_end.send(stream::end(read(&answers)));

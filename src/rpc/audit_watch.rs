@@ -3,16 +3,24 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{broadcast, broadcast::error::RecvError, mpsc, watch as signal};
+use tokio::{
+    sync::{broadcast, broadcast::error::RecvError, mpsc, watch as signal},
+    time::timeout,
+};
 
-use super::{Desk, Watcher, blocking, from_proto, own_revision, proto, status::Error, stream, to_proto};
+use super::{
+    Desk, Watcher, blocking, from_proto, own_revision, proto,
+    status::Error,
+    stream::{self, StreamTimes},
+    to_proto,
+};
 use crate::{
     domain::ids::{OrganizationId, Revision, Sequence},
     state::{Committed, State},
 };
 
 /// How many messages may wait for the reader.
-const BUFFER: usize = 64;
+const BUFFER: usize = 16;
 
 /// How many events are read at a time.
 const CHUNK: u32 = 256;
@@ -38,9 +46,10 @@ pub(super) async fn begin(desk: &Desk, request: proto::WatchAuditEventsRequest) 
         start
     };
     let (sender, tell_end, messages) = stream::channel(BUFFER);
-    let mut watch = Watch { state: state.clone(), organization_id, sender: sender.clone(), last: start };
+    let mut watch =
+        Watch { state: state.clone(), times: desk.times, organization_id, sender: sender.clone(), last: start };
     let mut draining: signal::Receiver<bool> = desk.draining.clone();
-    let (watcher, caller) = (Watcher::new(&desk.metrics), Arc::clone(&desk.caller));
+    let watcher = Watcher::new(&desk.metrics);
     tokio::spawn(async move {
         let ended = tokio::select! {
             ended = watch.follow(bell) => ended,
@@ -49,7 +58,6 @@ pub(super) async fn begin(desk: &Desk, request: proto::WatchAuditEventsRequest) 
                 Err(Some(Error::Draining { last: Some(watch.revision(watch.last)) }))
             }
             () = sender.closed() => Err(None),
-            () = caller.ended() => Err(Some(Error::CredentialsEnded)),
         };
         drop(watcher);
         // The reader may be gone.
@@ -60,6 +68,7 @@ pub(super) async fn begin(desk: &Desk, request: proto::WatchAuditEventsRequest) 
 
 struct Watch {
     state: State,
+    times: StreamTimes,
     organization_id: OrganizationId,
     sender: mpsc::Sender<proto::WatchAuditEventsResponse>,
     /// Everything up to here has been sent.
@@ -73,23 +82,35 @@ impl Watch {
     async fn follow(&mut self, mut bell: broadcast::Receiver<Arc<[Committed]>>) -> Result<(), Stop> {
         self.send(None).await?;
         loop {
-            self.send_logged().await?;
-            loop {
-                match bell.recv().await {
-                    Ok(batch) if self.concerns(&batch) => break,
-                    Ok(_) => {}
-                    // Whatever was missed is in the log.
-                    Err(RecvError::Lagged(_)) => break,
-                    Err(RecvError::Closed) => return Ok(()),
+            // The bell is heard while events are sent, so that what rings it is not kept for a slow reader.
+            let (organization_id, after) = (self.organization_id.clone(), self.last);
+            let mut rung = false;
+            let sent = tokio::select! {
+                sent = self.send_logged() => sent,
+                () = listen(&mut bell, &organization_id, after, &mut rung) => return Ok(()),
+            };
+            sent?;
+            while !rung {
+                match timeout(self.times.quiet, bell.recv()).await {
+                    Ok(Ok(batch)) => rung = concerns(&batch, &organization_id, self.last),
+                    // What was missed is in the log.
+                    Ok(Err(RecvError::Lagged(_))) => rung = true,
+                    Ok(Err(RecvError::Closed)) => return Ok(()),
+                    Err(_) => {
+                        self.send_checkpoint().await?;
+                        rung = true;
+                    }
                 }
             }
         }
     }
 
-    fn concerns(&self, batch: &[Committed]) -> bool {
-        batch.iter().any(|Committed { record, .. }| {
-            record.change.organization_id == self.organization_id && record.sequence > self.last
-        })
+    /// Tells up to where everything was sent, so that a watch that is quiet can be resumed after the log was cut.
+    async fn send_checkpoint(&mut self) -> Result<(), Stop> {
+        let published = self.state.snapshot().revision().sequence;
+        self.send_logged().await?;
+        self.last = self.last.max(published);
+        self.send(None).await
     }
 
     /// Sends what the log has after the last event sent.
@@ -108,8 +129,7 @@ impl Watch {
             }
             for logged in &found {
                 let lineage = self.state.snapshot().revision().lineage;
-                self.last = logged.record.sequence;
-                self.send(Some(to_proto::audit_event(lineage, logged))).await?;
+                self.send(Some((logged.record.sequence, to_proto::audit_event(lineage, logged)))).await?;
             }
             if found.is_empty() {
                 return Ok(());
@@ -117,12 +137,44 @@ impl Watch {
         }
     }
 
-    async fn send(&self, event: Option<proto::AuditEvent>) -> Result<(), Stop> {
-        let revision = self.revision(self.last).to_string();
-        self.sender.send(proto::WatchAuditEventsResponse { event, revision }).await.map_err(|_| None)
+    /// Sends an event, or tells up to where everything was sent. INVARIANT: `last` is never ahead of what was sent.
+    async fn send(&mut self, event: Option<(Sequence, proto::AuditEvent)>) -> Result<(), Stop> {
+        let (sequence, event) = event.map_or((self.last, None), |(sequence, event)| (sequence, Some(event)));
+        let message = proto::WatchAuditEventsResponse { event, revision: self.revision(sequence).to_string() };
+        match timeout(self.times.patience, self.sender.send(message)).await {
+            Ok(Ok(())) => {
+                self.last = sequence;
+                Ok(())
+            }
+            Ok(Err(_)) => Err(None),
+            Err(_) => Err(Some(Error::SlowReader { last: Some(self.revision(self.last)) })),
+        }
     }
 
     fn revision(&self, sequence: Sequence) -> Revision {
         Revision { sequence, ..self.state.snapshot().revision() }
+    }
+}
+
+/// Whether any of these changes are of an organization and later than what was sent.
+fn concerns(batch: &[Committed], organization_id: &OrganizationId, after: Sequence) -> bool {
+    batch
+        .iter()
+        .any(|Committed { record, .. }| record.change.organization_id == *organization_id && record.sequence > after)
+}
+
+/// Takes note of changes of an organization while something else is done, until there will be none any more.
+async fn listen(
+    bell: &mut broadcast::Receiver<Arc<[Committed]>>,
+    organization_id: &OrganizationId,
+    after: Sequence,
+    rung: &mut bool,
+) {
+    loop {
+        match bell.recv().await {
+            Ok(batch) => *rung |= concerns(&batch, organization_id, after),
+            Err(RecvError::Lagged(_)) => *rung = true,
+            Err(RecvError::Closed) => return,
+        }
     }
 }

@@ -20,12 +20,36 @@ pub enum Access {
 /// What kind of work a method is, which says what gives way when there is too much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
+    /// Asks whether the server is alive. Never refused, because an orchestrator restarts a server that doesn't answer.
+    Probe,
     /// Answered from memory, at once.
     Check,
+    /// A list or a batch: its cost grows with the organization or the request. Computed on the background threads.
+    Scan,
     /// A change, which waits for the disk.
     Write,
-    /// An answer, or a question, that may be long or go on for ever.
+    /// An answer that may be long or go on for ever.
     Stream,
+    /// A document that is sent in pieces, and then changes the state.
+    Import,
+}
+
+impl Work {
+    /// Whether the answer is one message. The others are streams.
+    pub fn is_unary(self) -> bool {
+        match self {
+            Self::Probe | Self::Check | Self::Scan | Self::Write => true,
+            Self::Stream | Self::Import => false,
+        }
+    }
+
+    /// Whether the call may change something, so that its outcome is unknown when it is cut off.
+    pub fn may_change(self) -> bool {
+        match self {
+            Self::Write | Self::Import => true,
+            Self::Probe | Self::Check | Self::Scan | Self::Stream => false,
+        }
+    }
 }
 
 /// A method.
@@ -53,19 +77,19 @@ const fn method(path: &'static str, access: Access, work: Work) -> Method {
 
 use Access::{Known, Open, Scoped};
 use Scope::{Admin, Audit, Directory, Settings, SignIn, Supervise};
-use Work::{Check, Stream, Write};
+use Work::{Check, Import, Probe, Scan, Stream, Write};
 
 /// Every method, in order of the paths.
 pub const METHODS: &[Method] = &[
-    method("/grpc.health.v1.Health/Check", Open, Check),
+    method("/grpc.health.v1.Health/Check", Open, Probe),
     method("/grpc.health.v1.Health/Watch", Open, Stream),
     method("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Known, Stream),
     method("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Known, Stream),
     // Cutting destroys, and so does what audit trails are there to show.
     method("/queuegate.v1.AuditService/CutAuditLog", Scoped(Admin), Write),
     method("/queuegate.v1.AuditService/ExportAuditLog", Scoped(Audit), Stream),
-    method("/queuegate.v1.AuditService/GetAuditLogHead", Scoped(Audit), Check),
-    method("/queuegate.v1.AuditService/ListAuditEvents", Scoped(Audit), Check),
+    method("/queuegate.v1.AuditService/GetAuditLogHead", Scoped(Audit), Scan),
+    method("/queuegate.v1.AuditService/ListAuditEvents", Scoped(Audit), Scan),
     method("/queuegate.v1.AuditService/VerifyAuditLog", Scoped(Audit), Stream),
     method("/queuegate.v1.AuditService/WatchAuditEvents", Scoped(Audit), Stream),
     method("/queuegate.v1.DirectoryService/AssignRole", Scoped(Directory), Write),
@@ -79,28 +103,28 @@ pub const METHODS: &[Method] = &[
     method("/queuegate.v1.DirectoryService/GetOrganization", Scoped(Directory), Check),
     method("/queuegate.v1.DirectoryService/GetQueue", Scoped(Directory), Check),
     method("/queuegate.v1.DirectoryService/GetUser", Scoped(Directory), Check),
-    method("/queuegate.v1.DirectoryService/ImportDirectory", Scoped(Directory), Stream),
-    method("/queuegate.v1.DirectoryService/ListOrganizations", Scoped(Directory), Check),
-    method("/queuegate.v1.DirectoryService/ListQueues", Scoped(Directory), Check),
-    method("/queuegate.v1.DirectoryService/ListRoleAssignments", Scoped(Directory), Check),
-    method("/queuegate.v1.DirectoryService/ListUsers", Scoped(Directory), Check),
+    method("/queuegate.v1.DirectoryService/ImportDirectory", Scoped(Directory), Import),
+    method("/queuegate.v1.DirectoryService/ListOrganizations", Scoped(Directory), Scan),
+    method("/queuegate.v1.DirectoryService/ListQueues", Scoped(Directory), Scan),
+    method("/queuegate.v1.DirectoryService/ListRoleAssignments", Scoped(Directory), Scan),
+    method("/queuegate.v1.DirectoryService/ListUsers", Scoped(Directory), Scan),
     method("/queuegate.v1.DirectoryService/UnassignRole", Scoped(Directory), Write),
     method("/queuegate.v1.DirectoryService/UpdateOrganization", Scoped(Directory), Write),
     method("/queuegate.v1.DirectoryService/UpdateQueue", Scoped(Directory), Write),
     method("/queuegate.v1.DirectoryService/UpdateUser", Scoped(Directory), Write),
-    method("/queuegate.v1.PermissionService/BatchCheckPermissions", Scoped(Scope::Check), Check),
+    method("/queuegate.v1.PermissionService/BatchCheckPermissions", Scoped(Scope::Check), Scan),
     method("/queuegate.v1.PermissionService/CheckPermission", Scoped(Scope::Check), Check),
     method("/queuegate.v1.PermissionService/GetPermissionSettings", Scoped(Settings), Check),
     method("/queuegate.v1.PermissionService/ListPermissions", Scoped(Scope::Check), Check),
     method("/queuegate.v1.PermissionService/ListUserPermissions", Scoped(Scope::Check), Check),
-    method("/queuegate.v1.PermissionService/PreviewPermissionSettings", Scoped(Settings), Check),
+    method("/queuegate.v1.PermissionService/PreviewPermissionSettings", Scoped(Settings), Scan),
     method("/queuegate.v1.PermissionService/UpdatePermissionSettings", Scoped(Settings), Write),
-    method("/queuegate.v1.QueueAccessService/BatchCheckQueueAccess", Scoped(Scope::Check), Check),
+    method("/queuegate.v1.QueueAccessService/BatchCheckQueueAccess", Scoped(Scope::Check), Scan),
     method("/queuegate.v1.QueueAccessService/CheckQueueAccess", Scoped(Scope::Check), Check),
     method("/queuegate.v1.QueueAccessService/GetSession", Scoped(Scope::Check), Check),
-    method("/queuegate.v1.QueueAccessService/ListAccessibleQueues", Scoped(Scope::Check), Check),
-    method("/queuegate.v1.QueueAccessService/ListEligibleAgents", Scoped(Scope::Check), Check),
-    method("/queuegate.v1.QueueAccessService/ListSessions", Scoped(Scope::Check), Check),
+    method("/queuegate.v1.QueueAccessService/ListAccessibleQueues", Scoped(Scope::Check), Scan),
+    method("/queuegate.v1.QueueAccessService/ListEligibleAgents", Scoped(Scope::Check), Scan),
+    method("/queuegate.v1.QueueAccessService/ListSessions", Scoped(Scope::Check), Scan),
     method("/queuegate.v1.QueueAccessService/SignIn", Scoped(SignIn), Write),
     method("/queuegate.v1.QueueAccessService/SignOut", Scoped(SignIn), Write),
     method("/queuegate.v1.QueueAccessService/SupervisorSignIn", Scoped(Supervise), Write),

@@ -33,6 +33,7 @@ use arc_swap::Guard;
 use tokio::sync::watch as signal;
 use tonic::{Code, body::Body, codegen};
 
+pub use self::stream::StreamTimes;
 use self::{
     proto::{
         audit_service_server::AuditServiceServer, directory_service_server::DirectoryServiceServer,
@@ -94,13 +95,19 @@ pub struct Rpc {
     mailbox: Arc<OnceLock<Mailbox>>,
     imports: transfer::Places,
     log_readers: audit::Places,
+    times: StreamTimes,
 }
 
 impl Rpc {
     /// Serves `state`, as soon as it is there, until `draining` turns true, which ends the watches.
-    pub fn new(state: Arc<OnceLock<State>>, draining: signal::Receiver<bool>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        state: Arc<OnceLock<State>>,
+        draining: signal::Receiver<bool>,
+        metrics: Arc<Metrics>,
+        times: StreamTimes,
+    ) -> Self {
         let (imports, log_readers) = (transfer::Places::new(), audit::places());
-        Self { state, draining, metrics, mailbox: Arc::default(), imports, log_readers }
+        Self { state, draining, metrics, mailbox: Arc::default(), imports, log_readers, times }
     }
 
     /// The same, for a runtime of its own.

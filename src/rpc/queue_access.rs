@@ -343,12 +343,12 @@ fn live_session<'s>(tenant: &'s Tenant, user: &UserRef, queue: &QueueRef, now: T
 
 /// Sessions of a user, on a queue, or both, in order of users' and queues' ids, from the first after the session `after`.
 /// Who doesn't exist has none.
-fn sessions<'s>(
+pub(super) fn sessions<'s>(
     tenant: &'s Tenant,
     user: Option<&UserRef>,
     queue: Option<&QueueRef>,
     after: Option<(&'s str, &'s str)>,
-) -> Box<dyn Iterator<Item = &'s Arc<Session>> + 's> {
+) -> Box<dyn Iterator<Item = &'s Arc<Session>> + Send + 's> {
     let user_id = user.map(|user| tenant.user(user).map(|user| &user.user_id));
     let queue_id = queue.map(|queue| tenant.queue(queue).map(|queue| &queue.queue_id));
     match (user_id, queue_id) {

@@ -23,6 +23,9 @@ use crate::{
 /// The domain of every ErrorInfo.
 pub const DOMAIN: &str = "queuegate";
 
+/// The reason of a change whose outcome can't be known. No other error has it, and a read never does.
+const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
+
 /// How long a caller should wait before trying again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
@@ -61,6 +64,12 @@ pub enum Error {
     },
     /// A reader of a long answer didn't keep up.
     TooSlow,
+    /// The caller leaves more unread than the server keeps.
+    TooMuchUnread,
+    /// An import of this caller or organization is in flight.
+    ImportInFlight(&'static str),
+    /// Too many lists and batches of the organization are waiting.
+    TooManyScans,
     /// Too many long answers are under way.
     TooManyReaders,
     /// The server is stopping and ended a watch.
@@ -99,6 +108,11 @@ impl Error {
     /// A field is malformed or missing.
     pub fn invalid(field: impl Into<String>, description: &dyn Display) -> Self {
         Self::Invalid { field: field.into(), description: description.to_string() }
+    }
+
+    /// The `grpc-timeout` header is not a deadline.
+    pub fn malformed_deadline() -> Self {
+        Self::invalid("grpc-timeout", &"must be one to eight digits and a unit (H, M, S, m, u or n), such as `250m`")
     }
 }
 
@@ -169,6 +183,24 @@ impl From<Error> for Status {
                 Code::ResourceExhausted,
                 "SLOW_READER",
                 "the answer was cut off because it was read too slowly; ask again",
+                ErrorDetails::with_retry_info(Some(RETRY_DELAY)),
+            ),
+            Error::TooMuchUnread => status(
+                Code::ResourceExhausted,
+                "SLOW_READER",
+                "too many bytes of answers to you are unread; read them, and ask again",
+                ErrorDetails::with_retry_info(Some(RETRY_DELAY)),
+            ),
+            Error::ImportInFlight(of) => status(
+                Code::Unavailable,
+                "OVERLOADED",
+                &format!("{of}; try again when one has ended"),
+                ErrorDetails::with_retry_info(Some(RETRY_DELAY)),
+            ),
+            Error::TooManyScans => status(
+                Code::Unavailable,
+                "OVERLOADED",
+                "too many lists and batches of this organization are waiting; nothing was done, try again in a moment",
                 ErrorDetails::with_retry_info(Some(RETRY_DELAY)),
             ),
             Error::TooManyReaders => status(
@@ -297,6 +329,7 @@ fn not_executed(error: &state::Error) -> Status {
         state::Error::Overloaded => status(Code::Unavailable, "OVERLOADED", &error.to_string(), retry()),
         state::Error::NotWritable(_) => status(Code::Unavailable, "NOT_WRITABLE", &error.to_string(), retry()),
         state::Error::Stopped => status(Code::Unavailable, "STOPPING", &error.to_string(), retry()),
+        state::Error::OutcomeUnknown => status(Code::Unavailable, OUTCOME_UNKNOWN, &error.to_string(), retry()),
         state::Error::Internal(problem) => internal(problem),
     }
 }
@@ -433,11 +466,26 @@ pub fn answer(error: Error) -> http::Response<Body> {
     }
 }
 
+/// What is known of a call that is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It changed nothing.
+    Certain,
+    /// It may have changed something.
+    Unknown,
+}
+
 /// The answer to a call whose deadline has passed.
-pub fn deadline_exceeded() -> http::Response<Body> {
-    let text =
-        "the deadline passed before there was an answer; a change may have been made: repeat it with its request_id";
-    status(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", text, ErrorDetails::new()).into_http()
+pub fn deadline_exceeded(outcome: Outcome) -> http::Response<Body> {
+    let (reason, text) = match outcome {
+        Outcome::Certain => ("DEADLINE_EXCEEDED", "the deadline passed before there was an answer"),
+        Outcome::Unknown => (
+            OUTCOME_UNKNOWN,
+            "the deadline passed before there was an answer, and the change may have been made; repeat the request with the \
+             same request_id",
+        ),
+    };
+    status(Code::DeadlineExceeded, reason, text, ErrorDetails::new()).into_http()
 }
 
 /// What stands for the end of a request that was broken off.

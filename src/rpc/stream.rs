@@ -18,8 +18,14 @@ use tonic::Status;
 
 use super::status::Error;
 
-/// How long a message may wait for its reader before the stream is cut off.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long streams wait.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamTimes {
+    /// How long a message may wait for its reader before the stream is cut off.
+    pub patience: Duration,
+    /// How long a watch says nothing before it sends a CHECKPOINT.
+    pub quiet: Duration,
+}
 
 /// The messages of one stream, and how it ended.
 #[derive(Debug)]
@@ -56,6 +62,8 @@ impl<T> tokio_stream::Stream for Messages<T> {
 /// The sending end for work on a thread that may block, such as reading a long log.
 pub(super) struct BlockingSender<T> {
     pub sender: mpsc::Sender<T>,
+    /// How long a message may wait for its reader.
+    pub patience: Duration,
     /// Turns true once the server is going to stop.
     pub draining: signal::Receiver<bool>,
 }
@@ -69,6 +77,15 @@ pub(super) fn end(sent: Result<(), Unsent>) -> Result<(), Error> {
 }
 
 impl<T> BlockingSender<T> {
+    /// Sends a message that may be left out, if the reader has room for it.
+    pub(super) fn try_send(&self, message: T) -> Result<(), Unsent> {
+        match self.sender.try_send(message) {
+            Ok(()) | Err(TrySendError::Full(_)) if !*self.draining.borrow() => Ok(()),
+            Ok(()) | Err(TrySendError::Full(_)) => Err(Some(Error::Stopping)),
+            Err(TrySendError::Closed(_)) => Err(None),
+        }
+    }
+
     /// Sends a message, waiting for the reader if they are behind: not for ever, and not once the server is going to stop.
     pub(super) fn send(&self, message: T) -> Result<(), Unsent> {
         let message = match self.sender.try_send(message) {
@@ -79,7 +96,7 @@ impl<T> BlockingSender<T> {
         let mut draining = self.draining.clone();
         Handle::current().block_on(async {
             tokio::select! {
-                sent = tokio::time::timeout(PATIENCE, self.sender.send(message)) => match sent {
+                sent = tokio::time::timeout(self.patience, self.sender.send(message)) => match sent {
                     Ok(Ok(())) => Ok(()),
                     Ok(Err(_)) => Err(None),
                     Err(_) => Err(Some(Error::TooSlow)),

@@ -14,10 +14,13 @@ use std::{
 };
 
 use prost::{Message, bytes::BufMut};
-use tokio::sync::{
-    broadcast::error::{RecvError, TryRecvError},
-    mpsc::{self, error::TrySendError},
-    watch as signal,
+use tokio::{
+    sync::{
+        broadcast::error::{RecvError, TryRecvError},
+        mpsc::{self, error::TrySendError},
+        watch as signal,
+    },
+    time::{Instant, sleep_until},
 };
 use tokio_stream::Stream;
 use tonic::{
@@ -31,14 +34,14 @@ use tonic_prost::ProstDecoder;
 
 use super::{
     Desk, Watcher, from_proto, own_revision, proto,
+    queue_access::sessions,
     status::Error,
-    stream::{self, PATIENCE},
+    stream::{self, StreamTimes},
     to_proto,
 };
 use crate::{
-    auth::Identity,
     domain::{
-        change::{Event, Record},
+        change::{Event, Record, Watched},
         ids::{OrganizationId, QueueId, QueueRef, Revision, Sequence, UserId, UserRef},
         model::{EndReason, Session, SessionEnd},
         plan::{found_queue, found_tenant, found_user, no_organization},
@@ -52,6 +55,12 @@ use crate::{
 
 /// How many messages may wait for the reader.
 const BUFFER: usize = 64;
+
+/// How many times its patience a watch gives the reader of the INITIAL sessions, during which it holds their snapshot.
+const INITIAL_PATIENCE: u32 = 10;
+
+/// After which part of the quiet time a watch tells that it left out changes of its organization, which it doesn't tell of.
+const LEFT_OUT: u32 = 30;
 
 /// Why a watch is not resumed by extension.
 const MAY_HAVE_MOVED: &str = "must be left out with start_revision, since the extension may have moved; give the id";
@@ -179,13 +188,14 @@ pub(super) fn begin(desk: &Desk, request: proto::WatchSessionsRequest) -> Result
         state: state.clone(),
         metrics: Arc::clone(&desk.metrics),
         draining: desk.draining.clone(),
-        caller: Arc::clone(&desk.caller),
+        times: desk.times,
         organization_id,
         user_id,
         queue_id,
         sender,
         last: start,
         initial_time: None,
+        checkpoint_at: Instant::now() + desk.times.quiet,
     };
     let watcher = Watcher::new(&desk.metrics);
     tokio::spawn(async move {
@@ -204,7 +214,7 @@ struct Watch {
     state: State,
     metrics: Arc<Metrics>,
     draining: signal::Receiver<bool>,
-    caller: Arc<Identity>,
+    times: StreamTimes,
     organization_id: OrganizationId,
     user_id: Option<UserId>,
     queue_id: Option<QueueId>,
@@ -213,6 +223,8 @@ struct Watch {
     last: Option<Sequence>,
     /// When the INITIAL sessions were read, if they were. What had expired by then was not among them.
     initial_time: Option<Timestamp>,
+    /// When a CHECKPOINT is due.
+    checkpoint_at: Instant,
 }
 
 /// Why a watch ends.
@@ -235,11 +247,9 @@ impl Watch {
     async fn run(mut self, start: Option<Sequence>) -> Result<(), Stop> {
         let mut draining = self.draining.clone();
         let sender = self.sender.clone();
-        let caller = Arc::clone(&self.caller);
         let stopped = tokio::select! {
             stopped = self.send_everything(start) => stopped,
             () = sender.closed() => Err(Stop::Gone),
-            () = caller.ended() => Err(Error::CredentialsEnded.into()),
             // The sender of the signal lives as long as the server.
             _ = draining.wait_for(|draining| *draining) => Err(Stop::Draining),
         };
@@ -264,14 +274,17 @@ impl Watch {
         }
         // INVARIANT: the snapshot is taken after the subscription began, so what it lacks arrives live.
         let mut live = self.state.subscribe();
-        let snapshot = self.state.snapshot();
-        match self.last {
-            Some(last) => self.send_logged(last, snapshot.revision().sequence).await?,
-            None => self.send_initial(&snapshot).await?,
-        }
-        found_tenant(&snapshot, &self.organization_id).map_err(Error::from)?;
+        self.catch_up().await?;
         loop {
-            let mut received = match live.recv().await {
+            let received = tokio::select! {
+                biased;
+                received = live.recv() => received,
+                () = sleep_until(self.checkpoint_at) => {
+                    self.send_checkpoint().await?;
+                    continue;
+                }
+            };
+            let mut received = match received {
                 Ok(batch) => Ok(batch),
                 Err(RecvError::Lagged(_)) => return Err(self.too_slow()),
                 Err(RecvError::Closed) => return Ok(()),
@@ -291,14 +304,39 @@ impl Watch {
         }
     }
 
+    /// Sends what happened before the subscription. INVARIANT: no snapshot outlives this, however long the watch goes on.
+    async fn catch_up(&mut self) -> Result<(), Stop> {
+        let snapshot = self.state.snapshot();
+        match self.last {
+            Some(last) => self.send_logged(last, snapshot.revision().sequence).await?,
+            None => {
+                let most = self.times.patience * INITIAL_PATIENCE;
+                let sent = tokio::time::timeout(most, self.send_initial(&snapshot)).await;
+                sent.unwrap_or_else(|_| Err(self.too_slow()))?;
+            }
+        }
+        found_tenant(&snapshot, &self.organization_id).map_err(Error::from)?;
+        Ok(())
+    }
+
+    /// Tells up to where everything was sent, so that a watch that is quiet can be resumed after the log was cut.
+    async fn send_checkpoint(&mut self) -> Result<(), Stop> {
+        if let Some(last) = self.last {
+            let checkpoint = self.message(proto::WatchSessionsType::Checkpoint, None, last);
+            self.send(checkpoint).await?;
+        }
+        Ok(())
+    }
+
     /// Sends what is live, and a checkpoint.
     async fn send_initial(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), Stop> {
         let sequence = snapshot.revision().sequence;
         let tenant = found_tenant(snapshot, &self.organization_id).map_err(Error::from)?;
         let now = self.state.now();
         self.initial_time = Some(now);
-        let sessions = tenant.sessions_after(None).filter(|session| session.is_live(now) && self.wants(session));
-        for session in sessions {
+        let user = self.user_id.clone().map(UserRef::Id);
+        let queue = self.queue_id.clone().map(QueueRef::Id);
+        for session in sessions(tenant, user.as_ref(), queue.as_ref(), None).filter(|session| session.is_live(now)) {
             let message = self.message(proto::WatchSessionsType::Initial, Some(session), sequence);
             self.send(message).await?;
         }
@@ -338,10 +376,14 @@ impl Watch {
         if self.last.is_some_and(|last| record.sequence <= last) {
             return Ok(());
         }
-        if record.change.organization_id == self.organization_id
-            && let Some((kind, session)) = self.told(&record.change.event)?
-        {
-            self.send(encoded(&|| self.message(kind, Some(session), record.sequence))).await?;
+        if record.change.organization_id == self.organization_id {
+            if let Some((kind, session)) = self.told(&record.change.event)? {
+                let message = encoded(&|| self.message(kind, Some(session), record.sequence));
+                self.send(message).await?;
+            } else {
+                let soon = Instant::now() + self.times.quiet / LEFT_OUT;
+                self.checkpoint_at = self.checkpoint_at.min(soon);
+            }
         }
         self.last = Some(record.sequence);
         Ok(())
@@ -349,26 +391,13 @@ impl Watch {
 
     /// What is told of an event, if anything is.
     fn told<'e>(&self, event: &'e Event) -> Result<Option<(proto::WatchSessionsType, &'e Session)>, Stop> {
-        let (kind, session) = match event {
-            Event::SessionStarted { session, justification: _ } => (proto::WatchSessionsType::SignedIn, session),
-            Event::SessionEnded { session, supervisor_id: _, justification: _ } => {
-                (proto::WatchSessionsType::SignedOut, session)
+        let (kind, session) = match event.watched() {
+            Some(Watched::Started(session)) => (proto::WatchSessionsType::SignedIn, session),
+            Some(Watched::Ended(session)) => (proto::WatchSessionsType::SignedOut, session),
+            Some(Watched::OrganizationDeleted) => {
+                return Err(Error::from(no_organization(&self.organization_id)).into());
             }
-            Event::OrganizationDeleted { .. } => return Err(Error::from(no_organization(&self.organization_id)).into()),
-            Event::OrganizationCreated { .. }
-            | Event::OrganizationUpdated { .. }
-            | Event::SettingsUpdated { .. }
-            | Event::UserCreated { .. }
-            | Event::UserUpdated { .. }
-            | Event::UserDeleted { .. }
-            | Event::QueueCreated { .. }
-            | Event::QueueUpdated { .. }
-            | Event::QueueDeleted { .. }
-            | Event::RoleAssigned { .. }
-            | Event::RoleUnassigned { .. }
-            | Event::AttemptRefused { .. }
-            | Event::WriteRefused { .. }
-            | Event::AuditLogCut { .. } => return Ok(None),
+            None => return Ok(None),
         };
         let had_expired = |end: SessionEnd| {
             end.reason == EndReason::Expired && self.initial_time.is_some_and(|initial_time| end.time <= initial_time)
@@ -387,13 +416,14 @@ impl Watch {
         (longest >= Duration::from_millis(1)).then(|| longest.mul_f64(f64::from(random) / f64::from(u32::MAX)))
     }
 
-    async fn send(&self, message: Encoded) -> Result<(), Stop> {
+    async fn send(&mut self, message: Encoded) -> Result<(), Stop> {
+        self.checkpoint_at = Instant::now() + self.times.quiet;
         let message = match self.sender.try_send(message) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Closed(_)) => return Err(Stop::Gone),
             Err(TrySendError::Full(message)) => message,
         };
-        match tokio::time::timeout(PATIENCE, self.sender.send(message)).await {
+        match tokio::time::timeout(self.times.patience, self.sender.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Stop::Gone),
             Err(_) => Err(self.too_slow()),

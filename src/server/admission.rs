@@ -5,7 +5,7 @@
 //! done, and a line makes everybody wait for nothing: then it may only be as long as keeps the processors busy, whoever has
 //! waited too long is refused when their turn comes, and it may be twice as long, and again, as soon as few are refused or
 //! most hardly wait.
-//! What can wait is refused first: long answers, then changes, then checks.
+//! What can wait is refused first: long answers and lists, then changes, then checks. Probes are never refused.
 
 use std::{
     collections::HashMap,
@@ -64,16 +64,25 @@ struct Window {
     refused: usize,
 }
 
-/// The callers of whom anything is under way, on whichever processor.
+/// The callers with calls in flight, on all processors.
 #[derive(Debug, Default)]
-pub(super) struct Callers(Mutex<HashMap<Caller, Arc<UnderWay>>>);
+pub(super) struct Callers {
+    in_flight: Mutex<HashMap<Caller, Arc<UnderWay>>>,
+    /// Bytes of large answers that wait for their readers.
+    held: Arc<AtomicUsize>,
+}
 
 /// How many calls of one caller are under way.
 #[derive(Debug, Default)]
 pub(super) struct UnderWay {
+    probes: AtomicUsize,
     checks: AtomicUsize,
+    scans: AtomicUsize,
     writes: AtomicUsize,
     streams: AtomicUsize,
+    /// Bytes of large answers that wait for this caller.
+    held: AtomicUsize,
+    held_for_all: Arc<AtomicUsize>,
 }
 
 /// What is under way of the caller of one connection. Each connection has its own, so that no two processors count who
@@ -90,18 +99,24 @@ impl OfConnection {
 impl Callers {
     /// What is under way of one.
     pub(super) fn of(&self, caller: &Caller) -> Arc<UnderWay> {
-        let mut callers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut callers = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = callers.get(caller) {
             return Arc::clone(found);
         }
         // Those of whom nothing is under way need not be remembered.
         callers.retain(|_, under_way| Arc::strong_count(under_way) > 1);
-        Arc::clone(callers.entry(caller.clone()).or_default())
+        let new = UnderWay { held_for_all: Arc::clone(&self.held), ..UnderWay::default() };
+        Arc::clone(callers.entry(caller.clone()).or_insert_with(|| Arc::new(new)))
+    }
+
+    /// Bytes of large answers that wait for their readers.
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// How many calls of all of them are under way.
     pub(super) fn under_way(&self, work: Work) -> usize {
-        let callers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let callers = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         callers.values().map(|under_way| under_way.count(work).load(Ordering::Relaxed)).sum()
     }
 }
@@ -109,17 +124,23 @@ impl Callers {
 impl UnderWay {
     fn count(&self, work: Work) -> &AtomicUsize {
         match work {
+            Work::Probe => &self.probes,
             Work::Check => &self.checks,
+            Work::Scan => &self.scans,
             Work::Write => &self.writes,
-            Work::Stream => &self.streams,
+            Work::Stream | Work::Import => &self.streams,
         }
     }
 
     /// How many are counted together with those of `work`.
     fn together(&self, work: Work) -> usize {
         match work {
-            Work::Check | Work::Write => self.checks.load(Ordering::Relaxed) + self.writes.load(Ordering::Relaxed),
-            Work::Stream => self.streams.load(Ordering::Relaxed),
+            // Not limited.
+            Work::Probe => 0,
+            Work::Check | Work::Scan | Work::Write => {
+                [&self.checks, &self.scans, &self.writes].iter().map(|count| count.load(Ordering::Relaxed)).sum()
+            }
+            Work::Stream | Work::Import => self.streams.load(Ordering::Relaxed),
         }
     }
 }
@@ -128,6 +149,20 @@ impl UnderWay {
 pub(super) struct Place {
     caller: Arc<OfConnection>,
     work: Work,
+}
+
+/// A large answer that waits for its reader, counted until it is dropped.
+pub(super) struct Held {
+    caller: Arc<OfConnection>,
+    bytes: usize,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let UnderWay { held, held_for_all, .. } = &*self.caller.0;
+        held.fetch_sub(self.bytes, Ordering::Relaxed);
+        held_for_all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// A call that stands in line, until it is begun.
@@ -186,10 +221,7 @@ impl Admission {
         if self.line.load(Ordering::Relaxed) >= self.longest_line_of(work) {
             return Err(self.overloaded());
         }
-        let most = match work {
-            Work::Check | Work::Write => self.limits.calls_per_caller,
-            Work::Stream => self.limits.streams_per_caller,
-        };
+        let most = if work.is_unary() { self.limits.calls_per_caller } else { self.limits.streams_per_caller };
         caller.0.count(work).fetch_add(1, Ordering::Relaxed);
         // Dropped again, if there are too many.
         let place = Place { caller: Arc::clone(caller), work };
@@ -198,6 +230,21 @@ impl Admission {
             return Err(Error::CallerLimit { most });
         }
         Ok(place)
+    }
+
+    /// Counts a large answer against what its caller, and all callers together, may leave unread.
+    pub(super) fn hold(&self, place: &Place, bytes: usize) -> Result<Held, Error> {
+        let UnderWay { held, held_for_all, .. } = &*place.caller.0;
+        let of_caller = held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let of_all = held_for_all.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        // Dropped again if it is too much.
+        let counted = Held { caller: Arc::clone(&place.caller), bytes };
+        // One answer at a time is always allowed.
+        if (of_caller > self.limits.unread_bytes_per_caller || of_all > self.limits.unread_bytes) && of_caller > bytes {
+            self.metrics.shed(Shed::UnreadAnswers);
+            return Err(Error::TooMuchUnread);
+        }
+        Ok(counted)
     }
 
     fn overloaded(&self) -> Error {
@@ -209,9 +256,10 @@ impl Admission {
     fn longest_line_of(&self, work: Work) -> usize {
         let longest = self.longest_line.load(Ordering::Relaxed);
         match work {
+            Work::Probe => usize::MAX,
             Work::Check => longest,
             Work::Write => longest / 2,
-            Work::Stream => longest / 4,
+            Work::Scan | Work::Stream | Work::Import => longest / 4,
         }
     }
 
@@ -307,7 +355,7 @@ mod tests {
         drop((places, writing, pbx, other, streams));
         assert_eq!(under_way(), [0, 0, 0]);
         someone("third");
-        assert_eq!(callers.0.lock().unwrap().len(), 1, "whoever is gone is forgotten");
+        assert_eq!(callers.in_flight.lock().unwrap().len(), 1, "whoever is gone is forgotten");
     }
 
     #[test]
@@ -325,6 +373,7 @@ mod tests {
         wait(long());
         assert_eq!([Work::Check, Work::Write, Work::Stream].map(|work| rush(&admission, work, 10)), [1, 0, 0]);
         wait(short());
+        assert_eq!(rush(&admission, Work::Probe, 100), 100, "an orchestrator restarts a server that doesn't answer");
         for _ in 0..3 {
             assert_eq!(rush(&admission, Work::Check, 10), 1, "as long as too much is asked");
             wait(short());
@@ -359,8 +408,8 @@ mod tests {
     fn half_of_the_line_is_closed_to_writes_and_three_quarters_to_streams() {
         let admission = admission();
         assert_eq!(
-            [Work::Check, Work::Write, Work::Stream].map(|work| rush(&admission, work, 2_000)),
-            [1_024, 512, 256]
+            [Work::Check, Work::Write, Work::Stream, Work::Scan].map(|work| rush(&admission, work, 2_000)),
+            [1_024, 512, 256, 256]
         );
         assert_eq!(admission.line.load(Ordering::Relaxed), 0, "whoever is given up leaves");
     }

@@ -14,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::{
+    answer::Activity,
     gate::{Entrance, Gate},
     limits::Limits,
     preface::Begun,
@@ -33,6 +34,9 @@ const MISTAKES: usize = 256;
 
 /// How long the end of an idle connection may take.
 const FAREWELL: Duration = Duration::from_secs(10);
+
+/// How often within its patience a connection is looked at for answers that nobody takes.
+const LOOKS: u32 = 3;
 
 /// What connections need.
 pub(super) struct Connections {
@@ -88,6 +92,7 @@ impl Connections {
             idle,
             age,
             age_grace,
+            read_patience,
             ..
         } = self.limits;
         let mut http = http2::Builder::new(TokioExecutor::new());
@@ -105,13 +110,15 @@ impl Connections {
         let mut draining = self.draining.clone();
         let mut until_old = std::pin::pin!(sleep(jittered(age)));
         let mut look_for_idle = std::pin::pin!(sleep(idle));
+        let mut until_stuck = std::pin::pin!(stuck(entrance.activity(), read_patience));
         loop {
             let grace = tokio::select! {
                 ended = &mut conversation => return note(ended),
                 // The server's own deadline ends what doesn't end by itself.
                 () = super::began(&mut draining) => None,
                 () = &mut until_old => Some(age_grace),
-                () = &mut look_for_idle => match entrance.idle_for() {
+                () = &mut until_stuck => return debug!("connection closed: its peer takes no answers"),
+                () = &mut look_for_idle => match entrance.activity().idle_for() {
                     Some(quiet) if quiet >= idle => Some(FAREWELL),
                     quiet => {
                         let rest = idle.saturating_sub(quiet.unwrap_or_default());
@@ -129,9 +136,23 @@ impl Connections {
             tokio::select! {
                 ended = &mut conversation => note(ended),
                 () = end => debug!("connection cut off with calls under way"),
+                () = &mut until_stuck => debug!("connection closed: its peer takes no answers"),
             }
             return;
         }
+    }
+}
+
+/// Completes once answers have waited for `patience`, and for at most a third longer, and the peer took no byte of any. That
+/// it answers pings doesn't count.
+async fn stuck(activity: &Activity, patience: Duration) {
+    let look = patience / LOOKS;
+    let (mut last, mut unchanged) = (None, 0);
+    while unchanged < LOOKS {
+        sleep(look).await;
+        let taken = activity.taken_while_answers_wait();
+        unchanged = if taken.is_some() && taken == last { unchanged + 1 } else { 0 };
+        last = taken;
     }
 }
 

@@ -4,9 +4,16 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-/// The `grpc-timeout` header: up to eight digits and a unit. What is none is no deadline.
-pub(super) fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+/// A `grpc-timeout` header that is not a deadline.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+/// The deadline of the `grpc-timeout` header (up to eight digits and a unit), or `None` without the header.
+pub(super) fn grpc_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Malformed> {
+    headers.get("grpc-timeout").map(|value| value.to_str().ok().and_then(parse).ok_or(Malformed)).transpose()
+}
+
+fn parse(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;
@@ -28,19 +35,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_is_digits_and_a_unit() {
+    fn a_deadline_is_digits_and_a_unit_and_nothing_else_is_one() {
         let read = |text: &str| {
             grpc_timeout(&HeaderMap::from_iter([("grpc-timeout".parse().unwrap(), text.parse().unwrap())]))
         };
-        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
-        assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));
-        for wrong in ["", "m", "5", "123456789S", "-1S", "1 S", "1s", "é"] {
+        assert_eq!(grpc_timeout(&HeaderMap::new()), Ok(None));
+        assert_eq!(read("250m"), Ok(Some(Duration::from_millis(250))));
+        assert_eq!(read("99999999H"), Ok(Some(Duration::from_secs(99_999_999 * 3_600))));
+        for wrong in ["", "m", "5", "123456789S", "-1S", "1 S", "1s", " 1S", "é"] {
             assert_eq!(
                 grpc_timeout(&HeaderMap::from_iter([(
                     "grpc-timeout".parse().unwrap(),
                     http::HeaderValue::from_bytes(wrong.as_bytes()).unwrap(),
                 )])),
-                None,
+                Err(Malformed),
                 "{wrong}"
             );
         }

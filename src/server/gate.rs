@@ -7,37 +7,35 @@ use std::{
     convert::Infallible,
     net::IpAddr,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION};
-use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
+use hyper::body::{Body as _, Incoming};
 use tokio::time::Sleep;
-use tonic::{Code, Status, body::Body, service::Routes};
+use tonic::{body::Body, service::Routes};
 
 use super::{
     admission::{Admission, Callers, InLine, OfConnection, Place},
+    answer::{Activity, Answer, Call, Revoked, revoked},
     deadline::grpc_timeout,
-    question::{BrokenOff, Question},
+    question::Question,
     services::{Answering, Services},
 };
 use crate::{
     auth::{Authority, Identity, Presented, Recognized},
     rpc::{
-        Rpc, code,
+        Rpc,
         methods::{self, Access, Work},
         status::{self, Error},
     },
     state::clock::Clock,
-    telemetry::{
-        metrics::Metrics,
-        traces::{CallSpan, Traces},
-    },
+    telemetry::{metrics::Metrics, traces::Traces},
 };
 
 /// How long a call that is answered once may take if its caller doesn't say.
@@ -68,13 +66,13 @@ pub(super) struct Entrance {
 }
 
 /// The other end of a connection.
-struct Peer {
-    gate: Arc<Gate>,
+pub(super) struct Peer {
+    pub gate: Arc<Gate>,
     certificate_names: Vec<String>,
     /// Who they are if nobody needs credentials.
     anyone: Arc<Identity>,
     known: Mutex<Known>,
-    activity: Activity,
+    pub activity: Activity,
 }
 
 /// Who called last. Most connections are of one caller, and need not be asked who it is each time.
@@ -106,26 +104,23 @@ impl Known {
     }
 }
 
-/// What is going on on a connection.
-struct Activity {
-    began: Instant,
-    calls: AtomicUsize,
-    /// When the last call ended, in milliseconds after `began`.
-    last_ended_ms: AtomicU64,
-}
-
 impl Entrance {
     pub(super) fn new(gate: Arc<Gate>, address: IpAddr, certificate_names: Vec<String>) -> Self {
-        let activity = Activity { began: Instant::now(), calls: AtomicUsize::new(0), last_ended_ms: AtomicU64::new(0) };
         let anyone = Arc::new(Identity::anyone_at(address));
-        Self { peer: Arc::new(Peer { gate, certificate_names, anyone, known: Mutex::default(), activity }) }
+        Self {
+            peer: Arc::new(Peer {
+                gate,
+                certificate_names,
+                anyone,
+                known: Mutex::default(),
+                activity: Activity::new(),
+            }),
+        }
     }
 
-    /// For how long there has been no call; none if there is one.
-    pub(super) fn idle_for(&self) -> Option<Duration> {
-        let Activity { began, calls, last_ended_ms } = &self.peer.activity;
-        let last_ended = Duration::from_millis(last_ended_ms.load(Ordering::Relaxed));
-        (calls.load(Ordering::Relaxed) == 0).then(|| began.elapsed().saturating_sub(last_ended))
+    /// What goes on on the connection.
+    pub(super) fn activity(&self) -> &Activity {
+        &self.peer.activity
     }
 
     /// Lets a call in, or says why not.
@@ -163,37 +158,73 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
     type Future = Asked;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let mut call = Call::begin(self);
+        let mut call = Call::begin(&self.peer);
         self.peer.gate.admission.measure();
-        let Some((place, method)) = methods::find(request.uri().path()) else {
-            return Asked::refused(call.answered(status::answer(Error::UnknownMethod), None));
+        if let Err(status) = is_grpc(&request) {
+            let mut answer = call.answered(Response::new(Body::empty()));
+            *answer.status_mut() = status;
+            return Asked::refused(answer);
+        }
+        let Some((index, method)) = methods::find(request.uri().path()) else {
+            return Asked::refused(call.refused(Error::UnknownMethod));
         };
-        call.method = place;
+        call.method = index;
         if let Some(traces) = &self.peer.gate.traces {
             call.span = traces.begin(method.path, request.headers(), random_share()).map(Box::new);
         }
         // Nothing behind the gate needs to see a secret.
         let authorization = request.headers_mut().remove(AUTHORIZATION);
-        let (visitor, place) = match self.admit(method, authorization.as_ref()) {
+        let admitted = self.admit(method, authorization.as_ref()).and_then(|admitted| {
+            let given = grpc_timeout(request.headers()).map_err(|_| Error::malformed_deadline())?;
+            Ok((admitted, given))
+        });
+        let ((visitor, place), given) = match admitted {
             Ok(admitted) => admitted,
             Err(error) => {
-                // Known callers are heard out, and whose question may be long or go on for ever isn't.
+                // Known callers are heard out, unless their request may be long or go on for ever.
                 let heard_out = matches!(error, Error::Overloaded | Error::CallerLimit { .. });
-                let question = (heard_out && method.work != Work::Stream).then(|| request.into_body());
-                return Asked::Refused(Refused::new(call.answered(status::answer(error), None), question));
+                let question = (heard_out && method.work.is_unary()).then(|| request.into_body());
+                return Asked::Refused(Refused::new(call.refused(error), question));
             }
         };
         call.place = Some(place);
-        let given = grpc_timeout(request.headers());
         let broken_off = call.broken_off.clone();
         let request = request.map(|body| Question::new(body, broken_off));
-        let in_line = Some(self.peer.gate.admission.stand_in_line(call.began));
-        let longest = match method.work {
-            Work::Check | Work::Write => Some(given.unwrap_or(LONGEST_CALL)),
-            Work::Stream => given,
+        let in_line = match method.work {
+            Work::Probe => None,
+            Work::Check | Work::Scan | Work::Write | Work::Stream | Work::Import => {
+                Some(self.peer.gate.admission.stand_in_line(call.began))
+            }
         };
+        let longest = if method.work.is_unary() { Some(given.unwrap_or(LONGEST_CALL)) } else { given };
         let answering = visitor.services.call(request);
-        Asked::LetIn(LetIn { call: Some(call), in_line, work: method.work, longest, answering, deadline: None })
+        // The identity of a caller without credentials never ends.
+        let identity = self.peer.gate.authority.is_some().then(|| Arc::clone(&visitor.identity));
+        Asked::LetIn(LetIn {
+            call: Some(call),
+            in_line,
+            work: method.work,
+            longest,
+            answering,
+            identity,
+            deadline: None,
+            revoked: None,
+        })
+    }
+}
+
+/// Whether a request is one of gRPC, or the HTTP status that says what it is not. A web page can send other content types to
+/// any server without asking it first, with the certificate of the person who looks at the page.
+fn is_grpc<B>(request: &Request<B>) -> Result<(), StatusCode> {
+    if request.method() != Method::POST {
+        return Err(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let content_type = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let rest = content_type.strip_prefix(b"application/grpc").ok_or(StatusCode::UNSUPPORTED_MEDIA_TYPE)?;
+    let parameters = rest.strip_prefix(b"+proto").unwrap_or(rest).trim_ascii_start();
+    match parameters.first() {
+        None | Some(b';') => Ok(()),
+        Some(_) => Err(StatusCode::UNSUPPORTED_MEDIA_TYPE),
     }
 }
 
@@ -251,16 +282,19 @@ impl Refused {
 
 /// A call that was let in.
 pub(super) struct LetIn {
-    /// None once there is an answer.
+    /// `None` once there is an answer.
     call: Option<Call>,
-    /// None once it began.
+    /// `None` once the call began.
     in_line: Option<InLine>,
     work: Work,
-    /// How long it may take.
+    /// How long the call may take.
     longest: Option<Duration>,
     answering: Answering,
+    /// Whose credentials must stay valid; `None` where no credentials are needed.
+    identity: Option<Arc<Identity>>,
     /// Most calls are answered at once, and need no clock to wait for.
     deadline: Option<Pin<Box<Sleep>>>,
+    revoked: Option<Revoked>,
 }
 
 impl Future for Asked {
@@ -268,96 +302,65 @@ impl Future for Asked {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = match &mut *self {
-            Self::Refused(refused) => std::task::ready!(refused.poll(context)),
-            Self::LetIn(call) => std::task::ready!(call.poll(context)),
+            Self::Refused(refused) => ready!(refused.poll(context)),
+            Self::LetIn(call) => ready!(call.poll(context)),
         };
         answer.map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)))
     }
 }
 
 impl LetIn {
-    /// The answer; none if it was handed on before.
+    /// The answer, or `None` if it was handed on before.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Response<Answer>>> {
-        let Self { call, in_line, work, longest, answering, deadline } = self;
-        if let Some(Err(error)) = in_line.take().map(InLine::leave) {
-            return Poll::Ready(call.take().map(|call| call.answered(status::answer(error), None)));
+        if let Some(Err(error)) = self.in_line.take().map(InLine::leave) {
+            return Poll::Ready(self.call.take().map(|call| call.refused(error)));
         }
-        let sleep = || call.as_ref().zip(*longest).map(|(call, longest)| call.sleep_until(longest));
-        let answer = match answering.as_mut().poll(context) {
-            Poll::Ready(Ok(answer)) => answer,
-            Poll::Pending => {
-                *deadline = deadline.take().or_else(sleep);
-                match deadline {
-                    Some(deadline) => std::task::ready!(deadline.as_mut().poll(context)),
-                    None => return Poll::Pending,
+        match self.answering.as_mut().poll(context) {
+            Poll::Ready(Ok(answer)) => {
+                let answer = status::mend_answer(answer);
+                if !self.work.is_unary() {
+                    self.guard();
                 }
-                status::deadline_exceeded()
+                let (deadline, revoked) = (self.deadline.take(), self.revoked.take());
+                Poll::Ready(self.call.take().map(|call| {
+                    if self.work.is_unary() {
+                        call.unary(answer, context)
+                    } else {
+                        call.stream(answer, deadline, revoked)
+                    }
+                }))
             }
-        };
-        let of_stream = match work {
-            Work::Check | Work::Write => None,
-            Work::Stream => deadline.take().or_else(sleep),
-        };
-        Poll::Ready(call.take().map(|call| call.answered(status::mend_answer(answer), of_stream)))
-    }
-}
-
-/// A call under way. When it is dropped, its end is counted.
-struct Call {
-    entrance: Entrance,
-    began: Instant,
-    /// Its place among [`methods::METHODS`].
-    method: usize,
-    place: Option<Place>,
-    /// Rarely there, and large.
-    span: Option<Box<CallSpan>>,
-    /// None while it isn't known how it ends: then its caller went away.
-    code: Option<Code>,
-    broken_off: BrokenOff,
-}
-
-impl Call {
-    fn begin(entrance: &Entrance) -> Self {
-        entrance.peer.activity.calls.fetch_add(1, Ordering::Relaxed);
-        Self {
-            entrance: entrance.clone(),
-            began: Instant::now(),
-            method: usize::MAX,
-            place: None,
-            span: None,
-            code: None,
-            broken_off: BrokenOff::default(),
+            Poll::Pending => {
+                self.guard();
+                let cut_off = ready!(self.poll_guards(context));
+                Poll::Ready(self.call.take().map(|call| call.answered(cut_off)))
+            }
         }
     }
 
-    /// Until the call has lasted so long.
-    fn sleep_until(&self, longest: Duration) -> Pin<Box<Sleep>> {
-        Box::pin(tokio::time::sleep(longest.saturating_sub(self.began.elapsed())))
+    /// Begins to watch the deadline, and the caller's credentials.
+    fn guard(&mut self) {
+        let Self { call, longest, work, identity, deadline, revoked: ended, .. } = self;
+        if deadline.is_none() {
+            *deadline = call.as_ref().zip(*longest).map(|(call, longest)| call.sleep_until(longest));
+        }
+        // A change that was begun is carried out, and its outcome told. An import looks for itself.
+        if ended.is_none() && !work.may_change() {
+            *ended = identity.as_ref().map(revoked);
+        }
     }
 
-    fn answered(mut self, answer: Response<Body>, deadline: Option<Pin<Box<Sleep>>>) -> Response<Answer> {
-        // An answer that is nothing but a status has it here, and the others behind their messages.
-        self.code = code(answer.headers());
-        answer.map(|body| Answer { body, call: self, deadline })
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        let Activity { began, calls, last_ended_ms } = &self.entrance.peer.activity;
-        let now = Instant::now();
-        let ended_ms = now.saturating_duration_since(*began).as_millis();
-        last_ended_ms.store(u64::try_from(ended_ms).unwrap_or(u64::MAX), Ordering::Relaxed);
-        calls.fetch_sub(1, Ordering::Relaxed);
-        // What half a question is answered with says nothing about the server.
-        let code = self.code.filter(|_| !self.broken_off.is_set()).unwrap_or(Code::Cancelled);
-        self.entrance.peer.gate.metrics.call_ended(
-            self.method,
-            code as usize,
-            now.saturating_duration_since(self.began),
-        );
-        if let Some(span) = self.span.take() {
-            span.end(code::name(code), code.into());
+    /// The answer to a call that can't go on.
+    fn poll_guards(&mut self, context: &mut Context<'_>) -> Poll<Response<Body>> {
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(context).is_ready()
+        {
+            let outcome = if self.work.may_change() { status::Outcome::Unknown } else { status::Outcome::Certain };
+            return Poll::Ready(status::deadline_exceeded(outcome));
+        }
+        match &mut self.revoked {
+            Some(revoked) => revoked.as_mut().poll(context).map(|()| status::answer(Error::CredentialsEnded)),
+            None => Poll::Pending,
         }
     }
 }
@@ -368,44 +371,38 @@ fn random_share() -> f64 {
     getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX))
 }
 
-fn code(headers: &HeaderMap) -> Option<Code> {
-    headers.get(Status::GRPC_STATUS).map(|value| Code::from_bytes(value.as_bytes()))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The body of an answer.
-pub(super) struct Answer {
-    body: Body,
-    call: Call,
-    /// When a stream must have ended.
-    deadline: Option<Pin<Box<Sleep>>>,
-}
-
-impl hyper::body::Body for Answer {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Some(deadline) = &mut self.deadline
-            && deadline.as_mut().poll(context).is_ready()
-        {
-            self.deadline = None;
-            self.body = Body::empty();
-            self.call.code = Some(Code::DeadlineExceeded);
-            let (parts, _) = status::deadline_exceeded().into_parts();
-            return Poll::Ready(Some(Ok(Frame::trailers(parts.headers))));
+    #[test]
+    fn only_posts_with_a_content_type_of_grpc_are_calls() {
+        let asked = |method: Method, content_type: Option<&str>| {
+            let request = content_type.iter().fold(Request::builder().method(method), |request, content_type| {
+                request.header(CONTENT_TYPE, *content_type)
+            });
+            is_grpc(&request.body(()).unwrap())
+        };
+        for taken in [
+            "application/grpc",
+            "application/grpc+proto",
+            "application/grpc; charset=utf-8",
+            "application/grpc+proto;a=b",
+        ] {
+            assert_eq!(asked(Method::POST, Some(taken)), Ok(()), "{taken}");
         }
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
-        if let Some(trailers) = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::trailers_ref) {
-            self.call.code = code(trailers);
+        let refused = [
+            "text/plain",
+            "application/json",
+            "application/grpc-web",
+            "application/grpc-web+proto",
+            "application/grpc+json",
+            "application/grpcx",
+            "",
+        ];
+        for content_type in refused.map(Some).into_iter().chain([None]) {
+            assert_eq!(asked(Method::POST, content_type), Err(StatusCode::UNSUPPORTED_MEDIA_TYPE), "{content_type:?}");
         }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        assert_eq!(asked(Method::GET, Some("application/grpc")), Err(StatusCode::METHOD_NOT_ALLOWED));
     }
 }

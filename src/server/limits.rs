@@ -27,6 +27,14 @@ pub struct Limits {
     pub calls_per_caller: usize,
     /// Calls of one caller at once that go on and on, such as watches. More are RESOURCE_EXHAUSTED.
     pub streams_per_caller: usize,
+    /// Bytes of large answers that one caller may leave unread. Above it, more large answers are RESOURCE_EXHAUSTED.
+    pub unread_bytes_per_caller: usize,
+    /// The same for all callers together.
+    pub unread_bytes: usize,
+    /// How long an answer may wait for a reader who takes no byte of it, before its stream or its connection is closed.
+    pub read_patience: Duration,
+    /// How long a watch says nothing before it sends a CHECKPOINT.
+    pub quiet: Duration,
     /// How long work may have to wait for a processor before new work is refused with UNAVAILABLE.
     pub shed_delay: Duration,
 }
@@ -45,6 +53,10 @@ impl Default for Limits {
             age_grace: Duration::from_secs(5 * 60),
             calls_per_caller: 1_024,
             streams_per_caller: 2_048,
+            unread_bytes_per_caller: 64 * 1024 * 1024,
+            unread_bytes: 256 * 1024 * 1024,
+            read_patience: Duration::from_secs(30),
+            quiet: Duration::from_secs(30),
             shed_delay: Duration::from_millis(5),
         }
     }

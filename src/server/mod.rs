@@ -1,6 +1,7 @@
 //! The server put together: the listener, the services, health, reflection, and how it ends.
 
 mod admission;
+mod answer;
 mod connection;
 mod cores;
 mod deadline;
@@ -47,7 +48,7 @@ pub use self::{
 };
 use crate::{
     auth::{self, Authority, TokenFile},
-    rpc::{self, Rpc},
+    rpc::{self, Rpc, StreamTimes},
     state::{Ended, State, WriterEnd, clock::Clock},
     store::{self, Store},
     telemetry::{
@@ -234,7 +235,12 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     let traces = traces.map(Arc::new);
     let state = Arc::new(OnceLock::new());
     let (drain, draining) = watch::channel(false);
-    let rpc = Rpc::new(Arc::clone(&state), draining.clone(), Arc::clone(&metrics));
+    let rpc = Rpc::new(
+        Arc::clone(&state),
+        draining.clone(),
+        Arc::clone(&metrics),
+        StreamTimes { patience: limits.read_patience, quiet: limits.quiet },
+    );
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::NotServing).await;
     let mut routes = Routes::new(health_service);

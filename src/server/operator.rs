@@ -152,9 +152,12 @@ impl Operator {
             self.metrics.set_sizes(sizes);
             self.metrics.revision.set(i64::try_from(snapshot.revision().sequence.0).unwrap_or(i64::MAX));
         }
-        for (name, work) in [("check", Work::Check), ("write", Work::Write), ("stream", Work::Stream)] {
+        for (name, work) in
+            [("check", Work::Check), ("scan", Work::Scan), ("write", Work::Write), ("stream", Work::Stream)]
+        {
             self.metrics.set_calls_under_way(name, self.callers.under_way(work));
         }
+        self.metrics.unread_answers.set(i64::try_from(self.callers.held()).unwrap_or(i64::MAX));
         let shedding = self.admissions.iter().map(|admission| admission.shedding()).max();
         self.metrics.set_shedding(shedding.unwrap_or_default());
         // It may not be there: then there is nothing in it.

@@ -30,7 +30,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 pub use self::mailbox::Mailbox;
 use self::{
     clock::Clock,
-    mailbox::Asker,
+    mailbox::{Asker, Reply},
     pace::Pace,
     pins::Pins,
     sync::{Handed, Syncer},
@@ -131,9 +131,27 @@ impl Committed {
 
 /// What the writer is asked to do.
 enum Job {
-    Execute(Box<Execute>),
+    Execute(Queued),
     /// Finish: what was asked before this is done, what comes after is refused.
     Stop,
+}
+
+/// A command that waits for the writer. Dropped before the writer takes it up, it answers that nothing was done; a command that
+/// was taken up and is dropped without an answer has an unknown outcome.
+struct Queued(Option<Box<Execute>>);
+
+impl Queued {
+    fn take_up(mut self) -> Option<Box<Execute>> {
+        self.0.take()
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        if let Some(execute) = self.0.take() {
+            mailbox::send([Reply { asker: execute.asker, answer: Err(Error::Stopped) }]);
+        }
+    }
 }
 
 struct Execute {
@@ -183,9 +201,12 @@ pub enum Error {
     /// The database can't be written to now: there is no space, or another program has locked it. Nothing changed.
     #[error("nothing can be changed now: {0}; decisions go on, try again in a moment")]
     NotWritable(String),
-    /// The writer has ended. If the command was under way, what became of it is unknown.
-    #[error("the server is stopping and takes no more changes; repeat the request with the same request_id")]
+    /// The server is stopping. Nothing changed.
+    #[error("the server is stopping and takes no more changes; nothing was done, try again when it is back")]
     Stopped,
+    /// The store failed while the change was being stored. It may have happened or not.
+    #[error("the store failed, and the change may have been made; repeat the request with the same request_id")]
+    OutcomeUnknown,
     /// What the store says makes no sense. Nothing changed.
     #[error("{0}")]
     Internal(String),
@@ -299,7 +320,7 @@ impl State {
         caller: Caller,
         request_id: Option<RequestId>,
     ) -> Result<Done, Error> {
-        self.submit(mailbox, command, caller, request_id, None)?.await.unwrap_or(Err(Error::Stopped))
+        self.submit(mailbox, command, caller, request_id, None)?.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
 
     /// Like [`State::execute`], and tells how far it is.
@@ -311,7 +332,7 @@ impl State {
         request_id: Option<RequestId>,
         progress: Arc<Progress>,
     ) -> Result<Done, Error> {
-        self.submit(mailbox, command, caller, request_id, Some(progress))?.await.unwrap_or(Err(Error::Stopped))
+        self.submit(mailbox, command, caller, request_id, Some(progress))?.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
 
     fn submit(
@@ -324,7 +345,8 @@ impl State {
     ) -> Result<oneshot::Receiver<Result<Done, Error>>, Error> {
         let request = request_id.map(|id| Request { id, content_sha256: content_sha256(&command) });
         let (asker, answer) = mailbox.asker();
-        let job = Job::Execute(Box::new(Execute { command, caller, request, progress, asker }));
+        let execute = Execute { command, caller, request, progress, asker };
+        let job = Job::Execute(Queued(Some(Box::new(execute))));
         let metrics = &self.shared.metrics;
         metrics.writer_queue.inc();
         let refused = match self.jobs.try_send(job) {
@@ -339,7 +361,8 @@ impl State {
         Err(refused)
     }
 
-    /// Every change from now on, in the batches in which they were committed. A receiver that falls too far behind is
+    /// Changes from now on, in the batches in which they were committed: all changes of sessions, and the last change of each
+    /// organization. A receiver that falls too far behind is
     /// told so, and has lost some.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<[Committed]>> {
         self.shared.changes.subscribe()

@@ -29,6 +29,20 @@ use crate::{
 /// many changes as a fast one.
 const MOST_WAITING: usize = 64;
 
+/// What watches need of a batch: what they tell of, and the last change of each organization, so that they know how far they
+/// are. A slow watch keeps batches in memory, and an import may change a hundred thousand users.
+fn news(records: Vec<Record>) -> Arc<[Committed]> {
+    let mut kept = Vec::new();
+    let mut records = records.into_iter().peekable();
+    while let Some(record) = records.next() {
+        let next = records.peek().map(|next| &next.change.organization_id);
+        if record.change.event.watched().is_some() || next != Some(&record.change.organization_id) {
+            kept.push(Committed::new(record));
+        }
+    }
+    kept.into()
+}
+
 /// A batch that is in the log, and not known to be durable.
 pub(super) struct Written {
     /// The state after it, and what was changed; none if nothing was written.
@@ -135,7 +149,7 @@ impl Syncer {
         self.shared.sequence.send_replace(sequence);
         if !records.is_empty() {
             // Nobody may be watching.
-            let _ = self.shared.changes.send(records.into_iter().map(Committed::new).collect());
+            let _ = self.shared.changes.send(news(records));
         }
     }
 }

@@ -128,7 +128,7 @@ impl Writer {
                 match job {
                     Job::Execute(execute) => {
                         self.shared.metrics.writer_queue.dec();
-                        jobs.push(*execute);
+                        jobs.extend(execute.take_up().map(|execute| *execute));
                     }
                     Job::Stop => {
                         stop = true;
@@ -561,7 +561,7 @@ mod tests {
         let mut answers = [submit("one"), submit("one"), submit("other")];
         let mut write = || {
             let Ok(Job::Execute(job)) = queue.recv() else { panic!("nobody asked") };
-            writer.run_batch(state.now(), vec![*job]).unwrap().unwrap()
+            writer.run_batch(state.now(), vec![*job.take_up().unwrap()]).unwrap().unwrap()
         };
         let written = [write(), write(), write()];
         assert_eq!(written.each_ref().map(|written| written.state.is_some()), [true, false, false]);
@@ -620,7 +620,7 @@ mod tests {
         // Nothing is done for whoever has given up.
         let _answers = actions.map(submit);
         let jobs = queue.try_iter().map(|job| match job {
-            Job::Execute(job) => *job,
+            Job::Execute(job) => *job.take_up().unwrap(),
             Job::Stop => panic!("nobody asked for it"),
         });
         let written = writer.run_batch(state.now(), jobs.collect()).unwrap().unwrap();

@@ -35,6 +35,10 @@ pub enum Shed {
     WriterQueue,
     /// There were too many connections.
     Connections,
+    /// Too many lists and batches of one organization waited for the background threads.
+    Scans,
+    /// A caller left too many bytes of large answers unread.
+    UnreadAnswers,
 }
 
 impl Shed {
@@ -44,6 +48,8 @@ impl Shed {
             Self::Overloaded => "overloaded",
             Self::WriterQueue => "writer_queue",
             Self::Connections => "connections",
+            Self::Scans => "scans",
+            Self::UnreadAnswers => "unread_answers",
         }
     }
 }
@@ -84,6 +90,8 @@ pub struct Metrics {
     pub wal_size: Gauge,
     /// Watches that are being sent.
     pub watchers: Gauge,
+    /// Bytes of large answers that wait for their readers.
+    pub unread_answers: Gauge,
     /// 1 while the store takes changes, 0 while it has no space or is locked.
     pub store_writable: Gauge,
     /// 1 while the server is ready to answer.
@@ -108,6 +116,7 @@ impl Metrics {
             revision: Gauge::default(),
             wal_size: Gauge::default(),
             watchers: Gauge::default(),
+            unread_answers: Gauge::default(),
             store_writable: Gauge::default(),
             ready: Gauge::default(),
         }
@@ -164,7 +173,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("queuegate");
         let all = &mut registry;
         all.register_collector(Box::new(Arc::clone(&self.calls)));
-        let text = "Calls under way: checks, writes, and streams";
+        let text = "Calls under way: checks, scans, writes, and streams";
         all.register("grpc_calls_under_way", text, self.calls_under_way.clone());
         let text = "What was refused because there was too much of it, by what there was too much of";
         all.register("sheds", text, self.sheds.clone());
@@ -184,6 +193,8 @@ impl Metrics {
         all.register("revision", "The number of the last change", self.revision.clone());
         all.register_with_unit("wal_size", "The write-ahead log", Unit::Bytes, self.wal_size.clone());
         all.register("watchers", "Watches of sessions and audit events that are being sent", self.watchers.clone());
+        let text = "Large answers (over 16 KiB) that wait for their readers";
+        all.register_with_unit("unread_answers", text, Unit::Bytes, self.unread_answers.clone());
         let text = "1 while the store takes changes; 0 while it has no space or another program has locked it";
         all.register("store_writable", text, self.store_writable.clone());
         all.register("ready", "1 while the server answers; 0 while it loads or stops", self.ready.clone());

@@ -176,6 +176,62 @@ async fn a_stream_ends_at_its_deadline() {
     assert_eq!((status.code(), described(&status).1.as_str()), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
 }
 
+/// A request over a connection of its own, and the answer's head.
+async fn raw(
+    server: &TestServer,
+    method: &str,
+    headers: &[(&str, &str)],
+    message: &impl prost::Message,
+) -> http::Response<()> {
+    let tcp = TcpStream::connect(server.address).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(tcp).await.unwrap();
+    tokio::spawn(connection);
+    let call = http::Request::post(format!("http://{}/queuegate.v1.{method}", server.address));
+    let call = headers.iter().fold(call, |call, (name, value)| call.header(*name, *value));
+    let (answer, mut sending) = client.send_request(call.body(()).unwrap(), false).unwrap();
+    sending.send_data(framed(&message.encode_to_vec()).into(), true).unwrap();
+    answer.await.unwrap().map(drop)
+}
+
+/// A web page can send these to any server that its reader reaches, with the reader's certificate.
+#[tokio::test]
+async fn what_is_not_sent_as_grpc_is_not_carried_out() {
+    let mut server = server(|_| {}).await;
+    let sign_in = crate::support::sign_in("anna", "sales");
+    let types = ["text/plain", "application/json", "application/grpc-web", "application/x-www-form-urlencoded"];
+    for content_type in types {
+        let answer = raw(&server, "QueueAccessService/SignIn", &[("content-type", content_type)], &sign_in).await;
+        assert_eq!(answer.status(), http::StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}");
+    }
+    let answer = raw(&server, "QueueAccessService/SignIn", &[], &sign_in).await;
+    assert_eq!(answer.status(), http::StatusCode::UNSUPPORTED_MEDIA_TYPE, "no content type");
+    assert_eq!(get_session(&mut server).await, None);
+    let answer =
+        raw(&server, "QueueAccessService/SignIn", &[("content-type", "application/grpc+proto")], &sign_in).await;
+    assert_eq!(answer.status(), http::StatusCode::OK);
+    assert_eq!(get_session(&mut server).await.as_deref(), Some("anna"));
+}
+
+async fn get_session(server: &mut TestServer) -> Option<String> {
+    let request = ListSessionsRequest { organization_id: ACME.into(), ..Default::default() };
+    let sessions = server.client.queue_access.list_sessions(request).await.unwrap().into_inner().sessions;
+    sessions.into_iter().next().map(|session| session.user_id)
+}
+
+#[tokio::test]
+async fn a_malformed_deadline_is_an_error_and_not_no_deadline() {
+    let mut server = server(|_| {}).await;
+    let sign_in = crate::support::sign_in("anna", "sales");
+    for wrong in ["1", "5s", "123456789S", "-1S", "soon"] {
+        let headers = [("content-type", "application/grpc"), ("grpc-timeout", wrong)];
+        let answer = raw(&server, "QueueAccessService/SignIn", &headers, &sign_in).await;
+        let status = tonic::Status::from_header_map(answer.headers()).unwrap();
+        assert_eq!(status.code(), Code::InvalidArgument, "{wrong}");
+        assert_eq!(described(&status).2, ["grpc-timeout"], "{wrong}");
+    }
+    assert_eq!(get_session(&mut server).await, None);
+}
+
 fn framed(message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     [&[0], &length[..], message].concat()

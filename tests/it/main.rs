@@ -36,5 +36,6 @@ mod readme;
 mod server;
 mod sessions;
 mod sigkill;
+mod slow_readers;
 mod tampering;
 mod watch;

@@ -213,7 +213,8 @@ async fn ask(state: State, number: usize, change: Change, told: Arc<Told>) {
         Ok(done) => told.say(&format!("done {number} {}", done.revision.sequence.0)),
         Err(Error::Rejected(_)) => told.say(&format!("rejected {number}")),
         Err(Error::NotWritable(_)) => told.say(&format!("refused {number}")),
-        Err(Error::Stopped) => told.say(&format!("unknown {number}")),
+        Err(Error::Stopped) => told.say(&format!("refused {number}")),
+        Err(Error::OutcomeUnknown) => told.say(&format!("unknown {number}")),
         Err(error) => panic!("{error}"),
     }
 }

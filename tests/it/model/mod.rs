@@ -151,13 +151,13 @@ async fn compare(server: &mut TestServer, model: &Model) {
     permissions::compare(server, model).await;
 }
 
-/// The messages of a watch that ends with the session of `marker`, which must be the last thing that happened.
+/// The messages of a watch, without its checkpoints, that ends with the session of `marker`, which must be the last thing that happened.
 async fn watched(watch: &mut tonic::Streaming<WatchSessionsResponse>, marker: &str) -> Vec<WatchSessionsResponse> {
     let mut messages = Vec::new();
     loop {
         let message = watch.message().await.unwrap().unwrap();
         let is_marker = message.session.as_ref().is_some_and(|session| session.user_id == marker);
-        messages.push(message);
+        messages.extend(Some(message).filter(|message| message.session.is_some()));
         if is_marker {
             return messages;
         }

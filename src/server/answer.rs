@@ -1,0 +1,282 @@
+//! A call in flight, and the body of its answer: its end is counted, and no answer waits for its reader without bound.
+//!
+//! INVARIANT: a large answer is counted against its caller from the moment it is encoded until its last byte is taken or the
+//! connection ends. HTTP/2 gets at most [`PIECE`] bytes of it at a time, so the rest can be dropped at any moment.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, Response};
+use hyper::body::{Body as _, Bytes, Frame, SizeHint};
+use tokio::time::Sleep;
+use tonic::{Code, Status, body::Body};
+
+use super::{
+    admission::{Held, Place},
+    gate::Peer,
+    question::BrokenOff,
+};
+use crate::{
+    auth::Identity,
+    rpc::{
+        code,
+        status::{self, Error},
+    },
+    telemetry::traces::CallSpan,
+};
+
+/// The most that HTTP/2 is given of an answer at a time, in bytes. Smaller answers are not counted as large.
+const PIECE: usize = 16 * 1024;
+
+/// Completes when a caller's credentials were revoked or have expired.
+pub(super) type Revoked = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Completes when the credentials of `identity` end.
+pub(super) fn revoked(identity: &Arc<Identity>) -> Revoked {
+    let identity = Arc::clone(identity);
+    Box::pin(async move { identity.ended().await })
+}
+
+/// What goes on on a connection.
+pub(super) struct Activity {
+    began: Instant,
+    calls: AtomicUsize,
+    /// When the last call ended, in milliseconds after `began`.
+    last_ended_ms: AtomicU64,
+    /// Answers with something to send that was not asked for yet.
+    untaken: AtomicUsize,
+    /// Counts pieces of answers that were taken.
+    taken: AtomicUsize,
+}
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            calls: AtomicUsize::new(0),
+            last_ended_ms: AtomicU64::new(0),
+            untaken: AtomicUsize::new(0),
+            taken: AtomicUsize::new(0),
+        }
+    }
+
+    /// How long there has been no call, or `None` while there is one.
+    pub(super) fn idle_for(&self) -> Option<Duration> {
+        let last_ended = Duration::from_millis(self.last_ended_ms.load(Ordering::Relaxed));
+        (self.calls.load(Ordering::Relaxed) == 0).then(|| self.began.elapsed().saturating_sub(last_ended))
+    }
+
+    /// How many pieces of answers were taken so far, while others wait; `None` if no answer waits for its reader.
+    pub(super) fn taken_while_answers_wait(&self) -> Option<usize> {
+        (self.untaken.load(Ordering::Relaxed) > 0).then(|| self.taken.load(Ordering::Relaxed))
+    }
+}
+
+/// A call in flight. When it is dropped, its end is counted.
+pub(super) struct Call {
+    peer: Arc<Peer>,
+    pub began: Instant,
+    /// Its index in [`methods::METHODS`](crate::rpc::methods::METHODS).
+    pub method: usize,
+    pub place: Option<Place>,
+    /// Rarely there, and large.
+    pub span: Option<Box<CallSpan>>,
+    /// `None` while it isn't known how the call ends: then its caller went away.
+    code: Option<Code>,
+    pub broken_off: BrokenOff,
+}
+
+impl Call {
+    pub(super) fn begin(peer: &Arc<Peer>) -> Self {
+        peer.activity.calls.fetch_add(1, Ordering::Relaxed);
+        Self {
+            peer: Arc::clone(peer),
+            began: Instant::now(),
+            method: usize::MAX,
+            place: None,
+            span: None,
+            code: None,
+            broken_off: BrokenOff::default(),
+        }
+    }
+
+    /// Completes when the call has lasted this long.
+    pub(super) fn sleep_until(&self, longest: Duration) -> Pin<Box<Sleep>> {
+        Box::pin(tokio::time::sleep(longest.saturating_sub(self.began.elapsed())))
+    }
+
+    /// An answer that was made at the gate.
+    pub(super) fn refused(self, error: Error) -> Response<Answer> {
+        self.answered(status::answer(error))
+    }
+
+    /// An answer that is nothing but a status.
+    pub(super) fn answered(self, answer: Response<Body>) -> Response<Answer> {
+        self.stream(answer, None, None)
+    }
+
+    /// An answer of one message. It is encoded here, so that what waits for its reader is bytes, and they are counted.
+    pub(super) fn unary(mut self, answer: Response<Body>, context: &mut Context<'_>) -> Response<Answer> {
+        let (parts, mut body) = answer.into_parts();
+        let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(context) else {
+            return self.answered(Response::from_parts(parts, body));
+        };
+        let large = frame.data_ref().map(Bytes::len).filter(|bytes| *bytes > PIECE);
+        let held = match large.zip(self.place.as_ref()) {
+            Some((bytes, place)) => match self.peer.gate.admission.hold(place, bytes) {
+                Ok(held) => Some(held),
+                Err(error) => return self.refused(error),
+            },
+            None => None,
+        };
+        self.code = code(&parts.headers);
+        let waiting = Waiting::new(&self.peer);
+        let answer = Answer {
+            body,
+            ready: Some(frame),
+            waiting: Some(waiting),
+            held,
+            call: self,
+            deadline: None,
+            revoked: None,
+        };
+        Response::from_parts(parts, answer)
+    }
+
+    /// An answer that goes on, at most until the deadline and the end of the caller's credentials.
+    pub(super) fn stream(
+        mut self,
+        answer: Response<Body>,
+        deadline: Option<Pin<Box<Sleep>>>,
+        revoked: Option<Revoked>,
+    ) -> Response<Answer> {
+        // An answer that is nothing but a status has it here, and the others behind their messages.
+        self.code = code(answer.headers());
+        let call = |body| Answer { body, ready: None, waiting: None, held: None, call: self, deadline, revoked };
+        answer.map(call)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let Activity { began, calls, last_ended_ms, .. } = &self.peer.activity;
+        let now = Instant::now();
+        let ended_ms = now.saturating_duration_since(*began).as_millis();
+        last_ended_ms.store(u64::try_from(ended_ms).unwrap_or(u64::MAX), Ordering::Relaxed);
+        calls.fetch_sub(1, Ordering::Relaxed);
+        // What half a question is answered with says nothing about the server.
+        let code = self.code.filter(|_| !self.broken_off.is_set()).unwrap_or(Code::Cancelled);
+        self.peer.gate.metrics.call_ended(self.method, code as usize, now.saturating_duration_since(self.began));
+        if let Some(span) = self.span.take() {
+            span.end(code::name(code), code.into());
+        }
+    }
+}
+
+fn code(headers: &HeaderMap) -> Option<Code> {
+    headers.get(Status::GRPC_STATUS).map(|value| Code::from_bytes(value.as_bytes()))
+}
+
+/// An answer that has something to send, until it is asked for it.
+struct Waiting(Arc<Peer>);
+
+impl Waiting {
+    fn new(peer: &Arc<Peer>) -> Self {
+        peer.activity.untaken.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(peer))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.activity.untaken.fetch_sub(1, Ordering::Relaxed);
+        self.0.activity.taken.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of an answer.
+pub(super) struct Answer {
+    body: Body,
+    /// What the body gave and HTTP/2 did not get yet.
+    ready: Option<Frame<Bytes>>,
+    waiting: Option<Waiting>,
+    /// Counts the answer if it is large.
+    held: Option<Held>,
+    call: Call,
+    /// When a stream must have ended.
+    deadline: Option<Pin<Box<Sleep>>>,
+    revoked: Option<Revoked>,
+}
+
+impl Answer {
+    /// Ends the answer with a status, whatever else it would have sent.
+    fn cut_off(&mut self, status: Response<Body>) -> Frame<Bytes> {
+        (self.deadline, self.revoked, self.ready, self.held) = (None, None, None, None);
+        self.body = Body::empty();
+        let (parts, _) = status.into_parts();
+        self.call.code = code(&parts.headers);
+        Frame::trailers(parts.headers)
+    }
+
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Some(Ok(self.cut_off(status::deadline_exceeded(status::Outcome::Certain)))));
+        }
+        if let Some(revoked) = &mut self.revoked
+            && revoked.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Some(Ok(self.cut_off(status::answer(Error::CredentialsEnded)))));
+        }
+        match self.ready.take() {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            None => Pin::new(&mut self.body).poll_frame(context),
+        }
+    }
+
+    /// The first piece of a frame. The rest is kept for later.
+    fn first_piece(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match frame.into_data() {
+            Ok(mut data) if data.len() > PIECE => {
+                let rest = data.split_off(PIECE);
+                self.ready = Some(Frame::data(rest));
+                Frame::data(data)
+            }
+            Ok(data) => Frame::data(data),
+            Err(frame) => frame,
+        }
+    }
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.waiting = None;
+        let Some(frame) = ready!(self.next(context)).transpose()? else { return Poll::Ready(None) };
+        if let Some(trailers) = frame.trailers_ref() {
+            self.call.code = code(trailers);
+        } else {
+            // Until the next poll, the reader has not asked for what comes after this.
+            self.waiting = Some(Waiting::new(&self.call.peer));
+        }
+        Poll::Ready(Some(Ok(self.first_piece(frame))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ready.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.ready.is_some() { SizeHint::default() } else { self.body.size_hint() }
+    }
+}
