@@ -9,7 +9,7 @@ mod read;
 mod write;
 
 pub use read::{Reading, read};
-pub use write::{Format, write};
+pub use write::{Format, Header, write, write_all};
 
 #[cfg(test)]
 mod tests {
@@ -68,7 +68,7 @@ users:
         let directory = good(GOOD);
         let settings = directory.settings.applied_to(PermissionSettings::default());
         for format in [Format::Yaml, Format::Json] {
-            let text = write(&directory, &settings, format);
+            let text = write_all(&directory, &settings, format);
             let again = good(&text);
             assert_eq!(again.settings.applied_to(PermissionSettings::default()), settings, "{text}");
             let (again, directory) = (without_lines(again), without_lines(directory.clone()));

@@ -1,9 +1,12 @@
 //! A [`Directory`] to text: one description, written as YAML or JSON.
 
+use std::convert::Infallible;
+
 use serde_json::{Map, Value, json};
 
 use crate::domain::{
     directory::{Directory, QueueEntry, UserEntry},
+    ids::OrganizationId,
     settings::{PermissionSettings, Switch, UNASSIGNED_QUEUE_SIGN_IN},
 };
 
@@ -16,33 +19,117 @@ pub enum Format {
     Json,
 }
 
-/// Writes a directory with all its settings, as [`read`](super::read) reads it.
-pub fn write(directory: &Directory, settings: &PermissionSettings, format: Format) -> String {
-    let described = describe(directory, settings);
+/// What a document says of an organization, beside its queues and users.
+#[derive(Debug)]
+pub struct Header<'d> {
+    /// The organization's id, if the document names it.
+    pub organization_id: Option<&'d OrganizationId>,
+    /// The name that people see.
+    pub display_name: &'d str,
+    /// All the settings.
+    pub settings: &'d PermissionSettings,
+}
+
+/// Writes a document as [`read`](super::read) reads it, and gives `take` one piece after another, of about [`PIECE`] bytes.
+/// An error of `take` ends the writing. No more than a piece is in memory, however large the organization is.
+pub fn write<E>(
+    header: &Header<'_>,
+    queues: impl Iterator<Item = QueueEntry>,
+    users: impl Iterator<Item = UserEntry>,
+    format: Format,
+    take: impl FnMut(String) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut writer = Writer { format, text: String::new(), take };
+    let header = describe_header(header);
     match format {
-        Format::Json => format!("{described:#}\n"),
-        Format::Yaml => {
-            let mut text = String::new();
-            if let Value::Object(fields) = &described {
-                write_fields(&mut text, fields, "");
+        Format::Yaml => write_fields(&mut writer.text, &header, ""),
+        Format::Json => {
+            for (index, (name, value)) in header.iter().enumerate() {
+                let before = if index == 0 { "{" } else { "," };
+                writer.text.push_str(&format!("{before}\n  \"{name}\": {}", pretty(value, "  ")));
             }
-            text
         }
+    }
+    writer.list("queues", queues.map(|queue| describe_queue(&queue)))?;
+    writer.list("users", users.map(|user| describe_user(&user)))?;
+    if format == Format::Json {
+        writer.text.push_str("\n}\n");
+    }
+    (writer.take)(writer.text)
+}
+
+/// Writes a directory at once, with all its settings.
+pub fn write_all(directory: &Directory, settings: &PermissionSettings, format: Format) -> String {
+    let display_name = directory.display_name.as_deref().unwrap_or_default();
+    let header = Header { organization_id: directory.organization_id.as_ref(), display_name, settings };
+    let (queues, users) = (directory.queues.iter().cloned(), directory.users.iter().cloned());
+    let mut text = String::new();
+    // Taking a piece doesn't fail.
+    let _ = write(&header, queues, users, format, |piece| {
+        text.push_str(&piece);
+        Ok::<_, Infallible>(())
+    });
+    text
+}
+
+/// How large a piece of a document is, in bytes, about.
+const PIECE: usize = 64 * 1024;
+
+struct Writer<T> {
+    format: Format,
+    text: String,
+    take: T,
+}
+
+impl<E, T: FnMut(String) -> Result<(), E>> Writer<T> {
+    fn list(&mut self, name: &str, items: impl Iterator<Item = Map<String, Value>>) -> Result<(), E> {
+        let mut items = items.peekable();
+        let is_empty = items.peek().is_none();
+        self.text.push_str(&match (self.format, is_empty) {
+            (Format::Yaml, true) => format!("{name}: []\n"),
+            (Format::Yaml, false) => format!("{name}:\n"),
+            (Format::Json, _) => format!(",\n  \"{name}\": ["),
+        });
+        let mut before = "";
+        for item in items {
+            match self.format {
+                Format::Yaml => {
+                    self.text.push_str("  - ");
+                    write_fields(&mut self.text, &item, "    ");
+                }
+                Format::Json => {
+                    self.text.push_str(&format!("{before}\n    {}", pretty(&Value::Object(item), "    ")));
+                    before = ",";
+                }
+            }
+            if self.text.len() >= PIECE {
+                (self.take)(std::mem::take(&mut self.text))?;
+            }
+        }
+        if self.format == Format::Json {
+            self.text.push_str(if is_empty { "]" } else { "\n  ]" });
+        }
+        Ok(())
     }
 }
 
-fn describe(directory: &Directory, settings: &PermissionSettings) -> Value {
+/// A value over several lines, all but the first of them with this indentation.
+fn pretty(value: &Value, indent: &str) -> String {
+    // Line breaks in texts are escaped, so those that are left are between lines.
+    format!("{value:#}").replace('\n', &format!("\n{indent}"))
+}
+
+fn describe_header(header: &Header<'_>) -> Map<String, Value> {
+    let Header { organization_id, display_name, settings } = header;
     let mut organization = Map::new();
-    if let Some(organization_id) = &directory.organization_id {
+    if let Some(organization_id) = organization_id {
         organization.insert("organization_id".to_owned(), json!(organization_id));
     }
-    organization.insert("display_name".to_owned(), json!(directory.display_name.as_deref().unwrap_or_default()));
-    json!({
-        "organization": organization,
-        "settings": describe_settings(settings),
-        "queues": directory.queues.iter().map(describe_queue).collect::<Vec<_>>(),
-        "users": directory.users.iter().map(describe_user).collect::<Vec<_>>(),
-    })
+    organization.insert("display_name".to_owned(), json!(display_name));
+    Map::from_iter([
+        ("organization".to_owned(), Value::Object(organization)),
+        ("settings".to_owned(), Value::Object(describe_settings(settings))),
+    ])
 }
 
 fn describe_settings(settings: &PermissionSettings) -> Map<String, Value> {
@@ -62,7 +149,7 @@ fn describe_settings(settings: &PermissionSettings) -> Map<String, Value> {
     groups
 }
 
-fn describe_queue(queue: &QueueEntry) -> Value {
+fn describe_queue(queue: &QueueEntry) -> Map<String, Value> {
     let QueueEntry { line: _, queue_id, display_name, extension, kind } = queue;
     let mut fields = Map::new();
     fields.insert("queue_id".to_owned(), json!(queue_id));
@@ -71,10 +158,10 @@ fn describe_queue(queue: &QueueEntry) -> Value {
         fields.insert("extension".to_owned(), json!(extension));
     }
     fields.insert("kind".to_owned(), json!(kind));
-    Value::Object(fields)
+    fields
 }
 
-fn describe_user(user: &UserEntry) -> Value {
+fn describe_user(user: &UserEntry) -> Map<String, Value> {
     let UserEntry {
         line: _,
         user_id,
@@ -102,7 +189,7 @@ fn describe_user(user: &UserEntry) -> Value {
             fields.insert(name.to_owned(), list);
         }
     }
-    Value::Object(fields)
+    fields
 }
 
 /// Mappings, and lists of mappings, go over several lines; everything else is JSON, which YAML contains.
@@ -134,5 +221,84 @@ fn write_fields(text: &mut String, fields: &Map<String, Value>, indent: &str) {
             }
             value => text.push_str(&format!(" {value}\n")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::model::{QueueKind, Role};
+
+    fn queue(number: usize) -> QueueEntry {
+        QueueEntry {
+            line: 0,
+            queue_id: format!("q{number}").parse().unwrap(),
+            display_name: format!("Queue \"{number}\"\n"),
+            extension: None,
+            kind: QueueKind::CallQueue,
+        }
+    }
+
+    fn user(number: usize) -> UserEntry {
+        UserEntry {
+            line: 0,
+            user_id: format!("u{number}").parse().unwrap(),
+            display_name: "x".repeat(200),
+            extension: Some(format!("1{number}").parse().unwrap()),
+            contact_center_license: true,
+            disabled: number.is_multiple_of(2),
+            roles: vec![Role::Agent],
+            agent_of: vec!["q0".parse().unwrap(), "q1".parse().unwrap()],
+            supervisor_of: Vec::new(),
+        }
+    }
+
+    /// The document made at once.
+    fn whole(header: &Header<'_>, queues: usize, users: usize, format: Format) -> String {
+        let mut fields = describe_header(header);
+        let queues = (0..queues).map(|number| Value::Object(describe_queue(&queue(number))));
+        fields.insert("queues".to_owned(), queues.collect());
+        let users = (0..users).map(|number| Value::Object(describe_user(&user(number))));
+        fields.insert("users".to_owned(), users.collect());
+        match format {
+            Format::Json => format!("{:#}\n", Value::Object(fields)),
+            Format::Yaml => {
+                let mut text = String::new();
+                write_fields(&mut text, &fields, "");
+                text
+            }
+        }
+    }
+
+    #[test]
+    fn a_document_in_pieces_is_the_same_as_one_made_at_once_and_no_piece_is_large() {
+        let organization_id = "acme".parse().unwrap();
+        let settings = PermissionSettings::default();
+        let header = Header { organization_id: Some(&organization_id), display_name: "Acme", settings: &settings };
+        for (queues, users) in [(0, 0), (1, 0), (0, 1), (3, 2_000)] {
+            for format in [Format::Yaml, Format::Json] {
+                let mut pieces = Vec::new();
+                let take = |piece| {
+                    pieces.push(piece);
+                    Ok::<_, ()>(())
+                };
+                write(&header, (0..queues).map(queue), (0..users).map(user), format, take).unwrap();
+                assert!(pieces.iter().all(|piece| piece.len() < PIECE + 1_000));
+                assert_eq!(pieces.concat(), whole(&header, queues, users, format));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_more_is_written_for_a_reader_who_is_gone() {
+        let settings = PermissionSettings::default();
+        let header = Header { organization_id: None, display_name: "", settings: &settings };
+        let mut written = 0;
+        let users = (0..10_000).map(|number| {
+            written = number;
+            user(number)
+        });
+        assert_eq!(write(&header, std::iter::empty(), users, Format::Yaml, |_| Err("gone")), Err("gone"));
+        assert!(written < 1_000, "{written}");
     }
 }

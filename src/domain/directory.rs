@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{
     ids::{Extension, OrganizationId, QueueId, UserId},
     model::{QueueKind, Role},
-    settings::{PermissionSettings, SettingsPatch},
+    settings::SettingsPatch,
     snapshot::Tenant,
 };
 
@@ -75,16 +75,20 @@ pub struct Problem {
     pub description: String,
 }
 
-/// An organization as a document would describe it, with all its settings.
-pub fn describe(tenant: &Tenant) -> (Directory, PermissionSettings) {
-    let queues = tenant.queues_after(None).map(|queue| QueueEntry {
+/// The queues of an organization as a document describes them, in order of their ids.
+pub fn queue_entries(tenant: &Tenant) -> impl Iterator<Item = QueueEntry> {
+    tenant.queues_after(None).map(|queue| QueueEntry {
         line: 0,
         queue_id: queue.queue_id.clone(),
         display_name: queue.display_name.clone(),
         extension: queue.extension,
         kind: queue.kind,
-    });
-    let users = tenant.users_after(None).map(|user| {
+    })
+}
+
+/// The users of an organization with their roles as a document describes them, in order of their ids.
+pub fn user_entries(tenant: &Tenant) -> impl Iterator<Item = UserEntry> {
+    tenant.users_after(None).map(|user| {
         let user_id = user.user_id.as_str();
         let queues_with = |role| {
             let on_queues = tenant.queue_roles_of_user(user_id);
@@ -101,14 +105,5 @@ pub fn describe(tenant: &Tenant) -> (Directory, PermissionSettings) {
             agent_of: queues_with(Role::Agent),
             supervisor_of: queues_with(Role::Supervisor),
         }
-    });
-    let directory = Directory {
-        organization_id: Some(tenant.organization().organization_id.clone()),
-        display_name: Some(tenant.organization().display_name.clone()),
-        settings: SettingsPatch::default(),
-        left_out: Vec::new(),
-        queues: queues.collect(),
-        users: users.collect(),
-    };
-    (directory, *tenant.settings())
+    })
 }

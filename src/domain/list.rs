@@ -66,7 +66,8 @@ pub fn eligible_agents<'s>(
         let candidates: Box<dyn Iterator<Item = &'s Member>> = match tenant.settings().unassigned_queue_sign_in {
             UnassignedQueueSignIn::Restricted => Box::new(tenant.members_on(place, after)),
             UnassignedQueueSignIn::Allowed if needs_agent_role(channel) => {
-                let holders = tenant.users_with_roles(after.map_or(Bound::Unbounded, Bound::Excluded));
+                let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+                let holders = tenant.users_with_role(Role::Agent, from);
                 Box::new(holders.filter_map(|id| tenant.member_by_id(id.as_str())))
             }
             UnassignedQueueSignIn::Allowed => Box::new(tenant.members_after(after)),

@@ -8,6 +8,7 @@
 mod assembly;
 mod member;
 mod named;
+mod role_holders;
 mod slots;
 mod tenant;
 
@@ -86,6 +87,17 @@ impl Snapshot {
     /// An organization with everything in it.
     pub fn tenant(&self, organization_id: &str) -> Option<&Tenant> {
         self.tenants.found.get(organization_id).map(Arc::as_ref)
+    }
+
+    /// The same state as far as one organization goes, so that whoever keeps it keeps no other.
+    #[must_use]
+    pub fn only(&self, organization_id: &str) -> Self {
+        let mut only = Self::empty(self.revision.lineage).at(self.revision.sequence);
+        if let Some((id, tenant)) = self.tenants.found.get_key_value(organization_id) {
+            only.tenants.order.insert(id.clone());
+            only.tenants.found.insert(id.clone(), Arc::clone(tenant));
+        }
+        only
     }
 
     /// Organizations in order of their ids, from the one after `after`.

@@ -2,7 +2,6 @@
 
 use std::{cell::RefCell, ops::ControlFlow, sync::Arc};
 
-use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -11,7 +10,7 @@ use super::{
     proto::{self, audit_service_server::AuditService},
     revision_of_history,
     status::Error,
-    stream::{self, BlockingSender, Messages, Unsent},
+    stream::{BlockingSender, Messages, Unsent},
     to_proto, unexpected,
 };
 use crate::{
@@ -23,7 +22,7 @@ use crate::{
         snapshot::{Snapshot, Tenant},
         time::Timestamp,
     },
-    store::{self, EventFilter, Fault, LogReader, Verification},
+    store::{self, EventFilter, Fault, LogReader, Newest, Verification},
 };
 
 /// How many bytes of events go into one page, about: clients take messages of up to 4 MiB.
@@ -31,9 +30,6 @@ const PAGE_BYTES: usize = 1024 * 1024;
 
 /// How large a piece of an export is, in bytes, about.
 const PIECE: usize = 256 * 1024;
-
-/// How many exports and verifications may be under way.
-const MOST_READERS: usize = 8;
 
 /// How many events are read at a time.
 const CHUNK: u32 = 1_000;
@@ -74,16 +70,20 @@ impl AuditService for Desk {
         let page = LogPage::begin(self, &query, &organization_id, paging, names).await?;
         filter.users = page.names.users.clone();
         filter.queues = page.names.queues.clone();
-        let log = self.known_log(&page.snapshot, &organization_id).await?;
-        let (range, most) = ((page.cut, page.before), page.size);
-        let found = blocking(move || log.newest_events(&organization_id, range, &filter, most, PAGE_BYTES)).await?;
-        let (found, more) = found.map_err(Error::from)?;
-        let last = found.last().filter(|_| more).map(|last| last.record.sequence);
-        Ok(Response::new(proto::ListAuditEventsResponse {
-            next_page_token: last.map(|last| page.token(last)).unwrap_or_default(),
-            events: found.iter().map(|logged| to_proto::audit_event(page.revision.lineage, logged)).collect(),
-            revision: page.revision.to_string(),
-        }))
+        let (state, owner) = (self.state()?.clone(), organization_id.to_string());
+        let list = move || {
+            state.with_log(|log| {
+                known(log, &page.snapshot, &organization_id)?;
+                let (range, most) = ((page.cut, page.before), page.size);
+                let Newest { events, rest } = log.newest_events(&organization_id, range, &filter, most, PAGE_BYTES)?;
+                Ok::<_, Error>(proto::ListAuditEventsResponse {
+                    next_page_token: rest.map(|rest| page.token(rest)).unwrap_or_default(),
+                    events: events.iter().map(|logged| to_proto::audit_event(page.revision.lineage, logged)).collect(),
+                    revision: page.revision.to_string(),
+                })
+            })
+        };
+        Ok(Response::new(self.scan(&owner, list).await?.map_err(Error::from)??))
     }
 
     type WatchAuditEventsStream = audit_watch::Messages;
@@ -111,7 +111,7 @@ impl AuditService for Desk {
         }
         let log = self.known_log(&snapshot, &organization_id).await?;
         let revision = snapshot.revision();
-        Ok(Response::new(self.read_log(16, move |answers| {
+        Ok(Response::new(self.read_long(16, move |answers| {
             let mut answer = verify(&log, &organization_id, expected, revision, answers)?;
             let fault = answer.verification.as_mut().and_then(|verification| verification.fault.as_mut());
             if let (Some(fault), true) = (fault, is_of_earlier_epoch) {
@@ -128,11 +128,18 @@ impl AuditService for Desk {
         let proto::GetAuditLogHeadRequest { organization_id, at_least_revision } = request.into_inner();
         let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let snapshot = self.snapshot(&at_least_revision).await?;
-        let log = self.known_log(&snapshot, &organization_id).await?;
-        let ends = blocking(move || log.chain(&organization_id).and_then(|chain| log.settle().map(|()| chain)));
-        let chain = ends.await?.map_err(Error::from)?;
-        let (cut, head) = chain.unwrap_or((Link::GENESIS, Link::GENESIS));
         let revision = snapshot.revision();
+        let (state, owner) = (self.state()?.clone(), organization_id.to_string());
+        let ends = move || {
+            state.with_log(|log| {
+                known(log, &snapshot, &organization_id)?;
+                let chain = log.chain(&organization_id)?;
+                log.settle()?;
+                Ok::<_, Error>(chain)
+            })
+        };
+        let chain = self.scan(&owner, ends).await?.map_err(Error::from)??;
+        let (cut, head) = chain.unwrap_or((Link::GENESIS, Link::GENESIS));
         Ok(Response::new(proto::GetAuditLogHeadResponse {
             head: Some(to_proto::audit_log_position(revision.lineage, head)),
             cut_through: Some(to_proto::audit_log_position(revision.lineage, cut)),
@@ -153,7 +160,7 @@ impl AuditService for Desk {
         let log = self.known_log(&snapshot, &organization_id).await?;
         let revision = snapshot.revision();
         Ok(Response::new(
-            self.read_log(4, move |answers| export(&log, &organization_id, before_time, revision, answers))?,
+            self.read_long(4, move |answers| export(&log, &organization_id, before_time, revision, answers))?,
         ))
     }
 
@@ -175,11 +182,17 @@ impl AuditService for Desk {
         }
         let hash: Digest = from_proto::required("through_hash", &through_hash)?;
         from_proto::optional::<RequestId>("request_id", &request_id)?;
-        let log = self.known_log(&snapshot, &organization_id).await?;
+        let is_cut = through <= snapshot.audit_cut(organization_id.as_str());
+        let (state, cut_id) = (self.state()?.clone(), organization_id.clone());
+        let reading = move || {
+            state.with_log(|log| {
+                known(log, &snapshot, &cut_id)?;
+                log.hash_at(&cut_id, through).map_err(Error::from)
+            })
+        };
+        let found = blocking(reading).await?.map_err(Error::from)??;
         // What was cut before is left to the writer, which knows a repeated request.
-        if through > snapshot.audit_cut(organization_id.as_str()) {
-            let organization_id = organization_id.clone();
-            let found = blocking(move || log.hash_at(&organization_id, through)).await?.map_err(Error::from)?;
+        if !is_cut {
             match found {
                 None => {
                     let problem = "is no event of this organization's audit log";
@@ -206,46 +219,30 @@ impl AuditService for Desk {
 const RESTORED_SINCE: &str =
     "; a backup was restored since the event was noted, and what was recorded after the backup was made is lost";
 
-/// Bounds how many long readings of audit logs are under way, and with it their threads and memory.
-pub(super) type Places = Arc<Semaphore>;
-
-pub(super) fn places() -> Places {
-    Arc::new(Semaphore::new(MOST_READERS))
-}
-
 impl Rpc {
-    /// Reads a log on a thread that may block, while there is a place for it.
-    fn read_log<T: Send + 'static>(
-        &self,
-        buffer: usize,
-        read: impl FnOnce(&BlockingSender<T>) -> Result<(), Unsent> + Send + 'static,
-    ) -> Result<Messages<T>, Error> {
-        let place = Arc::clone(&self.log_readers).try_acquire_owned().map_err(|_| Error::TooManyReaders)?;
-        let (sender, tell_end, messages) = stream::channel(buffer);
-        let answers = BlockingSender { sender, patience: self.times.patience, draining: self.draining.clone() };
-        tokio::task::spawn_blocking(move || {
-            // Whoever asked may be gone.
-            let _ = tell_end.send(stream::end(read(&answers)));
-            drop(place);
-        });
-        Ok(messages)
-    }
-
-    /// The log, if the organization is there or ever was.
+    /// A reader of the log for work that takes a while, if the organization is there or ever was.
     pub(super) async fn known_log(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &Arc<Snapshot>,
         organization_id: &OrganizationId,
     ) -> Result<LogReader, Error> {
-        let state = self.state()?.clone();
-        let there = snapshot.tenant(organization_id.as_str()).is_some();
-        let asked = organization_id.clone();
+        let (state, snapshot) = (self.state()?.clone(), Arc::clone(snapshot));
+        let organization_id = organization_id.clone();
         let found = blocking(move || {
             let log = state.log_reader()?;
-            Ok::<_, Error>((there || log.chain(&asked)?.is_some()).then_some(log))
+            known(&log, &snapshot, &organization_id)?;
+            Ok(log)
         });
-        found.await??.ok_or_else(|| no_organization(organization_id).into())
+        found.await?
     }
+}
+
+/// Fails if the organization is not there and never was.
+fn known(log: &LogReader, snapshot: &Snapshot, organization_id: &OrganizationId) -> Result<(), Error> {
+    if snapshot.tenant(organization_id.as_str()).is_some() || log.chain(organization_id)?.is_some() {
+        return Ok(());
+    }
+    Err(no_organization(organization_id).into())
 }
 
 /// Whom and what a request's names stand for: the log has the id if there was one when it was written, and otherwise the
@@ -291,7 +288,8 @@ fn verify(
         revision: revision.to_string(),
     };
     let unsent = RefCell::new(None);
-    let told = |events| match answers.send(answer(to_proto::count(events), None)) {
+    // The walk holds a read transaction, which holds the write-ahead log: it waits for no reader.
+    let told = |events| match answers.try_send(answer(to_proto::count(events), None)) {
         Ok(()) => ControlFlow::Continue(()),
         Err(why) => {
             unsent.replace(Some(why));

@@ -1,6 +1,6 @@
 //! DirectoryService, but for import and export, which are in [`transfer`](super::transfer).
 
-use std::ops::Bound;
+use std::{ops::Bound, sync::Arc};
 
 use tonic::{Request, Response, Status, Streaming};
 
@@ -67,15 +67,20 @@ impl DirectoryService for Desk {
     ) -> Result<Response<proto::ListOrganizationsResponse>, Status> {
         let proto::ListOrganizationsRequest { page_size, page_token, at_least_revision } = request.into_inner();
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
-        let page = Page::begin(self, "ListOrganizations", paging).await?;
-        let found = page.snapshot.tenants_after(page.after()).map(Tenant::organization);
-        let found = found.filter(|organization| self.caller.may_use(&organization.organization_id));
-        let (found, next_page_token) = page.take(found, |organization| vec![organization.organization_id.to_string()]);
-        Ok(Response::new(proto::ListOrganizationsResponse {
-            organizations: found.into_iter().map(to_proto::organization).collect(),
-            next_page_token,
-            revision: page.snapshot.revision().to_string(),
-        }))
+        let page = Page::begin_of_organizations(self, self.caller.caller(), paging).await?;
+        let (caller, owner) = (Arc::clone(&self.caller), page.owner.clone());
+        let list = move || {
+            let found = page.snapshot.tenants_after(page.after()).map(Tenant::organization);
+            let found = found.filter(|organization| caller.may_use(&organization.organization_id));
+            let (found, next_page_token) =
+                page.take(found, |organization| vec![organization.organization_id.to_string()]);
+            proto::ListOrganizationsResponse {
+                organizations: found.into_iter().map(to_proto::organization).collect(),
+                next_page_token,
+                revision: page.snapshot.revision().to_string(),
+            }
+        };
+        Ok(Response::new(self.scan(&owner, list).await?))
     }
 
     async fn update_organization(
@@ -154,15 +159,19 @@ impl DirectoryService for Desk {
             request.into_inner();
         let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
-        let page = Page::begin(self, &("ListUsers", &organization_id), paging).await?;
-        let tenant = found_tenant(&page.snapshot, &organization_id)?;
-        let found = tenant.users_after(page.after());
-        let (found, next_page_token) = page.take(found, |user| vec![user.user_id.to_string()]);
-        Ok(Response::new(proto::ListUsersResponse {
-            users: found.into_iter().map(to_proto::user).collect(),
-            next_page_token,
-            revision: page.snapshot.revision().to_string(),
-        }))
+        let page = Page::begin(self, &organization_id, "ListUsers", paging).await?;
+        let owner = page.owner.clone();
+        let list = move || {
+            let tenant = found_tenant(&page.snapshot, &organization_id)?;
+            let found = tenant.users_after(page.after());
+            let (found, next_page_token) = page.take(found, |user| vec![user.user_id.to_string()]);
+            Ok::<_, Error>(proto::ListUsersResponse {
+                users: found.into_iter().map(to_proto::user).collect(),
+                next_page_token,
+                revision: page.snapshot.revision().to_string(),
+            })
+        };
+        Ok(Response::new(self.scan(&owner, list).await??))
     }
 
     async fn update_user(
@@ -238,15 +247,19 @@ impl DirectoryService for Desk {
             request.into_inner();
         let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
-        let page = Page::begin(self, &("ListQueues", &organization_id), paging).await?;
-        let tenant = found_tenant(&page.snapshot, &organization_id)?;
-        let found = tenant.queues_after(page.after());
-        let (found, next_page_token) = page.take(found, |queue| vec![queue.queue_id.to_string()]);
-        Ok(Response::new(proto::ListQueuesResponse {
-            queues: found.into_iter().map(to_proto::queue).collect(),
-            next_page_token,
-            revision: page.snapshot.revision().to_string(),
-        }))
+        let page = Page::begin(self, &organization_id, "ListQueues", paging).await?;
+        let owner = page.owner.clone();
+        let list = move || {
+            let tenant = found_tenant(&page.snapshot, &organization_id)?;
+            let found = tenant.queues_after(page.after());
+            let (found, next_page_token) = page.take(found, |queue| vec![queue.queue_id.to_string()]);
+            Ok::<_, Error>(proto::ListQueuesResponse {
+                queues: found.into_iter().map(to_proto::queue).collect(),
+                next_page_token,
+                revision: page.snapshot.revision().to_string(),
+            })
+        };
+        Ok(Response::new(self.scan(&owner, list).await??))
     }
 
     async fn update_queue(
@@ -346,18 +359,22 @@ impl DirectoryService for Desk {
         let queue = from_proto::optional_queue(queue)?;
         let role = from_proto::optional_role(role)?;
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
-        let query = ("ListRoleAssignments", &organization_id, &user, &queue, role);
-        let page = Page::begin(self, &query, paging).await?;
-        let tenant = found_tenant(&page.snapshot, &organization_id)?;
-        let found = assignments(tenant, user.as_ref(), queue.as_ref(), page.after());
-        let found = found.filter(|assignment| role.is_none_or(|role| assignment.role == role));
-        let found = found.skip_while(|assignment| page.after.as_slice() >= key(assignment).as_slice());
-        let (found, next_page_token) = page.take(found, |assignment| key(assignment).to_vec());
-        Ok(Response::new(proto::ListRoleAssignmentsResponse {
-            assignments: found.iter().map(to_proto::role_assignment).collect(),
-            next_page_token,
-            revision: page.snapshot.revision().to_string(),
-        }))
+        let query = ("ListRoleAssignments", &user, &queue, role);
+        let page = Page::begin(self, &organization_id, &query, paging).await?;
+        let owner = page.owner.clone();
+        let list = move || {
+            let tenant = found_tenant(&page.snapshot, &organization_id)?;
+            let found = assignments(tenant, user.as_ref(), queue.as_ref(), role, page.after());
+            let found = found.filter(|assignment| role.is_none_or(|role| assignment.role == role));
+            let found = found.skip_while(|assignment| page.after.as_slice() >= key(assignment).as_slice());
+            let (found, next_page_token) = page.take(found, |assignment| key(assignment).to_vec());
+            Ok::<_, Error>(proto::ListRoleAssignmentsResponse {
+                assignments: found.iter().map(to_proto::role_assignment).collect(),
+                next_page_token,
+                revision: page.snapshot.revision().to_string(),
+            })
+        };
+        Ok(Response::new(self.scan(&owner, list).await??))
     }
 
     type ImportDirectoryStream = transfer::ImportMessages;
@@ -387,12 +404,13 @@ fn key(assignment: &RoleAssignment) -> [String; 3] {
     [user_id.to_string(), queue_id, place.to_string()]
 }
 
-/// Role assignments of a user, on a queue, or both, in order of their keys, from those of the user `from`. Who doesn't
-/// exist has none.
+/// Role assignments of a user, on a queue, or both, in order of their keys, from those of the user `from`. An unknown user or
+/// queue has none. Where neither is given, only holders of `role` are looked at.
 fn assignments<'s>(
     tenant: &'s Tenant,
     user: Option<&UserRef>,
     queue: Option<&QueueRef>,
+    role: Option<Role>,
     from: Option<&'s str>,
 ) -> Box<dyn Iterator<Item = RoleAssignment> + Send + 's> {
     let user_id = user.map(|user| tenant.user(user).map(|user| &user.user_id));
@@ -412,7 +430,11 @@ fn assignments<'s>(
         }
         (None, None) => {
             let from = from.map_or(Bound::Unbounded, Bound::Included);
-            Box::new(tenant.users_with_roles(from).flat_map(|user_id| tenant.assignments_of_user(user_id)))
+            let holders: Box<dyn Iterator<Item = &'s UserId> + Send> = match role {
+                Some(role) => Box::new(tenant.users_with_role(role, from)),
+                None => Box::new(tenant.users_with_roles(from)),
+            };
+            Box::new(holders.flat_map(|user_id| tenant.assignments_of_user(user_id)))
         }
     }
 }

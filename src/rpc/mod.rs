@@ -16,7 +16,9 @@ mod from_proto;
 pub mod methods;
 mod page;
 mod permission;
+mod permits;
 mod queue_access;
+mod scan;
 pub mod status;
 mod stream;
 mod to_proto;
@@ -35,6 +37,7 @@ use tonic::{Code, body::Body, codegen};
 
 pub use self::stream::StreamTimes;
 use self::{
+    permits::Permits,
     proto::{
         audit_service_server::AuditServiceServer, directory_service_server::DirectoryServiceServer,
         permission_service_server::PermissionServiceServer, queue_access_service_server::QueueAccessServiceServer,
@@ -93,8 +96,10 @@ pub struct Rpc {
     metrics: Arc<Metrics>,
     /// Opened by the first who waits for an answer there.
     mailbox: Arc<OnceLock<Mailbox>>,
-    imports: transfer::Places,
-    log_readers: audit::Places,
+    imports: transfer::Imports,
+    /// Exports and verifications in flight: each has a thread, and some memory.
+    long_reads: Permits,
+    scans: scan::Scans,
     times: StreamTimes,
 }
 
@@ -106,8 +111,16 @@ impl Rpc {
         metrics: Arc<Metrics>,
         times: StreamTimes,
     ) -> Self {
-        let (imports, log_readers) = (transfer::Places::new(), audit::places());
-        Self { state, draining, metrics, mailbox: Arc::default(), imports, log_readers, times }
+        Self {
+            state,
+            draining,
+            metrics,
+            mailbox: Arc::default(),
+            imports: transfer::Imports::new(),
+            long_reads: Permits::new(stream::MOST_LONG_READS),
+            scans: scan::Scans::new(),
+            times,
+        }
     }
 
     /// The same, for a runtime of its own.

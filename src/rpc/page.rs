@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{Rpc, own_revision, status::Error};
 use crate::{
     domain::{
-        ids::{OrganizationId, QueueRef, Revision, Sequence, UserRef},
+        ids::{Caller, OrganizationId, QueueRef, Revision, Sequence, UserRef},
         snapshot::{Snapshot, Tenant},
     },
     state::State,
@@ -31,6 +31,8 @@ pub(super) struct Paging<'r> {
 /// One page that is being put together.
 pub(super) struct Page {
     state: State,
+    /// Of whom the list is: an organization, or a caller who lists organizations.
+    pub owner: String,
     pub snapshot: Arc<Snapshot>,
     /// The key of the last item of the page before; empty on the first.
     pub after: Vec<String>,
@@ -123,15 +125,35 @@ impl LogPage {
 }
 
 impl Page {
-    /// Begins a page of the list that `query` (the rpc and its filters) stands for.
-    pub(super) async fn begin(rpc: &Rpc, query: &(impl Debug + ?Sized), paging: Paging<'_>) -> Result<Self, Error> {
+    /// Begins a page of a list of an organization. `query` (the rpc and its filters) tells the list from others.
+    pub(super) async fn begin(
+        rpc: &Rpc,
+        organization_id: &OrganizationId,
+        query: &(impl Debug + ?Sized),
+        paging: Paging<'_>,
+    ) -> Result<Self, Error> {
+        Self::begin_of(rpc, organization_id.to_string(), &(organization_id, query), paging).await
+    }
+
+    /// Begins a page of the list of organizations, as one caller sees it.
+    pub(super) async fn begin_of_organizations(rpc: &Rpc, caller: &Caller, paging: Paging<'_>) -> Result<Self, Error> {
+        // No organization has a name with a space.
+        Self::begin_of(rpc, format!("caller {caller}"), "ListOrganizations", paging).await
+    }
+
+    async fn begin_of(
+        rpc: &Rpc,
+        owner: String,
+        query: &(impl Debug + ?Sized),
+        paging: Paging<'_>,
+    ) -> Result<Self, Error> {
         let Paging { page_size, page_token, at_least_revision } = paging;
         let size = size(page_size)?;
         let state = rpc.state()?.clone();
         let query = fingerprint(query);
         if page_token.is_empty() {
             let snapshot = rpc.snapshot(at_least_revision).await?;
-            return Ok(Self { state, snapshot, after: Vec::new(), size, query });
+            return Ok(Self { state, owner, snapshot, after: Vec::new(), size, query });
         }
         let token: Token = decode(page_token)?;
         let revision = own_revision("page_token", &token.revision, &state.snapshot())?;
@@ -143,8 +165,8 @@ impl Page {
                 return Err(Error::invalid("at_least_revision", &problem));
             }
         }
-        let snapshot = state.pinned(revision.sequence).ok_or(Error::PageTokenExpired)?;
-        Ok(Self { state, snapshot, after: token.after, size, query })
+        let snapshot = state.kept_for_pages(&owner, revision.sequence).ok_or(Error::PageTokenExpired)?;
+        Ok(Self { state, owner, snapshot, after: token.after, size, query })
     }
 
     /// The first part of the key of the last item of the page before.
@@ -162,7 +184,12 @@ impl Page {
         let more = items.next().is_some();
         let token = match page.last() {
             Some(last) if more => {
-                self.state.pin(&self.snapshot);
+                // Of a list of organizations all of them are kept.
+                let kept = match self.snapshot.tenant(&self.owner) {
+                    Some(_) => self.snapshot.only(&self.owner),
+                    None => Snapshot::clone(&self.snapshot),
+                };
+                self.state.keep_for_pages(&self.owner, kept);
                 let revision = self.snapshot.revision().to_string();
                 let token = Token { revision, query: self.query.clone(), after: key(last) };
                 encode(&token)

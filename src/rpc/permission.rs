@@ -4,7 +4,7 @@ use prost_types::FieldMask;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Desk, authorize, batch, blocking, from_proto,
+    Desk, authorize, batch, from_proto,
     page::{Page, Paging},
     proto::{self, permission_service_server::PermissionService},
     status::Error,
@@ -96,12 +96,11 @@ impl PermissionService for Desk {
         let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         let action = update(&organization_id, settings, update_mask)?;
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
-        let page = Page::begin(self, &("PreviewPermissionSettings", &organization_id, &action), paging).await?;
+        let page = Page::begin(self, &organization_id, &("PreviewPermissionSettings", &action), paging).await?;
         let now = self.state()?.now();
         let command = Command { organization_id, action, actor: None };
-        // It looks at everybody who holds a role.
-        let answer = blocking(move || impact(&page, &command, now)).await??;
-        Ok(Response::new(answer))
+        let owner = page.owner.clone();
+        Ok(Response::new(self.scan(&owner, move || impact(&page, &command, now)).await??))
     }
 
     async fn check_permission(
@@ -128,18 +127,10 @@ impl PermissionService for Desk {
         let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         batch::check_size(items.len())?;
         let snapshot = self.snapshot(&at_least_revision).await?;
-        let tenant = found_tenant(&snapshot, &organization_id)?;
         let now = self.state()?.now();
-        let results = items.into_iter().map(|item| {
-            use proto::check_permission_result::Result as Answer;
-            let proto::CheckPermissionItem { correlation_id, user, permission, queue } = item;
-            let (correlation_id, result) =
-                batch::answer(correlation_id, || Asked::new(user, permission, queue)?.answer(tenant, now));
-            let result = Some(result.map_or_else(Answer::Error, Answer::Decision));
-            proto::CheckPermissionResult { correlation_id, result }
-        });
-        let results = results.collect();
-        Ok(Response::new(proto::BatchCheckPermissionsResponse { results, revision: snapshot.revision().to_string() }))
+        let (owner, small) = (organization_id.to_string(), items.len() <= batch::SMALL);
+        let answer = move || check_all(&snapshot, &organization_id, items, now);
+        Ok(Response::new(if small { answer()? } else { self.scan(&owner, answer).await?? }))
     }
 
     async fn list_user_permissions(
@@ -242,6 +233,26 @@ fn impact(page: &Page, command: &Command, now: Timestamp) -> Result<proto::Previ
     }
     let revision = page.snapshot.revision().to_string();
     Ok(proto::PreviewPermissionSettingsResponse { impact: Some(impact), next_page_token, revision })
+}
+
+/// Answers a batch, each item by itself.
+fn check_all(
+    snapshot: &Snapshot,
+    organization_id: &OrganizationId,
+    items: Vec<proto::CheckPermissionItem>,
+    now: Timestamp,
+) -> Result<proto::BatchCheckPermissionsResponse, Error> {
+    let tenant = found_tenant(snapshot, organization_id)?;
+    let results = items.into_iter().map(|item| {
+        use proto::check_permission_result::Result as Answer;
+        let proto::CheckPermissionItem { correlation_id, user, permission, queue } = item;
+        let (correlation_id, result) =
+            batch::answer(correlation_id, || Asked::new(user, permission, queue)?.answer(tenant, now));
+        let result = Some(result.map_or_else(Answer::Error, Answer::Decision));
+        proto::CheckPermissionResult { correlation_id, result }
+    });
+    let (results, revision) = (results.collect(), snapshot.revision().to_string());
+    Ok(proto::BatchCheckPermissionsResponse { results, revision })
 }
 
 /// A question about a permission, as a request asks it.

@@ -15,11 +15,11 @@ use crate::domain::{
     command::{Action, Outcome, QueueSelection, Rejection, Resource},
     decide::{Question, decide, is_retained},
     explain::explain,
-    ids::{QueueRef, UserRef},
+    ids::{OrganizationId, QueueRef, UserRef},
     list::{accessible_queues, denied_everywhere, denied_to_everybody, eligible_agents},
     model::{Session, SignInChannel},
     plan::found_tenant,
-    snapshot::Tenant,
+    snapshot::{Snapshot, Tenant},
     time::Timestamp,
 };
 
@@ -52,22 +52,10 @@ impl QueueAccessService for Desk {
         let proto::BatchCheckQueueAccessRequest { organization_id, items, at_least_revision } = request.into_inner();
         let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
         batch::check_size(items.len())?;
-        let snapshot = self.glance(&at_least_revision).await?;
-        let tenant = found_tenant(&snapshot, &organization_id)?;
-        let now = self.state()?.now();
-        let results = items.into_iter().map(|item| {
-            use proto::check_queue_access_result::Result as Answer;
-            let proto::CheckQueueAccessItem { correlation_id, user, queue, channel } = item;
-            let (correlation_id, result) = batch::answer(correlation_id, || {
-                let (user, queue) = (from_proto::user(user)?, from_proto::queue(queue)?);
-                Ok(self.check(tenant, &user, &queue, from_proto::channel(channel)?, Detail::Reason, now))
-            });
-            let result = Some(result.map_or_else(Answer::Error, Answer::Decision));
-            proto::CheckQueueAccessResult { correlation_id, result }
-        });
-        let results = results.collect();
-        let revision = snapshot.revision().to_string();
-        Ok(Response::new(proto::BatchCheckQueueAccessResponse { results, revision }))
+        let snapshot = self.snapshot(&at_least_revision).await?;
+        let (rpc, owner, small) = (self.rpc.clone(), organization_id.to_string(), items.len() <= batch::SMALL);
+        let answer = move || rpc.check_all(&snapshot, &organization_id, items);
+        Ok(Response::new(if small { answer()? } else { self.scan(&owner, answer).await?? }))
     }
 
     async fn list_accessible_queues(
@@ -86,24 +74,28 @@ impl QueueAccessService for Desk {
         let user = from_proto::user(user)?;
         let channel = from_proto::channel(channel)?;
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
-        let query = ("ListAccessibleQueues", &organization_id, &user, channel);
-        let page = Page::begin(self, &query, paging).await?;
-        let tenant = found_tenant(&page.snapshot, &organization_id)?;
-        let found = accessible_queues(tenant, &user, channel, self.state()?.now(), page.after());
-        let (found, next_page_token) = page.take(found, |(queue, _)| vec![queue.queue_id.to_string()]);
-        let queues = found.into_iter().map(|(queue, reason)| proto::AccessibleQueue {
-            queue_id: queue.queue_id.to_string(),
-            queue_extension: queue.extension.as_ref().map(ToString::to_string).unwrap_or_default(),
-            display_name: queue.display_name.clone(),
-            reason: to_proto::reason(reason).into(),
-        });
-        let denied = denied_everywhere(tenant, &user, channel);
-        Ok(Response::new(proto::ListAccessibleQueuesResponse {
-            queues: queues.collect(),
-            next_page_token,
-            revision: page.snapshot.revision().to_string(),
-            denied_reason: denied.map_or(proto::Reason::Unspecified, to_proto::reason).into(),
-        }))
+        let query = ("ListAccessibleQueues", &user, channel);
+        let page = Page::begin(self, &organization_id, &query, paging).await?;
+        let (now, owner) = (self.state()?.now(), page.owner.clone());
+        let list = move || {
+            let tenant = found_tenant(&page.snapshot, &organization_id)?;
+            let found = accessible_queues(tenant, &user, channel, now, page.after());
+            let (found, next_page_token) = page.take(found, |(queue, _)| vec![queue.queue_id.to_string()]);
+            let queues = found.into_iter().map(|(queue, reason)| proto::AccessibleQueue {
+                queue_id: queue.queue_id.to_string(),
+                queue_extension: queue.extension.as_ref().map(ToString::to_string).unwrap_or_default(),
+                display_name: queue.display_name.clone(),
+                reason: to_proto::reason(reason).into(),
+            });
+            let denied = denied_everywhere(tenant, &user, channel);
+            Ok::<_, Error>(proto::ListAccessibleQueuesResponse {
+                queues: queues.collect(),
+                next_page_token,
+                revision: page.snapshot.revision().to_string(),
+                denied_reason: denied.map_or(proto::Reason::Unspecified, to_proto::reason).into(),
+            })
+        };
+        Ok(Response::new(self.scan(&owner, list).await??))
     }
 
     async fn list_eligible_agents(
@@ -122,24 +114,28 @@ impl QueueAccessService for Desk {
         let queue = from_proto::queue(queue)?;
         let channel = from_proto::channel(channel)?;
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
-        let query = ("ListEligibleAgents", &organization_id, &queue, channel);
-        let page = Page::begin(self, &query, paging).await?;
-        let tenant = found_tenant(&page.snapshot, &organization_id)?;
-        let found = eligible_agents(tenant, &queue, channel, self.state()?.now(), page.after());
-        let (found, next_page_token) = page.take(found, |(user, _)| vec![user.user_id.to_string()]);
-        let agents = found.into_iter().map(|(user, reason)| proto::EligibleAgent {
-            user_id: user.user_id.to_string(),
-            user_extension: user.extension.as_ref().map(ToString::to_string).unwrap_or_default(),
-            display_name: user.display_name.to_string(),
-            reason: to_proto::reason(reason).into(),
-        });
-        let denied = denied_to_everybody(tenant, &queue, channel);
-        Ok(Response::new(proto::ListEligibleAgentsResponse {
-            agents: agents.collect(),
-            next_page_token,
-            revision: page.snapshot.revision().to_string(),
-            denied_reason: denied.map_or(proto::Reason::Unspecified, to_proto::reason).into(),
-        }))
+        let query = ("ListEligibleAgents", &queue, channel);
+        let page = Page::begin(self, &organization_id, &query, paging).await?;
+        let (now, owner) = (self.state()?.now(), page.owner.clone());
+        let list = move || {
+            let tenant = found_tenant(&page.snapshot, &organization_id)?;
+            let found = eligible_agents(tenant, &queue, channel, now, page.after());
+            let (found, next_page_token) = page.take(found, |(user, _)| vec![user.user_id.to_string()]);
+            let agents = found.into_iter().map(|(user, reason)| proto::EligibleAgent {
+                user_id: user.user_id.to_string(),
+                user_extension: user.extension.as_ref().map(ToString::to_string).unwrap_or_default(),
+                display_name: user.display_name.to_string(),
+                reason: to_proto::reason(reason).into(),
+            });
+            let denied = denied_to_everybody(tenant, &queue, channel);
+            Ok::<_, Error>(proto::ListEligibleAgentsResponse {
+                agents: agents.collect(),
+                next_page_token,
+                revision: page.snapshot.revision().to_string(),
+                denied_reason: denied.map_or(proto::Reason::Unspecified, to_proto::reason).into(),
+            })
+        };
+        Ok(Response::new(self.scan(&owner, list).await??))
     }
 
     async fn sign_in(&self, request: Request<proto::SignInRequest>) -> Result<Response<proto::SignInResponse>, Status> {
@@ -281,23 +277,26 @@ impl QueueAccessService for Desk {
         let user = from_proto::optional_user(user)?;
         let queue = from_proto::optional_queue(queue)?;
         let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
-        let query = ("ListSessions", &organization_id, &user, &queue, retained_only);
-        let page = Page::begin(self, &query, paging).await?;
-        let tenant = found_tenant(&page.snapshot, &organization_id)?;
-        let now = self.state()?.now();
-        let after = page.after.first().zip(page.after.get(1));
-        let after = after.map(|(user_id, queue_id)| (user_id.as_str(), queue_id.as_str()));
-        let found = sessions(tenant, user.as_ref(), queue.as_ref(), after);
-        let found = found.filter(|session| session.is_live(now));
-        let found = found.filter(|session| !retained_only || is_retained(tenant, session, now));
-        let key = |session: &&Arc<Session>| vec![session.user_id.to_string(), session.queue_id.to_string()];
-        let (found, next_page_token) = page.take(found, key);
-        let live = found.into_iter().map(|session| to_proto::session(&organization_id, Some(tenant), session, now));
-        Ok(Response::new(proto::ListSessionsResponse {
-            sessions: live.collect(),
-            next_page_token,
-            revision: page.snapshot.revision().to_string(),
-        }))
+        let query = ("ListSessions", &user, &queue, retained_only);
+        let page = Page::begin(self, &organization_id, &query, paging).await?;
+        let (now, owner) = (self.state()?.now(), page.owner.clone());
+        let list = move || {
+            let tenant = found_tenant(&page.snapshot, &organization_id)?;
+            let after = page.after.first().zip(page.after.get(1));
+            let after = after.map(|(user_id, queue_id)| (user_id.as_str(), queue_id.as_str()));
+            let found = sessions(tenant, user.as_ref(), queue.as_ref(), after);
+            let found = found.filter(|session| session.is_live(now));
+            let found = found.filter(|session| !retained_only || is_retained(tenant, session, now));
+            let key = |session: &&Arc<Session>| vec![session.user_id.to_string(), session.queue_id.to_string()];
+            let (found, next_page_token) = page.take(found, key);
+            let live = found.into_iter().map(|session| to_proto::session(&organization_id, Some(tenant), session, now));
+            Ok::<_, Error>(proto::ListSessionsResponse {
+                sessions: live.collect(),
+                next_page_token,
+                revision: page.snapshot.revision().to_string(),
+            })
+        };
+        Ok(Response::new(self.scan(&owner, list).await??))
     }
 
     type WatchSessionsStream = watch::Decoded;
@@ -319,6 +318,29 @@ enum Detail {
 }
 
 impl Rpc {
+    /// Answers a batch, each item by itself.
+    fn check_all(
+        &self,
+        snapshot: &Snapshot,
+        organization_id: &OrganizationId,
+        items: Vec<proto::CheckQueueAccessItem>,
+    ) -> Result<proto::BatchCheckQueueAccessResponse, Error> {
+        let tenant = found_tenant(snapshot, organization_id)?;
+        let now = self.state()?.now();
+        let results = items.into_iter().map(|item| {
+            use proto::check_queue_access_result::Result as Answer;
+            let proto::CheckQueueAccessItem { correlation_id, user, queue, channel } = item;
+            let (correlation_id, result) = batch::answer(correlation_id, || {
+                let (user, queue) = (from_proto::user(user)?, from_proto::queue(queue)?);
+                Ok(self.check(tenant, &user, &queue, from_proto::channel(channel)?, Detail::Reason, now))
+            });
+            let result = Some(result.map_or_else(Answer::Error, Answer::Decision));
+            proto::CheckQueueAccessResult { correlation_id, result }
+        });
+        let (results, revision) = (results.collect(), snapshot.revision().to_string());
+        Ok(proto::BatchCheckQueueAccessResponse { results, revision })
+    }
+
     fn check(
         &self,
         tenant: &Tenant,

@@ -3,7 +3,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -16,7 +16,13 @@ use tokio::{
 };
 use tonic::Status;
 
-use super::status::Error;
+use super::{Desk, status::Error};
+
+/// How many exports and verifications may be in flight.
+pub(super) const MOST_LONG_READS: usize = 8;
+
+/// How many of them one caller may have.
+const LONG_READS_OF_CALLER: usize = 4;
 
 /// How long streams wait.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +40,7 @@ pub struct Messages<T> {
     end: Option<oneshot::Receiver<Result<(), Error>>>,
 }
 
-/// Tells how a stream ended. Dropped unsent, whoever was to tell it broke, and the stream is not whole.
+/// Tells how a stream ended. Dropped unsent, the sender broke, and the stream is not whole.
 pub(super) type End = oneshot::Sender<Result<(), Error>>;
 
 /// A stream of which `buffer` messages may wait for the reader.
@@ -48,14 +54,34 @@ impl<T> tokio_stream::Stream for Messages<T> {
     type Item = Result<T, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(message) = std::task::ready!(self.messages.poll_recv(context)) {
+        if let Some(message) = ready!(self.messages.poll_recv(context)) {
             return Poll::Ready(Some(Ok(message)));
         }
         let Some(end) = &mut self.end else { return Poll::Ready(None) };
-        let end = std::task::ready!(Pin::new(end).poll(context));
+        let end = ready!(Pin::new(end).poll(context));
         self.end = None;
         let broke = |_| Err(Error::Internal("what sent a stream broke before its end".to_owned()));
         Poll::Ready(end.unwrap_or_else(broke).err().map(|error| Err(error.into())))
+    }
+}
+
+impl Desk {
+    /// Sends a long answer from a thread that may block, while there is a permit for it.
+    pub(super) fn read_long<T: Send + 'static>(
+        &self,
+        buffer: usize,
+        read: impl FnOnce(&BlockingSender<T>) -> Result<(), Unsent> + Send + 'static,
+    ) -> Result<Messages<T>, Error> {
+        let owner = (self.caller.caller().to_string(), LONG_READS_OF_CALLER);
+        let permit = self.long_reads.take(&[owner]).map_err(|_| Error::TooManyReaders)?;
+        let (sender, tell_end, messages) = channel(buffer);
+        let answers = BlockingSender { sender, patience: self.times.patience, draining: self.draining.clone() };
+        tokio::task::spawn_blocking(move || {
+            // The reader may be gone.
+            let _ = tell_end.send(end(read(&answers)));
+            drop(permit);
+        });
+        Ok(messages)
     }
 }
 

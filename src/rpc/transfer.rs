@@ -8,34 +8,40 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, mpsc},
-    time::timeout,
+    sync::{
+        Semaphore,
+        mpsc::{self, error::TrySendError},
+    },
+    time::{Instant, timeout},
 };
 use tokio_stream::StreamExt;
 use tonic::{Status, Streaming};
 
 use super::{
-    Desk, blocking, from_proto, proto,
+    Desk, blocking, from_proto,
+    permits::{Permit, Permits, Refused},
+    proto,
     status::{Error, mended},
+    stream::Messages,
     to_proto, try_out, unexpected,
 };
 use crate::{
-    auth::Scope,
+    auth::{Identity, Scope},
     document,
     domain::{
         command::{Action, Command, ImportReport, Missing, Outcome, Rejection},
-        directory::{Directory, describe},
+        directory::{Directory, queue_entries, user_entries},
         ids::{OrganizationId, RequestId, Revision, UserId},
         plan::{found_tenant, import_problems},
     },
-    state::{self, Progress},
+    state::{self, Progress, Request},
 };
 
 /// The largest document, in bytes.
 const LARGEST_DOCUMENT: usize = 512 * 1024 * 1024;
 
-/// How large a piece of an export is, in bytes.
-const PIECE: usize = 256 * 1024;
+/// How many pieces of an export may wait for the reader.
+const EXPORT_BUFFER: usize = 4;
 
 /// How many problems go into one message.
 const PROBLEMS_IN_MESSAGE: usize = 500;
@@ -46,8 +52,20 @@ const UPLOAD_DEADLINE: Duration = Duration::from_secs(10 * 60);
 /// How long the next piece of a document may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How many documents may be on their way in at once.
-const MOST_UPLOADS: usize = 8;
+/// The least that must arrive of a document, in bytes a second on average, once it had [`HEAD_START`].
+const SLOWEST: usize = 16 * 1024;
+
+/// How long a document may take to begin to arrive.
+const HEAD_START: Duration = Duration::from_secs(10);
+
+/// How many imports may be in flight.
+const MOST_IMPORTS: usize = 8;
+
+/// How many of them one caller may have. An organization has one at a time.
+const IMPORTS_OF_CALLER: usize = 4;
+
+/// How many documents may be planned at once: each is in memory several times over.
+const MOST_PLANS: usize = 2;
 
 /// How often an import tells how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(100);
@@ -68,28 +86,7 @@ impl tokio_stream::Stream for ImportMessages {
 }
 
 /// The pieces of an export.
-#[derive(Debug)]
-pub struct ExportMessages {
-    document: String,
-    /// Where the next piece begins.
-    next: usize,
-    revision: String,
-}
-
-impl tokio_stream::Stream for ExportMessages {
-    type Item = Result<proto::ExportDirectoryResponse, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let rest = self.document.get(self.next..).unwrap_or_default();
-        if rest.is_empty() {
-            return Poll::Ready(None);
-        }
-        let piece = rest.get(..rest.floor_char_boundary(PIECE)).unwrap_or_default().as_bytes().to_vec();
-        self.next += piece.len();
-        let message = proto::ExportDirectoryResponse { document: piece, revision: self.revision.clone() };
-        Poll::Ready(Some(Ok(message)))
-    }
-}
+pub(super) type ExportMessages = Messages<proto::ExportDirectoryResponse>;
 
 /// Writes an organization as a document.
 pub(super) async fn export(desk: &Desk, request: proto::ExportDirectoryRequest) -> Result<ExportMessages, Error> {
@@ -106,12 +103,18 @@ pub(super) async fn export(desk: &Desk, request: proto::ExportDirectoryRequest) 
     let snapshot = desk.snapshot(&at_least_revision).await?;
     found_tenant(&snapshot, &organization_id)?;
     let revision = snapshot.revision().to_string();
-    let writing = move || {
-        let (directory, settings) = describe(found_tenant(&snapshot, &organization_id)?);
-        Ok::<_, Error>(document::write(&directory, &settings, format))
-    };
-    let document = blocking(writing).await??;
-    Ok(ExportMessages { document, next: 0, revision })
+    desk.read_long(EXPORT_BUFFER, move |answers| {
+        let tenant = found_tenant(&snapshot, &organization_id).map_err(|error| Some(error.into()))?;
+        let header = document::Header {
+            organization_id: Some(&organization_id),
+            display_name: &tenant.organization().display_name,
+            settings: tenant.settings(),
+        };
+        document::write(&header, queue_entries(tenant), user_entries(tenant), format, |piece| {
+            let document = piece.into_bytes();
+            answers.send(proto::ExportDirectoryResponse { document, revision: revision.clone() })
+        })
+    })
 }
 
 /// Carries out an import, and tells how far it is.
@@ -120,25 +123,35 @@ pub(super) fn import(desk: &Desk, pieces: Streaming<proto::ImportDirectoryReques
     let import = Import { desk: desk.clone(), answers };
     tokio::spawn(async move {
         if let Err(status) = import.run(pieces).await {
-            // Whoever asked may be gone.
-            let _ = import.answers.send(Err(status)).await;
+            // The caller may be gone, or not read.
+            let _ = timeout(import.desk.times.patience, import.answers.send(Err(status))).await;
         }
     });
     ImportMessages(messages)
 }
 
 /// Bounds the memory that imports take.
-#[derive(Debug, Clone)]
-pub(super) struct Places {
-    /// Documents that are on their way in.
-    uploads: Arc<Semaphore>,
+#[derive(Clone)]
+pub(super) struct Imports {
+    /// Imports from their first message to the end of their change.
+    in_flight: Permits,
     /// Documents that are being read and planned.
     plans: Arc<Semaphore>,
 }
 
-impl Places {
+impl Imports {
     pub(super) fn new() -> Self {
-        Self { uploads: Arc::new(Semaphore::new(MOST_UPLOADS)), plans: Arc::new(Semaphore::new(1)) }
+        Self { in_flight: Permits::new(MOST_IMPORTS), plans: Arc::new(Semaphore::new(MOST_PLANS)) }
+    }
+
+    fn permit(&self, caller: &Identity, organization_id: &OrganizationId) -> Result<Permit, Error> {
+        // No organization has a name with a space.
+        let of_caller = (format!("caller {}", caller.caller()), IMPORTS_OF_CALLER);
+        self.in_flight.take(&[of_caller, (organization_id.to_string(), 1)]).map_err(|refused| match refused {
+            Refused::All => Error::TooManyImports,
+            Refused::Share(0) => Error::ImportInFlight("you have as many imports in flight as a caller may have"),
+            Refused::Share(_) => Error::ImportInFlight("an import of this organization is in flight"),
+        })
     }
 }
 
@@ -162,20 +175,31 @@ enum Mode {
     ValidateOnly,
 }
 
+/// A document that has arrived.
+struct Arrived {
+    options: Options,
+    bytes: Vec<u8>,
+    permit: Permit,
+}
+
 impl Import {
     async fn run(&self, pieces: Streaming<proto::ImportDirectoryRequest>) -> Result<(), Status> {
-        let upload = self.desk.imports.uploads.try_acquire().map_err(|_| Error::TooManyImports)?;
         let mut draining = self.desk.draining.clone();
-        let (options, bytes) = tokio::select! {
-            received = timeout(UPLOAD_DEADLINE, self.receive(pieces)) => {
-                received.map_err(|_| Error::invalid("document", &"must arrive within 10 minutes"))??
+        let Arrived { options, bytes, permit } = tokio::select! {
+            arrived = timeout(UPLOAD_DEADLINE, self.receive(pieces)) => {
+                arrived.map_err(|_| Error::invalid("document", &"must arrive within 10 minutes"))??
             }
+            () = self.desk.caller.ended() => return Err(Error::CredentialsEnded.into()),
             _ = draining.wait_for(|draining| *draining) => return Err(Error::Stopping.into()),
         };
-        self.tell(proto::ImportStage::Planning, 0, 0).await?;
-        let plan = self.desk.imports.plans.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
+        self.tell(proto::ImportStage::Planning, 0, 0)?;
+        // Nothing was begun yet, so a caller whose credentials end while others are planned is turned away.
+        let plan = tokio::select! {
+            plan = self.desk.imports.plans.acquire() => plan.map_err(|error| Error::Internal(error.to_string()))?,
+            () = self.desk.caller.ended() => return Err(Error::CredentialsEnded.into()),
+        };
         let outcome = self.carry_out(options, bytes).await;
-        drop((plan, upload));
+        drop((plan, permit));
         match outcome {
             Ok((report, revision)) => {
                 let mut done = message(proto::ImportStage::Done, 0, 0);
@@ -195,17 +219,43 @@ impl Import {
         }
     }
 
-    async fn receive(
-        &self,
-        mut pieces: Streaming<proto::ImportDirectoryRequest>,
-    ) -> Result<(Options, Vec<u8>), Status> {
-        let mut options: Option<Options> = None;
-        let mut bytes = Vec::new();
-        let mut told = 0;
+    /// Receives the document. What the first message decides is decided at the first message.
+    async fn receive(&self, mut pieces: Streaming<proto::ImportDirectoryRequest>) -> Result<Arrived, Status> {
+        let first = next(&mut pieces).await?;
+        let first = first.ok_or_else(|| Error::invalid("organization_id", &"is required: no message came"))?;
+        let proto::ImportDirectoryRequest {
+            organization_id,
+            document: mut bytes,
+            validate_only,
+            delete_missing,
+            request_id,
+            actor_user_id,
+        } = first;
+        let options = Options {
+            organization_id: from_proto::organization_id(&self.desk.caller, &organization_id)?,
+            mode: if validate_only { Mode::ValidateOnly } else { Mode::Apply },
+            missing: if delete_missing { Missing::Delete } else { Missing::Keep },
+            request_id: from_proto::optional("request_id", &request_id)?,
+            actor: from_proto::optional("actor_user_id", &actor_user_id)?,
+        };
+        if options.actor.is_none() && !self.desk.caller.holds(Scope::Admin) {
+            return Err(Error::ActorRequired.into());
+        }
+        let permit = self.desk.imports.permit(&self.desk.caller, &options.organization_id)?;
+        if options.actor.is_some() {
+            // No user may import, whatever the document says. So the rest of it is not waited for.
+            return Ok(Arrived { options, bytes: Vec::new(), permit });
+        }
+        let (began, mut told) = (Instant::now(), 0);
         loop {
-            let piece = timeout(PATIENCE, pieces.next()).await;
-            let piece = piece.map_err(|_| Error::invalid("document", &"stopped coming for 30 seconds"))?;
-            let Some(piece) = piece.transpose().map_err(mended)? else { break };
+            if bytes.len() > LARGEST_DOCUMENT {
+                return Err(Error::invalid("document", &"must be at most 512 MiB in all").into());
+            }
+            if bytes.len() - told >= TELL_EVERY_BYTES {
+                told = bytes.len();
+                self.tell(proto::ImportStage::Receiving, to_proto::count(told), 0)?;
+            }
+            let Some(piece) = next(&mut pieces).await? else { return Ok(Arrived { options, bytes, permit }) };
             let proto::ImportDirectoryRequest {
                 organization_id,
                 document,
@@ -214,35 +264,17 @@ impl Import {
                 request_id,
                 actor_user_id,
             } = piece;
-            if let Some(options) = &options {
-                let repeats = organization_id.is_empty() || organization_id == options.organization_id.as_str();
-                if !repeats || validate_only || delete_missing || !request_id.is_empty() || !actor_user_id.is_empty() {
-                    let problem = "the first message has the options; a later one may have only `document`";
-                    return Err(Error::invalid("document", &problem).into());
-                }
-            } else {
-                options = Some(Options {
-                    organization_id: from_proto::organization_id(&self.desk.caller, &organization_id)?,
-                    mode: if validate_only { Mode::ValidateOnly } else { Mode::Apply },
-                    missing: if delete_missing { Missing::Delete } else { Missing::Keep },
-                    request_id: from_proto::optional("request_id", &request_id)?,
-                    actor: from_proto::optional("actor_user_id", &actor_user_id)?,
-                });
-                if actor_user_id.is_empty() && !self.desk.caller.holds(Scope::Admin) {
-                    return Err(Error::ActorRequired.into());
-                }
+            let repeats = organization_id.is_empty() || organization_id == options.organization_id.as_str();
+            if !repeats || validate_only || delete_missing || !request_id.is_empty() || !actor_user_id.is_empty() {
+                let problem = "the first message has the options; a later one may have only `document`";
+                return Err(Error::invalid("document", &problem).into());
             }
             bytes.extend_from_slice(&document);
-            if bytes.len() > LARGEST_DOCUMENT {
-                return Err(Error::invalid("document", &"must be at most 512 MiB in all").into());
-            }
-            if bytes.len() - told >= TELL_EVERY_BYTES {
-                told = bytes.len();
-                self.tell(proto::ImportStage::Receiving, to_proto::count(told), 0).await?;
+            if is_too_slow(bytes.len(), began.elapsed()) {
+                let problem = format_args!("must arrive at {} KiB a second or faster", SLOWEST / 1024);
+                return Err(Error::invalid("document", &problem).into());
             }
         }
-        let options = options.ok_or_else(|| Error::invalid("organization_id", &"is required: no message came"))?;
-        Ok((options, bytes))
     }
 
     async fn carry_out(&self, options: Options, bytes: Vec<u8>) -> Result<(ImportReport, Revision), Error> {
@@ -255,16 +287,21 @@ impl Import {
                 Mode::Apply => self.apply(options, Directory::default()).await,
             };
         }
-        let document = String::from_utf8(bytes).map_err(|_| Error::invalid("document", &"must be UTF-8 text"))?;
-        let document::Reading { directory, mut problems } = blocking(move || document::read(&document)).await?;
-        if !problems.is_empty() {
+        let (snapshot, organization_id) = (self.desk.state()?.snapshot(), options.organization_id.clone());
+        let missing = options.missing;
+        let read = blocking(move || {
+            let document = String::from_utf8(bytes).map_err(|_| Error::invalid("document", &"must be UTF-8 text"))?;
+            let document::Reading { directory, mut problems } = document::read(&document);
+            if problems.is_empty() {
+                return Ok::<_, Error>(directory);
+            }
             // What the plan would find is told too, so that nobody mends one fault only to be shown the next.
-            let snapshot = self.desk.state()?.snapshot();
-            let tenant = snapshot.tenant(options.organization_id.as_str());
-            problems.extend(import_problems(&directory, tenant, options.organization_id.as_str(), options.missing));
+            let tenant = snapshot.tenant(organization_id.as_str());
+            problems.extend(import_problems(&directory, tenant, organization_id.as_str(), missing));
             problems.sort_by_key(|problem| problem.line);
-            return Err(Rejection::FaultyDocument(problems).into());
-        }
+            Err(Rejection::FaultyDocument(problems).into())
+        });
+        let directory = read.await??;
         if self.answers.is_closed() {
             // Whoever asked went away before anything was begun.
             return Err(Error::Stopping);
@@ -294,11 +331,14 @@ impl Import {
         let Options { organization_id, mode: _, missing, request_id, actor } = options;
         let command = Command { organization_id, action: Action::Import { directory, missing }, actor };
         let progress = Arc::new(Progress::default());
+        // Large documents take a while to be hashed.
+        let hashed = blocking(move || (request_id.map(|id| Request::new(id, &command)), command));
+        let (request, command) = hashed.await?;
         let done = self.desk.state()?.execute_with_progress(
             self.desk.mailbox(),
             command,
             self.desk.caller.caller().clone(),
-            request_id,
+            request,
             Arc::clone(&progress),
         );
         tokio::pin!(done);
@@ -309,8 +349,8 @@ impl Import {
                 _ = interval.tick() => {
                     let (done, total) = progress.get();
                     let stage = if total > 0 { proto::ImportStage::Storing } else { proto::ImportStage::Planning };
-                    // The import goes on even if nobody listens any more.
-                    let _ = self.tell(stage, to_proto::count(done), to_proto::count(total)).await;
+                    // The import goes on even if its reader is gone.
+                    let _ = self.tell(stage, to_proto::count(done), to_proto::count(total));
                 }
             }
         };
@@ -320,13 +360,35 @@ impl Import {
         }
     }
 
-    async fn tell(&self, stage: proto::ImportStage, done: i64, total: i64) -> Result<(), Status> {
-        self.send(message(stage, done, total)).await
+    /// Tells how far the import is, if its reader has room for it: an import never waits for that.
+    fn tell(&self, stage: proto::ImportStage, done: i64, total: i64) -> Result<(), Status> {
+        match self.answers.try_send(Ok(message(stage, done, total))) {
+            Ok(()) | Err(TrySendError::Full(_)) => Ok(()),
+            Err(TrySendError::Closed(_)) => Err(Status::cancelled("the caller is gone")),
+        }
     }
 
     async fn send(&self, message: proto::ImportDirectoryResponse) -> Result<(), Status> {
-        self.answers.send(Ok(message)).await.map_err(|_| Status::cancelled("the caller is gone"))
+        match timeout(self.desk.times.patience, self.answers.send(Ok(message))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Status::cancelled("the caller is gone, or doesn't read")),
+        }
     }
+}
+
+/// The next piece of a document, or `None` at its end.
+async fn next(
+    pieces: &mut Streaming<proto::ImportDirectoryRequest>,
+) -> Result<Option<proto::ImportDirectoryRequest>, Status> {
+    let piece = timeout(PATIENCE, pieces.next()).await;
+    let piece = piece.map_err(|_| Error::invalid("document", &"stopped coming for 30 seconds"))?;
+    piece.transpose().map_err(mended)
+}
+
+/// Whether a document of which so many bytes arrived in this time holds its permit for too little.
+fn is_too_slow(bytes: usize, taken: Duration) -> bool {
+    let seconds = usize::try_from(taken.saturating_sub(HEAD_START).as_secs()).unwrap_or(usize::MAX);
+    bytes < seconds.saturating_mul(SLOWEST)
 }
 
 fn message(stage: proto::ImportStage, done: i64, total: i64) -> proto::ImportDirectoryResponse {
@@ -337,5 +399,18 @@ fn message(stage: proto::ImportStage, done: i64, total: i64) -> proto::ImportDir
         report: None,
         problems: Vec::new(),
         revision: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_that_trickles_in_is_too_slow_and_a_small_one_is_not() {
+        let seconds = Duration::from_secs;
+        assert!(!is_too_slow(0, seconds(10)) && !is_too_slow(1, seconds(10)));
+        assert!(is_too_slow(5, seconds(25)), "a byte every five seconds");
+        assert!(!is_too_slow(SLOWEST * 50, seconds(60)) && is_too_slow(SLOWEST * 50 - 1, seconds(60)));
     }
 }

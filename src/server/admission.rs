@@ -373,7 +373,6 @@ mod tests {
         wait(long());
         assert_eq!([Work::Check, Work::Write, Work::Stream].map(|work| rush(&admission, work, 10)), [1, 0, 0]);
         wait(short());
-        assert_eq!(rush(&admission, Work::Probe, 100), 100, "an orchestrator restarts a server that doesn't answer");
         for _ in 0..3 {
             assert_eq!(rush(&admission, Work::Check, 10), 1, "as long as too much is asked");
             wait(short());
@@ -402,6 +401,13 @@ mod tests {
             wait(hardly);
             assert_eq!(rush(&admission, Work::Check, 2_000), longest);
         }
+    }
+
+    #[test]
+    fn a_probe_is_let_in_however_much_is_refused() {
+        let admission = admission();
+        admission.longest_line.store(SHORTEST_LINE, Ordering::Relaxed);
+        assert_eq!([Work::Check, Work::Probe].map(|work| rush(&admission, work, 3_000)), [1, 3_000]);
     }
 
     #[test]

@@ -71,6 +71,9 @@ impl Operator {
         let mut was_alive = None;
         loop {
             interval.tick().await;
+            if let Some(state) = self.state.get() {
+                state.sweep_page_snapshots();
+            }
             let is_alive = self.is_alive();
             if was_alive != Some(is_alive) {
                 let status = if is_alive { ServingStatus::Serving } else { ServingStatus::NotServing };

@@ -8,13 +8,13 @@
 pub mod clock;
 mod mailbox;
 mod pace;
-mod pins;
+mod page_snapshots;
 mod sync;
 mod writer;
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
@@ -32,7 +32,7 @@ use self::{
     clock::Clock,
     mailbox::{Asker, Reply},
     pace::Pace,
-    pins::Pins,
+    page_snapshots::PageSnapshots,
     sync::{Handed, Syncer},
     writer::Writer,
 };
@@ -51,6 +51,9 @@ use crate::{
 /// How many commands may wait for the writer before more are refused.
 const QUEUE_CAPACITY: usize = 4_096;
 
+/// How many readers of the audit log are kept open for the next call.
+const MOST_IDLE_READERS: usize = 4;
+
 /// How many batches of changes a watcher may be behind before it is cut off.
 const WATCH_CAPACITY: usize = 1_024;
 
@@ -66,7 +69,9 @@ struct Shared {
     sequence: watch::Sender<Sequence>,
     changes: broadcast::Sender<Arc<[Committed]>>,
     log: Mutex<LogReader>,
-    pins: Mutex<Pins>,
+    /// Readers of the log that nobody uses at the moment.
+    idle_readers: Mutex<Vec<LogReader>>,
+    page_snapshots: Mutex<PageSnapshots>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     /// Whether anybody has asked since the writer last looked.
@@ -163,9 +168,17 @@ struct Execute {
 }
 
 /// A request that its caller named.
-struct Request {
+#[derive(Debug)]
+pub struct Request {
     id: RequestId,
     content_sha256: String,
+}
+
+impl Request {
+    /// The request that asks for this command. Reads all of the command, which takes a while if it imports a large directory.
+    pub fn new(id: RequestId, command: &Command) -> Self {
+        Self { id, content_sha256: content_sha256(command) }
+    }
 }
 
 /// A command that was carried out.
@@ -258,7 +271,8 @@ impl State {
             published: ArcSwap::new(snapshot),
             changes: broadcast::Sender::new(WATCH_CAPACITY),
             log: Mutex::new(store.log_reader()?),
-            pins: Mutex::new(Pins::default()),
+            idle_readers: Mutex::default(),
+            page_snapshots: Mutex::default(),
             clock,
             metrics,
             asked: AtomicBool::new(false),
@@ -298,18 +312,28 @@ impl State {
         let _ = published.wait_for(|published| *published >= sequence).await;
     }
 
-    /// Keeps a snapshot for the pages that follow.
-    pub fn pin(&self, snapshot: &Arc<Snapshot>) {
-        self.shared.pins.lock().unwrap_or_else(PoisonError::into_inner).keep(snapshot);
+    /// Keeps a snapshot for the pages that follow, for ten minutes after its last use. `owner` is the organization, or the
+    /// caller who lists organizations.
+    pub fn keep_for_pages(&self, owner: &str, snapshot: Snapshot) {
+        self.page_snapshots().keep(owner, snapshot, Instant::now());
     }
 
-    /// The snapshot at this sequence, if it is the published one or is still kept.
-    pub fn pinned(&self, sequence: Sequence) -> Option<Arc<Snapshot>> {
+    /// The snapshot at this sequence, if it is the published one or is still kept for this owner.
+    pub fn kept_for_pages(&self, owner: &str, sequence: Sequence) -> Option<Arc<Snapshot>> {
         let now = self.snapshot();
         if now.revision().sequence == sequence {
             return Some(now);
         }
-        self.shared.pins.lock().unwrap_or_else(PoisonError::into_inner).find(sequence)
+        self.page_snapshots().find(owner, sequence, Instant::now())
+    }
+
+    /// Drops snapshots that were kept for pages and are not used any more.
+    pub fn sweep_page_snapshots(&self) {
+        self.page_snapshots().sweep(Instant::now());
+    }
+
+    fn page_snapshots(&self) -> MutexGuard<'_, PageSnapshots> {
+        self.shared.page_snapshots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Carries out a command, durably. With a request id, a repetition within 24 hours gives the first outcome.
@@ -320,7 +344,8 @@ impl State {
         caller: Caller,
         request_id: Option<RequestId>,
     ) -> Result<Done, Error> {
-        self.submit(mailbox, command, caller, request_id, None)?.await.unwrap_or(Err(Error::OutcomeUnknown))
+        let request = request_id.map(|id| Request::new(id, &command));
+        self.submit(mailbox, command, caller, request, None)?.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
 
     /// Like [`State::execute`], and tells how far it is.
@@ -329,10 +354,10 @@ impl State {
         mailbox: &Mailbox,
         command: Command,
         caller: Caller,
-        request_id: Option<RequestId>,
+        request: Option<Request>,
         progress: Arc<Progress>,
     ) -> Result<Done, Error> {
-        self.submit(mailbox, command, caller, request_id, Some(progress))?.await.unwrap_or(Err(Error::OutcomeUnknown))
+        self.submit(mailbox, command, caller, request, Some(progress))?.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
 
     fn submit(
@@ -340,10 +365,9 @@ impl State {
         mailbox: &Mailbox,
         command: Command,
         caller: Caller,
-        request_id: Option<RequestId>,
+        request: Option<Request>,
         progress: Option<Arc<Progress>>,
     ) -> Result<oneshot::Receiver<Result<Done, Error>>, Error> {
-        let request = request_id.map(|id| Request { id, content_sha256: content_sha256(&command) });
         let (asker, answer) = mailbox.asker();
         let execute = Execute { command, caller, request, progress, asker };
         let job = Job::Execute(Queued(Some(Box::new(execute))));
@@ -383,6 +407,19 @@ impl State {
     /// A reader of the audit log of its own, for work that takes a while. Reads the disk: not for an async thread.
     pub fn log_reader(&self) -> Result<LogReader, store::Error> {
         self.shared.log.lock().unwrap_or_else(PoisonError::into_inner).another()
+    }
+
+    /// Reads the audit log by a reader of its own, which is kept for the next. Reads the disk: not for an async thread.
+    pub fn with_log<T>(&self, read: impl FnOnce(&LogReader) -> T) -> Result<T, store::Error> {
+        let idle = || self.shared.idle_readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = idle().pop();
+        let reader = found.map_or_else(|| self.log_reader(), Ok)?;
+        let read = read(&reader);
+        let mut idle = idle();
+        if idle.len() < MOST_IDLE_READERS {
+            idle.push(reader);
+        }
+        Ok(read)
     }
 
     /// For how long the writer has been at one batch. While it is longer than any batch takes, the disk doesn't answer.

@@ -555,8 +555,9 @@ mod tests {
         let mailbox = Mailbox::open();
         // The second repeats the first, so there is nothing to write for it.
         let submit = |id: &str| {
-            let request_id = Some(id.parse().unwrap());
-            state.submit(&mailbox, create("acme"), Caller::server(), request_id, None).unwrap()
+            let command = create("acme");
+            let request = Some(Request::new(id.parse().unwrap(), &command));
+            state.submit(&mailbox, command, Caller::server(), request, None).unwrap()
         };
         let mut answers = [submit("one"), submit("one"), submit("other")];
         let mut write = || {

@@ -55,6 +55,30 @@ pub struct EventFilter {
     pub end: Option<Timestamp>,
 }
 
+/// How many events of an organization are looked at together when some are looked for.
+const WINDOW: u32 = 10_000;
+
+/// How many times that, for one page. A filter that hardly an event passes has a page with few events, or none, and a next
+/// page: no call looks at a log of millions.
+const MOST_WINDOWS: usize = 5;
+
+/// The newest events that a filter wants.
+#[derive(Debug)]
+pub struct Newest {
+    /// The events, newest first.
+    pub events: Vec<Logged>,
+    /// Before which event the next page begins, if there may be more.
+    pub rest: Option<Sequence>,
+}
+
+/// A page of events that is being put together.
+struct Page {
+    events: Vec<Logged>,
+    most: usize,
+    bytes: usize,
+    most_bytes: usize,
+}
+
 /// The columns that are written beside the entry, for the sake of searching.
 pub(super) struct Columns {
     pub action: &'static str,
@@ -239,15 +263,51 @@ impl LogReader {
     }
 
     /// The newest events of an organization after `after` and before `before` that the filter wants, newest first: up to
-    /// `most`, and fewer if their entries come to more than `most_bytes`; and whether there are more.
+    /// `most`, and fewer if their entries come to more than `most_bytes`, or if too many events were looked at.
     pub fn newest_events(
+        &self,
+        organization_id: &OrganizationId,
+        (after, mut before): (Sequence, Sequence),
+        filter: &EventFilter,
+        most: usize,
+        most_bytes: usize,
+    ) -> Result<Newest, Error> {
+        let mut page = Page { events: Vec::new(), most, bytes: 0, most_bytes };
+        for _ in 0..MOST_WINDOWS {
+            let window = self.window(organization_id, (after, before))?;
+            let from = window.unwrap_or(after);
+            if let Some(rest) = self.newest_in_window(organization_id, (from, before), filter, &mut page)? {
+                return Ok(Newest { events: page.events, rest: Some(rest) });
+            }
+            let Some(window) = window else { return Ok(Newest { events: page.events, rest: None }) };
+            before = window.next();
+        }
+        Ok(Newest { events: page.events, rest: Some(before) })
+    }
+
+    /// The last event before the [`WINDOW`] newest ones, or `None` if there are fewer.
+    fn window(
+        &self,
+        organization_id: &OrganizationId,
+        (after, before): (Sequence, Sequence),
+    ) -> Result<Option<Sequence>, Error> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT revision FROM audit_log WHERE organization_id = ? AND revision > ? AND revision < ? \
+             ORDER BY revision DESC LIMIT 1 OFFSET ?",
+        )?;
+        let named = params![organization_id.as_str(), integer(after)?, integer(before)?, WINDOW];
+        let found: Option<i64> = statement.query_row(named, |row| row.get(0)).optional()?;
+        found.map(sequence).transpose()
+    }
+
+    /// Adds what the filter wants to a page. If it becomes full, says before which event the next page begins.
+    fn newest_in_window(
         &self,
         organization_id: &OrganizationId,
         (after, before): (Sequence, Sequence),
         filter: &EventFilter,
-        most: usize,
-        most_bytes: usize,
-    ) -> Result<(Vec<Logged>, bool), Error> {
+        page: &mut Page,
+    ) -> Result<Option<Sequence>, Error> {
         let EventFilter { users, queues, actor, action, verdict, start, end } = filter;
         // Lists go in as JSON, so that their length doesn't change the statement.
         let keys = |keys: Vec<String>| (!keys.is_empty()).then(|| serde_json::Value::from(keys).to_string());
@@ -274,15 +334,14 @@ impl LogReader {
             end.map(Timestamp::unix_ms),
             integer(after)?,
         ])?;
-        let (mut found, mut bytes) = (Vec::new(), 0);
         while let Some(row) = rows.next()? {
-            if found.len() == most || bytes > most_bytes {
-                return Ok((found, true));
+            if page.events.len() == page.most || page.bytes > page.most_bytes {
+                return Ok(page.events.last().map(|last| last.record.sequence));
             }
-            bytes += row.get_ref(1)?.as_str().map_or(0, str::len);
-            found.push(logged(row)?);
+            page.bytes += row.get_ref(1)?.as_str().map_or(0, str::len);
+            page.events.push(logged(row)?);
         }
-        Ok((found, false))
+        Ok(None)
     }
 
     /// The entries after `after` and up to `up_to` as they are stored, each with its number and its hash, up to `most`.

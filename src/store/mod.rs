@@ -28,7 +28,7 @@ use crate::domain::{
 
 pub use backup::{Restored, back_up, restore};
 pub use examine::{Examination, examine};
-pub use log::{EventFilter, Logged};
+pub use log::{EventFilter, Logged, Newest};
 pub use verify::{Fault, Verification};
 
 /// From how many pages on the write-ahead log is moved into the file. INVARIANT: far below the 4,062 that the log's index

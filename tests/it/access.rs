@@ -210,6 +210,53 @@ async fn whoever_is_revoked_is_out_and_their_watches_end() {
     assert!(client(&server, "root").await.permission.list_permissions(ListPermissionsRequest {}).await.is_ok());
 }
 
+/// Not only watches: whatever waits, and whatever would still be carried out.
+#[tokio::test]
+async fn calls_in_flight_end_with_their_credentials_and_an_import_is_not_applied() {
+    let Guarded { server, tokens } = guarded(&[entry("board", &[Scope::Admin], &["acme"])]).await;
+    let mut board = client(&server, "board").await;
+    let head = GetAuditLogHeadRequest { organization_id: "acme".into(), ..Default::default() };
+    let revision = board.audit.get_audit_log_head(head).await.unwrap().into_inner().revision;
+    let (base, last) = revision.rsplit_once('-').unwrap();
+    let later = format!("{base}-{:016x}", u64::from_str_radix(last, 16).unwrap() + 1_000);
+
+    let (pieces, document) = tokio::sync::mpsc::channel(1);
+    let first = ImportDirectoryRequest {
+        organization_id: "acme".into(),
+        document: "queues: []\nusers: [{ user_id: late }]\n".into(),
+        ..Default::default()
+    };
+    pieces.send(first).await.unwrap();
+    let document = tokio_stream::wrappers::ReceiverStream::new(document);
+    let mut import = board.directory.import_directory(document).await.unwrap().into_inner();
+
+    let mut directory = board.directory.clone();
+    let waiting = GetOrganizationRequest { organization_id: "acme".into(), at_least_revision: later };
+    let waiting = tokio::spawn(async move { directory.get_organization(waiting).await.unwrap_err() });
+
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+    let mut reflection = tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient::new(
+        channel.connect().await.unwrap(),
+    );
+    let mut request = tonic::Request::new(tokio_stream::pending());
+    request.metadata_mut().insert("authorization", "Bearer board".parse().unwrap());
+    let mut services = reflection.server_reflection_info(request).await.unwrap().into_inner();
+
+    tokens.remove(&"board".parse().unwrap()).unwrap();
+    let ended = [waiting.await.unwrap(), services.message().await.unwrap_err(), import.message().await.unwrap_err()];
+    for status in ended {
+        assert_eq!((status.code(), described(&status).1.as_str()), (Code::Unauthenticated, "CREDENTIALS_ENDED"));
+    }
+    drop(pieces);
+    let mut root = client(&server, "root").await;
+    let request = GetUserRequest {
+        organization_id: "acme".into(),
+        user: Some(get_user_request::User::UserId("late".into())),
+        ..Default::default()
+    };
+    assert_eq!(root.directory.get_user(request).await.unwrap_err().code(), Code::NotFound);
+}
+
 #[tokio::test]
 async fn health_is_for_everybody_and_reflection_for_nobody_where_it_is_off() {
     let folder = tempfile::tempdir().unwrap();

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use prost::Message;
 use queuegate::{
-    rpc::proto::*,
+    rpc::proto::{audit_service_client::AuditServiceClient, queue_access_service_client::QueueAccessServiceClient, *},
     server::{Config, Limits, Listen},
 };
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::support::{ACME, ManualClock, TestServer, described, get};
+use crate::support::{ACME, ManualClock, TestServer, described, get, sign_in};
 
 /// So long a test waits for what must come, before it fails.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -94,14 +94,17 @@ async fn a_connection_whose_watch_has_nothing_to_tell_is_left_alone() {
 
 #[tokio::test]
 async fn an_audit_watch_that_is_not_read_is_cut_off_and_names_the_last_event_that_was_sent() {
-    let (mut server, metrics) = server(|limits| limits.read_patience = Duration::from_millis(90)).await;
+    // Far longer than any of the connection's other calls takes, so that the connection stays open.
+    let (server, metrics) = server(|limits| limits.read_patience = Duration::from_secs(1)).await;
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+    let channel = channel.initial_stream_window_size(65_535).connect().await.unwrap();
     let request = WatchAuditEventsRequest { organization_id: ACME.into(), ..Default::default() };
-    let mut watch = server.client.audit.watch_audit_events(request).await.unwrap().into_inner();
-    // More than a window and all buffers hold. The connection's other calls are read, so it stays open.
+    let mut watch = AuditServiceClient::new(channel.clone()).watch_audit_events(request).await.unwrap().into_inner();
+    // In the end more than the window and all buffers hold.
+    let mut client = QueueAccessServiceClient::new(channel);
     while metric(metrics, "queuegate_watchers ").await > 0 {
-        for _ in 0..100 {
-            server.sign_in("anna", "sales").await;
-            server.sign_out("anna", "sales").await;
+        for _ in 0..50 {
+            client.sign_in(sign_in("anna", "nowhere")).await.unwrap();
         }
     }
     let mut last = String::new();
@@ -188,4 +191,79 @@ async fn a_caller_has_so_many_bytes_of_unread_answers_and_no_more() {
     // Room comes back, as soon as the server has noticed.
     while server.client.directory.list_users(list.clone()).await.is_err() {}
     while metric(metrics, "queuegate_unread_answers_bytes ").await > 0 {}
+}
+
+/// Whether the first message of an import is answered before the caller sends more.
+async fn begun(
+    server: &TestServer,
+    organization_id: &str,
+    actor_user_id: &str,
+) -> (tokio::sync::mpsc::Sender<ImportDirectoryRequest>, tonic::Streaming<ImportDirectoryResponse>) {
+    let mut client = queuegate::client::Client::connect(&server.address.to_string()).await.unwrap().directory;
+    let (pieces, document) = tokio::sync::mpsc::channel(4);
+    let first = ImportDirectoryRequest {
+        organization_id: organization_id.into(),
+        actor_user_id: actor_user_id.into(),
+        ..Default::default()
+    };
+    pieces.send(first).await.unwrap();
+    let document = tokio_stream::wrappers::ReceiverStream::new(document);
+    (pieces, client.import_directory(document).await.unwrap().into_inner())
+}
+
+async fn refusal(answers: &mut tonic::Streaming<ImportDirectoryResponse>) -> tonic::Status {
+    loop {
+        match answers.message().await {
+            Ok(message) => assert_ne!(message.expect("the end says why").stage(), ImportStage::Done),
+            Err(status) => return status,
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_import_that_its_first_message_forbids_is_refused_before_the_rest_of_the_document_comes() {
+    let (server, _) = server(|_| {}).await;
+    let (_pieces, mut answers) = begun(&server, ACME, "petra").await;
+    assert_eq!(described(&refusal(&mut answers).await).1, "ACTOR_NOT_PERMITTED");
+}
+
+#[tokio::test]
+async fn an_organization_has_one_import_in_flight_a_caller_four_and_others_have_theirs() {
+    let (server, _) = server(|_| {}).await;
+    let (pieces, mut first) = begun(&server, "acme", "").await;
+    // A megabyte is told of, so the import is known to be in flight.
+    let some = |bytes: usize| ImportDirectoryRequest { document: vec![b'#'; bytes], ..Default::default() };
+    pieces.send(some(1 << 20)).await.unwrap();
+    assert_eq!(first.message().await.unwrap().unwrap().stage(), ImportStage::Receiving);
+    let (_second, mut second) = begun(&server, "acme", "").await;
+    let status = refusal(&mut second).await;
+    assert_eq!(described(&status).1, "OVERLOADED");
+    assert!(status.message().contains("this organization"), "{status:?}");
+    let mut others = Vec::new();
+    for organization in ["b", "c", "d"] {
+        let (pieces, mut answers) = begun(&server, organization, "").await;
+        pieces.send(some(1 << 20)).await.unwrap();
+        assert_eq!(answers.message().await.unwrap().unwrap().stage(), ImportStage::Receiving);
+        others.push((pieces, answers));
+    }
+    let (_fifth, mut fifth) = begun(&server, "e", "").await;
+    assert!(refusal(&mut fifth).await.message().contains("a caller may have"));
+    drop((pieces, first));
+    // Room comes back, as soon as the server has noticed.
+    loop {
+        let (pieces, mut answers) = begun(&server, "acme", "").await;
+        let document = ImportDirectoryRequest { document: "queues: []\nusers: []\n".into(), ..Default::default() };
+        pieces.send(document).await.unwrap();
+        drop(pieces);
+        let done = loop {
+            match answers.message().await {
+                Ok(Some(message)) if message.stage() == ImportStage::Done => break true,
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break false,
+            }
+        };
+        if done {
+            break;
+        }
+    }
 }

@@ -12,6 +12,7 @@ use imbl::OrdSet;
 use super::{
     Member, Place, Snapshot, Tenant, expiration,
     named::HasNames,
+    role_holders::RoleHolders,
     slots::{QueueRoles, Slot},
 };
 use crate::domain::{
@@ -229,7 +230,11 @@ impl Office {
         }
         let ids_of =
             |which: fn(&&Member) -> bool| packed(members.iter().filter(which).map(HasNames::id).cloned().collect());
-        tenant.role_holders = ids_of(|member| member.has_roles());
+        tenant.role_holders = RoleHolders::new(|role| match role {
+            Role::ContactAdmin => ids_of(|member| member.roles_held().contains(Role::ContactAdmin)),
+            Role::Supervisor => ids_of(|member| member.roles_held().contains(Role::Supervisor)),
+            Role::Agent => ids_of(|member| member.roles_held().contains(Role::Agent)),
+        });
         tenant.session_holders = ids_of(|member| member.has_sessions());
         tenant.members.order = ids_of(|_| true);
         for member in members {

@@ -7,6 +7,7 @@ use imbl::{OrdMap, OrdSet};
 use super::{
     Member,
     named::{HasNames, Named, after_in, in_either},
+    role_holders::{RoleHolders, keep},
     slots::{Slot, Slots},
 };
 use crate::domain::{
@@ -26,8 +27,7 @@ pub struct Tenant {
     pub(super) members: Named<Member>,
     pub(super) queues: Named<Place>,
     pub(super) slots: Slots,
-    /// Whoever holds any role.
-    pub(super) role_holders: OrdSet<UserId>,
+    pub(super) role_holders: RoleHolders,
     /// Whoever has a session that has not been ended yet.
     pub(super) session_holders: OrdSet<UserId>,
     /// The same by queue. INVARIANT: a queue on which nobody has one isn't there. They aren't kept with the queue, because then
@@ -302,7 +302,12 @@ impl Tenant {
 
     /// The users who hold any role, in order of their ids.
     pub fn users_with_roles<'s>(&'s self, from: Bound<&'s str>) -> impl Iterator<Item = &'s UserId> {
-        self.role_holders.range::<_, str>((from, Bound::Unbounded))
+        self.role_holders.of_any(from)
+    }
+
+    /// The users who hold this role, in order of their ids.
+    pub fn users_with_role<'s>(&'s self, role: Role, from: Bound<&'s str>) -> impl Iterator<Item = &'s UserId> {
+        self.role_holders.of(role, from)
     }
 
     /// The session of a user on a queue that has not been ended yet, live or expired. Decisions want
@@ -363,7 +368,7 @@ impl Tenant {
             members: Named::new(),
             queues: Named::new(),
             slots: Slots::default(),
-            role_holders: OrdSet::new(),
+            role_holders: RoleHolders::default(),
             session_holders: OrdSet::new(),
             session_holders_on: OrdMap::new(),
             sessions: 0,
@@ -479,7 +484,7 @@ impl Tenant {
                 self.queues.put(place);
             }
         }
-        keep(&mut self.role_holders, &own_id, member.has_roles());
+        self.role_holders.note(&own_id, member.roles_held());
         self.members.put(member);
         Ok(())
     }
@@ -534,14 +539,5 @@ impl Tenant {
         self.sessions -= 1;
         self.members.put(member);
         Ok(())
-    }
-}
-
-/// Has an id in a set or not.
-fn keep(ids: &mut OrdSet<UserId>, id: &UserId, wanted: bool) {
-    if !wanted {
-        ids.remove(id);
-    } else if !ids.contains(id) {
-        ids.insert(id.clone());
     }
 }

@@ -1,6 +1,6 @@
 //! What fits, what doesn't, and what is left when everything is taken back.
 
-use super::*;
+use super::{role_holders::RoleHolders, *};
 use crate::domain::{
     audit::Digest,
     change::Etag,
@@ -287,7 +287,7 @@ fn organizations_differ_if_what_is_worked_out_does() {
         office.0.apply(&change(event)).unwrap();
     }
     let mistakes: [fn(&mut Tenant); 7] = [
-        |tenant| tenant.role_holders = OrdSet::new(),
+        |tenant| tenant.role_holders = RoleHolders::default(),
         |tenant| tenant.session_holders = OrdSet::new(),
         |tenant| tenant.sessions += 1,
         |tenant| {

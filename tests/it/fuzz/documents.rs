@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use queuegate::{
-    document::{Format, Reading, read, write},
+    document::{Format, Reading, read, write_all},
     domain::{directory::Directory, settings::PermissionSettings},
 };
 
@@ -45,7 +45,7 @@ fn check(text: &str) -> bool {
     let settings = directory.settings.applied_to(PermissionSettings::default());
     let directory = without_lines(directory);
     for format in [Format::Yaml, Format::Json] {
-        let written = write(&directory, &settings, format);
+        let written = write_all(&directory, &settings, format);
         let (again, again_settings) =
             said(&written).unwrap_or_else(|| panic!("{:?}: {written}", read(&written).problems));
         assert_eq!(again_settings, settings, "{written}");

@@ -1,0 +1,125 @@
+//! Lists and batches: their cost grows with an organization, so they are computed on background threads, which give way to
+//! the threads that answer checks.
+//!
+//! INVARIANT: the lists of one organization wait for each other, and not the lists of another organization for them. Each
+//! owner (an organization, or a caller who lists organizations) has as many places in the common line as there are threads.
+
+use std::{
+    collections::HashMap,
+    num::NonZero,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::available_parallelism,
+};
+
+use tokio::sync::Semaphore;
+
+use super::{Rpc, blocking, status::Error};
+use crate::telemetry::metrics::{Metrics, Shed};
+
+/// How many calls of one owner may wait.
+const MOST_WAITING: usize = 256;
+
+/// The line of calls that wait for the background threads.
+#[derive(Clone)]
+pub(super) struct Scans(Arc<Line>);
+
+struct Line {
+    threads: usize,
+    places: Arc<Semaphore>,
+    owners: Mutex<HashMap<String, Arc<Owner>>>,
+}
+
+struct Owner {
+    places: Arc<Semaphore>,
+    waiting: AtomicUsize,
+}
+
+/// A call that waits.
+struct Waiting<'o>(&'o Owner);
+
+impl Scans {
+    pub(super) fn new() -> Self {
+        let threads = available_parallelism().map_or(1, NonZero::get);
+        Self(Arc::new(Line { threads, places: Arc::new(Semaphore::new(threads)), owners: Mutex::default() }))
+    }
+
+    fn owner(&self, name: &str) -> Arc<Owner> {
+        let mut owners = self.0.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = owners.get(name) {
+            return Arc::clone(found);
+        }
+        // An owner without calls need not be remembered.
+        owners.retain(|_, owner| Arc::strong_count(owner) > 1);
+        let new = || Arc::new(Owner { places: Arc::new(Semaphore::new(self.0.threads)), waiting: AtomicUsize::new(0) });
+        Arc::clone(owners.entry(name.to_owned()).or_insert_with(new))
+    }
+}
+
+impl<'o> Waiting<'o> {
+    fn new(owner: &'o Owner, metrics: &Metrics) -> Result<Self, Error> {
+        let waiting = Self(owner);
+        if owner.waiting.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
+            metrics.shed(Shed::Scans);
+            return Err(Error::TooManyScans);
+        }
+        Ok(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Rpc {
+    /// Does work on a background thread, when it is the turn of its owner.
+    pub(super) async fn scan<T: Send + 'static>(
+        &self,
+        owner: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let owner = self.scans.owner(owner);
+        let waiting = Waiting::new(&owner, &self.metrics)?;
+        let closed = |_| Error::Internal("the line of lists and batches was closed".to_owned());
+        let own = Arc::clone(&owner.places).acquire_owned().await.map_err(closed)?;
+        let place = Arc::clone(&self.scans.0.places).acquire_owned().await.map_err(closed)?;
+        drop(waiting);
+        blocking(move || {
+            let done = work();
+            drop((own, place));
+            done
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::metrics::CallLabels;
+
+    #[test]
+    fn an_owner_has_so_many_calls_waiting_and_others_have_theirs() {
+        let (scans, metrics) = (Scans::new(), Metrics::new(CallLabels::default()));
+        let (busy, other) = (scans.owner("busy"), scans.owner("other"));
+        let wait = |owner| Waiting::new(owner, &metrics);
+        let waiting: Vec<_> = (0..MOST_WAITING).map(|_| wait(&*busy).unwrap()).collect();
+        assert!(matches!(wait(&busy), Err(Error::TooManyScans)));
+        assert!(wait(&other).is_ok());
+        drop(waiting);
+        assert!(wait(&busy).is_ok());
+    }
+
+    #[test]
+    fn an_owner_without_calls_is_forgotten() {
+        let scans = Scans::new();
+        for number in 0..100 {
+            scans.owner(&format!("o{number}"));
+        }
+        assert_eq!(scans.0.owners.lock().unwrap().len(), 1);
+    }
+}
