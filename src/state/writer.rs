@@ -50,8 +50,11 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 /// How long a request id is remembered.
 const REQUEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How often old request ids are forgotten.
+/// How often the writer begins to forget old request ids.
 const FORGET_EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// How many it forgets in one step. No batch brings as many, so it comes to the end however much is asked.
+const MOST_FORGOTTEN: usize = 256;
 
 pub(super) struct Writer {
     store: Store,
@@ -62,6 +65,8 @@ pub(super) struct Writer {
     /// The state after the last commit. What is published comes after it, once that is durable.
     head: Arc<Snapshot>,
     last_forgotten: Timestamp,
+    /// Whether there may be more old request ids to forget.
+    is_forgetting: bool,
     is_blocked: bool,
     /// Whether the write-ahead log is long, and there was no space to move it into the file.
     is_log_long: bool,
@@ -102,6 +107,7 @@ impl Writer {
             handover,
             head,
             last_forgotten,
+            is_forgetting: false,
             is_blocked: false,
             is_log_long: false,
             unswept: None,
@@ -165,7 +171,8 @@ impl Writer {
 
     /// Waits for a job, or until a session expires; not at all while there is something to sweep.
     fn sleep(&self, queue: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
-        if !self.is_blocked && self.unswept.as_ref().is_none_or(|unswept| !unswept.is_empty()) {
+        let is_sweeping = self.is_forgetting || self.unswept.as_ref().is_none_or(|unswept| !unswept.is_empty());
+        if !self.is_blocked && is_sweeping {
             return queue.recv_timeout(Duration::ZERO);
         }
         let Some(next) = self.head.next_expiration() else {
@@ -348,17 +355,24 @@ impl Writer {
         self.shared.metrics.store_writable.set(i64::from(!is_blocked));
     }
 
-    /// Forgets request ids that are older than their life, now and then.
+    /// Forgets some of the request ids that are older than their life: a few at a time, and now and then all of them.
     fn forget(&mut self, now: Timestamp) -> Result<(), store::Error> {
-        if now.since(self.last_forgotten) < FORGET_EVERY || self.is_blocked {
+        if self.is_blocked {
             return Ok(());
         }
-        self.last_forgotten = now;
-        match self.store.forget_requests(now.minus(REQUEST_LIFE)) {
-            // They stay until the next time.
-            Err(error) if error.is_temporary() => Ok(()),
-            forgotten => forgotten,
+        if now.since(self.last_forgotten) >= FORGET_EVERY {
+            self.last_forgotten = now;
+            self.is_forgetting = true;
         }
+        if self.is_forgetting {
+            let forgotten = match self.store.forget_requests(now.minus(REQUEST_LIFE), MOST_FORGOTTEN) {
+                // They stay until the next time.
+                Err(error) if error.is_temporary() => 0,
+                forgotten => forgotten?,
+            };
+            self.is_forgetting = forgotten == MOST_FORGOTTEN;
+        }
+        Ok(())
     }
 
     fn note_cuts(&mut self, records: &[Record]) {
@@ -580,6 +594,45 @@ mod tests {
         let [first, again] = [first.await.unwrap().unwrap(), again.await.unwrap().unwrap()];
         assert_eq!(first.revision, again.revision);
         assert!(matches!(other.await.unwrap(), Err(Error::Rejected(_))));
+    }
+
+    #[tokio::test]
+    async fn every_request_id_is_forgotten_after_a_day_however_many_there_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, owners) = State::load(store(&folder), Arc::new(SystemClock::start()), metrics(), 2).unwrap();
+        let Owners { mut writer, queue, .. } = owners;
+        let mailbox = Mailbox::open();
+        let now = state.now();
+        let answers: Vec<_> = (0..MOST_FORGOTTEN * 2 + 1)
+            .map(|number| {
+                let command = create(&format!("o{number}"));
+                let request = Some(Request::new(format!("r{number}").parse().unwrap(), &command));
+                state.submit(&mailbox, command, Caller::server(), request, None).unwrap()
+            })
+            .collect();
+        let jobs = queue.try_iter().map(|job| match job {
+            Job::Execute(job) => *job.take_up().unwrap(),
+            Job::Stop => panic!("nobody asked for it"),
+        });
+        writer.run_batch(now, jobs.collect()).unwrap().unwrap();
+        let known = |writer: &Writer, number: usize| {
+            let (organization_id, request_id) =
+                (format!("o{number}").parse().unwrap(), format!("r{number}").parse().unwrap());
+            writer.store.request(&organization_id, &request_id, Timestamp::from_unix_ms(0)).unwrap().is_some()
+        };
+        let count = |writer: &Writer| (0..answers.len()).filter(|number| known(writer, *number)).count();
+        writer.forget(now.plus(REQUEST_LIFE)).unwrap();
+        assert_eq!(count(&writer), answers.len(), "a day old, and not older");
+        let later = now.plus(REQUEST_LIFE + FORGET_EVERY);
+        let mut left = Vec::new();
+        loop {
+            writer.forget(later).unwrap();
+            left.push(count(&writer));
+            if !writer.is_forgetting {
+                break;
+            }
+        }
+        assert_eq!(left, [MOST_FORGOTTEN + 1, 1, 0]);
     }
 
     #[tokio::test]

@@ -313,14 +313,13 @@ impl Store {
         .transpose()
     }
 
-    /// Forgets up to 10,000 requests carried out before `before`.
-    pub fn forget_requests(&mut self, before: Timestamp) -> Result<(), Error> {
-        self.connection.execute(
+    /// Forgets up to `most` requests carried out before `before`, and returns how many it forgot.
+    pub fn forget_requests(&mut self, before: Timestamp, most: usize) -> Result<usize, Error> {
+        let mut statement = self.connection.prepare_cached(
             "DELETE FROM request WHERE (organization_id, request_id) IN \
-             (SELECT organization_id, request_id FROM request WHERE time_ms < ? LIMIT 10000)",
-            [before.unix_ms()],
+             (SELECT organization_id, request_id FROM request WHERE time_ms < ? LIMIT ?)",
         )?;
-        Ok(())
+        Ok(statement.execute(params![before.unix_ms(), i64::try_from(most).unwrap_or(i64::MAX)])?)
     }
 
     /// The organizations whose audit logs were cut and not swept yet, and what the last event to sweep is.
