@@ -5,7 +5,9 @@ use std::{cell::RefCell, ops::ControlFlow, sync::Arc};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Desk, Rpc, audit_watch, blocking, from_proto, own_revision,
+    Desk, Rpc, audit_watch, blocking,
+    from_proto::{self, all},
+    own_revision,
     page::{LogPage, Names, Paging},
     proto::{self, audit_service_server::AuditService},
     revision_of_history,
@@ -53,18 +55,27 @@ impl AuditService for Desk {
             page_token,
             at_least_revision,
         } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let user = from_proto::optional_user(user)?;
-        let queue = from_proto::optional_queue(queue)?;
+        let filters = all((
+            from_proto::optional("actor_user_id", &actor_user_id),
+            from_proto::audit_action(action),
+            from_proto::time("start_time", start_time),
+            from_proto::time("end_time", end_time),
+        ));
+        let (organization_id, user, queue, (actor, action, start, end), paging) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            from_proto::optional_user(user),
+            from_proto::optional_queue(queue),
+            filters,
+            Paging::read(page_size, &page_token, &at_least_revision),
+        ))?;
         let mut filter = EventFilter {
-            actor: from_proto::optional("actor_user_id", &actor_user_id)?.map(UserRef::Id),
-            action: from_proto::audit_action(action)?,
+            actor: actor.map(UserRef::Id),
+            action,
             verdict: allowed.map(|allowed| if allowed { Verdict::Allowed } else { Verdict::Denied }),
-            start: from_proto::time("start_time", start_time)?,
-            end: from_proto::time("end_time", end_time)?,
+            start,
+            end,
             ..EventFilter::default()
         };
-        let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
         let query = ("ListAuditEvents", &organization_id, &user, &queue, &filter);
         let names = |tenant: Option<&Tenant>| names(tenant, user.as_ref(), queue.as_ref());
         let page = LogPage::begin(self, &query, &organization_id, paging, names).await?;
@@ -126,7 +137,10 @@ impl AuditService for Desk {
         request: Request<proto::GetAuditLogHeadRequest>,
     ) -> Result<Response<proto::GetAuditLogHeadResponse>, Status> {
         let proto::GetAuditLogHeadRequest { organization_id, at_least_revision } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
+        let (organization_id, ()) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            from_proto::at_least(&at_least_revision),
+        ))?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let revision = snapshot.revision();
         let (state, owner) = (self.state()?.clone(), organization_id.to_string());
@@ -154,8 +168,10 @@ impl AuditService for Desk {
         request: Request<proto::ExportAuditLogRequest>,
     ) -> Result<Response<Self::ExportAuditLogStream>, Status> {
         let proto::ExportAuditLogRequest { organization_id, before_time } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let before_time = from_proto::time("before_time", before_time)?;
+        let (organization_id, before_time) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            from_proto::time("before_time", before_time),
+        ))?;
         let snapshot = self.snapshot("").await?;
         let log = self.known_log(&snapshot, &organization_id).await?;
         let revision = snapshot.revision();
@@ -170,18 +186,18 @@ impl AuditService for Desk {
     ) -> Result<Response<proto::CutAuditLogResponse>, Status> {
         let proto::CutAuditLogRequest { organization_id, through_revision, through_hash, request_id } =
             request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
+        let (organization_id, _, hash, _): (_, Revision, Digest, Option<RequestId>) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            from_proto::required("through_revision", &through_revision),
+            from_proto::required("through_hash", &through_hash),
+            from_proto::optional("request_id", &request_id),
+        ))?;
         let snapshot = self.snapshot("").await?;
-        if through_revision.is_empty() {
-            return Err(Error::invalid("through_revision", &"is required").into());
-        }
         let through = revision_of_history("through_revision", &through_revision, &snapshot)?.sequence;
         if through == Sequence(0) || through > snapshot.revision().sequence {
             let problem = "is no event of this organization's audit log";
             return Err(Error::invalid("through_revision", &problem).into());
         }
-        let hash: Digest = from_proto::required("through_hash", &through_hash)?;
-        from_proto::optional::<RequestId>("request_id", &request_id)?;
         let is_cut = through <= snapshot.audit_cut(organization_id.as_str());
         let (state, cut_id) = (self.state()?.clone(), organization_id.clone());
         let reading = move || {
@@ -205,7 +221,8 @@ impl AuditService for Desk {
                 Some(_) => {}
             }
         }
-        let done = self.execute(organization_id, Action::CutAuditLog { through, hash }, "", &request_id).await?;
+        let action = Action::CutAuditLog { through, hash };
+        let (_, done) = self.execute(Ok(organization_id), Ok(action), "", &request_id).await?;
         match &done.outcome {
             Outcome::AuditLogCut => {
                 Ok(Response::new(proto::CutAuditLogResponse { revision: done.revision.to_string() }))

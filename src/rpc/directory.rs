@@ -5,7 +5,8 @@ use std::{ops::Bound, sync::Arc};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Desk, from_proto,
+    Desk,
+    from_proto::{self, all},
     page::{Page, Paging},
     proto::{self, directory_service_server::DirectoryService},
     status::Error,
@@ -28,16 +29,16 @@ impl DirectoryService for Desk {
     ) -> Result<Response<proto::CreateOrganizationResponse>, Status> {
         let proto::CreateOrganizationRequest { organization, unassigned_queue_sign_in, request_id, actor_user_id } =
             request.into_inner();
-        let organization = organization.ok_or_else(|| Error::invalid("organization", &"is required"))?;
-        let proto::Organization { organization_id, display_name } = organization;
-        let organization_id: OrganizationId =
-            from_proto::organization(&self.caller, "organization.organization_id", &organization_id)?;
-        let setting = from_proto::unassigned_queue_sign_in("unassigned_queue_sign_in", unassigned_queue_sign_in)?;
-        let action = Action::CreateOrganization {
-            display_name: from_proto::name("organization.display_name", &display_name.unwrap_or_default())?,
+        let (organization, display_name) = self.organization(organization);
+        let fields = all((
+            from_proto::name("organization.display_name", &display_name.unwrap_or_default()),
+            from_proto::unassigned_queue_sign_in("unassigned_queue_sign_in", unassigned_queue_sign_in),
+        ));
+        let action = fields.map(|(display_name, setting)| Action::CreateOrganization {
+            display_name,
             unassigned_queue_sign_in: setting.unwrap_or(UnassignedQueueSignIn::Allowed),
-        };
-        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
+        });
+        let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
         let Outcome::Organization { organization } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -52,7 +53,10 @@ impl DirectoryService for Desk {
         request: Request<proto::GetOrganizationRequest>,
     ) -> Result<Response<proto::GetOrganizationResponse>, Status> {
         let proto::GetOrganizationRequest { organization_id, at_least_revision } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
+        let (organization_id, ()) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            from_proto::at_least(&at_least_revision),
+        ))?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
         Ok(Response::new(proto::GetOrganizationResponse {
@@ -66,7 +70,7 @@ impl DirectoryService for Desk {
         request: Request<proto::ListOrganizationsRequest>,
     ) -> Result<Response<proto::ListOrganizationsResponse>, Status> {
         let proto::ListOrganizationsRequest { page_size, page_token, at_least_revision } = request.into_inner();
-        let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
+        let paging = Paging::read(page_size, &page_token, &at_least_revision)?;
         let page = Page::begin_of_organizations(self, self.caller.caller(), paging).await?;
         let (caller, owner) = (Arc::clone(&self.caller), page.owner.clone());
         let list = move || {
@@ -89,15 +93,13 @@ impl DirectoryService for Desk {
     ) -> Result<Response<proto::UpdateOrganizationResponse>, Status> {
         let proto::UpdateOrganizationRequest { organization, update_mask, request_id, actor_user_id } =
             request.into_inner();
-        let organization = organization.ok_or_else(|| Error::invalid("organization", &"is required"))?;
-        let proto::Organization { organization_id, display_name } = organization;
-        let organization_id: OrganizationId =
-            from_proto::organization(&self.caller, "organization.organization_id", &organization_id)?;
-        let display_name = from_proto::Mask::new(update_mask, &["display_name"])?.choose("display_name", display_name);
-        let display_name = display_name.map(|text| from_proto::name("organization.display_name", &text)).transpose()?;
-        let done = self
-            .execute(organization_id, Action::UpdateOrganization { display_name }, &actor_user_id, &request_id)
-            .await?;
+        let (organization, display_name) = self.organization(organization);
+        let action = from_proto::Mask::new(update_mask, &["display_name"]).and_then(|mask| {
+            let display_name = mask.choose("display_name", display_name);
+            let display_name = display_name.map(|text| from_proto::name("organization.display_name", &text));
+            Ok(Action::UpdateOrganization { display_name: display_name.transpose()? })
+        });
+        let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
         let Outcome::Organization { organization } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -113,9 +115,9 @@ impl DirectoryService for Desk {
     ) -> Result<Response<proto::DeleteOrganizationResponse>, Status> {
         let proto::DeleteOrganizationRequest { organization_id, allow_missing, request_id, actor_user_id } =
             request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
+        let organization = from_proto::organization_id(&self.caller, &organization_id);
         let action = Action::DeleteOrganization { if_missing: from_proto::if_missing(allow_missing) };
-        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
+        let (_, done) = self.execute(organization, Ok(action), &actor_user_id, &request_id).await?;
         Ok(Response::new(proto::DeleteOrganizationResponse { revision: done.revision.to_string() }))
     }
 
@@ -124,9 +126,9 @@ impl DirectoryService for Desk {
         request: Request<proto::CreateUserRequest>,
     ) -> Result<Response<proto::CreateUserResponse>, Status> {
         let proto::CreateUserRequest { organization_id, user, request_id, actor_user_id } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let action = Action::CreateUser { user: from_proto::new_user(user)? };
-        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
+        let organization = from_proto::organization_id(&self.caller, &organization_id);
+        let action = from_proto::new_user(user).map(|user| Action::CreateUser { user });
+        let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
         let Outcome::User { user } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -141,8 +143,11 @@ impl DirectoryService for Desk {
         request: Request<proto::GetUserRequest>,
     ) -> Result<Response<proto::GetUserResponse>, Status> {
         let proto::GetUserRequest { organization_id, user, at_least_revision } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let user = from_proto::user(user)?;
+        let (organization_id, user, ()) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            from_proto::user(user),
+            from_proto::at_least(&at_least_revision),
+        ))?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
         Ok(Response::new(proto::GetUserResponse {
@@ -157,8 +162,10 @@ impl DirectoryService for Desk {
     ) -> Result<Response<proto::ListUsersResponse>, Status> {
         let proto::ListUsersRequest { organization_id, page_size, page_token, at_least_revision } =
             request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
+        let (organization_id, paging) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            Paging::read(page_size, &page_token, &at_least_revision),
+        ))?;
         let page = Page::begin(self, &organization_id, "ListUsers", paging).await?;
         let owner = page.owner.clone();
         let list = move || {
@@ -180,11 +187,13 @@ impl DirectoryService for Desk {
     ) -> Result<Response<proto::UpdateUserResponse>, Status> {
         let proto::UpdateUserRequest { organization_id, user, update_mask, request_id, actor_user_id } =
             request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let user = user.ok_or_else(|| Error::invalid("user", &"is required"))?;
-        let user_id = from_proto::required("user.user_id", &user.user_id)?;
-        let action = Action::UpdateUser { user_id, patch: from_proto::user_patch(user, update_mask)? };
-        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
+        let organization = from_proto::organization_id(&self.caller, &organization_id);
+        let action = user.ok_or_else(|| Error::invalid("user", &"is required")).and_then(|user| {
+            let user_id = from_proto::required("user.user_id", &user.user_id);
+            let (user_id, patch) = all((user_id, from_proto::user_patch(user, update_mask)))?;
+            Ok(Action::UpdateUser { user_id, patch })
+        });
+        let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
         let Outcome::User { user } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -200,10 +209,11 @@ impl DirectoryService for Desk {
     ) -> Result<Response<proto::DeleteUserResponse>, Status> {
         let proto::DeleteUserRequest { organization_id, user_id, allow_missing, request_id, actor_user_id } =
             request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let user_id = from_proto::required("user_id", &user_id)?;
-        let action = Action::DeleteUser { user_id, if_missing: from_proto::if_missing(allow_missing) };
-        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
+        let organization = from_proto::organization_id(&self.caller, &organization_id);
+        let user_id = from_proto::required("user_id", &user_id);
+        let if_missing = from_proto::if_missing(allow_missing);
+        let action = user_id.map(|user_id| Action::DeleteUser { user_id, if_missing });
+        let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
         Ok(Response::new(proto::DeleteUserResponse { revision: done.revision.to_string() }))
     }
 
@@ -212,9 +222,9 @@ impl DirectoryService for Desk {
         request: Request<proto::CreateQueueRequest>,
     ) -> Result<Response<proto::CreateQueueResponse>, Status> {
         let proto::CreateQueueRequest { organization_id, queue, request_id, actor_user_id } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let action = Action::CreateQueue { queue: from_proto::new_queue(queue)? };
-        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
+        let organization = from_proto::organization_id(&self.caller, &organization_id);
+        let action = from_proto::new_queue(queue).map(|queue| Action::CreateQueue { queue });
+        let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
         let Outcome::Queue { queue } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -229,8 +239,11 @@ impl DirectoryService for Desk {
         request: Request<proto::GetQueueRequest>,
     ) -> Result<Response<proto::GetQueueResponse>, Status> {
         let proto::GetQueueRequest { organization_id, queue, at_least_revision } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let queue = from_proto::queue(queue)?;
+        let (organization_id, queue, ()) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            from_proto::queue(queue),
+            from_proto::at_least(&at_least_revision),
+        ))?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
         Ok(Response::new(proto::GetQueueResponse {
@@ -245,8 +258,10 @@ impl DirectoryService for Desk {
     ) -> Result<Response<proto::ListQueuesResponse>, Status> {
         let proto::ListQueuesRequest { organization_id, page_size, page_token, at_least_revision } =
             request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
+        let (organization_id, paging) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            Paging::read(page_size, &page_token, &at_least_revision),
+        ))?;
         let page = Page::begin(self, &organization_id, "ListQueues", paging).await?;
         let owner = page.owner.clone();
         let list = move || {
@@ -268,11 +283,13 @@ impl DirectoryService for Desk {
     ) -> Result<Response<proto::UpdateQueueResponse>, Status> {
         let proto::UpdateQueueRequest { organization_id, queue, update_mask, request_id, actor_user_id } =
             request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let queue = queue.ok_or_else(|| Error::invalid("queue", &"is required"))?;
-        let queue_id = from_proto::required("queue.queue_id", &queue.queue_id)?;
-        let action = Action::UpdateQueue { queue_id, patch: from_proto::queue_patch(queue, update_mask)? };
-        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
+        let organization = from_proto::organization_id(&self.caller, &organization_id);
+        let action = queue.ok_or_else(|| Error::invalid("queue", &"is required")).and_then(|queue| {
+            let queue_id = from_proto::required("queue.queue_id", &queue.queue_id);
+            let (queue_id, patch) = all((queue_id, from_proto::queue_patch(queue, update_mask)))?;
+            Ok(Action::UpdateQueue { queue_id, patch })
+        });
+        let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
         let Outcome::Queue { queue } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -288,10 +305,11 @@ impl DirectoryService for Desk {
     ) -> Result<Response<proto::DeleteQueueResponse>, Status> {
         let proto::DeleteQueueRequest { organization_id, queue_id, allow_missing, request_id, actor_user_id } =
             request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let queue_id = from_proto::required("queue_id", &queue_id)?;
-        let action = Action::DeleteQueue { queue_id, if_missing: from_proto::if_missing(allow_missing) };
-        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
+        let organization = from_proto::organization_id(&self.caller, &organization_id);
+        let queue_id = from_proto::required("queue_id", &queue_id);
+        let if_missing = from_proto::if_missing(allow_missing);
+        let action = queue_id.map(|queue_id| Action::DeleteQueue { queue_id, if_missing });
+        let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
         Ok(Response::new(proto::DeleteQueueResponse { revision: done.revision.to_string() }))
     }
 
@@ -301,13 +319,10 @@ impl DirectoryService for Desk {
     ) -> Result<Response<proto::AssignRoleResponse>, Status> {
         let proto::AssignRoleRequest { organization_id, user, role, queue, request_id, actor_user_id } =
             request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let action = Action::AssignRole {
-            user: from_proto::user(user)?,
-            role: from_proto::role(role)?,
-            queue: from_proto::optional_queue(queue)?,
-        };
-        let done = self.execute(organization_id, action, &actor_user_id, &request_id).await?;
+        let organization = from_proto::organization_id(&self.caller, &organization_id);
+        let fields = all((from_proto::user(user), from_proto::role(role), from_proto::optional_queue(queue)));
+        let action = fields.map(|(user, role, queue)| Action::AssignRole { user, role, queue });
+        let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
         let Outcome::RoleAssigned { assignment, created } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -324,14 +339,11 @@ impl DirectoryService for Desk {
     ) -> Result<Response<proto::UnassignRoleResponse>, Status> {
         let proto::UnassignRoleRequest { organization_id, user, role, queue, end_sessions, request_id, actor_user_id } =
             request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let action = Action::UnassignRole {
-            user: from_proto::user(user)?,
-            role: from_proto::role(role)?,
-            queue: from_proto::optional_queue(queue)?,
-            sessions: if end_sessions { SessionsThen::End } else { SessionsThen::Keep },
-        };
-        let done = self.execute(organization_id.clone(), action, &actor_user_id, &request_id).await?;
+        let organization = from_proto::organization_id(&self.caller, &organization_id);
+        let fields = all((from_proto::user(user), from_proto::role(role), from_proto::optional_queue(queue)));
+        let sessions = if end_sessions { SessionsThen::End } else { SessionsThen::Keep };
+        let action = fields.map(|(user, role, queue)| Action::UnassignRole { user, role, queue, sessions });
+        let (organization_id, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
         let Outcome::SessionsEnded { ended } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -354,11 +366,13 @@ impl DirectoryService for Desk {
             page_token,
             at_least_revision,
         } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let user = from_proto::optional_user(user)?;
-        let queue = from_proto::optional_queue(queue)?;
-        let role = from_proto::optional_role(role)?;
-        let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
+        let (organization_id, user, queue, role, paging) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            from_proto::optional_user(user),
+            from_proto::optional_queue(queue),
+            from_proto::optional_role(role),
+            Paging::read(page_size, &page_token, &at_least_revision),
+        ))?;
         let query = ("ListRoleAssignments", &user, &queue, role);
         let page = Page::begin(self, &organization_id, &query, paging).await?;
         let owner = page.owner.clone();
@@ -393,6 +407,22 @@ impl DirectoryService for Desk {
         request: Request<proto::ExportDirectoryRequest>,
     ) -> Result<Response<Self::ExportDirectoryStream>, Status> {
         Ok(Response::new(transfer::export(self, request.into_inner()).await?))
+    }
+}
+
+impl Desk {
+    /// The id of an organization that a request gives as a whole, and its name.
+    fn organization(
+        &self,
+        organization: Option<proto::Organization>,
+    ) -> (Result<OrganizationId, Error>, Option<String>) {
+        match organization {
+            Some(proto::Organization { organization_id, display_name }) => {
+                let field = "organization.organization_id";
+                (from_proto::organization(&self.caller, field, &organization_id), display_name)
+            }
+            None => (Err(Error::invalid("organization", &"is required")), None),
+        }
     }
 }
 

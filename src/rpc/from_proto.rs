@@ -4,19 +4,80 @@ use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
 use prost_types::FieldMask;
 
-use super::{proto, status::Error};
+use super::{
+    proto,
+    status::{Error, FieldViolation},
+};
 use crate::{
     auth::Identity,
     domain::{
         audit::AuditAction,
         command::{IfMissing, QueuePatch, UserPatch},
-        ids::{Extension, Malformed, OrganizationId, QueueRef, UserRef, display_name, free_text, shortened},
+        ids::{Extension, Malformed, OrganizationId, QueueRef, Revision, UserRef, display_name, free_text, shortened},
         model::{Queue, QueueKind, Role, SignInChannel, User},
         permission::{Permission, WrongScope},
         settings::{SettingsPatch, Switch, UNASSIGNED_QUEUE_SIGN_IN, UnassignedQueueSignIn},
         time::Timestamp,
     },
 };
+
+/// All of several values, or an error that names every field that is wrong.
+pub(super) fn all<V: All>(values: V) -> Result<V::Values, Error> {
+    values.all()
+}
+
+/// Values that may each be wrong.
+pub(super) trait All {
+    /// The values when none is.
+    type Values;
+
+    fn all(self) -> Result<Self::Values, Error>;
+}
+
+macro_rules! all_of {
+    ($($value:ident)+) => {
+        #[allow(non_snake_case, reason = "one name is the type and the value")]
+        impl<$($value),+> All for ($(Result<$value, Error>,)+) {
+            type Values = ($($value,)+);
+
+            fn all(self) -> Result<Self::Values, Error> {
+                let ($($value,)+) = self;
+                let mut wrong = Vec::new();
+                $(let $value = noted($value, &mut wrong)?;)+
+                match ($($value,)+) {
+                    ($(Some($value),)+) => Ok(($($value,)+)),
+                    _ => Err(Error::Invalid(wrong)),
+                }
+            }
+        }
+    };
+}
+
+all_of!(A B);
+all_of!(A B C);
+all_of!(A B C D);
+all_of!(A B C D E);
+all_of!(A B C D E F);
+all_of!(A B C D E F G);
+all_of!(A B C D E F G H);
+all_of!(A B C D E F G H I);
+
+/// A value, or nothing where a field is wrong, which is noted. Other errors are not about fields, and come first.
+fn noted<T>(value: Result<T, Error>, wrong: &mut Vec<FieldViolation>) -> Result<Option<T>, Error> {
+    match value {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::Invalid(violations)) => {
+            wrong.extend(violations);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether this is a revision, or none is given. Whether it is one of this store is asked later.
+pub(super) fn at_least(at_least_revision: &str) -> Result<(), Error> {
+    optional::<Revision>("at_least_revision", at_least_revision).map(drop)
+}
 
 /// The longest time to live of a session: 3,650 days.
 const LONGEST_TTL: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
@@ -265,10 +326,15 @@ pub(super) fn name(field: &str, text: &str) -> Result<String, Error> {
 pub(super) fn new_user(user: Option<proto::User>) -> Result<User, Error> {
     let user = user.ok_or_else(|| Error::invalid("user", &"is required"))?;
     let proto::User { user_id, display_name, extension, contact_center_license, disabled } = user;
+    let (user_id, display_name, extension) = all((
+        required("user.user_id", &user_id),
+        name("user.display_name", &display_name.unwrap_or_default()),
+        optional("user.extension", &extension.unwrap_or_default()),
+    ))?;
     Ok(User {
-        user_id: required("user.user_id", &user_id)?,
-        display_name: name("user.display_name", &display_name.unwrap_or_default())?.into(),
-        extension: optional("user.extension", &extension.unwrap_or_default())?,
+        user_id,
+        display_name: display_name.into(),
+        extension,
         contact_center_license: contact_center_license.unwrap_or_default(),
         disabled: disabled.unwrap_or_default(),
     })
@@ -278,12 +344,13 @@ pub(super) fn new_user(user: Option<proto::User>) -> Result<User, Error> {
 pub(super) fn new_queue(queue: Option<proto::Queue>) -> Result<Queue, Error> {
     let queue = queue.ok_or_else(|| Error::invalid("queue", &"is required"))?;
     let proto::Queue { queue_id, display_name, extension, kind } = queue;
-    Ok(Queue {
-        queue_id: required("queue.queue_id", &queue_id)?,
-        display_name: name("queue.display_name", &display_name.unwrap_or_default())?,
-        extension: optional("queue.extension", &extension.unwrap_or_default())?,
-        kind: queue_kind(kind)?,
-    })
+    let (queue_id, display_name, extension, kind) = all((
+        required("queue.queue_id", &queue_id),
+        name("queue.display_name", &display_name.unwrap_or_default()),
+        optional("queue.extension", &extension.unwrap_or_default()),
+        queue_kind(kind),
+    ))?;
+    Ok(Queue { queue_id, display_name, extension, kind })
 }
 
 /// Which fields an update changes.
@@ -342,9 +409,13 @@ pub(super) fn user_patch(user: proto::User, mask: Option<FieldMask>) -> Result<U
     let mask = Mask::new(mask, &["display_name", "extension", "contact_center_license", "disabled"])?;
     let proto::User { user_id: _, display_name, extension, contact_center_license, disabled } = user;
     let display_name = mask.choose("display_name", display_name);
+    let (display_name, extension) = all((
+        display_name.map(|text| name("user.display_name", &text)).transpose(),
+        extension_patch("user.extension", mask.choose("extension", extension)),
+    ))?;
     Ok(UserPatch {
-        display_name: display_name.map(|text| name("user.display_name", &text)).transpose()?,
-        extension: extension_patch("user.extension", mask.choose("extension", extension))?,
+        display_name,
+        extension,
         contact_center_license: mask.choose("contact_center_license", contact_center_license),
         disabled: mask.choose("disabled", disabled),
     })
@@ -356,11 +427,12 @@ pub(super) fn queue_patch(queue: proto::Queue, mask: Option<FieldMask>) -> Resul
     let proto::Queue { queue_id: _, display_name, extension, kind } = queue;
     let display_name = mask.choose("display_name", display_name);
     let kind = mask.choose("kind", (kind != 0).then_some(kind));
-    Ok(QueuePatch {
-        display_name: display_name.map(|text| name("queue.display_name", &text)).transpose()?,
-        extension: extension_patch("queue.extension", mask.choose("extension", extension))?,
-        kind: kind.map(queue_kind).transpose()?,
-    })
+    let (display_name, extension, kind) = all((
+        display_name.map(|text| name("queue.display_name", &text)).transpose(),
+        extension_patch("queue.extension", mask.choose("extension", extension)),
+        kind.map(queue_kind).transpose(),
+    ))?;
+    Ok(QueuePatch { display_name, extension, kind })
 }
 
 fn extension_patch(field: &str, extension: Option<String>) -> Result<Option<Option<Extension>>, Error> {
@@ -380,7 +452,8 @@ pub(super) fn settings_patch(
 
     let proto::OrganizationSettings { unassigned_queue_sign_in: value } = organization.unwrap_or_default();
     let field = "settings.organization.unassigned_queue_sign_in";
-    let carried = unassigned_queue_sign_in(field, value)?;
+    let mut wrong = Vec::new();
+    let carried = noted(unassigned_queue_sign_in(field, value), &mut wrong)?.flatten();
     patch.unassigned_queue_sign_in = match &mask {
         Mask::Carried => carried,
         Mask::Paths(_) if mask.names(UNASSIGNED_QUEUE_SIGN_IN) => {
@@ -397,10 +470,10 @@ pub(super) fn settings_patch(
         };
         if let Some(on) = value {
             let turned = patch.turn(switch, on);
-            turned.map_err(|error| Error::invalid(format!("settings.{switch}"), &error))?;
+            noted(turned.map_err(|error| Error::invalid(format!("settings.{switch}"), &error)), &mut wrong)?;
         }
     }
-    Ok(patch)
+    if wrong.is_empty() { Ok(patch) } else { Err(Error::Invalid(wrong)) }
 }
 
 fn supervisor_switches(settings: proto::SupervisorSettings) -> [(Switch, Option<bool>); 8] {

@@ -233,19 +233,24 @@ impl Desk {
         watch::serve(self, request).await
     }
 
-    /// Carries out a command.
+    /// Carries out a command, unless any field of its request is wrong.
     async fn execute(
         &self,
-        organization_id: OrganizationId,
-        action: Action,
+        organization_id: Result<OrganizationId, Error>,
+        action: Result<Action, Error>,
         actor_user_id: &str,
         request_id: &str,
-    ) -> Result<Done, Error> {
-        let actor = from_proto::optional("actor_user_id", actor_user_id)?;
-        let request_id = from_proto::optional("request_id", request_id)?;
-        let command = Command { organization_id, action, actor };
+    ) -> Result<(OrganizationId, Done), Error> {
+        let (organization_id, action, actor, request_id) = from_proto::all((
+            organization_id,
+            action,
+            from_proto::optional("actor_user_id", actor_user_id),
+            from_proto::optional("request_id", request_id),
+        ))?;
+        let command = Command { organization_id: organization_id.clone(), action, actor };
         authorize(&self.caller, &command)?;
-        Ok(self.state()?.execute(self.mailbox(), command, self.caller.caller().clone(), request_id).await?)
+        let caller = self.caller.caller().clone();
+        Ok((organization_id, self.state()?.execute(self.mailbox(), command, caller, request_id).await?))
     }
 }
 

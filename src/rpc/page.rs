@@ -7,7 +7,12 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-use super::{Rpc, own_revision, status::Error};
+use super::{
+    Rpc,
+    from_proto::{self, all},
+    own_revision,
+    status::Error,
+};
 use crate::{
     domain::{
         ids::{Caller, OrganizationId, QueueRef, Revision, Sequence, UserRef},
@@ -23,9 +28,17 @@ const MUST_BE_A_TOKEN: &str = "must be the next_page_token of the page before";
 
 /// What the paging fields of a list request say.
 pub(super) struct Paging<'r> {
-    pub page_size: i32,
-    pub page_token: &'r str,
-    pub at_least_revision: &'r str,
+    size: usize,
+    page_token: &'r str,
+    at_least_revision: &'r str,
+}
+
+impl<'r> Paging<'r> {
+    /// Reads the paging fields. A size over the maximum is brought down to it.
+    pub(super) fn read(page_size: i32, page_token: &'r str, at_least_revision: &'r str) -> Result<Self, Error> {
+        let (size, ()) = all((size(page_size), from_proto::at_least(at_least_revision)))?;
+        Ok(Self { size, page_token, at_least_revision })
+    }
 }
 
 /// One page that is being put together.
@@ -87,8 +100,7 @@ impl LogPage {
         paging: Paging<'_>,
         names: impl FnOnce(Option<&Tenant>) -> Names,
     ) -> Result<Self, Error> {
-        let Paging { page_size, page_token, at_least_revision } = paging;
-        let size = size(page_size)?;
+        let Paging { size, page_token, at_least_revision } = paging;
         let query = fingerprint(query);
         let snapshot = rpc.snapshot(at_least_revision).await?;
         let cut = snapshot.audit_cut(organization_id.as_str());
@@ -147,8 +159,7 @@ impl Page {
         query: &(impl Debug + ?Sized),
         paging: Paging<'_>,
     ) -> Result<Self, Error> {
-        let Paging { page_size, page_token, at_least_revision } = paging;
-        let size = size(page_size)?;
+        let Paging { size, page_token, at_least_revision } = paging;
         let state = rpc.state()?.clone();
         let query = fingerprint(query);
         if page_token.is_empty() {
@@ -209,9 +220,9 @@ fn fingerprint(query: &(impl Debug + ?Sized)) -> String {
 fn size(page_size: i32) -> Result<usize, Error> {
     match usize::try_from(page_size) {
         Ok(0) => Ok(DEFAULT_SIZE),
-        Ok(size) if size <= LARGEST_SIZE => Ok(size),
-        Ok(_) | Err(_) => {
-            let problem = format_args!("must be from 0 to {LARGEST_SIZE}, but is {page_size}");
+        Ok(size) => Ok(size.min(LARGEST_SIZE)),
+        Err(_) => {
+            let problem = format_args!("must be 0 (for {DEFAULT_SIZE}) or more, but is {page_size}");
             Err(Error::invalid("page_size", &problem))
         }
     }

@@ -4,7 +4,8 @@ use prost_types::FieldMask;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Desk, authorize, batch, from_proto,
+    Desk, authorize, batch,
+    from_proto::{self, all},
     page::{Page, Paging},
     proto::{self, permission_service_server::PermissionService},
     status::Error,
@@ -39,7 +40,10 @@ impl PermissionService for Desk {
         request: Request<proto::GetPermissionSettingsRequest>,
     ) -> Result<Response<proto::GetPermissionSettingsResponse>, Status> {
         let proto::GetPermissionSettingsRequest { organization_id, at_least_revision } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
+        let (organization_id, ()) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            from_proto::at_least(&at_least_revision),
+        ))?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
         Ok(Response::new(proto::GetPermissionSettingsResponse {
@@ -60,18 +64,19 @@ impl PermissionService for Desk {
             validate_only,
             actor_user_id,
         } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let action = update(&organization_id, settings, update_mask)?;
+        let organization = from_proto::organization_id(&self.caller, &organization_id);
+        let action = update(&organization_id, settings, update_mask);
         if validate_only {
             let (snapshot, now) = (self.snapshot("").await?, self.state()?.now());
-            let actor = from_proto::optional("actor_user_id", &actor_user_id)?;
+            let actor = from_proto::optional("actor_user_id", &actor_user_id);
+            let (organization_id, action, actor) = all((organization, action, actor))?;
             let command = Command { organization_id, action, actor };
             authorize(&self.caller, &command)?;
             let settings = tried_out(&snapshot, &try_out(&snapshot, &command, now)?, &command.organization_id)?;
             let revision = snapshot.revision().to_string();
             return Ok(Response::new(proto::UpdatePermissionSettingsResponse { settings: Some(settings), revision }));
         }
-        let done = self.execute(organization_id.clone(), action, &actor_user_id, &request_id).await?;
+        let (organization_id, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
         let Outcome::Settings { settings, etag } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -93,9 +98,11 @@ impl PermissionService for Desk {
             page_token,
             at_least_revision,
         } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let action = update(&organization_id, settings, update_mask)?;
-        let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
+        let (organization_id, action, paging) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            update(&organization_id, settings, update_mask),
+            Paging::read(page_size, &page_token, &at_least_revision),
+        ))?;
         let page = Page::begin(self, &organization_id, &("PreviewPermissionSettings", &action), paging).await?;
         let now = self.state()?.now();
         let command = Command { organization_id, action, actor: None };
@@ -109,8 +116,11 @@ impl PermissionService for Desk {
     ) -> Result<Response<proto::CheckPermissionResponse>, Status> {
         let proto::CheckPermissionRequest { organization_id, user, permission, queue, at_least_revision } =
             request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let asked = Asked::new(user, permission, queue)?;
+        let (organization_id, asked, ()) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            Asked::new(user, permission, queue),
+            from_proto::at_least(&at_least_revision),
+        ))?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
         Ok(Response::new(proto::CheckPermissionResponse {
@@ -124,7 +134,10 @@ impl PermissionService for Desk {
         request: Request<proto::BatchCheckPermissionsRequest>,
     ) -> Result<Response<proto::BatchCheckPermissionsResponse>, Status> {
         let proto::BatchCheckPermissionsRequest { organization_id, items, at_least_revision } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
+        let (organization_id, ()) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            from_proto::at_least(&at_least_revision),
+        ))?;
         batch::check_size(items.len())?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let now = self.state()?.now();
@@ -139,9 +152,12 @@ impl PermissionService for Desk {
     ) -> Result<Response<proto::ListUserPermissionsResponse>, Status> {
         let proto::ListUserPermissionsRequest { organization_id, user, queue, at_least_revision } =
             request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let user = from_proto::user(user)?;
-        let queue = from_proto::optional_queue(queue)?;
+        let (organization_id, user, queue, ()) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            from_proto::user(user),
+            from_proto::optional_queue(queue),
+            from_proto::at_least(&at_least_revision),
+        ))?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
         let now = self.state()?.now();
@@ -159,12 +175,12 @@ impl PermissionService for Desk {
 
 /// The update that a request asks for.
 fn update(
-    organization_id: &OrganizationId,
+    organization_id: &str,
     settings: Option<proto::PermissionSettings>,
     update_mask: Option<FieldMask>,
 ) -> Result<Action, Error> {
     let settings = settings.ok_or_else(|| Error::invalid("settings", &"is required"))?;
-    if !settings.organization_id.is_empty() && settings.organization_id != organization_id.as_str() {
+    if !settings.organization_id.is_empty() && settings.organization_id != organization_id {
         let problem = format_args!("must be left out, or be `{organization_id}` as in the request");
         return Err(Error::invalid("settings.organization_id", &problem));
     }
@@ -268,11 +284,9 @@ impl Asked {
         permission: i32,
         queue: Option<impl from_proto::NamesQueue>,
     ) -> Result<Self, Error> {
-        Ok(Self {
-            user: from_proto::user(user)?,
-            permission: from_proto::permission(permission)?,
-            queue: from_proto::optional_queue(queue)?,
-        })
+        let fields =
+            all((from_proto::user(user), from_proto::permission(permission), from_proto::optional_queue(queue)));
+        fields.map(|(user, permission, queue)| Self { user, permission, queue })
     }
 
     fn answer(&self, tenant: &Tenant, now: Timestamp) -> Result<proto::PermissionDecision, Error> {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Desk, Rpc, batch, from_proto,
+    Desk, Rpc, batch,
+    from_proto::{self, all},
     page::{Page, Paging},
     proto::{self, queue_access_service_server::QueueAccessService},
     status::Error,
@@ -31,10 +32,13 @@ impl QueueAccessService for Desk {
     ) -> Result<Response<proto::CheckQueueAccessResponse>, Status> {
         let proto::CheckQueueAccessRequest { organization_id, user, queue, channel, explain, at_least_revision } =
             request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let user = from_proto::user(user)?;
-        let queue = from_proto::queue(queue)?;
-        let channel = from_proto::channel(channel)?;
+        let (organization_id, user, queue, channel, ()) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            from_proto::user(user),
+            from_proto::queue(queue),
+            from_proto::channel(channel),
+            from_proto::at_least(&at_least_revision),
+        ))?;
         let snapshot = self.glance(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
         let detail = if explain { Detail::Facts } else { Detail::Reason };
@@ -50,7 +54,10 @@ impl QueueAccessService for Desk {
         request: Request<proto::BatchCheckQueueAccessRequest>,
     ) -> Result<Response<proto::BatchCheckQueueAccessResponse>, Status> {
         let proto::BatchCheckQueueAccessRequest { organization_id, items, at_least_revision } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
+        let (organization_id, ()) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            from_proto::at_least(&at_least_revision),
+        ))?;
         batch::check_size(items.len())?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let (rpc, owner, small) = (self.rpc.clone(), organization_id.to_string(), items.len() <= batch::SMALL);
@@ -70,10 +77,12 @@ impl QueueAccessService for Desk {
             page_token,
             at_least_revision,
         } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let user = from_proto::user(user)?;
-        let channel = from_proto::channel(channel)?;
-        let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
+        let (organization_id, user, channel, paging) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            from_proto::user(user),
+            from_proto::channel(channel),
+            Paging::read(page_size, &page_token, &at_least_revision),
+        ))?;
         let query = ("ListAccessibleQueues", &user, channel);
         let page = Page::begin(self, &organization_id, &query, paging).await?;
         let (now, owner) = (self.state()?.now(), page.owner.clone());
@@ -110,10 +119,12 @@ impl QueueAccessService for Desk {
             page_token,
             at_least_revision,
         } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let queue = from_proto::queue(queue)?;
-        let channel = from_proto::channel(channel)?;
-        let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
+        let (organization_id, queue, channel, paging) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            from_proto::queue(queue),
+            from_proto::channel(channel),
+            Paging::read(page_size, &page_token, &at_least_revision),
+        ))?;
         let query = ("ListEligibleAgents", &queue, channel);
         let page = Page::begin(self, &organization_id, &query, paging).await?;
         let (now, owner) = (self.state()?.now(), page.owner.clone());
@@ -140,14 +151,15 @@ impl QueueAccessService for Desk {
 
     async fn sign_in(&self, request: Request<proto::SignInRequest>) -> Result<Response<proto::SignInResponse>, Status> {
         let proto::SignInRequest { organization_id, user, queue, channel, device, request_id } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let action = Action::SignIn {
-            user: from_proto::user(user)?,
-            queue: from_proto::queue(queue)?,
-            channel: from_proto::channel(channel)?,
-            device: from_proto::device(&device)?,
-        };
-        let done = self.execute(organization_id.clone(), action, "", &request_id).await?;
+        let organization = from_proto::organization_id(&self.caller, &organization_id);
+        let fields = all((
+            from_proto::user(user),
+            from_proto::queue(queue),
+            from_proto::channel(channel),
+            from_proto::device(&device),
+        ));
+        let action = fields.map(|(user, queue, channel, device)| Action::SignIn { user, queue, channel, device });
+        let (organization_id, done) = self.execute(organization, action, "", &request_id).await?;
         let Outcome::SignIn { decision, session, created } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -165,19 +177,16 @@ impl QueueAccessService for Desk {
         request: Request<proto::SignOutRequest>,
     ) -> Result<Response<proto::SignOutResponse>, Status> {
         let proto::SignOutRequest { organization_id, user, queue, all_queues, request_id } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let user = from_proto::user(user)?;
-        let queues = match (from_proto::optional_queue(queue)?, all_queues) {
-            (Some(queue), false) => QueueSelection::One(queue),
-            (None, true) => QueueSelection::All,
-            (Some(_), true) => {
-                return Err(Error::invalid("all_queues", &"must be false if a queue is given").into());
-            }
-            (None, false) => {
-                return Err(Error::invalid("queue_id", &"is required, or queue_extension, or all_queues").into());
-            }
+        let organization = from_proto::organization_id(&self.caller, &organization_id);
+        let queues = match (from_proto::optional_queue(queue), all_queues) {
+            (Ok(Some(queue)), false) => Ok(QueueSelection::One(queue)),
+            (Ok(None), true) => Ok(QueueSelection::All),
+            (Ok(Some(_)), true) => Err(Error::invalid("all_queues", &"must be false if a queue is given")),
+            (Ok(None), false) => Err(Error::invalid("queue_id", &"is required, or queue_extension, or all_queues")),
+            (Err(error), _) => Err(error),
         };
-        let done = self.execute(organization_id.clone(), Action::SignOut { user, queues }, "", &request_id).await?;
+        let action = all((from_proto::user(user), queues)).map(|(user, queues)| Action::SignOut { user, queues });
+        let (organization_id, done) = self.execute(organization, action, "", &request_id).await?;
         let Outcome::SessionsEnded { ended } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -193,15 +202,22 @@ impl QueueAccessService for Desk {
     ) -> Result<Response<proto::SupervisorSignInResponse>, Status> {
         let proto::SupervisorSignInRequest { organization_id, supervisor, user, queue, ttl, justification, request_id } =
             request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let action = Action::SupervisorSignIn {
-            supervisor: from_proto::supervisor(supervisor)?,
-            user: from_proto::user(user)?,
-            queue: from_proto::queue(queue)?,
-            ttl: from_proto::ttl(ttl)?,
-            justification: from_proto::justification(&justification)?,
-        };
-        let done = self.execute(organization_id.clone(), action, "", &request_id).await?;
+        let organization = from_proto::organization_id(&self.caller, &organization_id);
+        let fields = all((
+            from_proto::supervisor(supervisor),
+            from_proto::user(user),
+            from_proto::queue(queue),
+            from_proto::ttl(ttl),
+            from_proto::justification(&justification),
+        ));
+        let action = fields.map(|(supervisor, user, queue, ttl, justification)| Action::SupervisorSignIn {
+            supervisor,
+            user,
+            queue,
+            ttl,
+            justification,
+        });
+        let (organization_id, done) = self.execute(organization, action, "", &request_id).await?;
         let Outcome::SignIn { decision, session, created } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -220,14 +236,20 @@ impl QueueAccessService for Desk {
     ) -> Result<Response<proto::SupervisorSignOutResponse>, Status> {
         let proto::SupervisorSignOutRequest { organization_id, supervisor, user, queue, justification, request_id } =
             request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let action = Action::SupervisorSignOut {
-            supervisor: from_proto::supervisor(supervisor)?,
-            user: from_proto::user(user)?,
-            queue: from_proto::queue(queue)?,
-            justification: from_proto::justification(&justification)?,
-        };
-        let done = self.execute(organization_id.clone(), action, "", &request_id).await?;
+        let organization = from_proto::organization_id(&self.caller, &organization_id);
+        let fields = all((
+            from_proto::supervisor(supervisor),
+            from_proto::user(user),
+            from_proto::queue(queue),
+            from_proto::justification(&justification),
+        ));
+        let action = fields.map(|(supervisor, user, queue, justification)| Action::SupervisorSignOut {
+            supervisor,
+            user,
+            queue,
+            justification,
+        });
+        let (organization_id, done) = self.execute(organization, action, "", &request_id).await?;
         let Outcome::SupervisorSignOut { decision, ended } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -243,9 +265,12 @@ impl QueueAccessService for Desk {
         request: Request<proto::GetSessionRequest>,
     ) -> Result<Response<proto::GetSessionResponse>, Status> {
         let proto::GetSessionRequest { organization_id, user, queue, at_least_revision } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let user = from_proto::user(user)?;
-        let queue = from_proto::queue(queue)?;
+        let (organization_id, user, queue, ()) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            from_proto::user(user),
+            from_proto::queue(queue),
+            from_proto::at_least(&at_least_revision),
+        ))?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let tenant = found_tenant(&snapshot, &organization_id)?;
         let now = self.state()?.now();
@@ -273,10 +298,12 @@ impl QueueAccessService for Desk {
             page_token,
             at_least_revision,
         } = request.into_inner();
-        let organization_id = from_proto::organization_id(&self.caller, &organization_id)?;
-        let user = from_proto::optional_user(user)?;
-        let queue = from_proto::optional_queue(queue)?;
-        let paging = Paging { page_size, page_token: &page_token, at_least_revision: &at_least_revision };
+        let (organization_id, user, queue, paging) = all((
+            from_proto::organization_id(&self.caller, &organization_id),
+            from_proto::optional_user(user),
+            from_proto::optional_queue(queue),
+            Paging::read(page_size, &page_token, &at_least_revision),
+        ))?;
         let query = ("ListSessions", &user, &queue, retained_only);
         let page = Page::begin(self, &organization_id, &query, paging).await?;
         let (now, owner) = (self.state()?.now(), page.owner.clone());
@@ -331,8 +358,9 @@ impl Rpc {
             use proto::check_queue_access_result::Result as Answer;
             let proto::CheckQueueAccessItem { correlation_id, user, queue, channel } = item;
             let (correlation_id, result) = batch::answer(correlation_id, || {
-                let (user, queue) = (from_proto::user(user)?, from_proto::queue(queue)?);
-                Ok(self.check(tenant, &user, &queue, from_proto::channel(channel)?, Detail::Reason, now))
+                let (user, queue, channel) =
+                    all((from_proto::user(user), from_proto::queue(queue), from_proto::channel(channel)))?;
+                Ok(self.check(tenant, &user, &queue, channel, Detail::Reason, now))
             });
             let result = Some(result.map_or_else(Answer::Error, Answer::Decision));
             proto::CheckQueueAccessResult { correlation_id, result }

@@ -15,6 +15,7 @@ use crate::{
     auth::{Refused, Scope},
     domain::{
         command::{ActorRefusal, Rejection, Resource},
+        directory::Problem,
         ids::{OrganizationId, Revision, Sequence},
     },
     state, store,
@@ -29,22 +30,27 @@ const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
 /// How long a caller should wait before trying again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// How many violations go into one status: a status travels in a header, and clients limit headers to a few KiB.
-const MOST_VIOLATIONS: usize = 5;
+/// How long the violations in one status may be, in bytes: a status travels in a header, twice, and clients limit headers to a
+/// few KiB.
+const LONGEST_VIOLATIONS: usize = 1_200;
 
 /// How long a description in a status may be, in characters, for the same reason.
 const LONGEST_DESCRIPTION: usize = 300;
 
+/// What is wrong with a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldViolation {
+    /// The field's path in the request.
+    pub field: String,
+    /// What is wrong, and what would be right.
+    pub description: String,
+}
+
 /// Why a call failed.
 #[derive(Debug)]
 pub enum Error {
-    /// A field is malformed or missing.
-    Invalid {
-        /// The field's path in the request.
-        field: String,
-        /// What is wrong, and what would be right.
-        description: String,
-    },
+    /// Fields are malformed or missing: all of them that are.
+    Invalid(Vec<FieldViolation>),
     /// The page token's revision isn't held any more.
     PageTokenExpired,
     /// What is asked for was cut off the audit log.
@@ -107,7 +113,7 @@ pub enum Error {
 impl Error {
     /// A field is malformed or missing.
     pub fn invalid(field: impl Into<String>, description: &dyn Display) -> Self {
-        Self::Invalid { field: field.into(), description: description.to_string() }
+        Self::Invalid(vec![FieldViolation { field: field.into(), description: description.to_string() }])
     }
 
     /// The `grpc-timeout` header is not a deadline.
@@ -143,7 +149,7 @@ impl From<store::Error> for Error {
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         match error {
-            Error::Invalid { field, description } => invalid(&[(field, description)], 1),
+            Error::Invalid(violations) => invalid(violations),
             Error::PageTokenExpired => status(
                 Code::OutOfRange,
                 "PAGE_TOKEN_EXPIRED",
@@ -276,7 +282,9 @@ fn unauthenticated(refused: Refused) -> Status {
 
 fn rejected(rejection: Rejection) -> Status {
     match rejection {
-        Rejection::Invalid { field, description } => invalid(&[(field.to_owned(), description)], 1),
+        Rejection::Invalid { field, description } => {
+            invalid(vec![FieldViolation { field: field.to_owned(), description }])
+        }
         Rejection::NotFound { resource, name, description } => not_found(resource, name, &description),
         Rejection::AlreadyExists { resource, name, description } => {
             let mut details = ErrorDetails::new();
@@ -306,12 +314,12 @@ fn rejected(rejection: Rejection) -> Status {
             status(Code::Aborted, "STALE_ETAG", &Rejection::StaleEtag.to_string(), ErrorDetails::new())
         }
         Rejection::FaultyDocument(problems) => {
-            let violations = problems.iter().take(MOST_VIOLATIONS).map(|problem| {
-                let line = if problem.line > 0 { format!("line {}: ", problem.line) } else { String::new() };
-                let field = if problem.path.is_empty() { "document" } else { problem.path.as_str() };
-                (field.to_owned(), format!("{line}{}", problem.description))
+            let violations = problems.into_iter().map(|Problem { line, path, description }| {
+                let line = if line > 0 { format!("line {line}: ") } else { String::new() };
+                let field = if path.is_empty() { "document".to_owned() } else { path };
+                FieldViolation { field, description: format!("{line}{description}") }
             });
-            invalid(&violations.collect::<Vec<_>>(), problems.len())
+            invalid(violations.collect())
         }
         Rejection::Inconsistent(problem) => internal(&problem),
     }
@@ -348,17 +356,18 @@ fn compacted() -> Status {
     status(Code::OutOfRange, "COMPACTED", text, ErrorDetails::new())
 }
 
-fn invalid(violations: &[(String, String)], found: usize) -> Status {
+fn invalid(violations: Vec<FieldViolation>) -> Status {
     let mut details = ErrorDetails::new();
-    let mut said = Vec::new();
-    for (field, description) in violations {
+    let (mut text, found) = (String::new(), violations.len());
+    for (named, FieldViolation { field, description }) in violations.into_iter().enumerate() {
         let description: String = description.chars().take(LONGEST_DESCRIPTION).collect();
-        said.push(format!("{field}: {description}"));
+        if named > 0 && text.len() + field.len() + description.len() > LONGEST_VIOLATIONS {
+            text.push_str(&format!("; and {} more", found - named));
+            break;
+        }
+        let separator = if named > 0 { "; " } else { "" };
+        text.push_str(&format!("{separator}{field}: {description}"));
         details.add_bad_request_violation(field, description);
-    }
-    let mut text = said.join("; ");
-    if found > violations.len() {
-        text.push_str(&format!("; and {} more", found - violations.len()));
     }
     status(Code::InvalidArgument, "INVALID_FIELD", &text, details)
 }
@@ -425,19 +434,21 @@ pub(super) fn mended(found: Status) -> Status {
         }
         Code::Internal if found.message().contains("failed to decode Protobuf message") => {
             let text = found.message().replace("failed to decode Protobuf message", "is no message of this type");
-            invalid(&[("request".to_owned(), text)], 1)
+            bad_request(text)
         }
-        Code::Internal if found.message().contains("Missing request message") => {
-            invalid(&[("request".to_owned(), "is missing".to_owned())], 1)
-        }
+        Code::Internal if found.message().contains("Missing request message") => bad_request("is missing"),
         Code::Internal if found.message().contains("Unexpected EOF decoding stream") => {
-            invalid(&[("request".to_owned(), "ends before the length that it gives".to_owned())], 1)
+            bad_request("ends before the length that it gives")
         }
         Code::Internal if found.message().contains("invalid compression flag") => {
-            invalid(&[("request".to_owned(), "begins with a byte that is neither 0 nor 1".to_owned())], 1)
+            bad_request("begins with a byte that is neither 0 nor 1".to_owned())
         }
         _ => found,
     }
+}
+
+fn bad_request(description: impl Into<String>) -> Status {
+    invalid(vec![FieldViolation { field: "request".to_owned(), description: description.into() }])
 }
 
 /// Mends the status of an answer that is nothing but a status.

@@ -18,7 +18,8 @@ use tokio_stream::StreamExt;
 use tonic::{Status, Streaming};
 
 use super::{
-    Desk, blocking, from_proto,
+    Desk, blocking,
+    from_proto::{self, all},
     permits::{Permit, Permits, Refused},
     proto,
     status::{Error, mended},
@@ -91,15 +92,19 @@ pub(super) type ExportMessages = Messages<proto::ExportDirectoryResponse>;
 /// Writes an organization as a document.
 pub(super) async fn export(desk: &Desk, request: proto::ExportDirectoryRequest) -> Result<ExportMessages, Error> {
     let proto::ExportDirectoryRequest { organization_id, format, at_least_revision } = request;
-    let organization_id = from_proto::organization_id(&desk.caller, &organization_id)?;
     let format = match proto::DocumentFormat::try_from(format) {
-        Ok(proto::DocumentFormat::Unspecified | proto::DocumentFormat::Yaml) => document::Format::Yaml,
-        Ok(proto::DocumentFormat::Json) => document::Format::Json,
+        Ok(proto::DocumentFormat::Unspecified | proto::DocumentFormat::Yaml) => Ok(document::Format::Yaml),
+        Ok(proto::DocumentFormat::Json) => Ok(document::Format::Json),
         Err(_) => {
             let problem = format_args!("must be DOCUMENT_FORMAT_YAML or DOCUMENT_FORMAT_JSON, but is {format}");
-            return Err(Error::invalid("format", &problem));
+            Err(Error::invalid("format", &problem))
         }
     };
+    let (organization_id, format, ()) = all((
+        from_proto::organization_id(&desk.caller, &organization_id),
+        format,
+        from_proto::at_least(&at_least_revision),
+    ))?;
     let snapshot = desk.snapshot(&at_least_revision).await?;
     found_tenant(&snapshot, &organization_id)?;
     let revision = snapshot.revision().to_string();
@@ -231,12 +236,17 @@ impl Import {
             request_id,
             actor_user_id,
         } = first;
+        let (organization_id, request_id, actor) = all((
+            from_proto::organization_id(&self.desk.caller, &organization_id),
+            from_proto::optional("request_id", &request_id),
+            from_proto::optional("actor_user_id", &actor_user_id),
+        ))?;
         let options = Options {
-            organization_id: from_proto::organization_id(&self.desk.caller, &organization_id)?,
+            organization_id,
             mode: if validate_only { Mode::ValidateOnly } else { Mode::Apply },
             missing: if delete_missing { Missing::Delete } else { Missing::Keep },
-            request_id: from_proto::optional("request_id", &request_id)?,
-            actor: from_proto::optional("actor_user_id", &actor_user_id)?,
+            request_id,
+            actor,
         };
         if options.actor.is_none() && !self.desk.caller.holds(Scope::Admin) {
             return Err(Error::ActorRequired.into());

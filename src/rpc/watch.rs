@@ -33,7 +33,9 @@ use tonic::{
 use tonic_prost::ProstDecoder;
 
 use super::{
-    Desk, Watcher, from_proto, own_revision, proto,
+    Desk, Watcher,
+    from_proto::{self, all},
+    own_revision, proto,
     queue_access::sessions,
     status::Error,
     stream::{self, StreamTimes},
@@ -152,9 +154,11 @@ impl Encoder for EncodedAlready {
 /// Begins a watch.
 pub(super) fn begin(desk: &Desk, request: proto::WatchSessionsRequest) -> Result<Messages, Error> {
     let proto::WatchSessionsRequest { organization_id, user, queue, start_revision } = request;
-    let organization_id = from_proto::organization_id(&desk.caller, &organization_id)?;
-    let user = from_proto::optional_user(user)?;
-    let queue = from_proto::optional_queue(queue)?;
+    let (organization_id, user, queue) = all((
+        from_proto::organization_id(&desk.caller, &organization_id),
+        from_proto::optional_user(user),
+        from_proto::optional_queue(queue),
+    ))?;
     let state = desk.state()?;
     let snapshot = state.snapshot();
     let tenant = found_tenant(&snapshot, &organization_id)?;

@@ -91,7 +91,7 @@ users:
         let (result, problems) = server.import_with(ImportDirectoryRequest { validate_only, ..import(document) }).await;
         let (code, _, fields) = described(&result.unwrap_err());
         assert_eq!(code, Code::InvalidArgument);
-        assert_eq!(fields.len(), 5, "the status names the first few");
+        assert!(fields.len() > 5, "the status names as many as fit a header: {fields:?}");
         let places: Vec<_> = problems.iter().map(|problem| (problem.line, problem.path.as_str())).collect();
         let expected = [
             (4, "queues[1].queue_id"),

@@ -43,7 +43,7 @@ pub const CASES: &[Case] = &[
     ),
     (
         "AuditService/ListAuditEvents",
-        r#"{"organization_id":"acme","page_size":1001}"#,
+        r#"{"organization_id":"acme","page_size":-1}"#,
         Code::InvalidArgument,
         FIELD,
         "page_size",
@@ -121,7 +121,8 @@ pub const CASES: &[Case] = &[
     ("AuditService/CutAuditLog", r#"{"organization_id":"acme"}"#, Code::InvalidArgument, FIELD, "through_revision"),
     (
         "AuditService/CutAuditLog",
-        r#"{"organization_id":"acme","through_revision":"0000000000000001-00000001-0000000000000001"}"#,
+        r#"{"organization_id":"acme","through_revision":"0000000000000001-00000001-0000000000000001",
+            "through_hash":"0000000000000000000000000000000000000000000000000000000000000000"}"#,
         Code::InvalidArgument,
         FIELD,
         "through_revision",

@@ -15,7 +15,7 @@ pub const CASES: &[Case] = &[
         "organization.organization_id",
     ),
     ("DirectoryService/GetOrganization", "{}", Code::InvalidArgument, FIELD, "organization_id"),
-    ("DirectoryService/ListOrganizations", r#"{"page_size":1001}"#, Code::InvalidArgument, FIELD, "page_size"),
+    ("DirectoryService/ListOrganizations", r#"{"page_size":-1}"#, Code::InvalidArgument, FIELD, "page_size"),
     ("DirectoryService/UpdateOrganization", "{}", Code::InvalidArgument, FIELD, "organization"),
     ("DirectoryService/DeleteOrganization", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("DirectoryService/CreateUser", "{}", Code::InvalidArgument, FIELD, "organization_id"),

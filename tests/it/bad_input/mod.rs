@@ -158,6 +158,77 @@ async fn bad_input_gets_the_status_and_detail_of_the_specification() {
     assert_eq!(covered, with_fields, "an rpc without a case");
 }
 
+/// A wrong value for a field of a request, if any value of it is wrong by itself.
+fn wrong(field: &str) -> Option<&'static str> {
+    match field {
+        "organization_id" | "user_id" | "queue_id" | "supervisor_id" | "actor_user_id" => Some(r#""Not an id""#),
+        "request_id" | "at_least_revision" | "through_revision" | "through_hash" => Some(r#""not\nany""#),
+        "device" | "justification" => Some(r#""a\nb""#),
+        "channel" | "role" | "permission" | "action" | "format" | "unassigned_queue_sign_in" => Some("77"),
+        "page_size" => Some("-1"),
+        "ttl" => Some(r#""-5s""#),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn every_bad_field_of_a_request_is_named_and_not_the_first_alone() {
+    let server = TestServer::acme().await;
+    let mut caller = Caller::new(&server).await;
+    let mut most = 0;
+    for rpc in caller.rpcs() {
+        // Which of these are wrong depends on revisions, which are read later.
+        if rpc.ends_with("/VerifyAuditLog") || rpc.ends_with("/WatchAuditEvents") {
+            continue;
+        }
+        let input = caller.input(&rpc);
+        // Of two fields of which one may be given, the ids.
+        let fields: Vec<String> = input.fields().map(|field| field.name().to_owned()).collect();
+        let bad: Vec<&str> = fields.iter().map(String::as_str).filter(|field| wrong(field).is_some()).collect();
+        let json: Vec<String> = bad.iter().map(|field| format!("\"{field}\": {}", wrong(field).unwrap())).collect();
+        if bad.is_empty() {
+            continue;
+        }
+        // A batch without items is wrong in itself.
+        let items = if fields.iter().any(|field| field == "items") { r#", "items": [{}]"# } else { "" };
+        let message = caller.encoded(&rpc, &format!("{{{}{items}}}", json.join(", ")));
+        let status = caller.call(&rpc, message).await.unwrap_err();
+        let (code, reason, named) = described(&status);
+        assert_eq!((code, reason.as_str()), (Code::InvalidArgument, FIELD), "{rpc}: {status:?}");
+        let named: BTreeSet<&str> = named.iter().map(String::as_str).collect();
+        let missing: Vec<_> = bad.iter().filter(|field| !named.contains(*field)).collect();
+        assert!(missing.is_empty(), "{rpc} doesn't name {missing:?}: {status:?}");
+        assert!(bad.iter().all(|field| status.message().contains(field)), "{rpc}: {status:?}");
+        most = most.max(bad.len());
+    }
+    assert!(most >= 6, "{most}");
+    for (rpc, json, expected) in [
+        (
+            "DirectoryService/CreateUser",
+            r#"{"organization_id":"acme","user":{"user_id":"A","display_name":"\n","extension":"x"}}"#,
+            vec!["user.user_id", "user.display_name", "user.extension"],
+        ),
+        (
+            "DirectoryService/UpdateQueue",
+            r#"{"organization_id":"acme","queue":{"queue_id":"A","display_name":"\n","extension":"x","kind":9}}"#,
+            vec!["queue.queue_id", "queue.display_name", "queue.extension", "queue.kind"],
+        ),
+        (
+            "PermissionService/UpdatePermissionSettings",
+            r#"{"organization_id":"acme","actor_user_id":"!","settings":{"organization":{"unassigned_queue_sign_in":9},
+                "supervisor":{"view_queue_settings":false}}}"#,
+            vec![
+                "settings.organization.unassigned_queue_sign_in",
+                "settings.supervisor.view_queue_settings",
+                "actor_user_id",
+            ],
+        ),
+    ] {
+        let status = caller.call(rpc, caller.encoded(rpc, json)).await.unwrap_err();
+        assert_eq!(described(&status).2, expected, "{rpc}");
+    }
+}
+
 #[tokio::test]
 async fn bytes_that_are_no_message_and_messages_too_large_are_the_callers_mistake() {
     let server = TestServer::acme().await;
@@ -262,6 +333,17 @@ async fn a_batch_answers_the_good_items_and_says_what_is_wrong_with_the_others()
     let too_many = [most, vec![item("", "anna", 1)]].concat();
     let status = server.client.queue_access.batch_check_queue_access(request(too_many)).await.unwrap_err();
     assert_eq!(described(&status), (Code::InvalidArgument, FIELD.into(), vec!["items".into()]));
+}
+
+#[tokio::test]
+async fn a_page_size_over_the_maximum_is_brought_down_to_it() {
+    use queuegate::rpc::proto::*;
+    let mut server = TestServer::acme().await;
+    let users: String = (0..1_200).map(|number| format!("  - {{ user_id: u{number} }}\n")).collect();
+    server.import(&format!("users:\n{users}")).await.unwrap();
+    let request = ListUsersRequest { organization_id: "acme".into(), page_size: i32::MAX, ..Default::default() };
+    let page = server.client.directory.list_users(request).await.unwrap().into_inner();
+    assert_eq!((page.users.len(), page.next_page_token.is_empty()), (1_000, false));
 }
 
 #[tokio::test]
