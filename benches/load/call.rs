@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use h2::{RecvStream, client::SendRequest};
 use http::{HeaderMap, Request, Response};
 use prost::Message;
+use queuegate::rpc::methods::METHODS;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -34,9 +35,6 @@ pub const WATCH: &str = "/queuegate.v1.QueueAccessService/WatchSessions";
 
 /// A check of Cerbos.
 pub const CERBOS: &str = "/cerbos.svc.v1.CerbosService/CheckResources";
-
-/// The rpcs that are called.
-const PATHS: [&str; 6] = [CHECK, BATCH, SIGN_IN, SIGN_OUT, WATCH, CERBOS];
 
 /// What is before each message: whether it is compressed, and its length.
 pub const HEADER: usize = 5;
@@ -98,7 +96,8 @@ impl Line {
             }
             anyhow::Ok((path, head))
         };
-        Ok(Self { sender, heads: PATHS.map(head).into_iter().collect::<Result<_, _>>()? })
+        let paths = METHODS.iter().map(|method| method.path).chain([CERBOS]);
+        Ok(Self { sender, heads: paths.map(head).collect::<Result<_, _>>()? })
     }
 
     /// Asks, and waits until the answer begins.

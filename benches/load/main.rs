@@ -8,6 +8,7 @@ mod contest;
 mod crew;
 mod drive;
 mod floor;
+mod neighbours;
 mod peers;
 mod process;
 mod raw;
@@ -121,6 +122,8 @@ enum Scenario {
     /// A start, checks and changes with a million users, ten million assignments and a million sessions, unless --users and
     /// --organizations say otherwise.
     Size,
+    /// Checks of a small organization beside each rpc of a large one.
+    Neighbours,
     /// A server with nothing in it.
     Empty,
     /// Many watches while many change.
@@ -172,6 +175,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         Scenario::Watch => watch::run(options).await.context("watch"),
         Scenario::Cerbos => peers::cerbos(options).await.context("cerbos"),
         Scenario::Confirm => peers::confirm(options).await.context("confirm"),
+        Scenario::Neighbours => neighbours::run(options).await.context("neighbours"),
         Scenario::Writes => writes::run(options).await.context("writes"),
     }
 }

@@ -39,3 +39,4 @@ mod sigkill;
 mod slow_readers;
 mod tampering;
 mod watch;
+mod week;
