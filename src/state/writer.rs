@@ -597,6 +597,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_change_that_was_never_taken_up_did_not_happen_and_of_others_nobody_knows() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, owners) = State::load(store(&folder), Arc::new(SystemClock::start()), metrics(), 2).unwrap();
+        let Owners { writer, queue, .. } = owners;
+        let asked = ["taken", "waiting", "late"].map(|id| {
+            let state = state.clone();
+            tokio::spawn(async move { state.execute(&Mailbox::open(), create(id), Caller::server(), None).await })
+        });
+        while state.shared.metrics.writer_queue.get() < 3 {
+            tokio::task::yield_now().await;
+        }
+        let Ok(Job::Execute(first)) = queue.recv() else { panic!("nobody asked") };
+        let id = first.0.as_ref().unwrap().command.organization_id.clone();
+        // The writer dies with one change in its hands.
+        drop((first.take_up(), queue, writer));
+        let mut said = Vec::new();
+        for asked in asked {
+            said.push(asked.await.unwrap().unwrap_err());
+        }
+        let unknown = said.iter().filter(|error| matches!(error, Error::OutcomeUnknown)).count();
+        let stopped = said.iter().filter(|error| matches!(error, Error::Stopped)).count();
+        assert_eq!((unknown, stopped), (1, 2), "{id}: {said:?}");
+        let error = state.execute(&Mailbox::open(), create("after"), Caller::server(), None).await.unwrap_err();
+        assert!(matches!(error, Error::Stopped), "{error:?}");
+    }
+
+    #[tokio::test]
     async fn every_request_id_is_forgotten_after_a_day_however_many_there_are() {
         let folder = tempfile::tempdir().unwrap();
         let (state, owners) = State::load(store(&folder), Arc::new(SystemClock::start()), metrics(), 2).unwrap();

@@ -488,6 +488,28 @@ async fn a_damaged_event_is_named() {
     assert_eq!(events(&mut server, newest).await.len(), 5, "those before it are listed");
 }
 
+/// A filter that hardly an event passes makes no call look at the whole log, and the pages lose nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_looks_at_so_many_events_and_the_next_goes_on() {
+    let mut server = TestServer::start().await;
+    server.import("queues: [{ queue_id: sales, kind: CALL_QUEUE }]\nusers: [{ user_id: first }]\n").await.unwrap();
+    server.sign_in("first", "sales").await;
+    let users: String = (0..51_000).map(|number| format!("  - {{ user_id: u{number} }}\n")).collect();
+    server.import(&format!("users:\n{users}")).await.unwrap();
+    let mut request = ListAuditEventsRequest { action: AuditAction::SignIn.into(), ..list() };
+    let (mut pages, mut found) = (0, Vec::new());
+    loop {
+        let page = server.client.audit.list_audit_events(request.clone()).await.unwrap().into_inner();
+        pages += 1;
+        found.extend(page.events);
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    assert_eq!((pages, found.len()), (2, 1), "the first page has only a token");
+}
+
 /// Readers who don't read hold neither the server nor its end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn exports_that_nobody_reads_are_bounded_and_do_not_keep_the_server_from_stopping() {
