@@ -73,6 +73,17 @@ impl Activity {
         (self.calls.load(Ordering::Relaxed) == 0).then(|| self.began.elapsed().saturating_sub(last_ended))
     }
 
+    /// An answer has something to send. A connection is served by one thread, so nothing else counts meanwhile.
+    fn offered(&self) {
+        self.untaken.store(self.untaken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Something that an answer offered was taken.
+    fn taken(&self) {
+        self.untaken.store(self.untaken.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed);
+        self.taken.store(self.taken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
     /// How many pieces of answers were taken so far, while others wait; `None` if no answer waits for its reader.
     pub(super) fn taken_while_answers_wait(&self) -> Option<usize> {
         (self.untaken.load(Ordering::Relaxed) > 0).then(|| self.taken.load(Ordering::Relaxed))
@@ -124,7 +135,7 @@ impl Call {
 
     /// An answer of one message. It is encoded here, so that what waits for its reader is bytes, and they are counted.
     pub(super) fn unary(mut self, answer: Response<Body>, context: &mut Context<'_>) -> Response<Answer> {
-        let (parts, mut body) = answer.into_parts();
+        let (mut parts, mut body) = answer.into_parts();
         let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(context) else {
             return self.answered(Response::from_parts(parts, body));
         };
@@ -136,17 +147,17 @@ impl Call {
             },
             None => None,
         };
-        self.code = code(&parts.headers);
-        let waiting = Waiting::new(&self.peer);
-        let answer = Answer {
-            body,
-            ready: Some(frame),
-            waiting: Some(waiting),
-            held,
-            call: self,
-            deadline: None,
-            revoked: None,
+        let ready = match frame.into_data() {
+            Ok(ready) => ready,
+            Err(frame) => {
+                // An answer that is nothing but a status has it in its head.
+                parts.headers.extend(frame.into_trailers().unwrap_or_default());
+                return self.answered(Response::from_parts(parts, Body::empty()));
+            }
         };
+        self.code = code(&parts.headers);
+        self.peer.activity.offered();
+        let answer = Answer { body, ready, is_waiting: true, held, call: self, deadline: None, revoked: None };
         Response::from_parts(parts, answer)
     }
 
@@ -159,8 +170,8 @@ impl Call {
     ) -> Response<Answer> {
         // An answer that is nothing but a status has it here, and the others behind their messages.
         self.code = code(answer.headers());
-        let call = |body| Answer { body, ready: None, waiting: None, held: None, call: self, deadline, revoked };
-        answer.map(call)
+        let ready = Bytes::new();
+        answer.map(|body| Answer { body, ready, is_waiting: false, held: None, call: self, deadline, revoked })
     }
 }
 
@@ -184,29 +195,13 @@ fn code(headers: &HeaderMap) -> Option<Code> {
     headers.get(Status::GRPC_STATUS).map(|value| Code::from_bytes(value.as_bytes()))
 }
 
-/// An answer that has something to send, until it is asked for it.
-struct Waiting(Arc<Peer>);
-
-impl Waiting {
-    fn new(peer: &Arc<Peer>) -> Self {
-        peer.activity.untaken.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(peer))
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.activity.untaken.fetch_sub(1, Ordering::Relaxed);
-        self.0.activity.taken.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 /// The body of an answer.
 pub(super) struct Answer {
     body: Body,
     /// What the body gave and HTTP/2 did not get yet.
-    ready: Option<Frame<Bytes>>,
-    waiting: Option<Waiting>,
+    ready: Bytes,
+    /// Whether it has something to send that was not asked for yet.
+    is_waiting: bool,
     /// Counts the answer if it is large.
     held: Option<Held>,
     call: Call,
@@ -218,7 +213,7 @@ pub(super) struct Answer {
 impl Answer {
     /// Ends the answer with a status, whatever else it would have sent.
     fn cut_off(&mut self, status: Response<Body>) -> Frame<Bytes> {
-        (self.deadline, self.revoked, self.ready, self.held) = (None, None, None, None);
+        (self.deadline, self.revoked, self.ready, self.held) = (None, None, Bytes::new(), None);
         self.body = Body::empty();
         let (parts, _) = status.into_parts();
         self.call.code = code(&parts.headers);
@@ -236,23 +231,31 @@ impl Answer {
         {
             return Poll::Ready(Some(Ok(self.cut_off(status::answer(Error::CredentialsEnded)))));
         }
-        match self.ready.take() {
-            Some(frame) => Poll::Ready(Some(Ok(frame))),
-            None => Pin::new(&mut self.body).poll_frame(context),
+        if self.ready.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(context)).transpose()?.map(Frame::into_data) {
+                Some(Ok(data)) => self.ready = data,
+                Some(Err(frame)) => return Poll::Ready(Some(Ok(frame))),
+                None => return Poll::Ready(None),
+            }
         }
+        let piece = self.ready.split_to(self.ready.len().min(PIECE));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
-    /// The first piece of a frame. The rest is kept for later.
-    fn first_piece(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        match frame.into_data() {
-            Ok(mut data) if data.len() > PIECE => {
-                let rest = data.split_off(PIECE);
-                self.ready = Some(Frame::data(rest));
-                Frame::data(data)
-            }
-            Ok(data) => Frame::data(data),
-            Err(frame) => frame,
+    /// Notes whether something waits for the reader.
+    fn set_waiting(&mut self, is_waiting: bool) {
+        match (self.is_waiting, is_waiting) {
+            (false, true) => self.call.peer.activity.offered(),
+            (true, false) => self.call.peer.activity.taken(),
+            (false, false) | (true, true) => {}
         }
+        self.is_waiting = is_waiting;
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.set_waiting(false);
     }
 }
 
@@ -261,22 +264,22 @@ impl hyper::body::Body for Answer {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        self.waiting = None;
+        self.set_waiting(false);
         let Some(frame) = ready!(self.next(context)).transpose()? else { return Poll::Ready(None) };
         if let Some(trailers) = frame.trailers_ref() {
             self.call.code = code(trailers);
         } else {
             // Until the next poll, the reader has not asked for what comes after this.
-            self.waiting = Some(Waiting::new(&self.call.peer));
+            self.set_waiting(true);
         }
-        Poll::Ready(Some(Ok(self.first_piece(frame))))
+        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ready.is_none() && self.body.is_end_stream()
+        self.ready.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.ready.is_some() { SizeHint::default() } else { self.body.size_hint() }
+        if self.ready.is_empty() { self.body.size_hint() } else { SizeHint::default() }
     }
 }
