@@ -273,12 +273,38 @@ impl Questions {
     }
 }
 
-/// Whether the server said no, or never heard of it.
+/// The reasons of errors that promise that nothing happened. Any other, and any that is new, leaves the outcome unknown.
+const NOTHING_HAPPENED: [&str; 22] = [
+    "INVALID_FIELD",
+    "MESSAGE_TOO_LARGE",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "REQUEST_ID_REUSED",
+    "LICENSE_REQUIRED",
+    "ACTOR_NOT_PERMITTED",
+    "ACTOR_REQUIRED",
+    "SCOPE_REQUIRED",
+    "ORGANIZATION_NOT_PERMITTED",
+    "CREDENTIALS_MISSING",
+    "CREDENTIALS_MALFORMED",
+    "CREDENTIALS_UNKNOWN",
+    "CREDENTIALS_EXPIRED",
+    "CALLER_LIMIT",
+    "SLOW_READER",
+    "LOADING",
+    "OVERLOADED",
+    "NOT_WRITABLE",
+    "STOPPING",
+    "DRAINING",
+    "UNKNOWN_METHOD",
+];
+
+/// Whether the server promises that nothing happened, or never heard of it.
 fn is_refusal(status: &Status) -> bool {
-    if status.get_details_error_info().is_some() {
-        return status.code() != Code::DeadlineExceeded;
+    match status.get_details_error_info() {
+        Some(info) => NOTHING_HAPPENED.contains(&info.reason.as_str()),
+        None => has_cause::<ConnectError>(status),
     }
-    has_cause::<ConnectError>(status)
 }
 
 fn has_cause<E: std::error::Error + 'static>(status: &Status) -> bool {
@@ -311,7 +337,7 @@ mod tests {
 
     /// The server gave up waiting for the writer, which may carry it out yet.
     #[test]
-    fn a_deadline_that_passed_is_no_refusal_whoever_noticed_it() {
+    fn only_errors_that_promise_that_nothing_happened_are_refusals() {
         let said = |code, reason: &str| {
             let details = ErrorDetails::with_error_info(reason, "queuegate", []);
             Status::with_error_details(code, "", details)
@@ -321,6 +347,12 @@ mod tests {
             (said(Code::Unavailable, "DRAINING"), true),
             (said(Code::ResourceExhausted, "OVERLOADED"), true),
             (said(Code::NotFound, "NOT_FOUND"), true),
+            (said(Code::Unavailable, "STOPPING"), true),
+            (said(Code::Unavailable, "OUTCOME_UNKNOWN"), false),
+            (said(Code::DeadlineExceeded, "OUTCOME_UNKNOWN"), false),
+            (said(Code::Internal, "INTERNAL"), false),
+            // A later server may have reasons that this client doesn't know.
+            (said(Code::Aborted, "SOMETHING_NEW"), false),
             // From something in between, or from the connection: whether the server heard of it isn't known.
             (Status::unavailable(""), false),
             (Status::deadline_exceeded(""), false),

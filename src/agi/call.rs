@@ -48,8 +48,21 @@ pub(super) enum MemberStatus {
     NoSuchQueue,
     /// The member is written down in `queues.conf`, and stays.
     NotDynamic,
+    /// The member takes calls again.
+    Unpaused,
     /// Nothing that Asterisk is known to say.
     Other,
+}
+
+/// What Asterisk says of a call's channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vouched {
+    /// It is the channel that the environment named, and its phone dialed.
+    Dialed,
+    /// It is that channel, and somebody else sent it here.
+    Transferred,
+    /// It is another channel, or Asterisk doesn't say.
+    Stranger,
 }
 
 /// A call that waits for its answer.
@@ -89,14 +102,15 @@ impl Call {
         Ok(environment)
     }
 
-    /// Whether the channel is the one that the environment named. What was dialed could have said another, and could have ended
-    /// the environment early; what Asterisk says then is no reply, or not to this question.
-    pub(super) async fn is_on(&mut self, channel: &str) -> Result<bool, Lost> {
+    /// Whether the channel is the one that the environment named, and dialed by itself. What was dialed could have said another
+    /// channel, and could have ended the environment early; what Asterisk says then is no reply, or not to this question.
+    pub(super) async fn vouched(&mut self, channel: &str) -> Result<Vouched, Lost> {
         let word = Uuid::new_v4().simple().to_string();
-        Ok(match self.ask(Command::GetChannel(&word)).await? {
-            Reply::Done(_, said) => said == Some(format!("{channel} {word}")),
-            Reply::NoCaller | Reply::Refused(_) => false,
-        })
+        let Reply::Done(_, Some(said)) = self.ask(Command::GetChannel(&word)).await? else {
+            return Ok(Vouched::Stranger);
+        };
+        let Some(transfer) = said.strip_prefix(&format!("{channel} {word}")) else { return Ok(Vouched::Stranger) };
+        Ok(if transfer == protocol::NO_TRANSFER { Vouched::Dialed } else { Vouched::Transferred })
     }
 
     /// Adds a member to a queue, or removes one, and reads how that went.
@@ -122,6 +136,8 @@ impl Call {
             "NOTINQUEUE" => MemberStatus::NotMember,
             "NOSUCHQUEUE" => MemberStatus::NoSuchQueue,
             "NOTDYNAMIC" => MemberStatus::NotDynamic,
+            "UNPAUSED" => MemberStatus::Unpaused,
+            "NOTFOUND" => MemberStatus::NotMember,
             _ => MemberStatus::Other,
         })
     }

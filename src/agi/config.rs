@@ -55,10 +55,10 @@ impl Config {
     }
 
     /// Whose state says whether an interface is free, if it isn't its own.
-    pub(super) fn state_of(&self, interface: &str) -> Option<String> {
+    pub(super) fn state_of(&self, organization: &OrganizationId, interface: &str) -> Option<String> {
         let state = self.state_interface.as_ref()?;
-        let (endpoint, extension) = self.interface.whose(interface, &self.endpoints)?;
-        state.of(&endpoint, &extension)
+        let (endpoint, extension) = self.interface.whose(organization, interface, &self.endpoints)?;
+        state.of(organization, &endpoint, &extension)
     }
 }
 

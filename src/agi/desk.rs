@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::{sync::Notify, time::Instant};
@@ -11,11 +11,11 @@ use super::{
     ask::{Failure, Questions, QueueFacts},
     config::Config,
     debts::Debts,
-    names::Interface,
-    places::Places,
+    manager::{Member, Standing},
+    places::{Key, Places},
 };
 use crate::{
-    domain::ids::{OrganizationId, QueueRef},
+    domain::ids::{Extension, OrganizationId, QueueRef},
     rpc::proto,
 };
 
@@ -28,13 +28,14 @@ pub(super) struct Desk {
     pub debts: Debts,
     pub places: Arc<Places>,
     pub doubts: Doubts,
+    pub queues: PbxQueues,
     known: Mutex<HashMap<(OrganizationId, String), QueueFacts>>,
 }
 
 impl Desk {
     pub(super) fn new(config: Config, questions: Questions, debts: Debts) -> Self {
         let (places, doubts) = (Arc::default(), Doubts::default());
-        Self { config, questions, debts, places, doubts, known: Mutex::default() }
+        Self { config, questions, debts, places, doubts, queues: PbxQueues::default(), known: Mutex::default() }
     }
 
     /// What the PBX calls a queue; none if nobody knows.
@@ -82,10 +83,79 @@ impl Desk {
         known.get(&(organization.clone(), queue.key())).cloned()
     }
 
-    /// The interface that rings for a session, if the session says so.
-    pub(super) fn interface_of<'s>(&self, session: &'s proto::Session) -> Option<&'s str> {
-        let interface: &Interface = &self.config.interface;
-        interface.is_one(&session.device).then_some(session.device.as_str())
+    /// The interface that rings for a session of the user with this extension, if the session names one of theirs.
+    /// INVARIANT: a device is what some caller of queuegate wrote. It reaches the PBX only if this handler itself would make
+    /// it of one of this user's endpoints, in this organization.
+    pub(super) fn interface_of<'s>(
+        &self,
+        organization: &OrganizationId,
+        extension: &Extension,
+        session: &'s proto::Session,
+    ) -> Option<&'s str> {
+        let Config { interface, endpoints, .. } = &self.config;
+        let (_, own) = interface.whose(organization, &session.device, endpoints)?;
+        (own == *extension).then_some(session.device.as_str())
+    }
+}
+
+/// What is known of the PBX's queues. It outlives the connection to the PBX.
+#[derive(Debug, Default)]
+pub(super) struct PbxQueues(Mutex<KnownQueues>);
+
+#[derive(Debug, Default)]
+struct KnownQueues {
+    /// Queues that queuegate knows, or once knew. Asterisk doesn't tell upper case from lower.
+    names: BTreeSet<String>,
+    /// Of which of them it was said that the PBX lacks them.
+    told: BTreeSet<String>,
+    /// How members stood when they were last seen.
+    members: HashMap<Key, Standing>,
+}
+
+impl PbxQueues {
+    /// Notes that this is a queue of queuegate's.
+    pub(super) fn know(&self, pbx_queue: &str) {
+        let mut known = self.known();
+        if known.names.len() >= MOST_KNOWN {
+            known.names.clear();
+        }
+        known.names.insert(pbx_queue.to_ascii_lowercase());
+    }
+
+    /// Whether queuegate knows this queue, or once knew it.
+    pub(super) fn is_known(&self, pbx_queue: &str) -> bool {
+        self.known().names.contains(&pbx_queue.to_ascii_lowercase())
+    }
+
+    /// The known queues that the PBX doesn't have, each told once.
+    pub(super) fn missing(&self, is_there: impl Fn(&str) -> bool) -> Vec<String> {
+        let KnownQueues { names, told, .. } = &mut *self.known();
+        told.retain(|queue| !is_there(queue));
+        let missing: Vec<String> = names.iter().filter(|queue| !is_there(queue)).cloned().collect();
+        missing.into_iter().filter(|queue| told.insert(queue.clone())).collect()
+    }
+
+    /// Notes how members stand, so that whoever is added again stands as before.
+    pub(super) fn seen(&self, pbx_queue: &str, members: &[Member]) {
+        let mut known = self.known();
+        for member in members {
+            known.members.insert(Key::new(pbx_queue, &member.interface), member.standing.clone());
+        }
+    }
+
+    /// How a member stood when it was last seen.
+    pub(super) fn standing(&self, key: &Key) -> Standing {
+        self.known().members.get(key).cloned().unwrap_or_default()
+    }
+
+    /// Forgets how members of a queue stood who are not wanted: they signed out, and begin anew.
+    pub(super) fn forget_members(&self, pbx_queue: &str, is_wanted: impl Fn(&Key) -> bool) {
+        let queue = pbx_queue.to_ascii_lowercase();
+        self.known().members.retain(|key, _| key.queue != queue || is_wanted(key));
+    }
+
+    fn known(&self) -> MutexGuard<'_, KnownQueues> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,8 +171,6 @@ pub(super) struct Marked {
     /// All of them.
     pub all: bool,
     pub queues: BTreeSet<String>,
-    /// Members of queues that queuegate doesn't know any more: a queue's name and an interface.
-    pub left_over: BTreeSet<(String, String)>,
 }
 
 impl Doubts {
@@ -112,10 +180,6 @@ impl Doubts {
 
     pub(super) fn about_all(&self) {
         self.mark(|marked| marked.all = true);
-    }
-
-    pub(super) fn about_left_over(&self, pbx_queue: &str, interface: &str) {
-        self.mark(|marked| marked.left_over.extend([(pbx_queue.to_owned(), interface.to_owned())]));
     }
 
     fn mark(&self, mark: impl FnOnce(&mut Marked)) {

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     ask::Failure,
-    call::{Call, Lost, MemberStatus},
+    call::{Call, Lost, MemberStatus, Vouched},
     config::{Members, Playing},
     debts::{Debt, MOST_REQUESTS, What},
     desk::Desk,
@@ -24,7 +24,7 @@ use super::{
     request::{self, Action, Request},
 };
 use crate::{
-    domain::ids::QueueRef,
+    domain::ids::{OrganizationId, QueueRef},
     rpc::proto::{self, Reason},
 };
 
@@ -33,6 +33,12 @@ const UNDOING: Duration = Duration::from_secs(1);
 
 /// How often a caller is asked for a queue that there is.
 const TRIES: u32 = 3;
+
+/// The reason where the call's phone did not dial it: somebody transferred or forwarded it here.
+const NOT_DIALED: &str = "NOT_DIALED";
+
+/// The reason where a user is signed in, and another phone of theirs rings.
+const RINGS_ELSEWHERE: &str = "RINGS_ELSEWHERE";
 
 /// How many digits a queue may have.
 const MOST_DIGITS: u32 = 15;
@@ -94,9 +100,13 @@ pub(super) async fn answer(desk: &Desk, connection: TcpStream) {
     let request = request::read(&environment, desk.config.organization.as_ref(), &desk.config.endpoints);
     let (answer, playing) = match &request {
         Ok(request) => {
-            let answer = match call.is_on(environment.get("agi_channel")).await {
-                Ok(true) => take(desk, &mut call, request).await,
-                Ok(false) => distrusted("BAD_REQUEST", "it is not on the channel that it names"),
+            let answer = match call.vouched(environment.get("agi_channel")).await {
+                Ok(Vouched::Dialed) => take(desk, &mut call, request).await,
+                Ok(Vouched::Transferred) => {
+                    warn!("a call that was transferred or forwarded is nobody's dial; nothing is done for it");
+                    Answer::denied(NOT_DIALED.to_owned())
+                }
+                Ok(Vouched::Stranger) => distrusted("BAD_REQUEST", "it is not on the channel that it names"),
                 Err(error) => distrusted("PBX_FAILED", &error.to_string()),
             };
             (answer, playing(desk, request))
@@ -192,7 +202,7 @@ async fn act(desk: &Desk, call: &mut Call, request: &Request, queue: &QueueRef) 
     if request.action == Action::Check {
         return check(desk, request, queue, by).await;
     }
-    let Some(interface) = desk.config.interface.of(&request.endpoint, &request.extension) else {
+    let Some(interface) = desk.config.interface.of(&request.organization, &request.endpoint, &request.extension) else {
         return Answer::failed("NO_ENDPOINT");
     };
     let members = match request.members {
@@ -270,22 +280,37 @@ async fn sign_in(desk: &Desk, call: &mut Call, request: &Request, place: &Place)
     let reason = answer.decision.as_ref().map_or(Reason::Unspecified, proto::Decision::reason).short();
     let Some(session) = answer.session.filter(|_| answer.decision.is_some_and(|decision| decision.allowed())) else {
         take_back(desk, place, noted.and(Some(before))).await;
+        if reason != Reason::UnknownQueue.short() {
+            cease(call, place).await;
+        }
         return Answer::denied(reason);
     };
-    // Whoever signed in from somewhere else is rung there.
-    let interface = desk.interface_of(&session).unwrap_or(&place.interface);
+    // A user who signed in from another phone of theirs is rung there.
+    let interface = desk.interface_of(organization, extension, &session).unwrap_or(&place.interface);
     let is_own = answer.created || interface == place.interface;
     let failure = match (place.members, &place.pbx_queue) {
         (Members::InDialplan, _) => None,
         (Members::Here, None) => Some("NO_SUCH_QUEUE"),
         (Members::Here, Some(pbx_queue)) => {
-            let added = call.change_member(Application::AddQueueMember, &added(desk, pbx_queue, interface)).await;
+            let added =
+                call.change_member(Application::AddQueueMember, &added(desk, organization, pbx_queue, interface)).await;
             match added {
-                // Whoever is a member already need not be made one.
-                Ok(MemberStatus::Added | MemberStatus::AlreadyMember) => None,
+                Ok(MemberStatus::Added) => None,
+                Ok(MemberStatus::AlreadyMember) => {
+                    // Signing in says that they want calls. A pause, such as Asterisk's Auto-Pause, would keep them away.
+                    let named = format!("{pbx_queue},{interface}");
+                    if let Err(error) = call.change_member(Application::UnpauseQueueMember, &named).await {
+                        debug!(%error, "it is not known whether the member was unpaused");
+                    }
+                    None
+                }
                 Ok(MemberStatus::NoSuchQueue) => Some("NO_SUCH_QUEUE"),
                 Ok(
-                    MemberStatus::Removed | MemberStatus::NotMember | MemberStatus::NotDynamic | MemberStatus::Other,
+                    MemberStatus::Removed
+                    | MemberStatus::NotMember
+                    | MemberStatus::NotDynamic
+                    | MemberStatus::Unpaused
+                    | MemberStatus::Other,
                 ) => Some("PBX_FAILED"),
                 Err(error) => {
                     debug!(%error, "it is not known whether the member was added");
@@ -297,6 +322,13 @@ async fn sign_in(desk: &Desk, call: &mut Call, request: &Request, place: &Place)
     let Some(failure) = failure else {
         // Whatever was owed for this phone was about the past.
         desk.debts.settle(&place.key).await;
+        if let Some(pbx_queue) = &place.pbx_queue {
+            desk.queues.know(pbx_queue);
+        }
+        if !is_own {
+            // They are signed in, but it is another of their phones that rings, and no prompt must promise otherwise.
+            return Answer { moment: "denied", ..Answer::signed_in(RINGS_ELSEWHERE.to_owned(), session.session_id) };
+        }
         return Answer::signed_in(reason, session.session_id);
     };
     if is_own {
@@ -319,6 +351,17 @@ async fn sign_in(desk: &Desk, call: &mut Call, request: &Request, place: &Place)
     }
     doubt(desk, place);
     Answer::failed(failure)
+}
+
+/// Takes a phone out of a queue on which its user has no session: a member that nobody else would remove, such as one whose
+/// session expired while there is no manager interface.
+async fn cease(call: &mut Call, place: &Place) {
+    if let (Members::Here, Some(pbx_queue)) = (place.members, &place.pbx_queue) {
+        let named = format!("{pbx_queue},{}", place.interface);
+        if let Ok(MemberStatus::Removed) = call.change_member(Application::RemoveQueueMember, &named).await {
+            info!(queue = pbx_queue, interface = place.interface, "a member without a session was removed");
+        }
+    }
 }
 
 /// Owes again what was owed before, if something else was noted instead.
@@ -349,7 +392,7 @@ async fn sign_out(desk: &Desk, call: &mut Call, request: &Request, place: &Place
     let ended = asked.as_ref().map_or(&[][..], |answer| &answer.ended_sessions);
     let session_id = ended.first().map(|session| session.session_id.clone()).unwrap_or_default();
     let mut interfaces = vec![place.interface.clone()];
-    for other in ended.iter().filter_map(|session| desk.interface_of(session)) {
+    for other in ended.iter().filter_map(|session| desk.interface_of(organization, extension, session)) {
         if other != place.interface {
             interfaces.push(other.to_owned());
         }
@@ -363,7 +406,9 @@ async fn sign_out(desk: &Desk, call: &mut Call, request: &Request, place: &Place
                 Ok(MemberStatus::NotMember | MemberStatus::NoSuchQueue) => {}
                 // The session is ended all the same; who rings by `queues.conf` rings on.
                 Ok(MemberStatus::NotDynamic) => return Answer::failed("MEMBER_IS_STATIC"),
-                Ok(MemberStatus::Added | MemberStatus::AlreadyMember | MemberStatus::Other) => {
+                Ok(
+                    MemberStatus::Added | MemberStatus::AlreadyMember | MemberStatus::Unpaused | MemberStatus::Other,
+                ) => {
                     doubt(desk, place);
                     return Answer::failed("PBX_FAILED");
                 }
@@ -406,8 +451,8 @@ async fn toggle(desk: &Desk, call: &mut Call, request: &Request, place: &Place) 
 }
 
 /// The arguments of AddQueueMember.
-fn added(desk: &Desk, pbx_queue: &str, interface: &str) -> String {
-    match desk.config.state_of(interface) {
+fn added(desk: &Desk, organization: &OrganizationId, pbx_queue: &str, interface: &str) -> String {
+    match desk.config.state_of(organization, interface) {
         Some(state) => format!("{pbx_queue},{interface},,,,{state}"),
         None => format!("{pbx_queue},{interface}"),
     }

@@ -60,12 +60,26 @@ impl Message {
 }
 
 /// A member of a queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Member {
     pub interface: String,
     /// Whether it was added while Asterisk ran, and can be removed again.
     pub is_dynamic: bool,
+    pub standing: Standing,
+    /// Whether Asterisk knows of no such phone.
+    pub is_invalid: bool,
 }
+
+/// What a queue keeps of a member, and forgets with it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Standing {
+    pub penalty: u32,
+    pub is_paused: bool,
+    pub pause_reason: String,
+}
+
+/// What `Status` says of a member whose phone there isn't.
+const INVALID: &str = "4";
 
 /// A connection that is logged in.
 #[derive(Debug)]
@@ -106,6 +120,12 @@ impl Connection {
                 "QueueMember" => found.entry(queue).or_default().push(Member {
                     interface: message.get("Location").to_owned(),
                     is_dynamic: message.get("Membership") == "dynamic",
+                    standing: Standing {
+                        penalty: message.get("Penalty").parse().unwrap_or_default(),
+                        is_paused: message.get("Paused") == "1",
+                        pause_reason: message.get("PausedReason").to_owned(),
+                    },
+                    is_invalid: message.get("Status") == INVALID,
                 }),
                 "QueueStatusComplete" => return Ok(found),
                 _ => {}
@@ -113,11 +133,25 @@ impl Connection {
         }
     }
 
-    /// Adds a member. That it is there already is no error.
-    pub(super) async fn add(&mut self, queue: &str, interface: &str, state: Option<&str>) -> Result<(), Error> {
-        let mut fields = vec![("Queue", queue), ("Interface", interface)];
+    /// Adds a member as it stood before. That it is there already is no error.
+    pub(super) async fn add(
+        &mut self,
+        queue: &str,
+        interface: &str,
+        state: Option<&str>,
+        standing: &Standing,
+    ) -> Result<(), Error> {
+        let Standing { penalty, is_paused, pause_reason } = standing;
+        let penalty = penalty.to_string();
+        let mut fields = vec![("Queue", queue), ("Interface", interface), ("Penalty", penalty.as_str())];
         fields.extend(state.map(|state| ("StateInterface", state)));
-        unless(self.ask("QueueAdd", &fields).await, "Already there")
+        fields.extend(is_paused.then_some(("Paused", "true")));
+        unless(self.ask("QueueAdd", &fields).await, "Already there")?;
+        if *is_paused && !pause_reason.is_empty() {
+            let fields = [("Queue", queue), ("Interface", interface), ("Paused", "true"), ("Reason", pause_reason)];
+            self.ask("QueuePause", &fields).await?;
+        }
+        Ok(())
     }
 
     /// Removes a member. That it isn't there is no error.

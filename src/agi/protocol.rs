@@ -76,6 +76,8 @@ pub enum Application {
     AddQueueMember,
     /// Makes it ring no more.
     RemoveQueueMember,
+    /// Ends its pause.
+    UnpauseQueueMember,
 }
 
 impl Application {
@@ -84,6 +86,7 @@ impl Application {
         match self {
             Self::AddQueueMember => "AQMSTATUS",
             Self::RemoveQueueMember => "RQMSTATUS",
+            Self::UnpauseQueueMember => "UPQMSTATUS",
         }
     }
 }
@@ -93,9 +96,18 @@ impl fmt::Display for Application {
         f.write_str(match self {
             Self::AddQueueMember => "AddQueueMember",
             Self::RemoveQueueMember => "RemoveQueueMember",
+            Self::UnpauseQueueMember => "UnpauseQueueMember",
         })
     }
 }
+
+/// What Asterisk sets on a channel that somebody transferred, or forwarded, to where it is. All are empty on a channel whose
+/// phone dialed.
+const TRANSFERS: [&str; 5] =
+    ["${BLINDTRANSFER}", "${ATTENDEDTRANSFER}", "${TRANSFERERNAME}", "${FORWARDERNAME}", "${REDIRECTING(from-num)}"];
+
+/// What stands behind the word of [`Command::GetChannel`] if nobody did.
+pub const NO_TRANSFER: &str = "<>";
 
 /// What a FastAGI server asks of Asterisk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,8 +116,8 @@ pub enum Command<'c> {
     Exec(Application, &'c str),
     /// Reads a channel variable. Works on a channel that was hung up, too.
     GetVariable(&'c str),
-    /// Reads the channel's name, and behind it a word that Asterisk can only have from this question. Works on a channel that was
-    /// hung up, too.
+    /// Reads the channel's name, behind it a word that Asterisk can only have from this question, and behind that
+    /// [`NO_TRANSFER`], unless somebody sent the channel here. Works on a channel that was hung up, too.
     GetChannel(&'c str),
     /// Sets a channel variable. Works on a channel that was hung up, too.
     SetVariable(&'c str, &'c str),
@@ -129,7 +141,10 @@ impl Command<'_> {
         let line = match self {
             Self::Exec(application, arguments) => format!("EXEC {application} {}", quoted(arguments)),
             Self::GetVariable(name) => format!("GET VARIABLE {}", quoted(name)),
-            Self::GetChannel(word) => format!("GET FULL VARIABLE {}", quoted(&format!("${{CHANNEL(name)}} {word}"))),
+            Self::GetChannel(word) => {
+                let text = format!("${{CHANNEL(name)}} {word}<{}>", TRANSFERS.concat());
+                format!("GET FULL VARIABLE {}", quoted(&text))
+            }
             Self::SetVariable(name, value) => format!("SET VARIABLE {} {}", quoted(name), quoted(value)),
             // Any key ends it: whoever knows the prompt need not hear it out.
             Self::StreamFile(sound) => format!("STREAM FILE {} \"0123456789*#\"", quoted(sound)),

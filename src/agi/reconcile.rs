@@ -3,7 +3,10 @@
 //! Nothing is kept in step by counting events. Whatever happens on either side only raises a doubt about a queue, and for each
 //! doubt both sides are read and compared. INVARIANT: members are read before sessions, and whoever dials has a session before
 //! a member; so a member without a session is one that nobody will get a session for. Members that are written down in
-//! `queues.conf` are left alone, and so are queues that queuegate doesn't know.
+//! `queues.conf` are left alone, and so are queues that queuegate never knew. A queue that it knew and doesn't any more (its
+//! extension or its kind has changed, or it is gone) has no sessions, so the phones that this handler rings are taken out of it.
+//!
+//! INVARIANT: a phone is derived from the user's extension as it is now, never taken from a session as it was written.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,14 +19,14 @@ use tracing::{debug, info, warn};
 
 use super::{
     ask::Failure,
-    config::Manager,
+    config::{Config, Manager},
     debts::What,
     desk::{Desk, Marked},
     manager::{Connection, Error, Member},
     places::{Key, Moment},
 };
 use crate::{
-    domain::ids::{OrganizationId, QueueRef},
+    domain::ids::{Extension, OrganizationId, QueueRef},
     rpc::proto::{self, WatchSessionsType},
 };
 
@@ -33,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long is waited before the next try, and how long at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
-/// For how many sessions it is remembered whose phones they are.
+/// For how many users it is remembered what their extension is, until everything is compared again.
 const MOST_KNOWN: usize = 100_000;
 
 /// Why a comparison broke off.
@@ -67,7 +70,7 @@ pub(super) async fn run(desk: Arc<Desk>, manager: Manager) {
                 info!(address = %manager.address, "members are kept in line with sessions");
                 pause = PAUSES.0;
                 let mut keeper =
-                    Keeper { desk: &desk, manager: &manager, pbx, phones: HashMap::new(), is_blind: false };
+                    Keeper { desk: &desk, manager: &manager, pbx, extensions: HashMap::new(), is_blind: false };
                 let Err(error) = keeper.keep().await;
                 warn!(%error, "the connection to the PBX's manager broke");
             }
@@ -101,7 +104,11 @@ async fn watch(desk: Arc<Desk>, organization: OrganizationId) {
                 }
             }
         };
-        debug!(%organization, error = ended.message(), "the watch of sessions broke off");
+        if ended.code() == tonic::Code::NotFound {
+            warn!(%organization, error = ended.message(), "nobody of this organization rings: queuegate has no such organization");
+        } else {
+            debug!(%organization, error = ended.message(), "the watch of sessions broke off");
+        }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSES.1);
     }
@@ -127,11 +134,7 @@ async fn heed(
     }
     // Asked of each queue while it is there, so its name is known when it isn't any more.
     let Some(pbx_queue) = desk.pbx_queue(organization, &queue, Instant::now() + PATIENCE).await else { return };
-    let queue_is_gone =
-        matches!(session.end_reason(), proto::EndReason::QueueRemoved | proto::EndReason::OrganizationRemoved);
-    if queue_is_gone && let Some(interface) = desk.interface_of(&session) {
-        desk.doubts.about_left_over(&pbx_queue, interface);
-    }
+    desk.queues.know(&pbx_queue);
     if kind != WatchSessionsType::Initial {
         desk.doubts.about(&pbx_queue);
     }
@@ -141,8 +144,8 @@ struct Keeper<'k> {
     desk: &'k Desk,
     manager: &'k Manager,
     pbx: Connection,
-    /// The interfaces of sessions, by session id.
-    phones: HashMap<String, Option<String>>,
+    /// The extensions of users, by organization and user id, as they were when everything was last compared.
+    extensions: HashMap<(OrganizationId, String), Option<Extension>>,
     /// Whether queuegate could not be asked the last time.
     is_blind: bool,
 }
@@ -153,13 +156,7 @@ impl Keeper<'_> {
         self.desk.doubts.about_all();
         let mut next = Instant::now() + self.manager.interval;
         loop {
-            let Marked { all, queues, left_over } = self.desk.doubts.take();
-            for (queue, interface) in left_over {
-                // A queue that is gone on the PBX too has nothing that rings.
-                if let Err(error @ Error::Refused { .. }) = self.pbx.remove(&queue, &interface).await {
-                    debug!(%error, queue, interface, "there is no member to remove");
-                }
-            }
+            let Marked { all, queues } = self.desk.doubts.take();
             match self.compare(all, &queues).await {
                 Ok(()) => {
                     if std::mem::take(&mut self.is_blind) {
@@ -198,8 +195,14 @@ impl Keeper<'_> {
 
     async fn compare(&mut self, all: bool, queues: &BTreeSet<String>) -> Result<(), Broken> {
         if all {
+            // Whatever raised the doubt may have changed a user's extension.
+            self.extensions.clear();
             let moment = self.desk.places.now();
-            for (queue, members) in self.pbx.members(None).await? {
+            let found = self.pbx.members(None).await?;
+            for queue in self.desk.queues.missing(|queue| found.keys().any(|name| name.eq_ignore_ascii_case(queue))) {
+                warn!(queue, "there are sessions of a queue that the PBX doesn't have; add it to queues.conf");
+            }
+            for (queue, members) in found {
                 self.compare_queue(&queue, &members, moment).await?;
             }
             return Ok(());
@@ -219,23 +222,37 @@ impl Keeper<'_> {
             let Some(queue) = self.desk.config.queue_name.queue(organization, pbx_queue) else { continue };
             let by = Instant::now() + PATIENCE;
             let facts = match self.desk.queue(organization, &queue, by).await {
-                Ok(Some(facts)) if facts.kind == proto::QueueKind::CallQueue => facts,
-                Ok(_) => continue,
-                Err(failure) if failure.is_final() => continue,
+                Ok(found) => found.filter(|facts| facts.kind == proto::QueueKind::CallQueue),
+                Err(failure) if failure.is_final() => None,
                 Err(failure) => return Err(failure.into()),
             };
-            let Ok(queue) = facts.id.parse().map(QueueRef::Id) else { continue };
-            let sessions = self.desk.questions.sessions(organization, &queue, by).await?;
+            let Config { interface, endpoints, .. } = &self.desk.config;
+            let members: Vec<Member> = match &facts {
+                Some(_) => members.to_vec(),
+                None if !self.desk.queues.is_known(pbx_queue) => continue,
+                // Of a queue that isn't one any more only the phones that this handler rings.
+                None => {
+                    let is_own =
+                        |member: &&Member| interface.whose(organization, &member.interface, endpoints).is_some();
+                    members.iter().filter(is_own).cloned().collect()
+                }
+            };
+            self.desk.queues.know(pbx_queue);
+            self.desk.queues.seen(pbx_queue, &members);
             let mut wanted = BTreeMap::new();
-            for session in &sessions {
-                if let Some(interface) = self.phone(organization, session).await? {
-                    wanted.insert(Key::new(pbx_queue, &interface), interface);
+            if let Some(facts) = facts {
+                let Ok(queue) = facts.id.parse().map(QueueRef::Id) else { continue };
+                for session in &self.desk.questions.sessions(organization, &queue, by).await? {
+                    if let Some(interface) = self.phone(organization, session).await? {
+                        wanted.insert(Key::new(pbx_queue, &interface), interface);
+                    }
                 }
             }
             let owed = |key: &Key| self.desk.debts.of(key).map(|debt| debt.what);
-            for (change, key, interface) in differences(pbx_queue, members, &wanted, owed) {
-                self.change(pbx_queue, &interface, &key, moment, change).await?;
+            for (change, key, interface) in differences(pbx_queue, &members, &wanted, owed) {
+                self.change((organization, pbx_queue), &interface, &key, moment, change).await?;
             }
+            self.desk.queues.forget_members(pbx_queue, |key| wanted.contains_key(key));
             return Ok(());
         }
         Ok(())
@@ -243,7 +260,7 @@ impl Keeper<'_> {
 
     async fn change(
         &mut self,
-        pbx_queue: &str,
+        (organization, pbx_queue): (&OrganizationId, &str),
         interface: &str,
         key: &Key,
         moment: Moment,
@@ -258,8 +275,9 @@ impl Keeper<'_> {
         }
         let changed = match change {
             Change::Add => {
-                let state = self.desk.config.state_of(interface);
-                self.pbx.add(pbx_queue, interface, state.as_deref()).await
+                let state = self.desk.config.state_of(organization, interface);
+                let standing = self.desk.queues.standing(key);
+                self.pbx.add(pbx_queue, interface, state.as_deref(), &standing).await
             }
             Change::Remove => self.pbx.remove(pbx_queue, interface).await,
         };
@@ -274,31 +292,39 @@ impl Keeper<'_> {
         Ok(())
     }
 
-    /// The phone that rings for a session.
+    /// The phone that rings for a session: the one that the session names, if it is the user's, or else the user's first.
     async fn phone(
         &mut self,
         organization: &OrganizationId,
         session: &proto::Session,
     ) -> Result<Option<String>, Broken> {
-        if let Some(interface) = self.desk.interface_of(session) {
+        let Some(extension) = self.extension(organization, session).await? else {
+            warn!(%organization, user = session.user_id, queue = session.queue_id, "there is a session, but no phone for it");
+            return Ok(None);
+        };
+        if let Some(interface) = self.desk.interface_of(organization, &extension, session) {
             return Ok(Some(interface.to_owned()));
         }
-        if let Some(interface) = self.phones.get(&session.session_id) {
-            return Ok(interface.clone());
+        let Config { interface, endpoints, .. } = &self.desk.config;
+        Ok(interface.of(organization, &endpoints.endpoint(organization, &extension), &extension))
+    }
+
+    async fn extension(
+        &mut self,
+        organization: &OrganizationId,
+        session: &proto::Session,
+    ) -> Result<Option<Extension>, Broken> {
+        let user = (organization.clone(), session.user_id.clone());
+        if let Some(extension) = self.extensions.get(&user) {
+            return Ok(*extension);
         }
         let by = Instant::now() + PATIENCE;
-        let extension = self.desk.questions.extension(organization, &session.user_id, &session.queue_id, by).await?;
-        let config = &self.desk.config;
-        let interface =
-            extension.and_then(|extension| config.interface.of(&config.endpoints.endpoint(&extension), &extension));
-        if interface.is_none() {
-            warn!(%organization, user = session.user_id, queue = session.queue_id, "there is a session, but no phone for it");
+        let asked = self.desk.questions.extension(organization, &session.user_id, &session.queue_id, by).await?;
+        if self.extensions.len() >= MOST_KNOWN {
+            self.extensions.clear();
         }
-        if self.phones.len() >= MOST_KNOWN {
-            self.phones.clear();
-        }
-        self.phones.insert(session.session_id.clone(), interface.clone());
-        Ok(interface)
+        self.extensions.insert(user, asked);
+        Ok(asked)
     }
 }
 
@@ -359,7 +385,7 @@ mod tests {
             let key = Key::new("801", "PJSIP/101");
             let wanted = has_session.then(|| (key.clone(), "PJSIP/101".to_owned())).into_iter().collect();
             // Asterisk tells no upper case from lower.
-            let member = |is_dynamic| Member { interface: "pjsip/101".to_owned(), is_dynamic };
+            let member = |is_dynamic| Member { interface: "pjsip/101".to_owned(), is_dynamic, ..Member::default() };
             let members: Vec<Member> = membership.map(member).into_iter().collect();
             let found = differences("801", &members, &wanted, |_| owed.clone());
             let found: Vec<Change> = found.into_iter().map(|(change, _, _)| change).collect();

@@ -133,7 +133,8 @@ pub fn read(
             endpoints.of_channel(channel).ok_or_else(|| Problem::NoEndpoint(shortened(channel)))?.to_owned()
         }
     };
-    let extension = endpoints.extension(&endpoint).ok_or_else(|| Problem::NoExtension(shortened(&endpoint)))?;
+    let extension =
+        endpoints.extension(&organization, &endpoint).ok_or_else(|| Problem::NoExtension(shortened(&endpoint)))?;
     Ok(Request {
         action,
         organization,

@@ -13,9 +13,9 @@ use crate::{
     agi::{
         self,
         config::{Config, Manager, Members, Network, Playing, Prompts, Secret, prompt},
-        names::{Endpoints, Interface, QueueName, named_endpoint},
+        names::{Endpoints, Interface, NamedEndpoint, Prefix, QueueName, named_endpoint, tell_organizations_apart},
     },
-    domain::ids::{Extension, OrganizationId},
+    domain::ids::OrganizationId,
 };
 
 /// Arguments of `agi`.
@@ -55,7 +55,7 @@ pub(super) struct Agi {
         default_value = "PJSIP,SIP,IAX2"
     )]
     technology: Vec<String>,
-    /// What stands before the extension in the names of endpoints.
+    /// What stands before the extension in the names of endpoints; {organization} stands for the organization's id.
     #[arg(
         long,
         value_name = "TEXT",
@@ -63,14 +63,15 @@ pub(super) struct Agi {
         default_value = "",
         hide_default_value = true
     )]
-    endpoint_prefix: String,
-    /// Endpoints whose names don't say their extension: NAME=EXTENSION, with commas between them.
+    endpoint_prefix: Prefix,
+    /// Endpoints whose names don't say their extension: NAME=EXTENSION, with commas between them. On a PBX with several
+    /// organizations: NAME=ORGANIZATION/EXTENSION.
     #[arg(long, value_name = "LIST", env = "QUEUEGATE_AGI_ENDPOINT", value_delimiter = ',', value_parser = named_endpoint)]
-    endpoint: Vec<(String, Extension)>,
+    endpoint: Vec<NamedEndpoint>,
     /// How the PBX names queues: text with {extension} or {id}, and {organization} if it has several.
     #[arg(long, value_name = "TEMPLATE", env = "QUEUEGATE_AGI_QUEUE_NAME", default_value = "{extension}")]
     queue_name: QueueName,
-    /// How the PBX names the phones that ring: text with {endpoint} or {extension}.
+    /// How the PBX names the phones that ring: text with {endpoint} or {extension}, and {organization} if it has several.
     #[arg(long, value_name = "TEMPLATE", env = "QUEUEGATE_AGI_INTERFACE", default_value = "PJSIP/{endpoint}")]
     interface: Interface,
     /// Whose state says whether they are free, if not their own, such as hint:{extension}@ext-local.
@@ -170,6 +171,14 @@ impl Agi {
             let problem =
                 "the queues of several organizations can't be told apart; give --queue-name with {organization}";
             return Err(Wrong(problem.to_owned()).into());
+        }
+        if organizations.len() > 1 {
+            let endpoints = Endpoints {
+                technologies: Vec::new(),
+                prefix: self.endpoint_prefix.clone(),
+                named: self.endpoint.clone(),
+            };
+            tell_organizations_apart(&endpoints, &self.interface).map_err(|wrong| Wrong(wrong.to_string()))?;
         }
         let secret = std::fs::read_to_string(file);
         let secret = secret.map_err(|error| Wrong(format!("can't read `{}`: {error}", file.display())))?;

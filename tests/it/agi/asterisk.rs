@@ -38,6 +38,9 @@ pub struct Change {
 /// The PBX: its queues and their members.
 pub struct Pbx {
     queues: Mutex<BTreeMap<String, BTreeMap<String, Membership>>>,
+    /// Members that are paused, with the reason, and the penalties of those that have one.
+    pub paused_members: Mutex<BTreeMap<(String, String), String>>,
+    pub penalties: Mutex<BTreeMap<(String, String), u32>>,
     /// Every application that was executed, with its arguments.
     pub executed: Mutex<Vec<String>>,
     pub changes: broadcast::Sender<Change>,
@@ -54,6 +57,8 @@ impl Pbx {
         let queues = queues.iter().map(|queue| ((*queue).to_owned(), BTreeMap::new())).collect();
         Arc::new(Self {
             queues: Mutex::new(queues),
+            paused_members: Mutex::default(),
+            penalties: Mutex::default(),
             executed: Mutex::default(),
             changes: broadcast::channel(10_000).0,
             has_queue_applications: AtomicBool::new(true),
@@ -115,8 +120,24 @@ impl Pbx {
             Some(Membership::Dynamic) => members.remove(interface),
         };
         drop(queues);
+        self.forget_standing(queue, interface);
         self.tell("QueueMemberRemoved", queue, interface);
         "REMOVED"
+    }
+
+    /// Whoever is no member any more has neither a pause nor a penalty.
+    fn forget_standing(&self, queue: &str, interface: &str) {
+        let key = (queue.to_owned(), interface.to_owned());
+        self.paused_members.lock().unwrap().remove(&key);
+        self.penalties.lock().unwrap().remove(&key);
+    }
+
+    pub fn is_paused(&self, queue: &str, interface: &str) -> bool {
+        self.paused_members.lock().unwrap().contains_key(&(queue.to_owned(), interface.to_owned()))
+    }
+
+    pub fn pause(&self, queue: &str, interface: &str, reason: &str) {
+        self.paused_members.lock().unwrap().insert((queue.to_owned(), interface.to_owned()), reason.to_owned());
     }
 
     /// Asterisk forgets dynamic members when it is restarted, unless `persistentmembers` is set.
@@ -124,6 +145,8 @@ impl Pbx {
         for members in self.queues.lock().unwrap().values_mut() {
             members.retain(|_, membership| *membership == Membership::Static);
         }
+        self.paused_members.lock().unwrap().clear();
+        self.penalties.lock().unwrap().clear();
         self.version.send_modify(|version| *version += 1);
     }
 
@@ -155,6 +178,13 @@ impl Pbx {
             "AddQueueMember" => drop(variables.insert("AQMSTATUS".to_owned(), self.add(queue, interface).to_owned())),
             "RemoveQueueMember" => {
                 drop(variables.insert("RQMSTATUS".to_owned(), self.remove(queue, interface).to_owned()));
+            }
+            "UnpauseQueueMember" => {
+                let key = (queue.to_owned(), interface.to_owned());
+                let is_member = self.members_of(queue).is_some_and(|members| members.contains_key(interface));
+                self.paused_members.lock().unwrap().remove(&key);
+                let status = if is_member { "UNPAUSED" } else { "NOTFOUND" };
+                variables.insert("UPQMSTATUS".to_owned(), status.to_owned());
             }
             _ => return -2,
         }
@@ -322,7 +352,13 @@ impl Call {
             },
             // Substituted as the dialplan does it.
             ["GET", "FULL", "VARIABLE", text] => {
-                (format!("200 result=1 ({})\n", text.replace("${CHANNEL(name)}", &self.channel)), false)
+                let mut text = text.replace("${CHANNEL(name)}", &self.channel);
+                while let Some((before, rest)) = text.split_once("${") {
+                    let (name, after) = rest.split_once('}').unwrap();
+                    let value = ended.variables.get(name).map(String::as_str).unwrap_or_default();
+                    text = format!("{before}{value}{after}");
+                }
+                (format!("200 result=1 ({text})\n"), false)
             }
             ["SET", "VARIABLE", name, value] => {
                 ended.variables.insert((*name).to_owned(), (*value).to_owned());

@@ -105,13 +105,18 @@ fn answer(pbx: &Pbx, action: &BTreeMap<String, String>, is_logged_in: &mut bool)
             for name in pbx.queue_names().iter().filter(|name| queue.is_empty() || *name == queue) {
                 text.push_str(&format!("Event: QueueParams\r\nQueue: {name}\r\nMax: 0\r\n{id}\r\n"));
                 for (member, membership) in pbx.members_of(name).unwrap_or_default() {
+                    let key = (name.clone(), member.clone());
+                    let paused = pbx.paused_members.lock().unwrap().get(&key).cloned();
                     let membership = match membership {
                         Membership::Static => "static",
                         Membership::Dynamic => "dynamic",
                     };
                     text.push_str(&format!(
                         "Event: QueueMember\r\nQueue: {name}\r\nName: {member}\r\nLocation: {member}\r\nStateInterface: {member}\r\n\
-                         Membership: {membership}\r\nPenalty: 0\r\nPaused: 0\r\n{id}\r\n"
+                         Membership: {membership}\r\nPenalty: {}\r\nPaused: {}\r\nPausedReason: {}\r\n{id}\r\n",
+                        pbx.penalties.lock().unwrap().get(&key).copied().unwrap_or_default(),
+                        u8::from(paused.is_some()),
+                        paused.unwrap_or_default(),
                     ));
                 }
             }
@@ -119,10 +124,22 @@ fn answer(pbx: &Pbx, action: &BTreeMap<String, String>, is_logged_in: &mut bool)
             text
         }
         "QueueAdd" => match pbx.add(queue, interface) {
-            "ADDED" => success("Added interface to queue"),
+            "ADDED" => {
+                let key = (queue.to_owned(), interface.to_owned());
+                let penalty = get("Penalty").parse().unwrap_or_default();
+                pbx.penalties.lock().unwrap().insert(key, penalty);
+                if get("Paused") == "true" {
+                    pbx.pause(queue, interface, "");
+                }
+                success("Added interface to queue")
+            }
             "MEMBERALREADY" => error("Unable to add interface: Already there"),
             _ => error("Unable to add interface to queue: No such queue"),
         },
+        "QueuePause" => {
+            pbx.pause(queue, interface, get("Reason"));
+            success("Interface paused successfully")
+        }
         "QueueRemove" => match pbx.remove(queue, interface) {
             "REMOVED" => success("Removed interface from queue"),
             "NOTINQUEUE" => error("Unable to remove interface: Not there"),

@@ -35,7 +35,8 @@ async fn a_member_that_is_there_already_is_signed_in() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_the_pbx_does_not_have_undoes_the_session() {
-    let mut center = Center::open().await;
+    let named = || vec![queuegate::agi::names::named_endpoint("anna-at-home=101").unwrap()];
+    let mut center = Center::open_as(|config| config.endpoints.named = named()).await;
     center.pbx.drop_queue("801");
     let ended = center.dial(Call::from("101", "sign-in?queue=801")).await;
     assert_eq!(ended.answer(), ("failed", "NO_SUCH_QUEUE", SORRY));

@@ -8,6 +8,7 @@ mod latency;
 mod limits;
 mod manager;
 mod mishaps;
+mod phones;
 mod program;
 mod reconcile;
 mod wire;
