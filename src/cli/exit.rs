@@ -132,6 +132,7 @@ fn of_store(error: &store::Error) -> u8 {
         | store::Error::Full(_)
         | store::Error::Busy(_)
         | store::Error::Sqlite(_)
+        | store::Error::Displaced { .. }
         | store::Error::Unsynced { .. } => FAILED,
     }
 }

@@ -367,7 +367,7 @@ impl LogReader {
     /// Returns when everything that was read until now is durable: whoever serves the file may have written it this moment.
     /// To be called before a hash is told to somebody who may keep it.
     pub fn settle(&self) -> Result<(), Error> {
-        match LogSync::open(&self.path) {
+        match LogSync::open(&self.path, None) {
             Ok(log) => log.sync(),
             // Whoever stops leaves everything in the file, and no log.
             Err(_) if !beside(&self.path, "-wal").exists() => Ok(()),

@@ -6,9 +6,11 @@
 
 mod backup;
 mod examine;
+mod kind;
 mod load;
 mod log;
 mod open;
+mod place;
 mod rows;
 mod verify;
 
@@ -44,8 +46,10 @@ pub struct Store {
     path: PathBuf,
     /// From how many pages on the log is moved into the file.
     long_log: i64,
+    /// Where the files are, once somebody syncs the log.
+    place: Option<place::Place>,
     /// Held for as long as the store is, so that a second process is turned away.
-    _lock: open::Lock,
+    lock: open::Lock,
 }
 
 /// The read side, for whoever follows, searches or verifies the audit log.
@@ -61,6 +65,8 @@ pub struct LogSync {
     /// The write-ahead log. SQLite takes no locks on it, which to close it would release.
     log: File,
     path: PathBuf,
+    /// Where the files must still be; none: they are somebody else's to keep.
+    place: Option<place::Place>,
 }
 
 /// A request that was carried out, kept so that it can be repeated safely.
@@ -199,6 +205,17 @@ pub enum Error {
     /// SQLite failed. What became of the last commit is unknown.
     #[error("the database failed: {0}")]
     Sqlite(#[source] rusqlite::Error),
+    /// A file was removed, renamed, replaced or overwritten while it was served. What became of the last commits is unknown.
+    #[error(
+        "`{path}` {problem} while it was served; nothing more is acknowledged. Keep other programs away from the database \
+         and the files beside it, check them with `queuegate verify`, and start again"
+    )]
+    Displaced {
+        /// The file.
+        path: String,
+        /// What happened to it.
+        problem: String,
+    },
     /// The write-ahead log could not be synced. What became of the last commits is unknown.
     #[error("the database failed: can't sync `{path}`: {problem}")]
     Unsynced {
@@ -244,8 +261,9 @@ impl Store {
     /// Moves the write-ahead log into the file from so many pages on, 1,000 unless told otherwise. A shorter log lets tests
     /// meet that moment often.
     #[must_use]
-    pub fn with_log_of(self, pages: u16) -> Self {
-        Self { long_log: pages.into(), ..self }
+    pub fn with_log_of(mut self, pages: u16) -> Self {
+        self.long_log = pages.into();
+        self
     }
 
     /// Has commits no longer wait for the disk. What was committed is durable once it was synced by what this gives.
@@ -253,7 +271,9 @@ impl Store {
     /// SQLite syncs the log by itself before it moves any of it into the file, and where it begins anew: so what isn't synced
     /// can only be lost from its end.
     pub fn defer_sync(&mut self) -> Result<LogSync, Error> {
-        let log = LogSync::open(&self.path)?;
+        let place = place::Place::of(&self.path, self.lock.database())?;
+        let log = LogSync::open(&self.path, Some(place.clone()))?;
+        self.place = Some(place);
         self.connection.execute_batch("PRAGMA synchronous = NORMAL")?;
         Ok(log)
     }
@@ -359,16 +379,28 @@ impl Store {
 }
 
 impl LogSync {
-    fn open(database: &Path) -> Result<Self, Error> {
+    fn open(database: &Path, place: Option<place::Place>) -> Result<Self, Error> {
         let path = open::beside(database, "-wal");
         let log = File::open(&path).map_err(|error| open::unopenable(&path, &error))?;
-        Ok(Self { log, path })
+        Ok(Self { log, path, place })
     }
 
-    /// Returns when everything that was committed before is durable.
+    /// Returns when everything that was committed before is durable, in files that the next start will find. Fails with
+    /// [`Error::Displaced`] if it won't.
     pub fn sync(&self) -> Result<(), Error> {
         let unsynced = |problem| Error::Unsynced { path: self.path.display().to_string(), problem };
-        self.log.sync_data().map_err(unsynced)
+        self.log.sync_data().map_err(unsynced)?;
+        self.place.as_ref().map_or(Ok(()), place::Place::check)
+    }
+}
+
+impl Drop for Store {
+    /// Moves what was acknowledged into the file if the log lost its name, since nobody would find it there.
+    fn drop(&mut self) {
+        if self.place.as_ref().is_some_and(place::Place::may_rescue) {
+            // There is nobody to tell of a failure, and nothing else to try.
+            let _ = self.checkpoint();
+        }
     }
 }
 

@@ -5,12 +5,13 @@ use std::{
     io::{ErrorKind, Read, Seek, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, config::DbConfig};
 
-use super::{Error, LONG_LOG, LogReader, Store, log};
+use super::{Error, LONG_LOG, LogReader, Store, kind, log, place};
 use crate::domain::ids::Lineage;
 
 /// Marks a SQLite file as ours: "QGAT".
@@ -36,7 +37,7 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What every SQLite file begins with.
-const MAGIC: &[u8] = b"SQLite format 3\0";
+pub(super) const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// The most that a file holds of a database whose creation was cut short.
 const NEW_FILE: u64 = 4_096;
@@ -53,7 +54,7 @@ impl Store {
         let lock = Lock::take(path)?;
         match open_locked(path, new_store_id) {
             Ok((connection, lineage, heads)) => {
-                Ok(Self { connection, lineage, heads, path: path.to_owned(), long_log: LONG_LOG, _lock: lock })
+                Ok(Self { connection, lineage, heads, path: path.to_owned(), long_log: LONG_LOG, place: None, lock })
             }
             Err(error) => {
                 lock.withdraw();
@@ -119,8 +120,10 @@ pub(super) fn real_path(path: &Path) -> Result<PathBuf, Error> {
         ErrorKind::StorageFull => Error::NoSpace { path: path.display().to_string() },
         _ => unopenable(path, &error),
     };
+    kind::refuse_special(path)?;
     // Who calls whom is nobody else's business. What SQLite creates beside the file gets the file's mode.
     let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path).map_err(refused)?;
+    place::refuse_elsewhere(path, &file)?;
     if file.metadata().map_err(refused)?.nlink() > 1 {
         // Each of its names would have a lock, and a write-ahead log, of its own.
         return Err(unopenable(path, &"the file has more than one name (hard links); remove the others, or copy it"));
@@ -133,21 +136,49 @@ pub(super) fn real_path(path: &Path) -> Result<PathBuf, Error> {
 const LOCK_PAUSES: usize = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// The lock file beside the database. The system lets go of it when the process ends, however it ends.
+/// The lock file beside the database, and the lock on the database itself. The system releases both when the process ends,
+/// however it ends.
+///
+/// The first goes by name and says who holds it. The second goes by inode, so it also keeps a process away that knows the
+/// file by another path, such as one in another container. SQLite's own locks are of another kind and don't meet it.
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
     path: PathBuf,
     is_new: bool,
+    /// INVARIANT: closed after SQLite's last connection, whose locks would be released with it.
+    database: Arc<File>,
 }
 
 impl Lock {
     pub(super) fn take(database: &Path) -> Result<Self, Error> {
         let path = beside(database, ".lock");
+        let (mut file, is_new) = Self::take_name(database, &path)?;
+        match Self::take_inode(database) {
+            Ok(inode) => {
+                // Only to say more to whoever comes second: there may be no space for it.
+                let _ = file.set_len(0).and_then(|()| file.rewind());
+                let _ = write!(file, "process {}", std::process::id());
+                Ok(Self { file, path, is_new, database: Arc::new(inode) })
+            }
+            Err(error) => {
+                withdraw(&path, is_new);
+                Err(error)
+            }
+        }
+    }
+
+    /// The database's own file, which stays open for as long as the lock is held.
+    pub(super) fn database(&self) -> Arc<File> {
+        Arc::clone(&self.database)
+    }
+
+    /// Locks the lock file. Says whether this made it.
+    fn take_name(database: &Path, path: &Path) -> Result<(File, bool), Error> {
         let mut pauses = 0..LOCK_PAUSES;
         loop {
-            let mut lock = Self::open(&path)?;
-            match lock.file.try_lock() {
+            let (mut file, is_new) = Self::open(path)?;
+            match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) if pauses.next().is_some() => {
                     std::thread::sleep(LOCK_PAUSE);
@@ -156,25 +187,39 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => {
                     let mut owner = String::new();
                     // Only to say more in the message: an unreadable lock file is still a taken lock.
-                    let _ = lock.file.read_to_string(&mut owner);
+                    let _ = file.read_to_string(&mut owner);
                     let owner = if owner.trim().is_empty() { "unknown" } else { owner.trim() }.to_owned();
                     return Err(Error::InUse { path: database.display().to_string(), owner });
                 }
-                Err(TryLockError::Error(error)) => return Err(unopenable(&path, &error)),
+                Err(TryLockError::Error(error)) => return Err(unopenable(path, &error)),
             }
             // Whoever was refused withdraws the lock that it made. One that is withdrawn locks nothing.
-            let locked =
-                lock.file.metadata().map(|of| (of.dev(), of.ino())).map_err(|error| unopenable(&path, &error))?;
+            let locked = file.metadata().map(|of| (of.dev(), of.ino())).map_err(|error| unopenable(path, &error))?;
             if path.metadata().is_ok_and(|of| (of.dev(), of.ino()) == locked) {
-                // Only to say more to whoever comes second: there may be no space for it.
-                let _ = lock.file.set_len(0).and_then(|()| lock.file.rewind());
-                let _ = write!(lock.file, "process {}", std::process::id());
-                return Ok(lock);
+                return Ok((file, is_new));
             }
         }
     }
 
-    fn open(path: &Path) -> Result<Self, Error> {
+    /// Locks the database's inode.
+    fn take_inode(database: &Path) -> Result<File, Error> {
+        let refused = |error: std::io::Error| unopenable(database, &error);
+        let file = OpenOptions::new().read(true).write(true).open(database).map_err(refused)?;
+        let mut pauses = 0..LOCK_PAUSES;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) if pauses.next().is_some() => std::thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::WouldBlock) => {
+                    let owner = "it knows the file by another path".to_owned();
+                    return Err(Error::InUse { path: database.display().to_string(), owner });
+                }
+                Err(TryLockError::Error(error)) => return Err(refused(error)),
+            }
+        }
+    }
+
+    fn open(path: &Path) -> Result<(File, bool), Error> {
         let mut options = OpenOptions::new();
         options.read(true).write(true);
         let opened = match options.clone().create_new(true).open(path) {
@@ -184,7 +229,7 @@ impl Lock {
             }
             Err(error) => Err(error),
         };
-        let (file, is_new) = opened.map_err(|error| match error.kind() {
+        opened.map_err(|error| match error.kind() {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
                 let problem = "nothing can be created beside the database; the folder must be writable for queuegate, \
                                which keeps a lock and a write-ahead log there";
@@ -192,16 +237,27 @@ impl Lock {
             }
             ErrorKind::StorageFull => Error::NoSpace { path: path.display().to_string() },
             _ => unopenable(path, &error),
-        })?;
-        Ok(Self { file, path: path.to_owned(), is_new })
+        })
     }
 
     /// Leaves nothing beside a file that was refused. INVARIANT: removed while it is held, so that nobody takes it for one.
     pub(super) fn withdraw(self) {
-        if self.is_new {
-            // It may stay: it is empty of meaning once nobody holds it.
-            let _ = std::fs::remove_file(&self.path);
-        }
+        withdraw(&self.path, self.is_new);
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // The file may stay open a moment longer, where it is still looked at. The lock is not needed for that.
+        let _ = self.database.unlock();
+        let _ = self.file.unlock();
+    }
+}
+
+fn withdraw(path: &Path, is_new: bool) {
+    if is_new {
+        // It may stay: it is empty of meaning once nobody holds it.
+        let _ = std::fs::remove_file(path);
     }
 }
 
@@ -221,6 +277,9 @@ pub(super) fn look(path: &Path) -> Result<(), Error> {
     }
     // Where they are is part of SQLite's file format.
     header.resize(100, 0);
+    if place::has_log(&header) {
+        place::refuse_mounted(path)?;
+    }
     let number = |at: usize| header.get(at..at + 4).and_then(|four| four.try_into().ok()).map(i32::from_be_bytes);
     let (Some(user_version), Some(application_id)) = (number(60), number(68)) else { return Err(not_ours()) };
     // If the power fails while SQLite makes its first page, part of it may be there, and the journal that takes it back.

@@ -136,7 +136,7 @@ impl Drop for Process {
     }
 }
 
-async fn prepared(database: &Path, users: usize) -> Process {
+pub async fn prepared(database: &Path, users: usize) -> Process {
     prepare(Process::start(database), users).await
 }
 

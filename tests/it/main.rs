@@ -24,6 +24,7 @@ mod drains;
 mod durability;
 mod expiry;
 mod faults;
+mod files;
 mod fuzz;
 mod limits;
 mod model;
