@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 use super::{
+    certificate::CertificateName,
     file::{Entry, Error, TokenFile},
     identity::Identity,
+    reading::Reserve,
     secret::Fingerprint,
 };
 use crate::domain::{ids::Caller, time::Timestamp};
@@ -17,7 +19,7 @@ pub struct Presented<'c> {
     /// The `authorization` header.
     pub authorization: Option<&'c [u8]>,
     /// The subject alternative names of the client certificate, which was verified with the connection.
-    pub certificate_names: &'c [String],
+    pub certificate_names: &'c [CertificateName],
 }
 
 /// Why a caller isn't let in.
@@ -44,6 +46,7 @@ pub struct Authority {
     known: ArcSwap<Vec<Known>>,
     /// The text that was last read, so that a file that didn't change is let alone. Held while it is read anew.
     last_read: Mutex<String>,
+    reserve: Reserve,
 }
 
 /// Whom the last credentials of a connection belonged to, so that those that are the same need not be looked for again.
@@ -65,9 +68,15 @@ struct Known {
 impl Authority {
     /// Goes by a token file, which must be there and make sense.
     pub fn open(file: TokenFile) -> Result<Self, Error> {
-        let authority = Self { file, known: ArcSwap::default(), last_read: Mutex::default() };
+        let authority =
+            Self { file, known: ArcSwap::default(), last_read: Mutex::default(), reserve: Reserve::default() };
         authority.refresh(Timestamp::from_unix_ms(0))?;
         Ok(authority)
+    }
+
+    /// Where the callers are named.
+    pub fn file(&self) -> &TokenFile {
+        &self.file
     }
 
     /// Reads the file anew, if it changed, and ends what has expired. What is wrong with the file leaves everything as it
@@ -78,12 +87,14 @@ impl Authority {
             known.identity.end();
         }
         let path = self.file.path();
-        let text = std::fs::read_to_string(path)
+        let text = self
+            .reserve
+            .read_text(path)
             .map_err(|problem| Error::Unreadable { path: path.display().to_string(), problem })?;
         if *last_read == text {
             return Ok(None);
         }
-        let entries = self.file.parse(&text)?;
+        let entries = self.file.parse_whole(&text)?;
         let before = self.known.load_full();
         let after: Vec<Known> = entries.into_iter().map(|entry| self.known_as(entry, &before)).collect();
         let count = after.len();
@@ -144,10 +155,10 @@ fn with_token(known: &[Known], presented: Fingerprint) -> Option<&Known> {
 }
 
 /// Whose certificate has one of these names.
-fn with_certificate<'k>(known: &'k [Known], names: &[String]) -> Option<&'k Known> {
+fn with_certificate<'k>(known: &'k [Known], names: &[CertificateName]) -> Option<&'k Known> {
     known.iter().find(|known| {
         let name = known.entry.certificate.as_ref();
-        name.is_some_and(|name| names.iter().any(|other| other.eq_ignore_ascii_case(name)))
+        name.is_some_and(|name| names.contains(name))
     })
 }
 
@@ -199,7 +210,7 @@ mod tests {
         names: &[&str],
         now: Timestamp,
     ) -> Result<String, Refused> {
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let names: Vec<CertificateName> = names.iter().map(|name| name.parse().unwrap()).collect();
         let presented = Presented { authorization: authorization.map(str::as_bytes), certificate_names: &names };
         authority.authenticate(presented, &mut None, || now).map(|identity| identity.caller().to_string())
     }
@@ -230,7 +241,7 @@ mod tests {
         fs::write(authority.file.path(), text().replace("name = \"pbx\"", "name = \"gone\"")).unwrap();
         authority.refresh(now()).unwrap();
         assert_eq!(ask("abc", now()).unwrap(), "token:gone", "the same token is another's now");
-        fs::write(authority.file.path(), "").unwrap();
+        fs::write(authority.file.path(), "# nobody").unwrap();
         authority.refresh(now()).unwrap();
         assert_eq!(ask("abc", now()), Err(Refused::Unknown), "revoked");
     }
@@ -278,11 +289,11 @@ mod tests {
     #[test]
     fn scopes_and_organizations_are_kept_to() {
         let Fixture { authority, _folder } = &fixture();
-        let who = |authorization: Option<&'static [u8]>, names: &[String]| {
+        let who = |authorization: Option<&'static [u8]>, names: &[CertificateName]| {
             authority.authenticate(Presented { authorization, certificate_names: names }, &mut None, now).unwrap()
         };
         let pbx = who(Some(b"Bearer abc"), &[]);
-        let dash = who(None, &["dash.example.com".to_owned()]);
+        let dash = who(None, &["dash.example.com".parse().unwrap()]);
         for &scope in Scope::ALL {
             assert_eq!(pbx.holds(scope), scope == Scope::Check, "{scope}");
             assert!(dash.holds(scope), "admin is all of them: {scope}");
@@ -300,7 +311,7 @@ mod tests {
         let path = authority.file.path();
         assert_eq!(authority.refresh(now()).unwrap(), None, "it did not change");
 
-        for faulty in ["[[token]]\nname = \"pbx\"\n", "nonsense"] {
+        for faulty in ["[[token]]\nname = \"pbx\"\n", "nonsense", "", "\n \n"] {
             fs::write(path, faulty).unwrap();
             assert!(authority.refresh(now()).is_err());
             assert_eq!(ask(authority, Some("Bearer abc"), &[], now()), Ok("token:pbx".to_owned()));

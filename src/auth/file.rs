@@ -12,6 +12,7 @@ use serde::Deserialize;
 use toml_edit::{ArrayOfTables, Datetime, DocumentMut, Item, Table, value};
 
 use super::{
+    certificate::CertificateName,
     identity::Scope,
     secret::{Fingerprint, without_secrets},
 };
@@ -38,7 +39,7 @@ pub struct Entry {
     /// Their token's hash, if they have a token.
     pub sha256: Option<Fingerprint>,
     /// The subject alternative name (DNS name, URI, e-mail or IP address) of their client certificate, if they have one.
-    pub certificate: Option<String>,
+    pub certificate: Option<CertificateName>,
     /// What they may ask for.
     pub scopes: BTreeSet<Scope>,
     /// Which organizations they may use; none: all.
@@ -133,6 +134,15 @@ impl TokenFile {
         self.parse(&text)
     }
 
+    /// What a text of the file says that was read to be gone by. An empty one is a file that is still being written, or was
+    /// cut off: nobody is locked out by it.
+    pub(super) fn parse_whole(&self, text: &str) -> Result<Vec<Entry>, Error> {
+        if text.trim().is_empty() {
+            return Err(self.faulty("it is empty; to let nobody in, leave a comment in it"));
+        }
+        self.parse(text)
+    }
+
     /// Adds a caller; creates the file, readable by its owner alone, if there is none.
     pub fn add(&self, entry: &Entry) -> Result<(), Error> {
         let lock = self.lock()?;
@@ -180,7 +190,9 @@ impl TokenFile {
                 document.set_trailing(trailing);
             }
         }
-        let written = self.replace(&document.to_string());
+        let text = document.to_string();
+        // An empty file would not be believed.
+        let written = self.replace(if text.trim().is_empty() { HEADING } else { &text });
         drop(lock);
         written
     }
@@ -260,6 +272,7 @@ fn entry(written: WrittenEntry) -> Result<Entry, String> {
     if sha256.is_none() && certificate.as_ref().is_none_or(String::is_empty) {
         return Err("needs a sha256 (of a token) or a certificate (a subject alternative name)".to_owned());
     }
+    let certificate = certificate.and_then(|name| name.parse().ok());
     let scopes = scopes.iter().map(|scope| scope.parse());
     let scopes: BTreeSet<Scope> = scopes.collect::<Result<_, _>>().map_err(|error| format!("scopes {error}"))?;
     if scopes.is_empty() {
@@ -290,7 +303,7 @@ fn table(entry: &Entry) -> Table {
         table.insert("sha256", value(sha256.to_string()));
     }
     if let Some(certificate) = certificate {
-        table.insert("certificate", value(certificate));
+        table.insert("certificate", value(certificate.to_string()));
     }
     table.insert("scopes", value(scopes.iter().map(|scope| scope.as_str()).collect::<toml_edit::Array>()));
     if let Some(organizations) = organizations {
@@ -338,7 +351,7 @@ mod tests {
         assert_eq!(pbx.organizations, Some(BTreeSet::from(["acme".parse().unwrap()])));
         assert_eq!(pbx.expires, Some(Timestamp::from_unix_ms(1_798_761_600_000)));
         assert!(pbx.sha256 == Some(Fingerprint::of(b"abc")) && pbx.certificate.is_none());
-        assert_eq!(dashboard.certificate.as_deref(), Some("dash.example.com"));
+        assert_eq!(dashboard.certificate, "dash.example.com".parse().ok());
         assert!(dashboard.organizations.is_none() && dashboard.expires.is_none() && dashboard.sha256.is_none());
         assert!(parse("").unwrap().is_empty());
     }

@@ -4,11 +4,15 @@
 //! INVARIANT: a secret is held only while it is made or presented; what is kept, compared and logged is its hash or its name.
 
 mod authority;
+mod certificate;
 mod file;
 mod identity;
+mod reading;
 mod secret;
 
 pub use authority::{Authority, Presented, Recognized, Refused};
+pub use certificate::CertificateName;
 pub use file::{Entry, Error, TokenFile};
 pub use identity::{Identity, Scope};
+pub use reading::{Keeping, Reserve, exposure};
 pub use secret::{Fingerprint, Secret, without_secrets};

@@ -101,7 +101,7 @@ impl New {
         let entry = Entry {
             name: name.clone(),
             sha256: secret.as_ref().map(Secret::fingerprint),
-            certificate,
+            certificate: certificate.and_then(|name| name.parse().ok()),
             scopes: scopes.into_iter().collect(),
             organizations: Some(organizations).filter(|organizations| !organizations.is_empty()),
             // Whole seconds are enough, and read better in the file.

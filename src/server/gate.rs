@@ -28,7 +28,7 @@ use super::{
     services::{Answering, Services},
 };
 use crate::{
-    auth::{Authority, Identity, Presented, Recognized},
+    auth::{Authority, CertificateName, Identity, Presented, Recognized},
     rpc::{
         Rpc,
         methods::{self, Access, Work},
@@ -68,7 +68,7 @@ pub(super) struct Entrance {
 /// The other end of a connection.
 pub(super) struct Peer {
     pub gate: Arc<Gate>,
-    certificate_names: Vec<String>,
+    certificate_names: Vec<CertificateName>,
     /// Who they are if nobody needs credentials.
     anyone: Arc<Identity>,
     known: Mutex<Known>,
@@ -105,7 +105,7 @@ impl Known {
 }
 
 impl Entrance {
-    pub(super) fn new(gate: Arc<Gate>, address: IpAddr, certificate_names: Vec<String>) -> Self {
+    pub(super) fn new(gate: Arc<Gate>, address: IpAddr, certificate_names: Vec<CertificateName>) -> Self {
         let anyone = Arc::new(Identity::anyone_at(address));
         Self {
             peer: Arc::new(Peer {

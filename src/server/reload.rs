@@ -6,7 +6,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use super::tls::Tls;
-use crate::{auth::Authority, state::clock::Clock, telemetry::metrics::Metrics};
+use crate::{
+    auth::{Authority, Keeping, exposure},
+    state::clock::Clock,
+    telemetry::metrics::Metrics,
+};
 
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(2);
@@ -34,7 +38,8 @@ async fn reread(
         return std::future::pending().await;
     }
     let mut interval = tokio::time::interval(EVERY);
-    let (mut token_fault, mut tls_fault) = (None, None);
+    let (mut token_fault, mut tls_fault) = (Fault::of("tokens"), Fault::of("certificates"));
+    let mut exposures = Exposures::default();
     loop {
         let asked = async {
             match &mut hang_up {
@@ -48,28 +53,95 @@ async fn reread(
         }
         let (authority, tls, now) = (authority.clone(), tls.clone(), clock.now());
         let reading = tokio::task::spawn_blocking(move || {
-            (authority.map(|authority| authority.refresh(now)), tls.map(|tls| tls.refresh()))
+            let mut found: Vec<String> = tls.iter().flat_map(|tls| tls.exposures()).collect();
+            // It holds hashes, which others may read, and says who may do what, which others may not change.
+            found.extend(authority.iter().filter_map(|tokens| exposure(tokens.file().path(), Keeping::Public)));
+            (authority.map(|authority| authority.refresh(now)), tls.map(|tls| tls.refresh()), found)
         });
-        let Ok((tokens, certificates)) = reading.await else { continue };
-        match tokens.transpose() {
-            Ok(Some(Some(callers))) => info!(callers, "token file read anew"),
-            Ok(_) => {}
-            Err(ref error) => tell(&metrics, "tokens", error, &mut token_fault),
+        let Ok((tokens, certificates, found)) = reading.await else { continue };
+        exposures.note(found).iter().for_each(|exposure| warn!("{exposure}"));
+        if let Some(Some(callers)) = token_fault.note(tokens.transpose(), &metrics) {
+            info!(callers, "token file read anew");
         }
-        match certificates.transpose() {
-            Ok(Some(true)) => info!("certificates read anew"),
-            Ok(_) => {}
-            Err(ref error) => tell(&metrics, "certificates", error, &mut tls_fault),
+        if tls_fault.note(certificates.transpose(), &metrics) == Some(true) {
+            info!("certificates read anew");
         }
     }
 }
 
-/// Tells of a fault, once.
-fn tell(metrics: &Metrics, file: &'static str, error: &dyn std::error::Error, last: &mut Option<String>) {
-    let fault = error.to_string();
-    if last.as_ref() != Some(&fault) {
-        metrics.reload_failed(file);
-        warn!(error = %fault, "can't use the changed file; what was read before still holds");
-        *last = Some(fault);
+/// What is wrong with a file now.
+struct Fault {
+    file: &'static str,
+    current: Option<String>,
+}
+
+impl Fault {
+    fn of(file: &'static str) -> Self {
+        Self { file, current: None }
+    }
+
+    /// Gives what was read. Tells of a fault when it begins, also when it was there before and went away.
+    fn note<T, E: std::error::Error>(&mut self, read: Result<Option<T>, E>, metrics: &Metrics) -> Option<T> {
+        match read {
+            Ok(read) => {
+                self.current = None;
+                read
+            }
+            Err(error) => {
+                let fault = error.to_string();
+                if self.current.as_ref() != Some(&fault) {
+                    metrics.reload_failed(self.file);
+                    warn!(error = %fault, "can't use the changed file; what was read before still holds");
+                    self.current = Some(fault);
+                }
+                None
+            }
+        }
+    }
+}
+
+/// What others may do to the files, as it was last seen.
+#[derive(Default)]
+struct Exposures(Vec<String>);
+
+impl Exposures {
+    /// Those that were not there before.
+    fn note(&mut self, found: Vec<String>) -> Vec<String> {
+        let new = found.iter().filter(|exposure| !self.0.contains(exposure)).cloned().collect();
+        self.0 = found;
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_that_comes_again_is_told_again() {
+        let metrics = Metrics::new(crate::rpc::call_labels());
+        let mut fault = Fault::of("tokens");
+        let failed = || Err::<Option<bool>, _>(std::io::Error::other("no space"));
+        let told = |metrics: &Metrics| {
+            let text = metrics.text();
+            let line = text.lines().find(|line| line.contains("reload_failures") && line.contains("tokens"));
+            line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or_default()
+        };
+        fault.note(failed(), &metrics);
+        fault.note(failed(), &metrics);
+        assert_eq!(told(&metrics), 1.0, "once while it lasts");
+        assert_eq!(fault.note(Ok::<_, std::io::Error>(Some(false)), &metrics), Some(false));
+        fault.note(failed(), &metrics);
+        assert_eq!(told(&metrics), 2.0);
+    }
+
+    #[test]
+    fn an_exposure_is_warned_of_when_it_begins() {
+        let mut exposures = Exposures::default();
+        let found = || vec!["a".to_owned()];
+        assert_eq!(exposures.note(found()), ["a"]);
+        assert!(exposures.note(found()).is_empty());
+        assert!(exposures.note(Vec::new()).is_empty());
+        assert_eq!(exposures.note(found()), ["a"]);
     }
 }

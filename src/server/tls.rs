@@ -16,6 +16,8 @@ use tokio_rustls::rustls::{
 };
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use crate::auth::{CertificateName, Keeping, Reserve, exposure};
+
 /// Where certificates and keys are, as PEM.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
@@ -47,6 +49,7 @@ pub(super) struct Tls {
     current: ArcSwap<ServerConfig>,
     /// What was last read, so that files that didn't change are let alone. Held while they are read anew.
     last_read: Mutex<Read>,
+    reserve: Reserve,
 }
 
 /// The contents of the files.
@@ -59,19 +62,27 @@ struct Read {
 
 impl Tls {
     pub(super) fn open(files: TlsFiles) -> Result<Self, Error> {
-        let read = Read::of(&files)?;
+        let reserve = Reserve::default();
+        let read = Read::of(&files, &reserve)?;
         let current = ArcSwap::from(read.config(&files)?);
-        Ok(Self { files, current, last_read: Mutex::new(read) })
+        Ok(Self { files, current, last_read: Mutex::new(read), reserve })
     }
 
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         self.current.load_full()
     }
 
+    /// What others may do to the files and should not.
+    pub(super) fn exposures(&self) -> impl Iterator<Item = String> {
+        let TlsFiles { certificate, key, client_ca } = &self.files;
+        let public = [Some(certificate), client_ca.as_ref()].into_iter().flatten();
+        public.filter_map(|path| exposure(path, Keeping::Public)).chain(exposure(key, Keeping::Secret))
+    }
+
     /// Reads the files anew, and says whether they changed. What is wrong with them leaves everything as it was.
     pub(super) fn refresh(&self) -> Result<bool, Error> {
         let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = Read::of(&self.files)?;
+        let read = Read::of(&self.files, &self.reserve)?;
         if read == *last_read {
             return Ok(false);
         }
@@ -82,9 +93,9 @@ impl Tls {
 }
 
 impl Read {
-    fn of(files: &TlsFiles) -> Result<Self, Error> {
+    fn of(files: &TlsFiles, reserve: &Reserve) -> Result<Self, Error> {
         let read = |path: &PathBuf| {
-            std::fs::read(path).map_err(|error| Error::new(path, &format_args!("can't be read: {error}")))
+            reserve.read(path).map_err(|error| Error::new(path, &format_args!("can't be read: {error}")))
         };
         Ok(Self {
             certificate: read(&files.certificate)?,
@@ -130,19 +141,21 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
 }
 
 /// The subject alternative names of the certificate that a client showed, and that was verified.
-pub(super) fn client_names(connection: &ServerConnection) -> Vec<String> {
+pub(super) fn client_names(connection: &ServerConnection) -> Vec<CertificateName> {
     let Some(certificate) = connection.peer_certificates().and_then(<[_]>::first) else { return Vec::new() };
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Vec::new() };
     let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
     names.value.general_names.iter().filter_map(name).collect()
 }
 
-fn name(name: &GeneralName<'_>) -> Option<String> {
+fn name(name: &GeneralName<'_>) -> Option<CertificateName> {
     match name {
-        GeneralName::DNSName(name) | GeneralName::URI(name) | GeneralName::RFC822Name(name) => Some((*name).to_owned()),
+        GeneralName::DNSName(name) => Some(CertificateName::dns(name)),
+        GeneralName::URI(name) => Some(CertificateName::uri(name)),
+        GeneralName::RFC822Name(name) => Some(CertificateName::email(name)),
         GeneralName::IPAddress(bytes) => match **bytes {
-            [a, b, c, d] => Some(IpAddr::from([a, b, c, d]).to_string()),
-            _ => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| IpAddr::from(bytes).to_string()),
+            [a, b, c, d] => Some(CertificateName::Ip(IpAddr::from([a, b, c, d]))),
+            _ => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| CertificateName::Ip(IpAddr::from(bytes))),
         },
         _ => None,
     }

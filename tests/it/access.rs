@@ -371,7 +371,7 @@ async fn a_client_certificate_says_who_calls() {
     let certificates = Certificates::new(folder.path(), "first");
     let tokens = TokenFile::new(folder.path().join("tokens.toml"));
     tokens.add(&entry("root", &[Scope::Admin], &[])).unwrap();
-    let by_certificate = Some("spiffe://example.com/pbx".to_owned());
+    let by_certificate = "spiffe://example.com/pbx".parse().ok();
     let pbx = Entry { sha256: None, certificate: by_certificate, ..entry("pbx", &[Scope::Check], &[]) };
     tokens.add(&pbx).unwrap();
     let config = Config {

@@ -47,7 +47,7 @@ fn entry(inputs: &mut Mutator, number: usize) -> Entry {
     Entry {
         name: format!("caller-{number}").parse().unwrap(),
         sha256: (!is_certificate).then(|| Secret::generate().unwrap().fingerprint()),
-        certificate: is_certificate.then_some(name),
+        certificate: is_certificate.then(|| name.parse().unwrap()),
         scopes,
         organizations: Some(organizations).filter(|organizations| !organizations.is_empty()),
         expires,
