@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use anstyle::{AnsiColor, Style};
 use tonic::Code;
 use tonic_types::StatusExt;
 
+use super::print;
 use crate::{agi, auth, client, rpc::code, server, store};
 
 /// How a command that didn't fail ended.
@@ -41,17 +41,17 @@ pub(super) fn failed(error: &anyhow::Error) -> ExitCode {
         // Whoever read our output has had enough.
         return ExitCode::SUCCESS;
     }
-    let red = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
+    let red = print::RED;
     match error.chain().find_map(|cause| cause.downcast_ref::<tonic::Status>()) {
         Some(failure) => {
             let lost = if failure.code() == Code::Unknown { "the connection to the server was lost: " } else { "" };
-            anstream::eprintln!("{red}error:{red:#} {lost}{}", failure.message());
+            print::error_line(&format!("{red}error:{red:#} {lost}{}", failure.message()));
             let reason = failure.get_details_error_info().map(|info| info.reason);
             let reason = reason.filter(|reason| !reason.is_empty());
             let reason = reason.map(|reason| format!(" / {reason}")).unwrap_or_default();
-            anstream::eprintln!("  ({}{reason})", code::name(failure.code()));
+            print::error_line(&format!("  ({}{reason})", code::name(failure.code())));
         }
-        None => anstream::eprintln!("{red}error:{red:#} {error:#}"),
+        None => print::error_line(&format!("{red}error:{red:#} {error:#}")),
     }
     ExitCode::from(code(error))
 }
@@ -93,6 +93,7 @@ fn code(error: &anyhow::Error) -> u8 {
             Some(
                 server::Error::Listen { .. }
                 | server::Error::Exposed { .. }
+                | server::Error::MetricsExposed { .. }
                 | server::Error::Tls(_)
                 | server::Error::Tokens(_),
             ) => return WRONG,

@@ -11,6 +11,7 @@ use crate::{
     auth::TokenFile,
     server::{self, Exposure, Limits, Listen, Reflection, TlsFiles},
     state::clock::SystemClock,
+    store,
     telemetry::{logging, traces::Traces},
 };
 
@@ -33,7 +34,8 @@ pub(super) struct Settings {
           value_parser = super::args::address)]
     listen: SocketAddr,
     /// The database file; created if there is none.
-    #[arg(long, value_name = "FILE", env = "QUEUEGATE_DATABASE", default_value = "queuegate.db")]
+    #[arg(long, value_name = "FILE", env = "QUEUEGATE_DATABASE", default_value = "queuegate.db",
+          value_parser = super::args::database)]
     database: PathBuf,
     /// Who may call: the file that `queuegate token` writes. Without it everybody may do everything.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_TOKENS")]
@@ -57,6 +59,10 @@ pub(super) struct Settings {
     /// Where to serve /metrics, /livez and /readyz over plain HTTP; not at all unless given.
     #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_METRICS_LISTEN", value_parser = super::args::address)]
     metrics_listen: Option<SocketAddr>,
+    /// Serve metrics and probes beyond this machine, because something else keeps strangers out.
+    #[arg(long, value_name = "BOOL", env = "QUEUEGATE_METRICS_INSECURE", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true")]
+    metrics_insecure: bool,
     /// Where to send traces of calls: an OTLP endpoint (gRPC), such as http://127.0.0.1:4317; nowhere unless given.
     #[arg(long, value_name = "URL", env = "QUEUEGATE_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
@@ -96,7 +102,7 @@ pub(super) struct Settings {
           value_parser = humantime::parse_duration)]
     handshake_timeout: Duration,
     /// After how long of hearing nothing a connection is asked whether it is still there.
-    #[arg(long, value_name = "DURATION", env = "QUEUEGATE_KEEPALIVE_INTERVAL", default_value = "1m",
+    #[arg(long, value_name = "DURATION", env = "QUEUEGATE_KEEPALIVE_INTERVAL", default_value = "30s",
           value_parser = humantime::parse_duration)]
     keepalive_interval: Duration,
     /// How long the answer to that may take.
@@ -156,11 +162,20 @@ impl Log {
 impl Serve {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
         let Self { settings } = self;
+        store::refuse_special(&settings.database)?;
         server::fit_pages_to(&settings.database);
         settings.log.start()?;
         let config = settings.server()?;
-        let stop = stop_signal()?;
-        server::start(config).await?.run(stop).await?;
+        let mut stop = Box::pin(stop_signal()?);
+        let server = tokio::select! {
+            started = server::start(config) => started?,
+            // A file system that doesn't answer holds up a start, and not its end.
+            () = &mut stop => {
+                tracing::info!("stopped before the server had started");
+                return Ok(Outcome::Done);
+            }
+        };
+        server.run(stop).await?;
         Ok(Outcome::Done)
     }
 }
@@ -184,6 +199,7 @@ impl Settings {
             tokens: self.tokens.map(TokenFile::new),
             tls: tls.map(|(certificate, key)| TlsFiles { certificate, key, client_ca: tls_client_ca }),
             exposure: if self.insecure { Exposure::Accepted } else { Exposure::Refused },
+            metrics_exposure: if self.metrics_insecure { Exposure::Accepted } else { Exposure::Refused },
             reflection: if self.reflection { Reflection::On } else { Reflection::Off },
             metrics,
             limits: Limits {

@@ -2,6 +2,16 @@
 
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::warn;
+
+/// How many descriptors are for everything but connections: the database's files and their readers, the token file and the
+/// certificates, metrics and probes, logs and traces.
+const RESERVED: usize = 256;
+
+/// How many each processor's runtime takes besides.
+const RESERVED_PER_PROCESSOR: usize = 8;
+
 /// The limits of a server. Everything has one.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -39,6 +49,32 @@ pub struct Limits {
     pub shed_delay: Duration,
 }
 
+impl Limits {
+    /// Raises the process's limit of descriptors as far as the system lets it, and takes no more connections than it allows.
+    pub(super) fn within_descriptors(self, processors: usize) -> Self {
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+        // None: there is no limit.
+        let Some(descriptors) = (if raised.is_ok() { maximum } else { current }) else { return self };
+        let most = most_connections(usize::try_from(descriptors).unwrap_or(usize::MAX), processors);
+        if self.connections > most {
+            warn!(
+                asked = self.connections,
+                most,
+                descriptors,
+                "fewer connections are taken than asked for; raise the limit of open files (ulimit -n)"
+            );
+        }
+        Self { connections: self.connections.min(most), ..self }
+    }
+}
+
+/// How many connections so many descriptors allow. Where there are few, half of them are kept.
+fn most_connections(descriptors: usize, processors: usize) -> usize {
+    let reserved = RESERVED + RESERVED_PER_PROCESSOR * processors;
+    descriptors.saturating_sub(reserved.min(descriptors / 2)).max(1)
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -46,7 +82,7 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             streams_per_connection: 256,
             header_bytes: 16 * 1024,
-            keepalive_interval: Duration::from_secs(60),
+            keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),
             idle: Duration::from_secs(15 * 60),
             age: Duration::from_secs(24 * 60 * 60),
@@ -59,5 +95,25 @@ impl Default for Limits {
             quiet: Duration::from_secs(30),
             shed_delay: Duration::from_millis(5),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_kept_for_what_is_no_connection() {
+        for (descriptors, processors, most) in
+            [(1_024, 2, 752), (65_536, 16, 65_152), (100, 2, 50), (1, 2, 1), (usize::MAX, 1, usize::MAX - 264)]
+        {
+            assert_eq!(most_connections(descriptors, processors), most, "{descriptors}");
+        }
+    }
+
+    #[test]
+    fn a_quiet_connection_is_asked_well_before_a_proxy_gives_it_up() {
+        // nginx gives up a stream after 60 s, and HAProxy after 50.
+        assert!(Limits::default().keepalive_interval <= Duration::from_secs(30));
     }
 }

@@ -6,11 +6,14 @@ mod connection;
 mod cores;
 mod deadline;
 mod gate;
+mod health;
 mod limits;
 mod memory;
 mod operator;
 mod preface;
 mod question;
+mod quiet;
+mod reflection;
 mod reload;
 mod services;
 mod ticks;
@@ -30,7 +33,10 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tonic::service::Routes;
-use tonic_health::{ServingStatus, server::HealthReporter};
+use tonic_reflection::pb::{
+    v1::server_reflection_server::ServerReflectionServer as ReflectionV1,
+    v1alpha::server_reflection_server::ServerReflectionServer as ReflectionV1Alpha,
+};
 use tracing::{error, info, warn};
 
 use self::{
@@ -38,7 +44,9 @@ use self::{
     connection::Connections,
     cores::Cores,
     gate::Gate,
+    health::{Health, ServingStatus},
     operator::Operator,
+    reflection::Descriptors,
     tls::Tls,
 };
 pub use self::{
@@ -69,6 +77,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Whether to listen beyond this machine without tokens or TLS.
     pub exposure: Exposure,
+    /// Whether to serve metrics and probes beyond this machine, where they have neither tokens nor TLS.
+    pub metrics_exposure: Exposure,
     /// Whether to tell callers what services there are.
     pub reflection: Reflection,
     /// Where to serve metrics and probes, over plain HTTP; none: nowhere.
@@ -122,6 +132,7 @@ impl Config {
             tokens: None,
             tls: None,
             exposure: Exposure::Refused,
+            metrics_exposure: Exposure::Refused,
             reflection: Reflection::On,
             metrics: None,
             traces: None,
@@ -159,6 +170,15 @@ pub enum Error {
         /// The flags that give it.
         flags: &'static str,
     },
+    /// Strangers could read metrics, and hold up probes.
+    #[error(
+        "{address} can be reached from other machines, and metrics and probes have neither tokens nor TLS; listen on \
+         127.0.0.1, or say --metrics-insecure if something else keeps strangers out"
+    )]
+    MetricsExposed {
+        /// The address.
+        address: SocketAddr,
+    },
     /// A certificate or key can't be used.
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
@@ -188,7 +208,7 @@ pub struct Server {
     metrics_address: Option<SocketAddr>,
     drain_delay: Duration,
     drain_deadline: Duration,
-    health: HealthReporter,
+    health: Health,
     metrics: Arc<Metrics>,
     traces: Option<Arc<Traces>>,
     state: Arc<OnceLock<State>>,
@@ -207,6 +227,7 @@ pub async fn start(config: Config) -> Result<Server, Error> {
         tokens,
         tls,
         exposure,
+        metrics_exposure,
         reflection,
         metrics: metrics_listen,
         traces,
@@ -215,8 +236,13 @@ pub async fn start(config: Config) -> Result<Server, Error> {
         drain_deadline,
         clock,
     } = config;
-    let authority = tokens.map(Authority::open).transpose()?.map(Arc::new);
-    let tls = tls.map(Tls::open).transpose()?.map(Arc::new);
+    let limits = limits.within_descriptors(processors());
+    // Files are read where waiting for them holds up nothing else, not even a stop.
+    let reading = tokio::task::spawn_blocking(move || {
+        let authority = tokens.map(Authority::open).transpose()?.map(Arc::new);
+        Ok::<_, Error>((authority, tls.map(Tls::open).transpose()?.map(Arc::new)))
+    });
+    let (authority, tls) = reading.await.map_err(|_| Error::Broken("reading of the token file"))??;
     let listener = listen.bind("--listen").await?;
     let address = local_address(&listener)?;
     if exposure == Exposure::Refused {
@@ -227,6 +253,11 @@ pub async fn start(config: Config) -> Result<Server, Error> {
         None => None,
     };
     let metrics_address = metrics_listener.as_ref().map(local_address).transpose()?;
+    if let Some(address) = metrics_address.filter(|address| !address.ip().is_loopback())
+        && [exposure, metrics_exposure] == [Exposure::Refused; 2]
+    {
+        return Err(Error::MetricsExposed { address });
+    }
     let path = database.clone();
     let store = tokio::task::spawn_blocking(move || Store::open(&path, new_store_id()));
     let store = store.await.map_err(|_| Error::Broken("opening of the database"))??;
@@ -241,14 +272,13 @@ pub async fn start(config: Config) -> Result<Server, Error> {
         Arc::clone(&metrics),
         StreamTimes { patience: limits.read_patience, quiet: limits.quiet },
     );
-    let (health, health_service) = tonic_health::server::health_reporter();
-    set_health(&health, ServingStatus::NotServing).await;
-    let mut routes = Routes::new(health_service);
+    let health = Health::of([""].into_iter().chain(rpc::SERVICE_NAMES));
+    let mut routes = Routes::new(health.service());
     if reflection == Reflection::On {
-        const BROKEN_DESCRIPTORS: Error = Error::Broken("set of service descriptors");
+        let descriptors = Descriptors::new().ok_or(Error::Broken("set of service descriptors"))?;
         routes = routes
-            .add_service(descriptors().build_v1().map_err(|_| BROKEN_DESCRIPTORS)?)
-            .add_service(descriptors().build_v1alpha().map_err(|_| BROKEN_DESCRIPTORS)?);
+            .add_service(ReflectionV1::new(reflection::V1(Arc::clone(&descriptors))))
+            .add_service(ReflectionV1Alpha::new(reflection::V1Alpha(descriptors)));
     }
     let routes = routes.prepare();
     let callers = Arc::new(Callers::default());
@@ -342,7 +372,7 @@ impl Server {
         info!(revision = %loaded.snapshot().revision(), "database loaded");
         // Set once, here.
         let _ = state.set(loaded.clone());
-        set_health(&health, ServingStatus::Serving).await;
+        set_health(&health, ServingStatus::Serving);
         metrics.ready.set(1);
         operator::tell_systemd(&[sd_notify::NotifyState::Ready]);
 
@@ -351,7 +381,7 @@ impl Server {
             ended = &mut writer_end => Some(writer_failed(ended)),
             _ = &mut serving => Some(Err(Error::Broken("listener"))),
         };
-        set_health(&health, ServingStatus::NotServing).await;
+        set_health(&health, ServingStatus::NotServing);
         metrics.ready.set(0);
         operator::tell_systemd(&[sd_notify::NotifyState::Stopping]);
         if failed.is_none() && !drain_delay.is_zero() {
@@ -469,20 +499,10 @@ fn writer_failed(ended: Result<Ended, oneshot::error::RecvError>) -> Result<(), 
     }
 }
 
-async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    health.set_service_status("", status).await;
-    for name in rpc::SERVICE_NAMES {
-        health.set_service_status(name, status).await;
+fn set_health(health: &Health, status: ServingStatus) {
+    for name in [""].into_iter().chain(rpc::SERVICE_NAMES) {
+        health.set(name, status);
     }
-}
-
-/// What reflection tells. It is served in both its versions: most clients ask for v1, older ones for v1alpha.
-fn descriptors() -> tonic_reflection::server::Builder<'static> {
-    tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(rpc::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        // What the details of errors are made of, so that tools can print them.
-        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }
 
 /// How many processors there are to serve with.

@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     ffi::OsString,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -12,11 +12,18 @@ use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sd_notify::NotifyState;
-use tokio::{net::TcpListener, sync::Semaphore};
-use tonic_health::{ServingStatus, server::HealthReporter};
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
 use tracing::{error, info, warn};
 
-use super::admission::{Admission, Callers};
+use super::{
+    admission::{Admission, Callers},
+    health::{Health, ServingStatus},
+    quiet::Quiet,
+};
 use crate::{
     rpc::methods::Work,
     state::State,
@@ -32,7 +39,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// How often that is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// How many may read metrics at once, and how long they may take.
+/// How many may read metrics at once, and how long a connection may take. Probes take no place of theirs.
 const MOST_READERS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -43,6 +50,7 @@ pub(super) struct Operator {
     write_ahead_log: PathBuf,
     callers: Arc<Callers>,
     admissions: Vec<Arc<Admission>>,
+    readers: Arc<Semaphore>,
 }
 
 impl Operator {
@@ -55,7 +63,14 @@ impl Operator {
     ) -> Self {
         let mut write_ahead_log = OsString::from(database);
         write_ahead_log.push("-wal");
-        Self { metrics, state, write_ahead_log: write_ahead_log.into(), callers, admissions }
+        Self {
+            metrics,
+            state,
+            write_ahead_log: write_ahead_log.into(),
+            callers,
+            admissions,
+            readers: Arc::new(Semaphore::new(MOST_READERS)),
+        }
     }
 
     /// Whether the process does its work: its writer isn't stuck. While the database is being loaded there is none.
@@ -64,7 +79,7 @@ impl Operator {
     }
 
     /// Tells the health service and systemd, for as long as it runs, whether the process is alive.
-    pub(super) async fn watch(self: Arc<Self>, health: HealthReporter) {
+    pub(super) async fn watch(self: Arc<Self>, health: Health) {
         let watchdog = sd_notify::watchdog_enabled();
         let every = watchdog.map_or(LOOK_EVERY, |watchdog| LOOK_EVERY.min(watchdog / 3));
         let mut interval = tokio::time::interval(every);
@@ -77,7 +92,7 @@ impl Operator {
             let is_alive = self.is_alive();
             if was_alive != Some(is_alive) {
                 let status = if is_alive { ServingStatus::Serving } else { ServingStatus::NotServing };
-                health.set_service_status(LIVENESS, status).await;
+                health.set(LIVENESS, status);
                 match (was_alive, is_alive) {
                     (None, _) => {}
                     (Some(_), true) => info!("the writer goes on"),
@@ -96,28 +111,52 @@ impl Operator {
         if let Ok(address) = listener.local_addr() {
             info!(%address, "serving metrics");
         }
-        let places = Arc::new(Semaphore::new(MOST_READERS));
+        let quiet = Arc::new(Quiet::default());
+        let mut connections = JoinSet::new();
         loop {
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            while connections.try_join_next().is_some() {}
+            let (stream, address) = match listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     warn!(%error, "can't take a connection for metrics");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             };
-            // Whoever comes when there are too many is turned away.
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-            let operator = Arc::clone(&self);
-            tokio::spawn(async move {
-                let answer = service_fn(|request| std::future::ready(Ok::<_, Infallible>(operator.answer(&request))));
-                let mut http = http1::Builder::new();
-                http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
-                // Whoever asked may be gone.
-                let _ = tokio::time::timeout(PATIENCE, http.serve_connection(TokioIo::new(stream), answer)).await;
-                drop(place);
+            let (operator, of_all) = (Arc::clone(&self), Arc::clone(&quiet));
+            quiet.add(address.ip(), |number| {
+                let serving = async move {
+                    // Held until the answer is sent.
+                    let place = Mutex::new(None);
+                    let answer = service_fn(|request: Request<Incoming>| {
+                        of_all.remove(number);
+                        let answer = if request.uri().path() == "/metrics" {
+                            operator.metrics(&request, &place)
+                        } else {
+                            operator.answer(&request)
+                        };
+                        std::future::ready(Ok::<_, Infallible>(answer))
+                    });
+                    let mut http = http1::Builder::new();
+                    http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
+                    // Whoever asked may be gone.
+                    let _ = tokio::time::timeout(PATIENCE, http.serve_connection(TokioIo::new(stream), answer)).await;
+                    of_all.remove(number);
+                };
+                connections.spawn(serving)
             });
         }
+    }
+
+    /// Metrics, for as many readers at once as there are places.
+    fn metrics(&self, request: &Request<Incoming>, place: &Mutex<Option<OwnedSemaphorePermit>>) -> Response<String> {
+        let Ok(taken) = Arc::clone(&self.readers).try_acquire_owned() else {
+            let mut answer = Response::new("too many read metrics\n".to_owned());
+            *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            return answer;
+        };
+        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
+        self.answer(request)
     }
 
     fn answer(&self, request: &Request<Incoming>) -> Response<String> {

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_millis(800);
 
 /// Refuses what isn't a regular file, and a path about which the file system doesn't answer. A path that leads nowhere yet
 /// is not refused.
-pub(super) fn refuse_special(path: &Path) -> Result<(), Error> {
+pub fn refuse_special(path: &Path) -> Result<(), Error> {
     let (sender, receiver) = sync_channel(1);
     let asked = path.to_owned();
     // It may wait for ever, and is then left behind.

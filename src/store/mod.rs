@@ -30,6 +30,7 @@ use crate::domain::{
 
 pub use backup::{Restored, back_up, restore};
 pub use examine::{Examination, examine};
+pub use kind::refuse_special;
 pub use log::{EventFilter, Logged, Newest};
 pub use verify::{Fault, Verification};
 

@@ -1,0 +1,238 @@
+//! Server reflection, in both its versions: most clients ask for v1, older ones for v1alpha.
+//!
+//! INVARIANT: each file is there once, by the name that others import it by, with everything that it imports. What isn't
+//! there is an answer, and the stream goes on.
+
+use std::{collections::HashMap, pin::Pin, sync::Arc};
+
+use prost::Message;
+use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet};
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Code, Request, Response, Status, Streaming};
+use tonic_reflection::pb::{v1, v1alpha};
+
+use crate::{domain::ids::shortened, rpc};
+
+/// The folder that tonic leaves out of the names of its files, and whose name others import them by.
+const GOOGLE_RPC: &str = "google/rpc/";
+
+/// Everything that is told.
+pub(super) struct Descriptors {
+    /// Each file, encoded, by its name.
+    files: HashMap<String, Vec<u8>>,
+    /// The name of the file of each symbol.
+    symbols: HashMap<String, String>,
+    services: Vec<String>,
+}
+
+/// What was asked.
+enum Question<'q> {
+    File(&'q str),
+    Symbol(&'q str),
+    Extension,
+    ExtensionNumbers(&'q str),
+    Services,
+    Nothing,
+}
+
+/// What is answered.
+enum Answer {
+    File(Vec<u8>),
+    /// Nothing extends the messages that there are.
+    NoExtensions(String),
+    Services(Vec<String>),
+    Error(Code, String),
+}
+
+impl Descriptors {
+    /// Reads the descriptors that the program has. None: they are broken.
+    pub(super) fn new() -> Option<Arc<Self>> {
+        let mut all = Self { files: HashMap::new(), symbols: HashMap::new(), services: Vec::new() };
+        for encoded in [
+            rpc::FILE_DESCRIPTOR_SET,
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            v1::FILE_DESCRIPTOR_SET,
+            v1alpha::FILE_DESCRIPTOR_SET,
+            // What the details of errors are made of, so that tools can print them.
+            tonic_types::pb::FILE_DESCRIPTOR_SET,
+        ] {
+            for file in FileDescriptorSet::decode(encoded).ok()?.file {
+                all.add(file);
+            }
+        }
+        all.services.sort_unstable();
+        Some(Arc::new(all))
+    }
+
+    fn add(&mut self, mut file: FileDescriptorProto) {
+        if file.package() == "google.rpc" {
+            file.name = Some(imported_as(file.name()));
+            file.dependency = file.dependency.iter().map(|name| imported_as(name)).collect();
+        }
+        let name = file.name().to_owned();
+        if self.files.contains_key(&name) {
+            return;
+        }
+        let of_package = scope(file.package());
+        file.message_type.iter().for_each(|message| self.add_message(&name, &of_package, message));
+        file.enum_type.iter().for_each(|kind| self.add_enum(&name, &of_package, kind));
+        for service in &file.service {
+            let full = format!("{of_package}{}", service.name());
+            for method in &service.method {
+                self.add_symbol(&name, format!("{full}.{}", method.name()));
+            }
+            self.services.push(full.clone());
+            self.add_symbol(&name, full);
+        }
+        self.files.insert(name, file.encode_to_vec());
+    }
+
+    fn add_message(&mut self, file: &str, parent: &str, message: &DescriptorProto) {
+        let full = format!("{parent}{}", message.name());
+        let within = scope(&full);
+        let fields = message.field.iter().map(|field| field.name());
+        let names = fields.chain(message.oneof_decl.iter().map(|one_of| one_of.name()));
+        let names: Vec<String> = names.map(|name| format!("{within}{name}")).collect();
+        names.into_iter().for_each(|name| self.add_symbol(file, name));
+        message.nested_type.iter().for_each(|nested| self.add_message(file, &within, nested));
+        message.enum_type.iter().for_each(|kind| self.add_enum(file, &within, kind));
+        self.add_symbol(file, full);
+    }
+
+    /// An enumeration's values stand beside it.
+    fn add_enum(&mut self, file: &str, parent: &str, kind: &EnumDescriptorProto) {
+        kind.value.iter().for_each(|value| self.add_symbol(file, format!("{parent}{}", value.name())));
+        self.add_symbol(file, format!("{parent}{}", kind.name()));
+    }
+
+    fn add_symbol(&mut self, file: &str, symbol: String) {
+        self.symbols.insert(symbol, file.to_owned());
+    }
+
+    fn answer(&self, question: &Question<'_>) -> Answer {
+        let missing =
+            |what: &str, name: &str| Answer::Error(Code::NotFound, format!("there is no {what} `{}`", shortened(name)));
+        match *question {
+            Question::File(name) => {
+                self.files.get(name).map_or_else(|| missing("file", name), |file| Answer::File(file.clone()))
+            }
+            Question::Symbol(name) => {
+                let file = self.symbols.get(name).and_then(|file| self.files.get(file));
+                file.map_or_else(|| missing("symbol", name), |file| Answer::File(file.clone()))
+            }
+            Question::Extension => Answer::Error(Code::NotFound, "there are no extensions".to_owned()),
+            Question::ExtensionNumbers(name) if self.symbols.contains_key(name) => {
+                Answer::NoExtensions(name.to_owned())
+            }
+            Question::ExtensionNumbers(name) => missing("message", name),
+            Question::Services => Answer::Services(self.services.clone()),
+            Question::Nothing => {
+                Answer::Error(Code::InvalidArgument, "message_request is required; ask for one thing".to_owned())
+            }
+        }
+    }
+}
+
+/// What stands before the names in a package or a message.
+fn scope(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!("{name}.") }
+}
+
+fn imported_as(name: &str) -> String {
+    if name.contains('/') { name.to_owned() } else { format!("{GOOGLE_RPC}{name}") }
+}
+
+/// Serves reflection in one version. Both have the same messages, each in a package of its own.
+macro_rules! serve {
+    ($name:ident, $package:ident) => {
+        pub(super) struct $name(pub(super) Arc<Descriptors>);
+
+        #[tonic::async_trait]
+        impl $package::server_reflection_server::ServerReflection for $name {
+            type ServerReflectionInfoStream =
+                Pin<Box<dyn Stream<Item = Result<$package::ServerReflectionResponse, Status>> + Send>>;
+
+            async fn server_reflection_info(
+                &self,
+                request: Request<Streaming<$package::ServerReflectionRequest>>,
+            ) -> Result<Response<Self::ServerReflectionInfoStream>, Status> {
+                use $package::{
+                    server_reflection_request::MessageRequest as Asked,
+                    server_reflection_response::MessageResponse as Answered,
+                };
+                let descriptors = Arc::clone(&self.0);
+                let answers = request.into_inner().map(move |request| {
+                    let request = request?;
+                    let answer = descriptors.answer(&match &request.message_request {
+                        Some(Asked::FileByFilename(name)) => Question::File(name),
+                        Some(Asked::FileContainingSymbol(name)) => Question::Symbol(name),
+                        Some(Asked::FileContainingExtension(_)) => Question::Extension,
+                        Some(Asked::AllExtensionNumbersOfType(name)) => Question::ExtensionNumbers(name),
+                        Some(Asked::ListServices(_)) => Question::Services,
+                        None => Question::Nothing,
+                    });
+                    let answered = match answer {
+                        Answer::File(file) => Answered::FileDescriptorResponse($package::FileDescriptorResponse {
+                            file_descriptor_proto: vec![file],
+                        }),
+                        Answer::NoExtensions(base_type_name) => {
+                            Answered::AllExtensionNumbersResponse($package::ExtensionNumberResponse {
+                                base_type_name,
+                                extension_number: Vec::new(),
+                            })
+                        }
+                        Answer::Services(names) => Answered::ListServicesResponse($package::ListServiceResponse {
+                            service: names.into_iter().map(|name| $package::ServiceResponse { name }).collect(),
+                        }),
+                        Answer::Error(code, error_message) => {
+                            Answered::ErrorResponse($package::ErrorResponse { error_code: code.into(), error_message })
+                        }
+                    };
+                    Ok($package::ServerReflectionResponse {
+                        valid_host: request.host.clone(),
+                        original_request: Some(request),
+                        message_response: Some(answered),
+                    })
+                });
+                Ok(Response::new(Box::pin(answers)))
+            }
+        }
+    };
+}
+
+serve!(V1, v1);
+serve!(V1Alpha, v1alpha);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_and_symbol_is_there_once_with_all_that_it_imports() {
+        let all = Descriptors::new().unwrap();
+        let files: Vec<FileDescriptorProto> =
+            all.files.values().map(|file| FileDescriptorProto::decode(&**file).unwrap()).collect();
+        let pool = prost_reflect::DescriptorPool::from_file_descriptor_set(FileDescriptorSet { file: files.clone() });
+        // It refuses symbols that are there twice, and imports that are not there.
+        let pool = pool.unwrap();
+        assert_eq!(pool.files().count(), files.len());
+        for name in ["google.rpc.Status", "google.rpc.ErrorInfo", "queuegate.v1.SignInRequest"] {
+            let file = pool.get_message_by_name(name).unwrap().parent_file();
+            assert_eq!(all.symbols[name], file.name(), "{name}");
+        }
+        assert_eq!(all.symbols["google.rpc.Status"], "google/rpc/status.proto");
+        assert_eq!(all.symbols["google.rpc.ErrorInfo"], "google/rpc/error_details.proto");
+        assert!(all.symbols.contains_key("queuegate.v1.QueueAccessService.SignIn"));
+    }
+
+    #[test]
+    fn what_is_not_there_is_an_answer() {
+        let all = Descriptors::new().unwrap();
+        for question in [Question::File("status.proto"), Question::Symbol("no.such.Thing"), Question::Extension] {
+            assert!(matches!(all.answer(&question), Answer::Error(Code::NotFound, _)));
+        }
+        assert!(matches!(all.answer(&Question::Nothing), Answer::Error(Code::InvalidArgument, _)));
+        let Answer::Services(services) = all.answer(&Question::Services) else { panic!("no list") };
+        assert!(services.iter().any(|name| name == "grpc.health.v1.Health"));
+    }
+}
