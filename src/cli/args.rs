@@ -90,6 +90,20 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     found.ok_or_else(|| "no such host".to_owned())
 }
 
+/// The path of a database file. SQLite would take some names for something else, and a file would be made of that name.
+pub(super) fn database(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("must name a file".to_owned());
+    }
+    if text == ":memory:" {
+        return Err("nothing is kept in memory alone; name a file, or `./:memory:` for one of that name".to_owned());
+    }
+    if text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:")) {
+        return Err(format!("must be a path and not a URI; name the file, or `./{text}` for one of that name"));
+    }
+    Ok(text.into())
+}
+
 /// How the user asks to sign in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Channel {

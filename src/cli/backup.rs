@@ -18,7 +18,8 @@ pub(super) struct Backup {
     /// The file to make. One that exists is not written over.
     file: PathBuf,
     /// The database, which may be served meanwhile.
-    #[arg(long, value_name = "FILE", env = "QUEUEGATE_DATABASE", default_value = "queuegate.db")]
+    #[arg(long, value_name = "FILE", env = "QUEUEGATE_DATABASE", default_value = "queuegate.db",
+          value_parser = super::args::database)]
     database: PathBuf,
     /// Print JSON for machines.
     #[arg(long)]
@@ -31,7 +32,8 @@ pub(super) struct Restore {
     /// The backup. It stays as it is.
     file: PathBuf,
     /// The database to make. One that exists is not written over.
-    #[arg(long, value_name = "FILE", env = "QUEUEGATE_DATABASE", default_value = "queuegate.db")]
+    #[arg(long, value_name = "FILE", env = "QUEUEGATE_DATABASE", default_value = "queuegate.db",
+          value_parser = super::args::database)]
     database: PathBuf,
     /// Print JSON for machines.
     #[arg(long)]

@@ -2,7 +2,7 @@
 //! and the file before the default.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     path::{Path, PathBuf},
 };
@@ -84,11 +84,23 @@ pub(super) fn in_one_line(error: &clap::Error) -> String {
     error.to_string().trim_start_matches("error: ").lines().next().unwrap_or_default().to_owned()
 }
 
-/// The keys that a file may have: the settings' flags.
-pub(super) fn keys(command: &Command, name: &str) -> BTreeSet<String> {
+/// What a setting may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// One value.
+    One,
+    /// Several, which a flag separates by this.
+    List(char),
+}
+
+/// The keys that a file may have, the settings' flags, and what each may hold.
+pub(super) fn keys(command: &Command, name: &str) -> BTreeMap<String, Holds> {
     let arguments = command.find_subcommand(name).into_iter().flat_map(Command::get_arguments);
-    let names = arguments.filter_map(|argument| argument.get_long()).map(str::to_owned);
-    names.filter(|name| !["config", "json", "help", "version"].contains(&name.as_str())).collect()
+    let keys = arguments.filter_map(|argument| {
+        let holds = argument.get_value_delimiter().map_or(Holds::One, Holds::List);
+        Some((argument.get_long()?.to_owned(), holds))
+    });
+    keys.filter(|(name, _)| !["config", "json", "help", "version"].contains(&name.as_str())).collect()
 }
 
 /// clap's name for a flag.
@@ -96,7 +108,7 @@ fn id(key: &str) -> String {
     key.replace('-', "_")
 }
 
-fn read(file: &Path, command: &str, keys: &BTreeSet<String>) -> anyhow::Result<Vec<(String, String)>> {
+fn read(file: &Path, command: &str, keys: &BTreeMap<String, Holds>) -> anyhow::Result<Vec<(String, String)>> {
     let text = std::fs::read_to_string(file).map_err(|error| wrong(file, &format!("can't be read: {error}")))?;
     Ok(settings(&text, command, keys).map_err(|problem| wrong(file, &problem))?)
 }
@@ -107,7 +119,11 @@ pub(super) fn wrong(file: &Path, problem: &str) -> Wrong {
 }
 
 /// The settings that a text gives to a command.
-pub(super) fn settings(text: &str, command: &str, keys: &BTreeSet<String>) -> Result<Vec<(String, String)>, String> {
+pub(super) fn settings(
+    text: &str,
+    command: &str,
+    keys: &BTreeMap<String, Holds>,
+) -> Result<Vec<(String, String)>, String> {
     let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         format!("line {}: {}", before.lines().count().max(1), error.message())
@@ -115,26 +131,44 @@ pub(super) fn settings(text: &str, command: &str, keys: &BTreeSet<String>) -> Re
     document.iter().map(|(key, item)| setting(key, item, command, keys)).collect()
 }
 
-fn setting(key: &str, item: &Item, command: &str, keys: &BTreeSet<String>) -> Result<(String, String), String> {
-    if !keys.contains(key) {
+fn setting(key: &str, item: &Item, command: &str, keys: &BTreeMap<String, Holds>) -> Result<(String, String), String> {
+    let Some(holds) = keys.get(key) else {
         let like = |known: &&String| strsim::jaro_winkler(&key.replace('_', "-"), known);
-        let near = keys.iter().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|near| like(near) >= ALIKE);
+        let near = keys.keys().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|near| like(near) >= ALIKE);
         let hint = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None if command == "agi" => "`queuegate agi --help` shows those that there are".to_owned(),
             None => "`queuegate config` shows those that there are".to_owned(),
         };
         return Err(format!("there is no setting `{}`; {hint}", crate::domain::ids::shortened(key)));
-    }
-    let value = match item.as_value() {
-        Some(Value::String(text)) => text.value().clone(),
-        Some(Value::Integer(number)) => number.value().to_string(),
-        Some(Value::Boolean(answer)) => answer.value().to_string(),
-        Some(Value::Float(_) | Value::Datetime(_) | Value::Array(_) | Value::InlineTable(_)) | None => {
-            return Err(format!("`{key}` must be a text, a whole number, true or false"));
-        }
     };
-    Ok((key.to_owned(), value))
+    let several = match item.as_value() {
+        Some(Value::Array(several)) => Some(several.iter().map(single).collect::<Option<Vec<String>>>()),
+        _ => None,
+    };
+    let value = match (holds, several) {
+        (Holds::List(delimiter), Some(several)) => {
+            let fit = several.filter(|several| several.iter().all(|one| !one.contains(*delimiter)));
+            fit.map(|several| several.join(&delimiter.to_string()))
+        }
+        (Holds::List(_) | Holds::One, _) => item.as_value().and_then(single),
+    };
+    let expected = match holds {
+        Holds::One => "a text, a number, true or false".to_owned(),
+        Holds::List(delimiter) => format!("a list of texts without `{delimiter}`, or a text"),
+    };
+    Ok((key.to_owned(), value.ok_or_else(|| format!("`{key}` must be {expected}"))?))
+}
+
+/// What a flag would be given.
+fn single(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.value().clone()),
+        Value::Integer(number) => Some(number.value().to_string()),
+        Value::Float(number) => Some(number.value().to_string()),
+        Value::Boolean(answer) => Some(answer.value().to_string()),
+        Value::Datetime(_) | Value::Array(_) | Value::InlineTable(_) => None,
+    }
 }
 
 impl Config {
@@ -187,13 +221,22 @@ mod tests {
 
     fn read(text: &str) -> Result<Vec<(String, String)>, String> {
         let keys = ["listen", "drain-deadline", "max-connections", "insecure"].map(str::to_owned);
-        settings(text, "serve", &BTreeSet::from(keys))
+        let mut keys: BTreeMap<_, _> = keys.map(|key| (key, Holds::One)).into();
+        keys.insert("allow".to_owned(), Holds::List(','));
+        settings(text, "serve", &keys)
     }
 
     #[test]
     fn a_file_gives_settings_by_the_names_of_the_flags() {
-        let text = "# a comment\nlisten = \"127.0.0.1:1\"\nmax-connections = 7\ninsecure = true\n";
-        let expected = [("listen", "127.0.0.1:1"), ("max-connections", "7"), ("insecure", "true")];
+        let text = "# a comment\nlisten = \"127.0.0.1:1\"\nmax-connections = 7\ninsecure = true\n\
+                    drain-deadline = 0.5\nallow = [\"a\", 2]\n";
+        let expected = [
+            ("listen", "127.0.0.1:1"),
+            ("max-connections", "7"),
+            ("insecure", "true"),
+            ("drain-deadline", "0.5"),
+            ("allow", "a,2"),
+        ];
         let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!(read(text).unwrap(), expected);
         assert!(read("").unwrap().is_empty());
@@ -206,14 +249,16 @@ mod tests {
             ("lisen = \"x\"", "did you mean `listen`?"),
             ("zzz = 1", "`queuegate config` shows those that there are"),
             ("[server]\nlisten = \"x\"", "there is no setting `server`"),
-            ("listen = [\"x\"]", "`listen` must be a text, a whole number, true or false"),
-            ("listen = 1.5", "`listen` must be a text"),
+            ("listen = [\"x\"]", "`listen` must be a text, a number, true or false"),
+            ("allow = [\"a,b\"]", "`allow` must be a list of texts without `,`"),
+            ("allow = [[\"a\"]]", "`allow` must be a list"),
+            ("listen = 2026-11-28", "`listen` must be a text"),
             ("a = 1\nlisten == 2", "line 2: "),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(says), "{text}: {error}");
         }
-        let error = settings("zzz = 1", "agi", &BTreeSet::new()).unwrap_err();
+        let error = settings("zzz = 1", "agi", &BTreeMap::new()).unwrap_err();
         assert!(error.contains("`queuegate agi --help` shows those that there are"), "{error}");
     }
 }

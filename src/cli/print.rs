@@ -8,7 +8,10 @@ use comfy_table::{Table, presets};
 use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 
-use crate::rpc::{FILE_DESCRIPTOR_SET, proto};
+use crate::{
+    domain::text::{is_hidden, shown},
+    rpc::{FILE_DESCRIPTOR_SET, proto},
+};
 
 pub(super) const GREEN: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green))).bold();
 pub(super) const RED: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red))).bold();
@@ -16,24 +19,66 @@ pub(super) const DIM: Style = Style::new().dimmed();
 
 /// A message as proto3 JSON with every field, as `grpcurl -emit-defaults` prints it.
 pub(super) fn json<M: Message + Name>(message: &M) -> anyhow::Result<()> {
-    line(&format!("{:#}", to_json(message)?))
+    line(&json_text(&format!("{:#}", to_json(message)?)))
 }
 
 /// What is no message of the API, as JSON.
 pub(super) fn json_value(value: &serde_json::Value) -> anyhow::Result<()> {
-    line(&format!("{value:#}"))
+    line(&json_text(&format!("{value:#}")))
 }
 
 /// A message as one line of JSON, for streams.
 pub(super) fn json_line<M: Message + Name>(message: &M) -> anyhow::Result<()> {
-    line(&to_json(message)?.to_string())
+    line(&json_text(&to_json(message)?.to_string()))
 }
 
 /// A line, at once, for readers that follow.
 pub(super) fn line(text: &str) -> anyhow::Result<()> {
     let mut out = anstream::stdout().lock();
-    writeln!(out, "{text}")?;
+    writeln!(out, "{}", safe(text))?;
     Ok(out.flush()?)
+}
+
+/// A line on standard error.
+pub(super) fn error_line(text: &str) {
+    anstream::eprintln!("{}", safe(text));
+}
+
+/// Text of which nothing but our own styles and the ends of lines acts on a terminal. What could is written out.
+fn safe(text: &str) -> String {
+    let styles =
+        [GREEN, RED, DIM].iter().flat_map(|style| [style.render().to_string(), style.render_reset().to_string()]);
+    let styles: Vec<String> = styles.collect();
+    let mut safe = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        if let Some(style) = styles.iter().find(|style| rest.starts_with(style.as_str())) {
+            safe.push_str(style);
+            rest = rest.get(style.len()..).unwrap_or_default();
+            continue;
+        }
+        match letter {
+            '\n' | '\t' => safe.push(letter),
+            letter => safe.extend(shown(letter)),
+        }
+        rest = rest.get(letter.len_utf8()..).unwrap_or_default();
+    }
+    safe
+}
+
+/// JSON in which hidden characters are written as JSON writes them, so that it is the same JSON for machines.
+fn json_text(text: &str) -> String {
+    let mut units = [0; 2];
+    let mut written = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter != '\n' && is_hidden(letter) {
+            let units = letter.encode_utf16(&mut units);
+            written.extend(units.iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            written.push(letter);
+        }
+    }
+    written
 }
 
 fn to_json<M: Message + Name>(message: &M) -> anyhow::Result<serde_json::Value> {
@@ -54,7 +99,7 @@ pub(super) fn table<const N: usize>(
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(heading);
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.map(|cell| cell.chars().flat_map(shown).collect::<String>()));
     }
     let text: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     line(&text.join("\n"))
@@ -120,7 +165,7 @@ pub(super) fn session(session: &proto::Session) -> anyhow::Result<()> {
 /// Says after which revision a watch that broke off can be resumed.
 pub(super) fn where_to_resume(last: &str) {
     if !last.is_empty() {
-        anstream::eprintln!("the watch ended; resume it with --from {last}");
+        error_line(&format!("the watch ended; resume it with --from {last}"));
     }
 }
 
@@ -150,4 +195,25 @@ fn leaves(value: &serde_json::Value) -> BTreeMap<String, String> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_name_holds_acts_on_a_terminal() {
+        let line = format!("{GREEN}allowed{GREEN:#} Anna\u{1b}[2J\u{9b}2J\u{202e}x\u{2028}\r\u{1b}[1mB\n");
+        let expected =
+            format!("{GREEN}allowed{GREEN:#} Anna\\u{{1b}}[2J\\u{{9b}}2J\\u{{202e}}x\\u{{2028}}\\r\\u{{1b}}[1mB\n");
+        assert_eq!(safe(&line), expected);
+    }
+
+    #[test]
+    fn hidden_characters_in_json_are_escaped_and_mean_the_same() {
+        let value = serde_json::json!({ "name": "a\u{202e}b\u{2028}c\u{e0041}d\u{9b}" });
+        let text = json_text(&format!("{value:#}"));
+        assert!(!text.chars().any(|letter| letter != '\n' && is_hidden(letter)), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
 }

@@ -202,7 +202,7 @@ fn refused(status: Status, problems: &[proto::ImportProblem]) -> anyhow::Error {
     for problem in problems {
         let line = if problem.line > 0 { format!("line {}: ", problem.line) } else { String::new() };
         let path = if problem.path.is_empty() { "the document" } else { &problem.path };
-        anstream::eprintln!("{line}{path} {}", problem.description);
+        print::error_line(&format!("{line}{path} {}", problem.description));
     }
     let text = format!("the document has {} problem(s), and nothing of it was applied", problems.len());
     Status::with_details(status.code(), text, status.details().to_vec().into()).into()

@@ -116,6 +116,61 @@ users:
         }
     }
 
+    /// Whoever writes a tag means another value than the text: that of a vault, bytes, nothing.
+    #[test]
+    fn a_tag_is_refused_with_its_line() {
+        for (value, tag) in [
+            ("!!binary QWNtZQ==", "!!binary"),
+            ("!vault abc", "!vault"),
+            ("!!null Anna", "!!null"),
+            ("!!str Anna", "!!str"),
+            ("! Anna", "!"),
+            ("!<tag:example.com,2026:x> Anna", "tag:example.com,2026:x"),
+            ("!list [a]", "!list"),
+            ("!map { a: b }", "!map"),
+        ] {
+            let found = problems(&format!("users:\n  - user_id: anna\n    display_name: {value}\n"));
+            assert!(found.len() == 1 && found[0].0 == 3, "{value}: {found:?}");
+            assert!(found[0].2.contains(&format!("has a tag (`{tag}`)")), "{value}: {found:?}");
+        }
+        let found = problems("users:\n  - !!str user_id: anna\n");
+        assert!(found[0].0 == 2 && found[0].2.contains("has a tag"), "{found:?}");
+        assert_eq!(problems("!!map\nusers: []\n").len(), 1);
+    }
+
+    #[test]
+    fn words_of_the_core_schema_are_read_and_nothing_is_guessed() {
+        let user = |fields: &str| good(&format!("users: [{{ user_id: anna, {fields} }}]\n")).users[0].clone();
+        for (word, value) in [("true", true), ("True", true), ("TRUE", true), ("false", false), ("FALSE", false)] {
+            assert_eq!(user(&format!("disabled: {word}")).disabled, value, "{word}");
+        }
+        for word in ["~", "null", "Null", "NULL", ""] {
+            let anna = user(&format!("extension: {word}"));
+            assert!(anna.extension.is_none(), "{word}");
+        }
+        for name in ["0x1F", ".inf", "1e3", "2026-11-28", "yes", "\"Null\""] {
+            assert_eq!(user(&format!("display_name: {name}")).display_name, name.replace('"', ""));
+        }
+        for (text, word) in [
+            ("users: [{ user_id: a, disabled: yes }]", "true or false"),
+            ("users: [{ user_id: a, disabled: tRUE }]", "true or false"),
+            ("users: [{ user_id: a, extension: 0x1F }]", "1 to 15 digits"),
+            ("users: [{ user_id: a, <<: { disabled: true } }]", "is not a field"),
+            ("users: [{ user_id: a, user_id: b }]", "twice"),
+        ] {
+            let found = problems(text);
+            assert!(found.len() == 1 && found[0].2.contains(word), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_problem_quotes_is_what_the_file_says() {
+        let found = problems("users: [{ user_id: 'a \"b\" \\c', display_name: x }]\n");
+        assert!(found[0].2.contains("but is `a \"b\" \\c`"), "{found:?}");
+        let found = problems("users: [{ user_id: a, display_name: \"x\\u202ey\" }]\n");
+        assert!(found[0].2.contains("`x\\u{202e}y`"), "{found:?}");
+    }
+
     #[test]
     fn a_document_in_braces_may_be_yaml_all_the_same() {
         assert_eq!(good("{users: [{user_id: anna}]}").users.len(), 1);

@@ -6,7 +6,7 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
 };
 
-use crate::domain::directory::Problem;
+use crate::domain::{directory::Problem, ids::shortened};
 
 /// How deep a document may nest; a directory needs four.
 const DEEPEST: usize = 16;
@@ -59,6 +59,12 @@ fn parse_yaml(text: &str) -> Result<Node, Problem> {
             problem(line_of(error.marker().line()), format!("is not well-formed YAML: {}", error.info()))
         })?;
         let line = line_of(span.start.line());
+        if let Event::Scalar(.., Some(tag)) | Event::SequenceStart(_, Some(tag)) | Event::MappingStart(_, Some(tag)) =
+            &event
+        {
+            let name = format!("{}{}", tag.handle, tag.suffix).replace("tag:yaml.org,2002:", "!!");
+            return Err(problem(line, format!("has a tag (`{}`); write the plain value instead", shortened(&name))));
+        }
         let finished = match event {
             Event::StreamEnd => break,
             Event::Nothing | Event::StreamStart | Event::DocumentEnd => None,
@@ -73,7 +79,7 @@ fn parse_yaml(text: &str) -> Result<Node, Problem> {
                 return Err(problem(line, "has an alias (`*name`); write the value out instead".to_owned()));
             }
             Event::Scalar(text, style, ..) => {
-                let is_null = style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null");
+                let is_null = style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
                 Some(Node { line, value: if is_null { Value::Null } else { Value::Scalar(text.into_owned()) } })
             }
             Event::SequenceStart(..) => {

@@ -254,7 +254,12 @@ impl Reader {
 }
 
 fn boolean(text: &str) -> Result<bool, Malformed> {
-    text.parse().map_err(|_| Malformed::new("true or false", text))
+    // The booleans of YAML 1.2's core schema.
+    match text {
+        "true" | "True" | "TRUE" => Ok(true),
+        "false" | "False" | "FALSE" => Ok(false),
+        _ => Err(Malformed::new("true or false", text)),
+    }
 }
 
 fn in_words(names: &[&str]) -> String {

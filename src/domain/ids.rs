@@ -7,6 +7,8 @@ use arcstr::ArcStr;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
+use super::text::{is_hidden, shown};
+
 /// A value that is not well-formed: what would be right, and what it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be {expected}, but is `{given}`")]
@@ -27,17 +29,17 @@ impl Malformed {
 /// At most 80 characters of what a caller sent, fit for an error message or a log line.
 pub fn shortened(given: &str) -> String {
     const LONGEST: usize = 80;
-    let mut short: String = given.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    let mut short: String = given.chars().take(LONGEST).flat_map(shown).collect();
     if given.chars().nth(LONGEST).is_some() {
         short.push_str("...");
     }
     short
 }
 
-/// Free text that people read: at most `most` characters, and no control characters.
+/// Free text that people read: at most `most` characters, and none that act on a line or hide.
 pub fn free_text(text: &str, most: usize, expected: &'static str) -> Result<String, Malformed> {
     let fits = text.chars().nth(most).is_none();
-    if fits && !text.chars().any(char::is_control) { Ok(text.to_owned()) } else { Err(Malformed::new(expected, text)) }
+    if fits && !text.chars().any(is_hidden) { Ok(text.to_owned()) } else { Err(Malformed::new(expected, text)) }
 }
 
 /// A name that people see.

@@ -19,4 +19,5 @@ pub mod plan;
 pub mod preview;
 pub mod settings;
 pub mod snapshot;
+pub mod text;
 pub mod time;
