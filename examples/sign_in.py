@@ -35,7 +35,11 @@ class Queuegate:
             response_deserializer=answer_class.FromString,
         )
         as_dict = lambda answer: json_format.MessageToDict(
-            answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+            answer,
+            preserving_proto_field_name=True,
+            always_print_fields_with_no_presence=True,
+            # The details of an error are of types that only this pool knows.
+            descriptor_pool=self.pool,
         )
         answer = call(message, timeout=timeout)
         return map(as_dict, answer) if descriptor.server_streaming else as_dict(answer)

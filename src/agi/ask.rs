@@ -192,6 +192,13 @@ impl Questions {
         }
     }
 
+    /// Fails if there is no such organization, or it is not this handler's.
+    pub(super) async fn is_known(&self, organization: &OrganizationId, by: Instant) -> Result<(), Failure> {
+        let user = proto::check_queue_access_request::User::UserId(ANYBODY.to_owned());
+        let queue = proto::check_queue_access_request::Queue::QueueId(ANYBODY.to_owned());
+        self.facts(organization, user, queue, by).await.map(drop)
+    }
+
     /// What a queue is; none if there is none.
     pub(super) async fn queue(
         &self,

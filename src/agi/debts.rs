@@ -110,6 +110,39 @@ struct Book {
     /// How large the file is, and how large it was when it was last written anew, in bytes.
     length: u64,
     least: u64,
+    /// Whether the file ends with a part of an entry, which could not be cut off yet.
+    is_torn: bool,
+}
+
+/// What entries are appended to.
+trait Log {
+    fn append(&mut self, bytes: &[u8]) -> std::io::Result<()>;
+    fn cut(&mut self, length: u64) -> std::io::Result<()>;
+}
+
+impl Log for File {
+    fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn cut(&mut self, length: u64) -> std::io::Result<()> {
+        self.set_len(length)
+    }
+}
+
+/// Appends an entry to a log of this length, whole or not at all. INVARIANT: nothing is written behind a part of an entry, such
+/// as a full disk leaves, because the two would be one line that makes no sense.
+fn append_whole(log: &mut impl Log, length: &mut u64, is_torn: &mut bool, entry: &[u8]) -> std::io::Result<()> {
+    if *is_torn {
+        log.cut(*length)?;
+        *is_torn = false;
+    }
+    if let Err(error) = log.append(entry) {
+        *is_torn = log.cut(*length).is_err();
+        return Err(error);
+    }
+    *length += u64::try_from(entry.len()).unwrap_or(0);
+    Ok(())
 }
 
 /// What an entry has to outlive.
@@ -144,7 +177,7 @@ impl Debts {
             file.set_len(u64::try_from(whole).unwrap_or(0)).map_err(io)?;
         }
         let length = u64::try_from(whole).unwrap_or(0);
-        let book = Book { path: path.to_owned(), file, owed, noted: BTreeSet::new(), length, least: 0 };
+        let book = Book { path: path.to_owned(), file, owed, noted: BTreeSet::new(), length, least: 0, is_torn: false };
         Ok(Self { book: Arc::new(Mutex::new(book)), news: Arc::default() })
     }
 
@@ -222,8 +255,8 @@ impl Book {
     /// A failure leaves the debt in memory, where it counts until this process ends.
     fn append(&mut self, entry: &Entry, outlives: Outlives) {
         let written = serde_json::to_string(entry).map_err(std::io::Error::other).and_then(|line| {
-            self.file.write_all(format!("{line}\n").as_bytes())?;
-            self.length += u64::try_from(line.len()).unwrap_or(0) + 1;
+            let Self { file, length, is_torn, .. } = self;
+            append_whole(file, length, is_torn, format!("{line}\n").as_bytes())?;
             match outlives {
                 Outlives::Machine => self.file.sync_data(),
                 Outlives::Process => Ok(()),
@@ -265,6 +298,7 @@ impl Book {
         file.sync_all().map_err(|problem| io(&new, problem))?;
         std::fs::rename(&new, &self.path).map_err(|problem| io(&self.path, problem))?;
         self.file = file;
+        self.is_torn = false;
         self.length = u64::try_from(text.len()).unwrap_or(u64::MAX);
         self.least = self.length;
         sync_folder_of(&self.path).map_err(|problem| io(&self.path, problem))
@@ -291,6 +325,52 @@ fn sync_folder_of(path: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A disk with so much room.
+    struct Disk {
+        bytes: Vec<u8>,
+        room: usize,
+        can_cut: bool,
+    }
+
+    impl Log for Disk {
+        fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+            let fits = bytes.len().min(self.room - self.bytes.len());
+            self.bytes.extend_from_slice(&bytes[..fits]);
+            if fits < bytes.len() { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+
+        fn cut(&mut self, length: u64) -> std::io::Result<()> {
+            if !self.can_cut {
+                return Err(std::io::ErrorKind::Other.into());
+            }
+            self.bytes.truncate(usize::try_from(length).unwrap());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_part_of_an_entry_that_a_full_disk_leaves_never_joins_the_next_one() {
+        for can_cut in [true, false] {
+            let mut disk = Disk { bytes: Vec::new(), room: 8, can_cut };
+            let (mut length, mut is_torn) = (0, false);
+            let mut append =
+                |disk: &mut Disk, entry: &[u8]| append_whole(disk, &mut length, &mut is_torn, entry).is_ok();
+            assert!(append(&mut disk, b"first\n"));
+            assert!(!append(&mut disk, b"second\n"));
+            // There is room again.
+            disk.room = 100;
+            assert_eq!(
+                append(&mut disk, b"third\n"),
+                can_cut,
+                "nothing is written behind a part that can't be cut off"
+            );
+            disk.can_cut = true;
+            assert!(append(&mut disk, b"fourth\n"));
+            let text = String::from_utf8(disk.bytes).unwrap();
+            assert_eq!(text, if can_cut { "first\nthird\nfourth\n" } else { "first\nfourth\n" });
+        }
+    }
 
     fn debt(interface: &str, what: What) -> Debt {
         Debt {

@@ -108,6 +108,8 @@ struct KnownQueues {
     names: BTreeSet<String>,
     /// Of which of them it was said that the PBX lacks them.
     told: BTreeSet<String>,
+    /// Of which interfaces it was said that the PBX lacks them.
+    invalid: BTreeSet<String>,
     /// How members stood when they were last seen.
     members: HashMap<Key, Standing>,
 }
@@ -133,6 +135,12 @@ impl PbxQueues {
         told.retain(|queue| !is_there(queue));
         let missing: Vec<String> = names.iter().filter(|queue| !is_there(queue)).cloned().collect();
         missing.into_iter().filter(|queue| told.insert(queue.clone())).collect()
+    }
+
+    /// Whether it is to be said that the PBX lacks a phone: once for each.
+    pub(super) fn tell_invalid(&self, interface: &str) -> bool {
+        let mut known = self.known();
+        known.invalid.len() < MOST_KNOWN && known.invalid.insert(interface.to_owned())
     }
 
     /// Notes how members stand, so that whoever is added again stands as before.

@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
 };
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, info, warn};
 use uuid::Uuid;
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
     debts::{Debt, MOST_REQUESTS, What},
     desk::Desk,
     places::Key,
-    protocol::Application,
+    protocol::{Application, Environment},
     request::{self, Action, Request},
 };
 use crate::{
@@ -97,7 +97,14 @@ pub(super) async fn answer(desk: &Desk, connection: TcpStream) {
         Ok(environment) => environment,
         Err(error) => return warn!(%error, "a connection was no call"),
     };
-    let request = request::read(&environment, desk.config.organization.as_ref(), &desk.config.endpoints);
+    let (channel, uniqueid) = (environment.get("agi_channel"), environment.get("agi_uniqueid"));
+    let span = tracing::info_span!("call", channel, uniqueid);
+    answer_call(desk, call, &environment, begun).instrument(span).await;
+}
+
+/// Every line of the log that this writes names the channel and its unique id, as Asterisk's own log does.
+async fn answer_call(desk: &Desk, mut call: Call, environment: &Environment, begun: Instant) {
+    let request = request::read(environment, desk.config.organization.as_ref(), &desk.config.endpoints);
     let (answer, playing) = match &request {
         Ok(request) => {
             let answer = match call.vouched(environment.get("agi_channel")).await {

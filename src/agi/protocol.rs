@@ -269,7 +269,10 @@ mod tests {
         let exec = Command::Exec(Application::AddQueueMember, "801,PJSIP/101");
         assert_eq!(exec.line().unwrap(), "EXEC AddQueueMember \"801,PJSIP/101\"\n");
         assert_eq!(Command::GetVariable("AQMSTATUS").line().unwrap(), "GET VARIABLE \"AQMSTATUS\"\n");
-        assert_eq!(Command::GetChannel("x1").line().unwrap(), "GET FULL VARIABLE \"${CHANNEL(name)} x1\"\n");
+        assert_eq!(
+            Command::GetChannel("x1").line().unwrap(),
+            "GET FULL VARIABLE \"${CHANNEL(name)} x1<${BLINDTRANSFER}${ATTENDEDTRANSFER}${TRANSFERERNAME}${FORWARDERNAME}${REDIRECTING(from-num)}>\"\n"
+        );
         assert_eq!(
             Command::SetVariable("A", "a \"b\" \\c").line().unwrap(),
             "SET VARIABLE \"A\" \"a \\\"b\\\" \\\\c\"\n"

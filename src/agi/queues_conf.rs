@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use super::request::queue_ref;
 use crate::domain::ids::{Extension, QueueRef, shortened};
 
+/// Technologies whose channels may be named by extensions, old ones too.
+const PHONES: [&str; 8] = ["PJSIP", "SIP", "IAX2", "IAX", "Local", "SCCP", "Skinny", "MGCP"];
+
 /// A line that says that a phone is a queue's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaticMember {
@@ -50,21 +53,43 @@ struct Section {
     members: Vec<Line>,
 }
 
+/// Why a file can't be read as text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("it is not text in UTF-8 or another encoding that contains ASCII, but {0}; convert it to UTF-8")]
+pub struct OtherEncoding(&'static str);
+
+/// The text of a file. Comments may be in any encoding that contains ASCII; names that matter are ASCII.
+pub fn decode(bytes: &[u8]) -> Result<String, OtherEncoding> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(OtherEncoding("UTF-16"));
+    }
+    if bytes.contains(&0) {
+        return Err(OtherEncoding("UTF-16 without a byte-order mark, or binary"));
+    }
+    // Asterisk skips a byte-order mark of UTF-8, and so does every editor.
+    Ok(String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)).into_owned())
+}
+
 /// Reads a file.
 pub fn read(text: &str) -> Reading {
     let mut reading = Reading::default();
     let mut sections: BTreeMap<String, Section> = BTreeMap::new();
     let mut order: Vec<String> = Vec::new();
-    let mut is_in_comment = false;
+    let mut comments = 0;
     for (index, line) in text.lines().enumerate() {
         let number = index + 1;
-        let line = without_comments(line, &mut is_in_comment);
+        let line = without_comments(line, &mut comments);
         let line = line.trim();
         let mut leave_out = |why: &str| {
             reading.left_out.push(LeftOut { line: number, text: shortened(line), why: why.to_owned() });
         };
-        if line.starts_with('#') {
-            leave_out("other files aren't read; import them one by one");
+        if let Some(directive) = line.strip_prefix('#') {
+            match directive.split_whitespace().next().unwrap_or_default().to_ascii_lowercase().as_str() {
+                "include" | "tryinclude" => leave_out("other files aren't read; import them one by one"),
+                "exec" => leave_out("no program is run; import what it prints"),
+                // Asterisk warns of it, and goes on.
+                _ => leave_out("`#` begins no comment, and this is no directive; Asterisk skips the line"),
+            }
         } else if let Some(rest) = line.strip_prefix('[') {
             let Some((name, options)) = rest.split_once(']') else {
                 leave_out("it is no section");
@@ -123,21 +148,34 @@ fn member(line: usize, queue: &str, value: &str) -> Result<StaticMember, String>
     if technology.eq_ignore_ascii_case("Agent") {
         return Err("agents of app_agent_pool have numbers of their own".to_owned());
     }
-    if technology.eq_ignore_ascii_case("DAHDI") {
-        return Err("a DAHDI channel's number is no extension".to_owned());
+    if ["DAHDI", "Zap"].iter().any(|known| technology.eq_ignore_ascii_case(known)) {
+        return Err(format!("the number of a {technology} channel is no extension"));
+    }
+    if !PHONES.iter().any(|known| technology.eq_ignore_ascii_case(known)) {
+        return Err(format!("it isn't known whether `{}` is named by an extension", shortened(interface)));
     }
     Ok(StaticMember { line, queue, user, interface: interface.to_owned() })
 }
 
-/// What of a line is no comment.
-fn without_comments(line: &str, is_in_comment: &mut bool) -> String {
+/// What of a line is no comment. Block comments (`;-- --;`) may be nested, and `comments` counts those that are open.
+fn without_comments(line: &str, comments: &mut usize) -> String {
     let mut text = String::new();
     let mut rest = line;
     loop {
-        if *is_in_comment {
-            let Some((_, after)) = rest.split_once("--;") else { return text };
-            *is_in_comment = false;
-            rest = after;
+        if *comments > 0 {
+            let (open, close) = (opening(rest), rest.find("--;"));
+            match (open, close) {
+                (Some(open), close) if close.is_none_or(|close| open < close) => {
+                    *comments += 1;
+                    rest = rest.get(open + 3..).unwrap_or_default();
+                }
+                (_, Some(close)) => {
+                    *comments -= 1;
+                    rest = rest.get(close + 3..).unwrap_or_default();
+                }
+                (_, None) => return text,
+            }
+            continue;
         }
         let Some(at) = rest.find(';') else { return text + rest };
         let (before, comment) = rest.split_at(at);
@@ -148,14 +186,18 @@ fn without_comments(line: &str, is_in_comment: &mut bool) -> String {
             continue;
         }
         text.push_str(before);
-        match comment.strip_prefix(";--") {
-            Some(block) if !block.starts_with('-') => {
-                *is_in_comment = true;
-                rest = block;
-            }
-            _ => return text,
+        if opening(comment) != Some(0) {
+            return text;
         }
+        *comments += 1;
+        rest = comment.get(3..).unwrap_or_default();
     }
+}
+
+/// Where a block comment is opened: by `;--`, and not by `;---`.
+fn opening(text: &str) -> Option<usize> {
+    let mut found = text.match_indices(";--").map(|(at, _)| at);
+    found.find(|at| !text.get(at + 3..).unwrap_or_default().starts_with('-'))
 }
 
 #[cfg(test)]
@@ -220,5 +262,46 @@ member => IAX2/110
             read(&format!("[801]\n{text}\n"));
         }
         assert_eq!(read("member => PJSIP/101").left_out.len(), 1);
+    }
+
+    fn assigned(text: &str) -> Vec<String> {
+        read(text).members.iter().map(|member| member.user.to_string()).collect()
+    }
+
+    #[test]
+    fn a_byte_order_mark_hides_no_section_and_other_encodings_are_refused() {
+        let file = "[801]\nmember => PJSIP/101\n";
+        let marked = [b"\xef\xbb\xbf", file.as_bytes()].concat();
+        assert_eq!(assigned(&decode(&marked).unwrap()), ["101"]);
+        // Latin-1 in a comment harms nothing.
+        assert_eq!(assigned(&decode(&[b"; M\xfcller\n", file.as_bytes()].concat()).unwrap()), ["101"]);
+        let utf16: Vec<u8> = file.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(decode(&[b"\xff\xfe", &utf16[..]].concat()).unwrap_err().to_string().contains("UTF-16"));
+        assert!(decode(&utf16).is_err() && decode(b"\x7fELF\0").is_err());
+    }
+
+    #[test]
+    fn comments_are_nested_as_asterisk_nests_them() {
+        let nested = "[801]\n;-- gone\n;-- since last year --;\nmember => PJSIP/102\n--;\nmember => PJSIP/101\n";
+        assert_eq!(assigned(nested), ["101"]);
+        assert_eq!(assigned("[801]\n;-- a ;-- b --; c --; member => PJSIP/101\n"), ["101"]);
+        assert_eq!(assigned("[801]\n;--- a line\nmember => PJSIP/101\n"), ["101"]);
+    }
+
+    #[test]
+    fn what_begins_with_a_number_sign_or_names_an_old_channel_is_told() {
+        let read = read(
+            "[801]\n#musicclass=default\n#exec /bin/true\n#include a.conf\nmember => PJSIP/101\nmember => Zap/3\nmember => Console/102\nmember => IAX/103\n",
+        );
+        let why: Vec<&str> = read.left_out.iter().map(|left_out| left_out.why.split(';').next().unwrap()).collect();
+        let expected = [
+            "`#` begins no comment, and this is no directive",
+            "no program is run",
+            "other files aren't read",
+            "the number of a Zap channel is no extension",
+            "it isn't known whether `Console/102` is named by an extension",
+        ];
+        assert_eq!(why, expected);
+        assert_eq!(read.members.len(), 2);
     }
 }

@@ -239,6 +239,15 @@ impl Keeper<'_> {
             };
             self.desk.queues.know(pbx_queue);
             self.desk.queues.seen(pbx_queue, &members);
+            for member in members.iter().filter(|member| member.is_invalid) {
+                if self.desk.queues.tell_invalid(&member.interface) {
+                    warn!(
+                        queue = pbx_queue,
+                        interface = member.interface,
+                        "a member can't ring: the PBX has no such phone"
+                    );
+                }
+            }
             let mut wanted = BTreeMap::new();
             if let Some(facts) = facts {
                 let Ok(queue) = facts.id.parse().map(QueueRef::Id) else { continue };

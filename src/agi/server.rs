@@ -1,18 +1,22 @@
 //! The listener: who may connect, how many, and how it stops.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
-use tracing::{info, warn};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::Instant};
+use tonic::Code;
+use tracing::{error, info, warn};
 
 use super::{
-    ask::Questions,
+    ask::{Failure, Questions},
     config::Config,
     debts::{self, Debts},
     desk::Desk,
     flow, reconcile, settle,
 };
-use crate::client::Client;
+use crate::{client::Client, domain::ids::OrganizationId};
+
+/// How long queuegate may take to say whether it has an organization.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long is waited after the system refused to give a connection.
 const BREATH: Duration = Duration::from_millis(50);
@@ -21,7 +25,10 @@ const BREATH: Duration = Duration::from_millis(50);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address is taken, or isn't one of this machine's.
-    #[error("can't listen on {address}: {problem}; give another --listen address")]
+    #[error(
+        "can't listen on {address}: {problem}; another program may have the port (`ss -ltnp` names it), or give another \
+         --listen address, and the same in the dialplan"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -76,8 +83,13 @@ impl Server {
         let Self { listener, address: _, desk } = self;
         let mut helpers = JoinSet::new();
         helpers.spawn(settle::run(Arc::clone(&desk)));
+        helpers.spawn(check_organizations(Arc::clone(&desk)));
         if let Some(manager) = desk.config.manager.clone() {
             helpers.spawn(reconcile::run(Arc::clone(&desk), manager));
+        } else {
+            warn!(
+                "without --ami a phone doesn't ring for a supervisor's sign-in, and rings on after a session expired"
+            );
         }
         let places = Arc::new(Semaphore::new(desk.config.calls));
         let mut calls = JoinSet::new();
@@ -117,6 +129,28 @@ impl Server {
         let finished = async { while calls.join_next().await.is_some() {} };
         if tokio::time::timeout(desk.config.drain_deadline, finished).await.is_err() {
             warn!(calls = calls.len(), "calls were cut off");
+        }
+    }
+}
+
+/// Says which configured organizations queuegate doesn't have, or doesn't show to this handler. Nobody of them can sign in.
+async fn check_organizations(desk: Arc<Desk>) {
+    let managed = desk.config.manager.iter().flat_map(|manager| &manager.organizations);
+    let organizations: BTreeSet<OrganizationId> = managed.chain(&desk.config.organization).cloned().collect();
+    for organization in organizations {
+        let mut pause = BREATH;
+        loop {
+            match desk.questions.is_known(&organization, Instant::now() + PATIENCE).await {
+                Ok(()) => break,
+                Err(Failure::NotDone(why)) if !matches!(why.code, Code::Unavailable | Code::ResourceExhausted) => {
+                    error!(%organization, reason = why.reason, error = why.text, "nobody of this organization can sign in");
+                    break;
+                }
+                Err(Failure::NotDone(_) | Failure::Unknown(_)) => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PATIENCE);
+                }
+            }
         }
     }
 }

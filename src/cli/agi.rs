@@ -26,7 +26,7 @@ pub(super) struct Agi {
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_AGI_CONFIG")]
     config: Option<PathBuf>,
     /// Where Asterisk finds it. Beyond this machine only with --allow.
-    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_AGI_LISTEN", default_value = "127.0.0.1:4573",
+    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_AGI_LISTEN", default_value = "127.0.0.1:4580",
           value_parser = super::args::address)]
     listen: SocketAddr,
     /// Who may connect, besides this machine: addresses and networks, with commas between them.

@@ -1,6 +1,6 @@
 //! Making assignments of what Asterisk's `queues.conf` says of static members.
 
-use std::path::Path;
+use std::{io::Read, path::Path};
 
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -35,10 +35,20 @@ enum Became {
 
 /// Makes assignments of static members, and reports line by line what can't be mapped.
 pub(super) async fn import_queues(file: &Path, common: &Common, validation: Validation) -> anyhow::Result<Outcome> {
-    let bytes = std::fs::read(file);
-    let bytes = bytes.map_err(|error| Wrong(format!("can't read `{}`: {error}", file.display())))?;
-    // Comments may be in any encoding; names that matter are ASCII.
-    let reading = queues_conf::read(&String::from_utf8_lossy(&bytes));
+    let unreadable = |error: &dyn std::fmt::Display| Wrong(format!("can't read `{}`: {error}", file.display()));
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().lock().read_to_end(&mut bytes).map(drop)
+    } else {
+        std::fs::read(file).map(|found| bytes = found)
+    };
+    read.map_err(|error| unreadable(&error))?;
+    let text = queues_conf::decode(&bytes).map_err(|error| unreadable(&error))?;
+    let reading = queues_conf::read(&text);
+    if reading.members.is_empty() && reading.left_out.is_empty() && !text.trim().is_empty() {
+        // A file of something else, most likely, and a script must not take it for one that was imported.
+        return Err(Wrong(format!("`{}` names no members; give a queues.conf", file.display())).into());
+    }
     let mut client = common.connect().await?;
     let mut left_out = reading.left_out;
     let (mut assigned, mut before, mut would_be) = (0, 0, 0);

@@ -101,8 +101,11 @@ fn code(error: &anyhow::Error) -> u8 {
             Some(server::Error::Threads(_) | server::Error::Broken(_) | server::Error::Stuck) => return FAILED,
             None => {}
         }
-        if cause.downcast_ref::<agi::Error>().is_some() {
-            return WRONG;
+        match cause.downcast_ref::<agi::Error>() {
+            // Another program may have the address for a moment, and the journal until it has ended: a service manager tries again.
+            Some(agi::Error::Listen { .. } | agi::Error::Journal(_)) => return FAILED,
+            Some(agi::Error::Exposed(_) | agi::Error::ManagerExposed(_)) => return WRONG,
+            None => {}
         }
         if let Some(error) = cause.downcast_ref::<store::Error>() {
             return of_store(error);

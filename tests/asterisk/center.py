@@ -17,7 +17,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
 FRAGMENTS = PROJECT / "packaging/asterisk"
 # The address that the dialplan has.
-AGI_PORT = 4573
+AGI_PORT = 4580
 SECRET, PASSWORD = "s3cret", "phone-secret"
 # How long an effect may take to come, in seconds.
 PATIENCE = int(os.environ.get("PATIENCE", 40))
@@ -42,7 +42,7 @@ exten => _*16X.,1,Gosub(queuegate-by-hand,s,1(${FILTER(0-9,${EXTEN:3})}))
 ; A check, and how long it took.
 exten => _*17X.,1,Answer()
  same => n,Set(BEFORE=${STRFTIME(,,%s.%6q)})
- same => n,AGI(agi://127.0.0.1:4573/check?queue=${EXTEN:3})
+ same => n,AGI(agi://127.0.0.1:4580/check?queue=${EXTEN:3})
  same => n,Set(AFTER=${STRFTIME(,,%s.%6q)})
  same => n,Hangup()
 ; Through a channel that is nobody's phone.
@@ -50,12 +50,12 @@ exten => _*18X.,1,Dial(Local/*13${EXTEN:3}@queuegate-codes/n,10)
  same => n,Hangup()
 ; A caller whose endpoint the dialplan names.
 exten => _*19X.,1,Answer()
- same => n,AGI(agi://127.0.0.1:4573/sign-in?endpoint=${CHANNEL(endpoint)}&queue=${EXTEN:3})
+ same => n,AGI(agi://127.0.0.1:4580/sign-in?endpoint=${CHANNEL(endpoint)}&queue=${EXTEN:3})
  same => n,Hangup()
 ; What a careless dialplan does: the number as it was dialed.
 exten => _*12X.,1,Answer()
  same => n,Set(QUEUEGATE_STATUS=)
- same => n,AGI(agi://127.0.0.1:4573/sign-in?queue=${EXTEN:3})
+ same => n,AGI(agi://127.0.0.1:4580/sign-in?queue=${EXTEN:3})
  same => n,Hangup()
 ; What a call costs without AGI.
 exten => *00,1,Answer()

@@ -164,7 +164,7 @@ async fn walk(center: &Center, context: &str, dialed: &str, agi: Call) -> Walked
                 walked.variables.insert("AQMSTATUS".to_owned(), status.to_owned());
             }
             "AGI" => {
-                let script = arguments.strip_prefix("agi://127.0.0.1:4573/").unwrap().to_owned();
+                let script = arguments.strip_prefix("agi://127.0.0.1:4580/").unwrap().to_owned();
                 let call = Call { script, variables: walked.variables.clone(), ..agi.clone() };
                 let Ended { variables, sounds, .. } = center.dial(call).await;
                 walked.variables = variables;
