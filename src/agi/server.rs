@@ -51,6 +51,18 @@ pub enum Error {
     Journal(#[from] debts::Error),
 }
 
+impl Error {
+    /// Whether it may be over in a moment: another program has the address, or the journal until it has ended.
+    pub fn is_of_the_moment(&self) -> bool {
+        match self {
+            Self::Listen { .. } | Self::Journal(debts::Error::InUse(_)) => true,
+            Self::Exposed(_)
+            | Self::ManagerExposed(_)
+            | Self::Journal(debts::Error::Io { .. } | debts::Error::NotOurs { .. }) => false,
+        }
+    }
+}
+
 /// A FastAGI server that listens.
 pub struct Server {
     listener: TcpListener,

@@ -101,11 +101,9 @@ fn code(error: &anyhow::Error) -> u8 {
             Some(server::Error::Threads(_) | server::Error::Broken(_) | server::Error::Stuck) => return FAILED,
             None => {}
         }
-        match cause.downcast_ref::<agi::Error>() {
-            // Another program may have the address for a moment, and the journal until it has ended: a service manager tries again.
-            Some(agi::Error::Listen { .. } | agi::Error::Journal(_)) => return FAILED,
-            Some(agi::Error::Exposed(_) | agi::Error::ManagerExposed(_)) => return WRONG,
-            None => {}
+        if let Some(error) = cause.downcast_ref::<agi::Error>() {
+            // A service manager tries again.
+            return if error.is_of_the_moment() { FAILED } else { WRONG };
         }
         if let Some(error) = cause.downcast_ref::<store::Error>() {
             return of_store(error);

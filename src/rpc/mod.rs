@@ -18,6 +18,7 @@ mod page;
 mod permission;
 mod permits;
 mod queue_access;
+pub mod reflection;
 mod scan;
 pub mod status;
 mod stream;

@@ -13,7 +13,6 @@ mod operator;
 mod preface;
 mod question;
 mod quiet;
-mod reflection;
 mod reload;
 mod services;
 mod ticks;
@@ -46,7 +45,6 @@ use self::{
     gate::Gate,
     health::{Health, ServingStatus},
     operator::Operator,
-    reflection::Descriptors,
     tls::Tls,
 };
 pub use self::{
@@ -56,7 +54,10 @@ pub use self::{
 };
 use crate::{
     auth::{self, Authority, TokenFile},
-    rpc::{self, Rpc, StreamTimes},
+    rpc::{
+        self, Rpc, StreamTimes,
+        reflection::{Descriptors, V1, V1Alpha},
+    },
     state::{Ended, State, WriterEnd, clock::Clock},
     store::{self, Store},
     telemetry::{
@@ -277,8 +278,8 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     if reflection == Reflection::On {
         let descriptors = Descriptors::new().ok_or(Error::Broken("set of service descriptors"))?;
         routes = routes
-            .add_service(ReflectionV1::new(reflection::V1(Arc::clone(&descriptors))))
-            .add_service(ReflectionV1Alpha::new(reflection::V1Alpha(descriptors)));
+            .add_service(ReflectionV1::new(V1(Arc::clone(&descriptors))))
+            .add_service(ReflectionV1Alpha::new(V1Alpha(descriptors)));
     }
     let routes = routes.prepare();
     let callers = Arc::new(Callers::default());

@@ -24,11 +24,11 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Crates that belong to some rooms only.
 const OWNED: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
-    ("rustix", &["state", "server"]),
+    ("rustix", &["state", "server", "store"]),
     ("saphyr_parser", &["document"]),
     ("prost", &["rpc", "cli"]),
     ("prost_types", &["rpc", "cli"]),
-    ("prost_reflect", &["cli"]),
+    ("prost_reflect", &["cli", "rpc"]),
     ("tonic", &["rpc", "server", "client", "agi", "cli"]),
     ("tonic_types", &["rpc", "server", "agi", "cli"]),
     ("tokio", &["state", "auth", "rpc", "server", "agi", "cli"]),
@@ -44,7 +44,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("jiff", &["auth", "cli"]),
     ("anyhow", &["cli"]),
-    ("tracing", &["state", "rpc", "server", "agi", "telemetry"]),
+    ("tracing", &["state", "rpc", "server", "agi", "cli", "telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
 ];
 

@@ -97,7 +97,8 @@ fn replace(file: &Path) {
 
 #[tokio::test]
 async fn nothing_is_acknowledged_once_a_file_is_removed_renamed_replaced_or_overwritten() {
-    let mishaps: [(&str, fn(&Path)); 9] = [
+    type Mishap = (&'static str, fn(&Path));
+    let mishaps: [Mishap; 9] = [
         ("log removed", |database| fs::remove_file(beside(database, "-wal")).unwrap()),
         ("log renamed", |database| fs::rename(beside(database, "-wal"), beside(database, "-wal.old")).unwrap()),
         ("log replaced", |database| replace(&beside(database, "-wal"))),

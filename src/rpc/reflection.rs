@@ -11,13 +11,14 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_reflection::pb::{v1, v1alpha};
 
-use crate::{domain::ids::shortened, rpc};
+use super::status::mended;
+use crate::domain::ids::shortened;
 
 /// The folder that tonic leaves out of the names of its files, and whose name others import them by.
 const GOOGLE_RPC: &str = "google/rpc/";
 
 /// Everything that is told.
-pub(super) struct Descriptors {
+pub struct Descriptors {
     /// Each file, encoded, by its name.
     files: HashMap<String, Vec<u8>>,
     /// The name of the file of each symbol.
@@ -46,10 +47,10 @@ enum Answer {
 
 impl Descriptors {
     /// Reads the descriptors that the program has. None: they are broken.
-    pub(super) fn new() -> Option<Arc<Self>> {
+    pub fn new() -> Option<Arc<Self>> {
         let mut all = Self { files: HashMap::new(), symbols: HashMap::new(), services: Vec::new() };
         for encoded in [
-            rpc::FILE_DESCRIPTOR_SET,
+            super::FILE_DESCRIPTOR_SET,
             tonic_health::pb::FILE_DESCRIPTOR_SET,
             v1::FILE_DESCRIPTOR_SET,
             v1alpha::FILE_DESCRIPTOR_SET,
@@ -145,7 +146,8 @@ fn imported_as(name: &str) -> String {
 /// Serves reflection in one version. Both have the same messages, each in a package of its own.
 macro_rules! serve {
     ($name:ident, $package:ident) => {
-        pub(super) struct $name(pub(super) Arc<Descriptors>);
+        /// Serves reflection in this version.
+        pub struct $name(pub Arc<Descriptors>);
 
         #[tonic::async_trait]
         impl $package::server_reflection_server::ServerReflection for $name {
@@ -162,7 +164,7 @@ macro_rules! serve {
                 };
                 let descriptors = Arc::clone(&self.0);
                 let answers = request.into_inner().map(move |request| {
-                    let request = request?;
+                    let request = request.map_err(mended)?;
                     let answer = descriptors.answer(&match &request.message_request {
                         Some(Asked::FileByFilename(name)) => Question::File(name),
                         Some(Asked::FileContainingSymbol(name)) => Question::Symbol(name),
