@@ -109,8 +109,12 @@ impl Call {
         let Reply::Done(_, Some(said)) = self.ask(Command::GetChannel(&word)).await? else {
             return Ok(Vouched::Stranger);
         };
-        let Some(transfer) = said.strip_prefix(&format!("{channel} {word}")) else { return Ok(Vouched::Stranger) };
-        Ok(if transfer == protocol::NO_TRANSFER { Vouched::Dialed } else { Vouched::Transferred })
+        let marks = said.strip_suffix(&format!(" {word}")).and_then(|said| said.strip_prefix(channel));
+        Ok(match marks {
+            Some("") => Vouched::Dialed,
+            Some(_) => Vouched::Transferred,
+            None => Vouched::Stranger,
+        })
     }
 
     /// Adds a member to a queue, or removes one, and reads how that went.

@@ -106,9 +106,6 @@ impl fmt::Display for Application {
 const TRANSFERS: [&str; 5] =
     ["${BLINDTRANSFER}", "${ATTENDEDTRANSFER}", "${TRANSFERERNAME}", "${FORWARDERNAME}", "${REDIRECTING(from-num)}"];
 
-/// What stands behind the word of [`Command::GetChannel`] if nobody did.
-pub const NO_TRANSFER: &str = "<>";
-
 /// What a FastAGI server asks of Asterisk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command<'c> {
@@ -116,8 +113,8 @@ pub enum Command<'c> {
     Exec(Application, &'c str),
     /// Reads a channel variable. Works on a channel that was hung up, too.
     GetVariable(&'c str),
-    /// Reads the channel's name, behind it a word that Asterisk can only have from this question, and behind that
-    /// [`NO_TRANSFER`], unless somebody sent the channel here. Works on a channel that was hung up, too.
+    /// Reads the channel's name, directly behind it the marks of whoever sent the channel here, if somebody did, and then a word
+    /// that Asterisk can only have from this question. Works on a channel that was hung up, too.
     GetChannel(&'c str),
     /// Sets a channel variable. Works on a channel that was hung up, too.
     SetVariable(&'c str, &'c str),
@@ -142,7 +139,7 @@ impl Command<'_> {
             Self::Exec(application, arguments) => format!("EXEC {application} {}", quoted(arguments)),
             Self::GetVariable(name) => format!("GET VARIABLE {}", quoted(name)),
             Self::GetChannel(word) => {
-                let text = format!("${{CHANNEL(name)}} {word}<{}>", TRANSFERS.concat());
+                let text = format!("${{CHANNEL(name)}}{} {word}", TRANSFERS.concat());
                 format!("GET FULL VARIABLE {}", quoted(&text))
             }
             Self::SetVariable(name, value) => format!("SET VARIABLE {} {}", quoted(name), quoted(value)),
@@ -271,7 +268,7 @@ mod tests {
         assert_eq!(Command::GetVariable("AQMSTATUS").line().unwrap(), "GET VARIABLE \"AQMSTATUS\"\n");
         assert_eq!(
             Command::GetChannel("x1").line().unwrap(),
-            "GET FULL VARIABLE \"${CHANNEL(name)} x1<${BLINDTRANSFER}${ATTENDEDTRANSFER}${TRANSFERERNAME}${FORWARDERNAME}${REDIRECTING(from-num)}>\"\n"
+            "GET FULL VARIABLE \"${CHANNEL(name)}${BLINDTRANSFER}${ATTENDEDTRANSFER}${TRANSFERERNAME}${FORWARDERNAME}${REDIRECTING(from-num)} x1\"\n"
         );
         assert_eq!(
             Command::SetVariable("A", "a \"b\" \\c").line().unwrap(),
