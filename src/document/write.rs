@@ -30,7 +30,7 @@ pub struct Header<'d> {
     pub settings: &'d PermissionSettings,
 }
 
-/// Writes a document as [`read`](super::read) reads it, and gives `take` one piece after another, of about [`PIECE`] bytes.
+/// Writes a document as [`read`](super::read) reads it, and gives `take` one piece after another, of about 64 KiB.
 /// An error of `take` ends the writing. No more than a piece is in memory, however large the organization is.
 pub fn write<E>(
     header: &Header<'_>,
