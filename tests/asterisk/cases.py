@@ -173,6 +173,34 @@ class Cases:
         await self.case("an endpoint that the dialplan names", "103", "*19801", f"allowed UNASSIGNED_ALLOWED | {IN}", "801:103")
         await self.case("and out", "103", "*14801", f"allowed SIGNED_OUT | {OUT}", "-")
 
+    async def transfers(self):
+        """101 calls 102, who answers, and 101 sends the call on to *13801: 102's channel, and nobody's dial."""
+        manager = self.center.asterisk.manager
+        self.phones["102"].answers = True
+        first = len(self.center.tap.conversations)
+
+        async def transfer(call):
+            await call.answered.wait()
+            await asyncio.sleep(1)
+            start = [event for event in manager.events if event["Event"] == "Newchannel"]
+            channel = next(event["Channel"] for event in reversed(start) if event["Channel"].startswith("PJSIP/101-"))
+            answer = await manager.ask(Action="BlindTransfer", Channel=channel, Context="phones", Exten="*13801")
+            assert answer[0]["Response"] == "Success", answer
+
+        try:
+            await self.dial("101", "102", act=transfer)
+            for _ in range(100):
+                if len(self.center.tap.conversations) > first and "NOT_DIALED" in self.center.agi.said():
+                    break
+                await asyncio.sleep(0.1)
+            talk = self.center.tap.conversations[first]
+            seen = f"{talk.environment['agi_channel'].split('-')[0]} {'NOT_DIALED' if 'NOT_DIALED' in self.center.agi.said() else 'let in'}"
+            self.row("a call that 101 transferred is not 102's dial", seen, "PJSIP/102 NOT_DIALED")
+            self.row("and nobody is signed in", self.center.sessions(), set())
+        except (AssertionError, asyncio.TimeoutError, TimeoutError, IndexError) as error:
+            self.row("a call that 101 transferred is not 102's dial", f"{type(error).__name__} {error}", "PJSIP/102 NOT_DIALED")
+        self.phones["102"].answers = False
+
     async def strange_numbers(self):
         for number, expected, members in [
             ("*138%26endpoint%3D102%26queue%3D01", f"denied UNKNOWN_QUEUE | {INVALID}", "-"),

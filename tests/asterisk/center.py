@@ -37,6 +37,9 @@ EXTENSIONS = """
 [phones]
 include => queuegate-codes
 include => queuegate-queues
+; From phone to phone.
+exten => _10X,1,Dial(PJSIP/${EXTEN},20)
+ same => n,Hangup()
 ; By the dialplan's own AddQueueMember.
 exten => _*16X.,1,Gosub(queuegate-by-hand,s,1(${FILTER(0-9,${EXTEN:3})}))
 ; A check, and how long it took.
@@ -154,6 +157,9 @@ class Asterisk:
         return [*chroot, asterisk, "-C", f"{self.own}/etc/asterisk.conf", *words]
 
     def configure(self):
+        if self.root != pathlib.Path("/"):
+            # With a name server that doesn't answer, calls would wait for the machine's own name.
+            (self.root / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
         etc = self.folder / "etc"
         for name in ["etc", "db", "keys", "spool", "run", "log"]:
             (self.folder / name).mkdir()
@@ -168,7 +174,9 @@ class Asterisk:
             "logger.conf": "[general]\n[logfiles]\nfull => notice,warning,error,verbose\n",
             "rtp.conf": "[general]\nrtpstart=20000\nrtpend=29999\n",
             "extensions.conf": EXTENSIONS + (FRAGMENTS / "extensions.conf").read_text(),
-            "queues.conf": (FRAGMENTS / "queues.conf").read_text()
+            # Appended to what the package installs, as the documentation says.
+            "queues.conf": (self.root / "etc/asterisk/queues.conf").read_text()
+            + (FRAGMENTS / "queues.conf").read_text()
             + "[806](queuegate)\nmember => PJSIP/102\n"
             + "".join(f"[{queue}](queuegate)\n" for queue in CAMPAIGN_QUEUES[:-1]),
             "manager.conf": f"[general]\nenabled = yes\nbindaddr = 127.0.0.1\nport = {self.manager_port}\n"
