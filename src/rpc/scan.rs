@@ -2,7 +2,7 @@
 //! the threads that answer checks.
 //!
 //! INVARIANT: the lists of one organization wait for each other, and not the lists of another organization for them. Each
-//! owner (an organization, or a caller who lists organizations) has as many places in the common line as there are threads.
+//! owner (an organization, or a caller who lists organizations) has as many places in the common line as calls are computed at once.
 
 use std::{
     collections::HashMap,
@@ -42,7 +42,8 @@ struct Waiting<'o>(&'o Owner);
 
 impl Scans {
     pub(super) fn new() -> Self {
-        let threads = available_parallelism().map_or(1, NonZero::get);
+        // One processor is left to checks: the system lets even a thread of low priority run for some milliseconds before another.
+        let threads = available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1);
         Self(Arc::new(Line { threads, places: Arc::new(Semaphore::new(threads)), owners: Mutex::default() }))
     }
 
