@@ -143,7 +143,7 @@ impl PbxQueues {
         known.invalid.len() < MOST_KNOWN && known.invalid.insert(interface.to_owned())
     }
 
-    /// Notes how members stand, so that whoever is added again stands as before.
+    /// Notes how members stand, so that a member that is added again stands as before.
     pub(super) fn seen(&self, pbx_queue: &str, members: &[Member]) {
         let mut known = self.known();
         for member in members {

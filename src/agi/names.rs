@@ -4,7 +4,7 @@
 //! that a template gives it (`{extension}`), and a member the interface that another one does (`PJSIP/{endpoint}`).
 //!
 //! Extensions are unique in an organization only. INVARIANT: an endpoint, an extension and an interface belong together within
-//! one organization, and whatever leads from one to another is told which.
+//! one organization, and every step from one to another takes the organization.
 
 use std::{fmt, str::FromStr};
 

@@ -113,7 +113,7 @@ pub enum Command<'c> {
     Exec(Application, &'c str),
     /// Reads a channel variable. Works on a channel that was hung up, too.
     GetVariable(&'c str),
-    /// Reads the channel's name, directly behind it the marks of whoever sent the channel here, if somebody did, and then a word
+    /// Reads the channel's name, directly behind it the marks of a transfer or a forward, if there was one, and then a word
     /// that Asterisk can only have from this question. Works on a channel that was hung up, too.
     GetChannel(&'c str),
     /// Sets a channel variable. Works on a channel that was hung up, too.

@@ -195,7 +195,7 @@ impl Keeper<'_> {
 
     async fn compare(&mut self, all: bool, queues: &BTreeSet<String>) -> Result<(), Broken> {
         if all {
-            // Whatever raised the doubt may have changed a user's extension.
+            // The change that raised the doubt may be of a user's extension.
             self.extensions.clear();
             let moment = self.desk.places.now();
             let found = self.pbx.members(None).await?;

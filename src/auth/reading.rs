@@ -14,7 +14,7 @@ const NONE_LEFT: [i32; 2] = [24, 23];
 /// How often it is tried with the reserve, which another thread may snatch.
 const TRIES: usize = 16;
 
-/// A descriptor in reserve. Whoever takes all others can't so prevent that their credentials are revoked.
+/// A descriptor in reserve. A caller that takes all others can't prevent the revocation of its credentials.
 #[derive(Debug)]
 pub struct Reserve(Mutex<Option<File>>);
 

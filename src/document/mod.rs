@@ -116,7 +116,7 @@ users:
         }
     }
 
-    /// Whoever writes a tag means another value than the text: that of a vault, bytes, nothing.
+    /// A tag means another value than the text: that of a vault, bytes, nothing.
     #[test]
     fn a_tag_is_refused_with_its_line() {
         for (value, tag) in [

@@ -89,7 +89,7 @@ impl Snapshot {
         self.tenants.found.get(organization_id).map(Arc::as_ref)
     }
 
-    /// The same state as far as one organization goes, so that whoever keeps it keeps no other.
+    /// The same state reduced to one organization, so that a copy that is kept holds no other.
     #[must_use]
     pub fn only(&self, organization_id: &str) -> Self {
         let mut only = Self::empty(self.revision.lineage).at(self.revision.sequence);

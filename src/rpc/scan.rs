@@ -47,6 +47,11 @@ impl Scans {
         Self(Arc::new(Line { threads, places: Arc::new(Semaphore::new(threads)), owners: Mutex::default() }))
     }
 
+    /// The places in the common line, for long answers, which take one for each of their pieces.
+    pub(super) fn places(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.0.places)
+    }
+
     fn owner(&self, name: &str) -> Arc<Owner> {
         let mut owners = self.0.owners.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = owners.get(name) {

@@ -2,7 +2,9 @@
 //! is how it ended, however slowly they read.
 
 use std::{
+    cell::RefCell,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -10,6 +12,7 @@ use std::{
 use tokio::{
     runtime::Handle,
     sync::{
+        OwnedSemaphorePermit, Semaphore,
         mpsc::{self, error::TrySendError},
         oneshot, watch as signal,
     },
@@ -75,8 +78,10 @@ impl Desk {
         let owner = (self.caller.caller().to_string(), LONG_READS_OF_CALLER);
         let permit = self.long_reads.take(&[owner]).map_err(|_| Error::TooManyReaders)?;
         let (sender, tell_end, messages) = channel(buffer);
-        let answers = BlockingSender { sender, patience: self.times.patience, draining: self.draining.clone() };
+        let (patience, draining, places) = (self.times.patience, self.draining.clone(), self.scans.places());
         tokio::task::spawn_blocking(move || {
+            let answers = BlockingSender { sender, patience, draining, places, turn: RefCell::default() };
+            answers.take_turn();
             // The reader may be gone.
             let _ = tell_end.send(end(read(&answers)));
             drop(permit);
@@ -92,6 +97,9 @@ pub(super) struct BlockingSender<T> {
     pub patience: Duration,
     /// Turns true once the server is going to stop.
     pub draining: signal::Receiver<bool>,
+    /// Where lists wait too. INVARIANT: a place is held only while a piece is made, never while a reader is waited for.
+    places: Arc<Semaphore>,
+    turn: RefCell<Option<OwnedSemaphorePermit>>,
 }
 
 /// Why a message can't be sent; none: nobody reads any more.
@@ -105,6 +113,7 @@ pub(super) fn end(sent: Result<(), Unsent>) -> Result<(), Error> {
 impl<T> BlockingSender<T> {
     /// Sends a message that may be left out, if the reader has room for it.
     pub(super) fn try_send(&self, message: T) -> Result<(), Unsent> {
+        self.take_turn();
         match self.sender.try_send(message) {
             Ok(()) | Err(TrySendError::Full(_)) if !*self.draining.borrow() => Ok(()),
             Ok(()) | Err(TrySendError::Full(_)) => Err(Some(Error::Stopping)),
@@ -114,8 +123,25 @@ impl<T> BlockingSender<T> {
 
     /// Sends a message, waiting for the reader if they are behind: not for ever, and not once the server is going to stop.
     pub(super) fn send(&self, message: T) -> Result<(), Unsent> {
-        // Whoever answers checks goes first.
-        std::thread::yield_now();
+        self.end_turn();
+        let sent = self.send_to_reader(message);
+        self.take_turn();
+        sent
+    }
+
+    /// Lets a list or another long answer go first, and waits for the next turn.
+    fn take_turn(&self) {
+        self.end_turn();
+        // The line is never closed.
+        let turn = Handle::current().block_on(Arc::clone(&self.places).acquire_owned());
+        *self.turn.borrow_mut() = turn.ok();
+    }
+
+    fn end_turn(&self) {
+        self.turn.borrow_mut().take();
+    }
+
+    fn send_to_reader(&self, message: T) -> Result<(), Unsent> {
         let message = match self.sender.try_send(message) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Closed(_)) => return Err(None),

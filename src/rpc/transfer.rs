@@ -253,7 +253,7 @@ impl Import {
         }
         let permit = self.desk.imports.permit(&self.desk.caller, &options.organization_id)?;
         if options.actor.is_some() {
-            // No user may import, whatever the document says. So the rest of it is not waited for.
+            // No user may import, so the rest of the document is not waited for.
             return Ok(Arrived { options, bytes: Vec::new(), permit });
         }
         let (began, mut told) = (Instant::now(), 0);

@@ -211,7 +211,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Ends the answer with a status, whatever else it would have sent.
+    /// Ends the answer with a status.
     fn cut_off(&mut self, status: Response<Body>) -> Frame<Bytes> {
         (self.deadline, self.revoked, self.ready, self.held) = (None, None, Bytes::new(), None);
         self.body = Body::empty();

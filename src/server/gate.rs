@@ -181,7 +181,7 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
         let ((visitor, place), given) = match admitted {
             Ok(admitted) => admitted,
             Err(error) => {
-                // Known callers are heard out, unless their request may be long or go on for ever.
+                // The request of a known caller is read to its end, unless it may be long or go on for ever.
                 let heard_out = matches!(error, Error::Overloaded | Error::CallerLimit { .. });
                 let question = (heard_out && method.work.is_unary()).then(|| request.into_body());
                 return Asked::Refused(Refused::new(call.refused(error), question));

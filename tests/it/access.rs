@@ -210,7 +210,7 @@ async fn whoever_is_revoked_is_out_and_their_watches_end() {
     assert!(client(&server, "root").await.permission.list_permissions(ListPermissionsRequest {}).await.is_ok());
 }
 
-/// Not only watches: whatever waits, and whatever would still be carried out.
+/// Not only watches: calls that wait, and changes that were not begun.
 #[tokio::test]
 async fn calls_in_flight_end_with_their_credentials_and_an_import_is_not_applied() {
     let Guarded { server, tokens } = guarded(&[entry("board", &[Scope::Admin], &["acme"])]).await;

@@ -231,7 +231,7 @@ async fn an_import_that_its_first_message_forbids_is_refused_before_the_rest_of_
 async fn an_organization_has_one_import_in_flight_a_caller_four_and_others_have_theirs() {
     let (server, _) = server(|_| {}).await;
     let (pieces, mut first) = begun(&server, "acme", "").await;
-    // A megabyte is told of, so the import is known to be in flight.
+    // A megabyte is reported, so the import is known to be in flight.
     let some = |bytes: usize| ImportDirectoryRequest { document: vec![b'#'; bytes], ..Default::default() };
     pieces.send(some(1 << 20)).await.unwrap();
     assert_eq!(first.message().await.unwrap().unwrap().stage(), ImportStage::Receiving);

@@ -125,7 +125,7 @@ impl Pbx {
         "REMOVED"
     }
 
-    /// Whoever is no member any more has neither a pause nor a penalty.
+    /// A removed member has neither a pause nor a penalty.
     fn forget_standing(&self, queue: &str, interface: &str) {
         let key = (queue.to_owned(), interface.to_owned());
         self.paused_members.lock().unwrap().remove(&key);

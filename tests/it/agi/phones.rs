@@ -90,7 +90,7 @@ async fn of_two_organizations_with_the_same_extensions_each_rings_its_own_phones
     };
     center.server.client.queue_access.supervisor_sign_in(request).await.unwrap();
     center.pbx.until_members(&[("globex-801", "PJSIP/globex-101")]).await;
-    // And a phone of the one is no phone of the other, whatever organization the dialplan names.
+    // And a phone of the one is no phone of the other, although the dialplan names the organization.
     let ended = center.dial(Call::from("globex-101", "sign-in?organization=acme&queue=801")).await;
     assert_eq!(ended.answer().1, "NO_ENDPOINT");
     let ended = center.dial(Call::from("acme-101", "sign-in?organization=acme&queue=801")).await;
