@@ -28,7 +28,7 @@ impl CertificateName {
         let scheme = scheme.to_ascii_lowercase();
         let Some(rest) = rest.strip_prefix("//") else { return Self::Uri(format!("{scheme}:{rest}")) };
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        // Whoever is named before the host may have a case.
+        // A user name before the host may have a case.
         let (user, host) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
         Self::Uri(format!("{scheme}://{user}{}{path}", host.to_ascii_lowercase()))
     }

@@ -355,7 +355,7 @@ mod tests {
         drop((places, writing, pbx, other, streams));
         assert_eq!(under_way(), [0, 0, 0]);
         someone("third");
-        assert_eq!(callers.in_flight.lock().unwrap().len(), 1, "whoever is gone is forgotten");
+        assert_eq!(callers.in_flight.lock().unwrap().len(), 1, "a caller without calls is forgotten");
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Operator {
                     });
                     let mut http = http1::Builder::new();
                     http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
-                    // Whoever asked may be gone.
+                    // The caller may be gone.
                     let _ = tokio::time::timeout(PATIENCE, http.serve_connection(TokioIo::new(stream), answer)).await;
                     of_all.remove(number);
                 };

@@ -156,7 +156,7 @@ impl Lock {
         let (mut file, is_new) = Self::take_name(database, &path)?;
         match Self::take_inode(database) {
             Ok(inode) => {
-                // Only to say more to whoever comes second: there may be no space for it.
+                // Only to say more to the second process: there may be no space for it.
                 let _ = file.set_len(0).and_then(|()| file.rewind());
                 let _ = write!(file, "process {}", std::process::id());
                 Ok(Self { file, path, is_new, database: Arc::new(inode) })

@@ -34,7 +34,7 @@ async fn a_second_process_is_turned_away_by_a_path_that_has_no_lock_file() {
     assert!(text.contains("in use by another queuegate process") && text.contains("by another path"), "{text}");
     assert_eq!(code, 2);
     let left: Vec<_> = fs::read_dir(&elsewhere).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["the.db"], "whoever is refused leaves nothing");
+    assert_eq!(left, ["the.db"], "a refused start leaves nothing");
     drop(server);
 }
 
