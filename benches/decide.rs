@@ -15,14 +15,15 @@ use anyhow::{Context, anyhow};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use organization::{Plan, queue, queue_extension, queue_id, session, user, user_extension, user_id};
 use queuegate::domain::{
-    change::{Change, Etag, Event},
-    decide::{Question, Reason, decide},
+    change::{Change, Event},
+    decide::{AccessRequest, decide},
     ids::{Lineage, QueueId, QueueRef, UserId, UserRef},
     list::{accessible_queues, eligible_agents},
     model::{Queue, QueueKind, SignInChannel, User},
-    settings::{PermissionSettings, UnassignedQueueSignIn},
-    snapshot::{Snapshot, Tenant},
+    settings::{Etag, PermissionSettings, UnassignedQueueSignIn},
+    snapshot::{OrganizationState, Snapshot},
     time::Timestamp,
+    vocabulary::Reason,
 };
 use rand::{SeedableRng, rngs::StdRng, seq::index::sample};
 
@@ -66,8 +67,8 @@ impl World {
         Ok(Self { plan, snapshot })
     }
 
-    fn tenant(&self) -> anyhow::Result<&Tenant> {
-        self.snapshot.tenant(self.plan.organization_id.as_str()).context("no organization")
+    fn organization(&self) -> anyhow::Result<&OrganizationState> {
+        self.snapshot.organization(self.plan.organization_id.as_str()).context("no organization")
     }
 
     /// So many users, at random.
@@ -121,11 +122,12 @@ impl World {
 fn decisions(
     group: &mut Group<'_>,
     id: BenchmarkId,
-    tenant: &Tenant,
+    organization: &OrganizationState,
     asked: &[Asked],
     reason: Reason,
 ) -> anyhow::Result<()> {
-    let answer = |(user, queue, channel): &Asked| decide(tenant, Question { user, queue, channel: *channel }, now());
+    let answer =
+        |(user, queue, channel): &Asked| decide(organization, AccessRequest { user, queue, channel: *channel }, now());
     if let Some(other) = asked.iter().map(|asked| answer(asked).reason).find(|other| *other != reason) {
         return Err(anyhow!("{other} where {reason} was to be measured"));
     }
@@ -155,11 +157,17 @@ fn decide_by_size(criterion: &mut Criterion, worlds: &[World]) -> anyhow::Result
     for (questions, name) in [(FEW, "decide, 1,024 questions"), (MANY, "decide, 100,000 questions")] {
         let mut group = criterion.benchmark_group(name);
         for world in worlds {
-            let (users, tenant) = (world.plan.users, world.tenant()?);
+            let (users, organization) = (world.plan.users, world.organization()?);
             let (by_id, by_extension) = (world.by_id(questions)?, world.by_extension(questions)?);
             lookups(&mut group, BenchmarkId::new("floor: HashMap", users), world, &by_id)?;
-            decisions(&mut group, BenchmarkId::new("by id", users), tenant, &by_id, Reason::Assigned)?;
-            decisions(&mut group, BenchmarkId::new("by extension", users), tenant, &by_extension, Reason::Assigned)?;
+            decisions(&mut group, BenchmarkId::new("by id", users), organization, &by_id, Reason::Assigned)?;
+            decisions(
+                &mut group,
+                BenchmarkId::new("by extension", users),
+                organization,
+                &by_extension,
+                Reason::Assigned,
+            )?;
         }
     }
     Ok(())
@@ -183,12 +191,12 @@ fn decide_by_reason(criterion: &mut Criterion, world: &World) -> anyhow::Result<
     let ring_group = Queue { kind: QueueKind::RingGroup, ..queue(plan.queues)? };
     changed.apply(&world.change(Event::QueueCreated { queue: ring_group }))?;
     let restricted = changed.clone();
-    let before = *world.tenant()?.settings();
+    let before = *world.organization()?.settings();
     let mut settings: PermissionSettings = before;
     settings.unassigned_queue_sign_in = UnassignedQueueSignIn::Allowed;
     changed.apply(&world.change(Event::SettingsUpdated { before, settings, etag: Etag(2) }))?;
     let (restricted, allowed) =
-        [&restricted, &changed].map(|snapshot| snapshot.tenant(plan.organization_id.as_str())).into();
+        [&restricted, &changed].map(|snapshot| snapshot.organization(plan.organization_id.as_str())).into();
 
     let chosen = world.chosen(FEW);
     let beyond = || (users..users + FEW).cycle();
@@ -218,9 +226,9 @@ fn decide_by_reason(criterion: &mut Criterion, world: &World) -> anyhow::Result<
     ];
     let mut group = criterion.benchmark_group(format!("decide by reason, {users} users"));
     for (reason, asked) in cases {
-        let tenant = if reason == Reason::UnassignedAllowed { allowed } else { restricted };
-        let tenant = tenant.context("no organization")?;
-        decisions(&mut group, BenchmarkId::from_parameter(reason), tenant, &asked, reason)?;
+        let organization = if reason == Reason::UnassignedAllowed { allowed } else { restricted };
+        let organization = organization.context("no organization")?;
+        decisions(&mut group, BenchmarkId::from_parameter(reason), organization, &asked, reason)?;
     }
     Ok(())
 }
@@ -229,7 +237,7 @@ fn decide_by_reason(criterion: &mut Criterion, world: &World) -> anyhow::Result<
 fn lists(criterion: &mut Criterion, worlds: &[World]) -> anyhow::Result<()> {
     let mut group = criterion.benchmark_group("lists");
     for world in worlds {
-        let (plan, tenant) = (&world.plan, world.tenant()?);
+        let (plan, organization) = (&world.plan, world.organization()?);
         let channel = SignInChannel::FeatureCode;
         let asked = world.by_id(FEW)?;
         let mut users = asked.iter().cycle();
@@ -237,16 +245,17 @@ fn lists(criterion: &mut Criterion, worlds: &[World]) -> anyhow::Result<()> {
         group.bench_function(BenchmarkId::new("accessible queues, 10", plan.users), |bencher| {
             bencher.iter(|| {
                 let (user, ..) = users.next()?;
-                Some(accessible_queues(tenant, user, channel, now(), None).count())
+                Some(accessible_queues(organization, user, channel, now(), None).count())
             });
         });
         let mut queues = asked.iter().cycle();
-        let agents = eligible_agents(tenant, &asked.first().context("no questions")?.1, channel, now(), None).count();
+        let agents =
+            eligible_agents(organization, &asked.first().context("no questions")?.1, channel, now(), None).count();
         group.throughput(Throughput::Elements(agents as u64));
         group.bench_function(BenchmarkId::new(format!("eligible agents, {agents}"), plan.users), |bencher| {
             bencher.iter(|| {
                 let (_, queue, _) = queues.next()?;
-                Some(eligible_agents(tenant, queue, channel, now(), None).count())
+                Some(eligible_agents(organization, queue, channel, now(), None).count())
             });
         });
     }

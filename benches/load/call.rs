@@ -44,12 +44,12 @@ const WINDOW: u32 = 1 << 24;
 
 /// What to ask: made once, sent often.
 #[derive(Debug, Clone)]
-pub struct Question {
+pub struct CheckCall {
     pub path: &'static str,
     message: Bytes,
 }
 
-impl Question {
+impl CheckCall {
     /// A message with gRPC's length before it.
     pub fn new(path: &'static str, message: &impl Message) -> Self {
         let length = message.encoded_len();
@@ -101,7 +101,7 @@ impl Line {
     }
 
     /// Asks, and waits until the answer begins.
-    async fn answer(&self, question: &Question) -> anyhow::Result<Response<RecvStream>> {
+    async fn answer(&self, question: &CheckCall) -> anyhow::Result<Response<RecvStream>> {
         let mut sender = self.sender.clone().ready().await?;
         let (_, head) = self.heads.iter().find(|(path, _)| *path == question.path).context("an unknown path")?;
         let (answer, mut body) = sender.send_request(head.clone(), false)?;
@@ -110,7 +110,7 @@ impl Line {
     }
 
     /// Asks for what goes on and on.
-    pub async fn begin(&self, question: &Question) -> anyhow::Result<RecvStream> {
+    pub async fn begin(&self, question: &CheckCall) -> anyhow::Result<RecvStream> {
         let answer = self.answer(question).await?;
         if let Some(status) = Status::from_header_map(answer.headers()) {
             bail!("{} was answered with {status}", question.path);
@@ -119,7 +119,7 @@ impl Line {
     }
 
     /// Asks, and waits for the end of the answer, whose data `read` gets as it comes.
-    pub async fn call(&self, question: &Question, mut read: impl FnMut(&Bytes)) -> anyhow::Result<Code> {
+    pub async fn call(&self, question: &CheckCall, mut read: impl FnMut(&Bytes)) -> anyhow::Result<Code> {
         let answer = self.answer(question).await?;
         if let Some(status) = Status::from_header_map(answer.headers()) {
             return Ok(status.code());
@@ -135,7 +135,7 @@ impl Line {
     }
 
     /// Asks once, and says what the answer was: the message without its length.
-    pub async fn ask(&self, question: &Question) -> anyhow::Result<Bytes> {
+    pub async fn ask(&self, question: &CheckCall) -> anyhow::Result<Bytes> {
         let mut answer = BytesMut::new();
         let code = self.call(question, |data| answer.extend_from_slice(data)).await?;
         anyhow::ensure!(code == Code::Ok, "{} was answered with {code:?}", question.path);

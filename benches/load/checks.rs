@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     Options,
-    call::Question,
+    call::CheckCall,
     contest::{Contestant, contestants, measure},
     drive::Measured,
     report::{COLUMNS, Ratio, table},
@@ -21,7 +21,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let setup = Setup::new(options)?;
     let plan = setup::plan(options.users)?;
     let server = setup.queuegate("checks.db", &plan)?;
-    let questions: Arc<[Question]> = setup::check_questions(slice::from_ref(&plan))?.into();
+    let questions: Arc<[CheckCall]> = setup::check_questions(slice::from_ref(&plan))?.into();
     let mut all = Vec::from(contestants(&setup, options, server, &questions).await?);
     let setup_before = options.before.as_ref().map(|before| Setup::of(options, before)).transpose()?;
     if let Some(setup) = &setup_before {

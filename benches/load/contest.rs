@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use crate::{
     Options,
-    call::{Line, Question},
+    call::{CheckCall, Line},
     crew::{Callee, Crew},
     drive::{self, Deck, Measured},
     floor::{Layout, Nothing},
@@ -43,7 +43,7 @@ pub async fn contestants(
     setup: &Setup,
     options: &Options,
     server: Process,
-    questions: &[Question],
+    questions: &[CheckCall],
 ) -> anyhow::Result<[Contestant; 3]> {
     let answers = setup.folder.path().join("answers");
     let line = Line::connect(&Callee::new(setup, &server)).await?;
@@ -62,7 +62,7 @@ pub async fn contestants(
 pub async fn measure(
     contestants: &mut [Contestant],
     options: &Options,
-    questions: &Arc<[Question]>,
+    questions: &Arc<[CheckCall]>,
 ) -> anyhow::Result<f64> {
     for _ in 0..options.rounds {
         for Contestant { server, crew, closed, .. } in contestants.iter_mut() {

@@ -22,7 +22,7 @@ use tokio::{io::unix::AsyncFd, task::JoinSet};
 use tonic::Code;
 
 use crate::{
-    call::Question,
+    call::CheckCall,
     crew::{Crew, Share},
     process::Process,
 };
@@ -166,7 +166,7 @@ pub async fn closed(
     server: &Process,
     crew: &Crew,
     callers: usize,
-    questions: &Arc<[Question]>,
+    questions: &Arc<[CheckCall]>,
     seconds: f64,
 ) -> anyhow::Result<Measured> {
     let questions = Arc::clone(questions);
@@ -199,16 +199,16 @@ pub async fn closed(
 /// Questions that are asked one after another, by whichever thread is next, and on from there in the next turn.
 #[derive(Clone)]
 pub struct Deck {
-    questions: Arc<[Question]>,
+    questions: Arc<[CheckCall]>,
     next: Arc<AtomicUsize>,
 }
 
 impl Deck {
-    pub fn new(questions: Arc<[Question]>) -> Self {
+    pub fn new(questions: Arc<[CheckCall]>) -> Self {
         Self { questions, next: Arc::default() }
     }
 
-    fn next(&self) -> anyhow::Result<Question> {
+    fn next(&self) -> anyhow::Result<CheckCall> {
         let next = self.next.fetch_add(1, Ordering::Relaxed) % self.questions.len().max(1);
         Ok(self.questions.get(next).context("no questions")?.clone())
     }

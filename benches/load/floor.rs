@@ -18,7 +18,7 @@ use tonic::{
 };
 
 use crate::{
-    call::{self, Question},
+    call::{self, CheckCall},
     storing::Storing,
 };
 
@@ -146,7 +146,7 @@ pub struct Nothing {
 
 impl Nothing {
     /// Keeps an answer of the server under test, which is to be given by the floors as well.
-    pub fn write(folder: &Path, question: &Question, answer: &[u8]) -> anyhow::Result<()> {
+    pub fn write(folder: &Path, question: &CheckCall, answer: &[u8]) -> anyhow::Result<()> {
         fs::create_dir_all(folder)?;
         Ok(fs::write(folder.join(Self::file(question.path)), answer)?)
     }

@@ -16,7 +16,7 @@ use tonic::Code;
 
 use crate::{
     Options,
-    call::{Line, Question},
+    call::{CheckCall, Line},
     crew::{Callee, Crew},
     drive::{self, Arrivals, Deck, Measured},
     process::Process,
@@ -143,7 +143,7 @@ fn started(setup: &Setup, large: &Plan, small: &Plan) -> anyhow::Result<Process>
 
 async fn sign_in(crew: &Crew, plan: &Plan) -> anyhow::Result<()> {
     let changes = setup::distant_changes(plan, SESSIONS.min(plan.users))?;
-    let sign_ins: Arc<[Question]> = changes.iter().take(changes.len() / 2).cloned().collect();
+    let sign_ins: Arc<[CheckCall]> = changes.iter().take(changes.len() / 2).cloned().collect();
     let done = crew.all(|share| async move {
         let line = share.lines.first().context("no connection")?;
         for question in sign_ins.iter().skip(share.thread).step_by(share.threads) {
@@ -165,7 +165,7 @@ async fn beside(
     server: &Process,
     (checking, looping): (&Crew, &Crew),
     deck: &Deck,
-    question: Question,
+    question: CheckCall,
     seconds: f64,
 ) -> anyhow::Result<(Measured, Looped)> {
     let over = Arc::new(AtomicBool::new(false));
@@ -191,7 +191,7 @@ async fn beside(
 }
 
 /// A request of the large organization.
-fn question(path: &'static str) -> anyhow::Result<Question> {
+fn question(path: &'static str) -> anyhow::Result<CheckCall> {
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET)?;
     let (service, method) = path.trim_start_matches('/').split_once('/').context("no method")?;
     let service = pool.get_service_by_name(service).context("no such service")?;
@@ -225,5 +225,5 @@ fn question(path: &'static str) -> anyhow::Result<Question> {
     });
     let message = DynamicMessage::deserialize(input, &mut serde_json::Deserializer::from_str(&json))
         .with_context(|| format!("{path} {json}"))?;
-    Ok(Question::new(path, &message))
+    Ok(CheckCall::new(path, &message))
 }

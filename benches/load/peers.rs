@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     Options,
-    call::{self, Line, Question},
+    call::{self, CheckCall, Line},
     contest::{Contestant, contestants},
     crew::Callee,
     drive::{self, Deck, Measured},
@@ -100,7 +100,7 @@ fn attributes<const N: usize>(attributes: [(&str, Value); N]) -> BTreeMap<String
 }
 
 /// The questions of [`setup::check_questions`], with everything that Cerbos must be told to answer them.
-fn cerbos_questions(plan: &Plan) -> anyhow::Result<Vec<Question>> {
+fn cerbos_questions(plan: &Plan) -> anyhow::Result<Vec<CheckCall>> {
     let asked = setup::random_users(plan.users, setup::QUESTIONS).enumerate().map(|(number, user)| {
         let agent_of = (0..plan.assignments).map(|number| Ok(text(queue_id(plan.queue_of(user, number))?.to_string())));
         let principal = Principal {
@@ -122,13 +122,13 @@ fn cerbos_questions(plan: &Plan) -> anyhow::Result<Vec<Question>> {
         };
         let entry = Entry { actions: vec![ACTION.to_owned()], resource: Some(resource) };
         let request = CheckResourcesRequest { principal: Some(principal), resources: vec![entry] };
-        anyhow::Ok(Question::new(call::CERBOS, &request))
+        anyhow::Ok(CheckCall::new(call::CERBOS, &request))
     });
     asked.collect()
 }
 
 /// Waits until Cerbos says yes to the first question.
-async fn until_allowed(callee: &Callee, question: &Question) -> anyhow::Result<()> {
+async fn until_allowed(callee: &Callee, question: &CheckCall) -> anyhow::Result<()> {
     for _ in 0..200 {
         if let Ok(line) = Line::connect(callee).await
             && let Ok(answer) = line.ask(question).await
@@ -149,8 +149,8 @@ pub async fn cerbos(options: &Options) -> anyhow::Result<()> {
     let setup = Setup::new(options)?;
     let plan = setup::plan(options.users)?;
     let server = setup.queuegate("cerbos.db", &plan)?;
-    let questions: Arc<[Question]> = setup::check_questions(std::slice::from_ref(&plan))?.into();
-    let told: Arc<[Question]> = cerbos_questions(&plan)?.into();
+    let questions: Arc<[CheckCall]> = setup::check_questions(std::slice::from_ref(&plan))?.into();
+    let told: Arc<[CheckCall]> = cerbos_questions(&plan)?.into();
     let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/cerbos/policies");
     let cerbos = Process::cerbos(&setup, program, &policies)?;
     until_allowed(&Callee::new(&setup, &cerbos), told.first().context("no questions")?).await?;
@@ -187,7 +187,7 @@ pub async fn confirm(options: &Options) -> anyhow::Result<()> {
     let question = questions.first().context("no questions")?.clone();
     // Each caller has questions of its own here, so there are as many of the same as h2load has callers.
     questions.fill(question.clone());
-    let questions: Arc<[Question]> = questions.into();
+    let questions: Arc<[CheckCall]> = questions.into();
     let body = setup.folder.path().join("question.bin");
     std::fs::write(&body, question.bytes())?;
     let all = contestants(&setup, options, server, &questions).await?;

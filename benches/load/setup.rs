@@ -30,7 +30,7 @@ use tokio_rustls::rustls::{
 
 use crate::{
     Options,
-    call::{self, Question},
+    call::{self, CheckCall},
     process::Process,
 };
 
@@ -189,7 +189,7 @@ pub fn random_users(users: usize, amount: usize) -> impl Iterator<Item = usize> 
 }
 
 /// Questions about random users and queues of theirs, by extension, as a PBX asks when *13 is dialed.
-pub fn check_questions(plans: &[Plan]) -> anyhow::Result<Vec<Question>> {
+pub fn check_questions(plans: &[Plan]) -> anyhow::Result<Vec<CheckCall>> {
     let chosen =
         plans.iter().map(|plan| random_users(plan.users, QUESTIONS / plans.len() + 1).map(move |user| (plan, user)));
     let requests = chosen.flatten().enumerate().map(|(number, (plan, user))| {
@@ -203,11 +203,11 @@ pub fn check_questions(plans: &[Plan]) -> anyhow::Result<Vec<Question>> {
             at_least_revision: String::new(),
         })
     });
-    requests.map(|request| Ok(Question::new(call::CHECK, &request?))).collect()
+    requests.map(|request| Ok(CheckCall::new(call::CHECK, &request?))).collect()
 }
 
 /// Batches of as many questions as a batch may hold.
-pub fn batch_questions(plan: &Plan) -> anyhow::Result<Vec<Question>> {
+pub fn batch_questions(plan: &Plan) -> anyhow::Result<Vec<CheckCall>> {
     let items = random_users(plan.users, 64 * BATCH).enumerate().map(|(number, user)| {
         let queue = plan.queue_of(user, 1 + number % (plan.assignments - 1));
         Ok(CheckQueueAccessItem {
@@ -222,14 +222,14 @@ pub fn batch_questions(plan: &Plan) -> anyhow::Result<Vec<Question>> {
         let organization_id = plan.organization_id.to_string();
         let request =
             BatchCheckQueueAccessRequest { organization_id, items: items.to_vec(), at_least_revision: String::new() };
-        Question::new(call::BATCH, &request)
+        CheckCall::new(call::BATCH, &request)
     });
     Ok(batches.collect())
 }
 
 /// The same changes, but so that everybody signs in before anybody signs out: whoever asks at a fixed rate doesn't wait for
 /// one to be done before the other.
-pub fn distant_changes(plan: &Plan, users: usize) -> anyhow::Result<Vec<Question>> {
+pub fn distant_changes(plan: &Plan, users: usize) -> anyhow::Result<Vec<CheckCall>> {
     let (mut sign_ins, sign_outs): (Vec<_>, Vec<_>) =
         changes(plan, users)?.into_iter().partition(|question| question.path == call::SIGN_IN);
     sign_ins.extend(sign_outs);
@@ -237,7 +237,7 @@ pub fn distant_changes(plan: &Plan, users: usize) -> anyhow::Result<Vec<Question
 }
 
 /// Sign-ins of random users to the first of their queues, each followed by the user's sign-out, so that each is a change.
-pub fn changes(plan: &Plan, users: usize) -> anyhow::Result<Vec<Question>> {
+pub fn changes(plan: &Plan, users: usize) -> anyhow::Result<Vec<CheckCall>> {
     let pairs = random_users(plan.users, users).map(|user| {
         let (organization_id, queue) =
             (plan.organization_id.to_string(), queue_id(plan.queue_of(user, 0))?.to_string());
@@ -257,7 +257,7 @@ pub fn changes(plan: &Plan, users: usize) -> anyhow::Result<Vec<Question>> {
             all_queues: false,
             request_id: String::new(),
         };
-        anyhow::Ok([Question::new(call::SIGN_IN, &sign_in), Question::new(call::SIGN_OUT, &sign_out)])
+        anyhow::Ok([CheckCall::new(call::SIGN_IN, &sign_in), CheckCall::new(call::SIGN_OUT, &sign_out)])
     });
     Ok(pairs.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }

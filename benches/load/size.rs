@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Options,
-    call::Question,
+    call::CheckCall,
     contest::{contestants, measure},
     crew::{Callee, Crew},
     drive::{self, Measured},
@@ -154,7 +154,7 @@ fn write(connection: &Connection, organization_id: &str, event: Event) -> anyhow
 }
 
 /// Sign-outs, and then sign-ins again, of users who are all signed in.
-fn changes(plans: &[Plan]) -> anyhow::Result<Vec<Question>> {
+fn changes(plans: &[Plan]) -> anyhow::Result<Vec<CheckCall>> {
     let mut all = Vec::new();
     for plan in plans.iter().take(100) {
         let mut of_plan = setup::changes(plan, (SMALL / plans.len().min(100)).min(plan.users))?;
@@ -180,7 +180,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     Process::queuegate(&setup, &database)?.stop()?;
     let large = Process::queuegate(&setup, &database)?;
     let (start_to_ready, memory) = (large.start_to_ready, large.memory()?);
-    let checks: Arc<[Question]> = setup::check_questions(&plans)?.into();
+    let checks: Arc<[CheckCall]> = setup::check_questions(&plans)?.into();
     let mut all = contestants(&setup, options, large, &checks).await?;
     measure(&mut all, options, &checks).await?;
 

@@ -17,7 +17,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     Options,
-    call::{self, HEADER, Line, Question},
+    call::{self, CheckCall, HEADER, Line},
     contest::{Contestant, contestants},
     crew::{Callee, Crew, Share},
     drive::{self, Deck, Measured},
@@ -89,7 +89,7 @@ struct Told {
 }
 
 /// Watches until all changes have come, or nothing comes any more. Says how many came.
-async fn watch_sessions(line: Line, question: Question, mut told: Told) -> anyhow::Result<u64> {
+async fn watch_sessions(line: Line, question: CheckCall, mut told: Told) -> anyhow::Result<u64> {
     let (mut watched, mut has_told) = (Watch::default(), false);
     let mut stream = line.begin(&question).await?;
     loop {
@@ -131,7 +131,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let setup = Setup::new(options)?;
     let plan = setup::plan(options.users)?;
     let server = setup.queuegate("watch.db", &plan)?;
-    let checks: Arc<[Question]> = setup::check_questions(std::slice::from_ref(&plan))?.into();
+    let checks: Arc<[CheckCall]> = setup::check_questions(std::slice::from_ref(&plan))?.into();
     let [nothing, _, ours] = &contestants(&setup, options, server, &checks).await?;
     let checks = Deck::new(checks);
     let changes = Deck::new(setup::distant_changes(&plan, options.users.min(2_000))?.into());
@@ -144,7 +144,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let told = Told { begun: Arc::default(), made };
     let begun = Arc::clone(&told.begun);
     let organization_id = plan.organization_id.to_string();
-    let question = Question::new(call::WATCH, &WatchSessionsRequest { organization_id, ..Default::default() });
+    let question = CheckCall::new(call::WATCH, &WatchSessionsRequest { organization_id, ..Default::default() });
     let each = options.watchers / connections;
     let all_watch = watching.all(move |Share { lines, .. }| async move {
         let mut watches = JoinSet::new();

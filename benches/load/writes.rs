@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     Options,
-    call::{Line, Question},
+    call::{CheckCall, Line},
     contest::{Contestant, contestants},
     crew::{Callee, Crew},
     drive::{self, Deck, Measured},
@@ -90,8 +90,8 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let stored = setup.folder.path().join("stored.db");
     Raw::copy(&database, &stored)?;
     let server = Process::queuegate(&setup, &database)?;
-    let checks: Arc<[Question]> = setup::check_questions(std::slice::from_ref(&plan))?.into();
-    let changes: Arc<[Question]> = setup::changes(&plan, plan.users)?.into();
+    let checks: Arc<[CheckCall]> = setup::check_questions(std::slice::from_ref(&plan))?.into();
+    let changes: Arc<[CheckCall]> = setup::changes(&plan, plan.users)?.into();
     let [nothing, _, ours] = &mut contestants(&setup, options, server, &checks).await?;
     let callee = Callee::new(&setup, &ours.server);
     let writers = Crew::connect(&callee, options.threads, CONNECTIONS).await?;
@@ -180,7 +180,7 @@ async fn storing(
     options: &Options,
     (order, answers): (&Order, &Path),
     log: &Log,
-    changes: &Arc<[Question]>,
+    changes: &Arc<[CheckCall]>,
 ) -> anyhow::Result<Measured> {
     let stored = Log::open(&order.copy)?.last()?;
     Raw::open(&order.copy)?.write(&log.rows(stored, order.after, usize::MAX >> 1)?, 256)?;

@@ -1,10 +1,10 @@
 //! A large organization, made up: the changes that lead to it, and who is where in it.
 
 use queuegate::domain::{
-    change::{Change, Etag, Event},
+    change::{Change, Event},
     ids::{Extension, Malformed, OrganizationId, QueueId, SessionId, UserId},
     model::{Basis, Channel, Organization, Queue, QueueKind, Role, RoleAssignment, Session, User},
-    settings::{PermissionSettings, UnassignedQueueSignIn},
+    settings::{Etag, PermissionSettings, UnassignedQueueSignIn},
     time::Timestamp,
 };
 

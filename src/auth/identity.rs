@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::domain::{
     ids::{Caller, OrganizationId},
-    model::named_enum,
+    named_enum::named_enum,
     time::Timestamp,
 };
 

@@ -5,13 +5,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    audit::{AuditAction, Digest},
-    command::ActorRefusal,
-    decide::Reason,
-    ids::{Caller, OrganizationId, QueueRef, Revision, Sequence, UserId, UserRef},
+    chain::Digest,
+    ids::{Caller, OrganizationId, QueueRef, Sequence, UserId, UserRef},
     model::{Organization, Queue, Role, RoleAssignment, Session, SignInChannel, User},
-    settings::PermissionSettings,
+    settings::{Etag, PermissionSettings},
     time::Timestamp,
+    vocabulary::{AuditAction, Permission, PermissionReason, Reason},
 };
 
 /// Something that happened in an organization.
@@ -212,6 +211,33 @@ pub struct RefusedWrite {
     pub wanted: Option<Box<Event>>,
 }
 
+/// Why an acting user may not do what was asked on their behalf (`SEMANTICS.md` section 5.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActorRefusal {
+    /// The acting user, as named.
+    pub actor: UserId,
+    /// What it takes; none: no user may, only a system that names no acting user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permission: Option<Permission>,
+    /// Why the acting user doesn't have that permission.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<PermissionReason>,
+    /// The plain sentence.
+    pub explanation: String,
+}
+
+/// A change that doesn't fit the state: the store is damaged, or a rule is broken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("change {sequence} does not fit the state: {problem} (organization `{organization_id}`)")]
+pub struct Inapplicable {
+    /// The change's number.
+    pub sequence: u64,
+    /// The organization it is about.
+    pub organization_id: OrganizationId,
+    /// What doesn't fit.
+    pub problem: &'static str,
+}
+
 /// What a watch of sessions tells of.
 #[derive(Debug, Clone, Copy)]
 pub enum Watched<'e> {
@@ -245,41 +271,5 @@ impl Event {
             | Self::WriteRefused { .. }
             | Self::AuditLogCut { .. } => None,
         }
-    }
-}
-
-/// Names one state of an organization's settings: the revision that its change was planned for, in one number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Etag(pub u64);
-
-impl Etag {
-    /// What a change that is planned for this revision is named by. In the first epoch that is its sequence number; in a
-    /// later one the same numbers are given again, and the epoch is mixed in to tell them apart.
-    pub fn at(revision: Revision) -> Self {
-        const LARGEST: u64 = i64::MAX.unsigned_abs();
-        let epoch = u64::from(revision.lineage.epoch.saturating_sub(1));
-        Self((epoch << 31).wrapping_add(revision.sequence.0) & LARGEST)
-    }
-}
-
-impl std::fmt::Display for Etag {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:x}", self.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::ids::Lineage;
-
-    #[test]
-    fn an_etag_is_the_sequence_number_told_apart_by_its_epoch() {
-        let at = |epoch, n| Etag::at(Revision { lineage: Lineage { store_id: 7, epoch }, sequence: Sequence(n) });
-        assert_eq!((at(0, 9), at(1, 9)), (Etag(9), Etag(9)));
-        assert_eq!((at(2, 9), at(3, 9)), (Etag((1 << 31) + 9), Etag((2 << 31) + 9)));
-        assert_eq!(at(1, 255).to_string(), "ff");
-        // It is an integer of the database, which has a sign.
-        assert_eq!(at(1, u64::MAX), Etag(i64::MAX as u64));
     }
 }

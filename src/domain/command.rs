@@ -5,15 +5,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    audit::Digest,
-    change::Etag,
-    decide::Reason,
+    chain::Digest,
+    change::{ActorRefusal, Inapplicable},
     directory::{Directory, Problem},
     ids::{Extension, OrganizationId, QueueId, QueueRef, Sequence, UserId, UserRef},
     model::{Organization, Queue, QueueKind, Role, RoleAssignment, Session, SignInChannel, User},
-    permission::{Permission, PermissionReason},
-    settings::{PermissionSettings, SettingsPatch, UnassignedQueueSignIn},
-    snapshot::Inapplicable,
+    settings::{Etag, PermissionSettings, SettingsPatch, UnassignedQueueSignIn},
+    vocabulary::{AuditAction, Reason},
 };
 
 /// A change that a caller asks for in one organization. Equal commands serialize to equal text, which is how a repeated
@@ -78,6 +76,30 @@ pub enum Action {
 }
 
 impl Action {
+    /// The action's name in the audit log.
+    pub fn audit_action(&self) -> AuditAction {
+        match self {
+            Self::SignIn { .. } => AuditAction::SignIn,
+            Self::SignOut { .. } => AuditAction::SignOut,
+            Self::SupervisorSignIn { .. } => AuditAction::SupervisorSignIn,
+            Self::SupervisorSignOut { .. } => AuditAction::SupervisorSignOut,
+            Self::CreateOrganization { .. } => AuditAction::CreateOrganization,
+            Self::UpdateOrganization { .. } => AuditAction::UpdateOrganization,
+            Self::DeleteOrganization { .. } => AuditAction::DeleteOrganization,
+            Self::CreateUser { .. } => AuditAction::CreateUser,
+            Self::UpdateUser { .. } => AuditAction::UpdateUser,
+            Self::DeleteUser { .. } => AuditAction::DeleteUser,
+            Self::CreateQueue { .. } => AuditAction::CreateQueue,
+            Self::UpdateQueue { .. } => AuditAction::UpdateQueue,
+            Self::DeleteQueue { .. } => AuditAction::DeleteQueue,
+            Self::AssignRole { .. } => AuditAction::AssignRole,
+            Self::UnassignRole { .. } => AuditAction::UnassignRole,
+            Self::UpdateSettings { .. } => AuditAction::UpdateSettings,
+            Self::Import { .. } => AuditAction::ImportDirectory,
+            Self::CutAuditLog { .. } => AuditAction::CutAuditLog,
+        }
+    }
+
     /// Whether it changes directory, settings or audit log, which a system does on behalf of an acting user or as an
     /// administrator of its own (`SEMANTICS.md` section 5.2).
     pub fn is_administration(&self) -> bool {
@@ -247,21 +269,6 @@ pub enum Resource {
     RoleAssignment,
     /// A live session.
     Session,
-}
-
-/// Why an acting user may not do what was asked on their behalf (`SEMANTICS.md` section 5.2).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ActorRefusal {
-    /// The acting user, as named.
-    pub actor: UserId,
-    /// What it takes; none: no user may, only a system that names no acting user.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub permission: Option<Permission>,
-    /// Why the acting user doesn't have that permission.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<PermissionReason>,
-    /// The plain sentence.
-    pub explanation: String,
 }
 
 /// Why a command can't be carried out. Nothing changed.

@@ -6,7 +6,6 @@ use super::{
     ids::{Extension, OrganizationId, QueueId, UserId},
     model::{QueueKind, Role},
     settings::SettingsPatch,
-    snapshot::Tenant,
 };
 
 /// What a document says of an organization. Lines are those of the document, 0 where they aren't known.
@@ -73,37 +72,4 @@ pub struct Problem {
     pub path: String,
     /// What is wrong, and what would be right.
     pub description: String,
-}
-
-/// The queues of an organization as a document describes them, in order of their ids.
-pub fn queue_entries(tenant: &Tenant) -> impl Iterator<Item = QueueEntry> {
-    tenant.queues_after(None).map(|queue| QueueEntry {
-        line: 0,
-        queue_id: queue.queue_id.clone(),
-        display_name: queue.display_name.clone(),
-        extension: queue.extension,
-        kind: queue.kind,
-    })
-}
-
-/// The users of an organization with their roles as a document describes them, in order of their ids.
-pub fn user_entries(tenant: &Tenant) -> impl Iterator<Item = UserEntry> {
-    tenant.users_after(None).map(|user| {
-        let user_id = user.user_id.as_str();
-        let queues_with = |role| {
-            let on_queues = tenant.queue_roles_of_user(user_id);
-            on_queues.filter(|(_, roles)| roles.contains(role)).map(|(queue_id, _)| queue_id.clone()).collect()
-        };
-        UserEntry {
-            line: 0,
-            user_id: user.user_id.clone(),
-            display_name: user.display_name.to_string(),
-            extension: user.extension,
-            contact_center_license: user.contact_center_license,
-            disabled: user.disabled,
-            roles: tenant.organization_roles(user_id).iter().collect(),
-            agent_of: queues_with(Role::Agent),
-            supervisor_of: queues_with(Role::Supervisor),
-        }
-    })
 }

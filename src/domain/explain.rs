@@ -3,10 +3,11 @@
 use std::fmt::{self, Write};
 
 use super::{
-    decide::{Decision, Reason, SupervisorQuestion},
+    decide::{Decision, SupervisorRequest},
     ids::{Extension, QueueRef, UserRef},
     model::{Queue, QueueKind, Role, SignInChannel, User},
-    permission::{self, PermissionReason},
+    permission::{self},
+    vocabulary::{PermissionReason, Reason},
 };
 
 /// Says why a user may or may not sign in.
@@ -32,24 +33,24 @@ pub fn explain(decision: &Decision<'_>, user: &UserRef, queue: &QueueRef, channe
 }
 
 /// Says why a supervisor may or may not sign a user in or out.
-pub fn explain_supervisor(decision: &Decision<'_>, question: &SupervisorQuestion<'_>) -> String {
+pub fn explain_supervisor(decision: &Decision<'_>, request: &SupervisorRequest<'_>) -> String {
     let whose = WhoAndWhere {
-        user: Named::user(decision.user, question.user),
-        queue: Named::queue(decision.queue, question.queue),
+        user: Named::user(decision.user, request.user),
+        queue: Named::queue(decision.queue, request.queue),
     };
     let supervisor = match decision.supervisor {
         Some(user) => Named::Known { name: name_of(user), extension: user.extension },
-        None => Named::Unknown("user", question.supervisor.to_string()),
+        None => Named::Unknown("user", request.supervisor.to_string()),
     };
     whose.explain(decision.reason, &supervisor)
 }
 
 /// Says why a user has a permission or not.
-pub fn explain_permission(decision: &permission::Decision<'_>, question: &permission::Question<'_>) -> String {
+pub fn explain_permission(decision: &permission::Decision<'_>, request: &permission::PermissionCheck<'_>) -> String {
     let permission::Decision { permission, reason, role, user, queue } = decision;
     let entry = permission.entry();
-    let user = Named::user(*user, question.user);
-    let queue = question.queue.map(|asked| Named::queue(*queue, asked));
+    let user = Named::user(*user, request.user);
+    let queue = request.queue.map(|asked| Named::queue(*queue, asked));
     let on_queue = queue.as_ref().map_or_else(String::new, |queue| format!(" on {queue}"));
     let doing = format!("{}{on_queue}", entry.description);
     match reason {
@@ -210,20 +211,21 @@ fn a_role(role: Role) -> &'static str {
 mod tests {
     use super::*;
     use crate::domain::{
-        decide::{Question, SupervisorAction, decide, decide_supervisor},
-        fixture::{Office, by_queue_id, by_user_id, now},
+        decide::{AccessRequest, SupervisorAction, decide, decide_supervisor},
+        fixture::{Fixture, by_queue_id, by_user_id, now},
         model::SignInChannel::{self, AgentDashboard, FeatureCode},
-        permission::{Permission, check},
+        permission::check,
         settings::{Switch, UnassignedQueueSignIn},
+        vocabulary::Permission,
     };
 
     #[test]
     fn a_sentence_names_who_and_where_and_why() {
-        let mut office = Office::new();
-        office.sign_in("bob", "q2", FeatureCode);
-        let said = |office: &Office, user: &str, queue: &str, channel: SignInChannel| {
+        let mut fixture = Fixture::new();
+        fixture.sign_in("bob", "q2", FeatureCode);
+        let said = |fixture: &Fixture, user: &str, queue: &str, channel: SignInChannel| {
             let (user, queue) = (by_user_id(user), by_queue_id(queue));
-            let decision = decide(office.tenant(), Question { user: &user, queue: &queue, channel }, now());
+            let decision = decide(fixture.organization(), AccessRequest { user: &user, queue: &queue, channel }, now());
             explain(&decision, &user, &queue, channel)
         };
         for (user, queue, channel, expected) in [
@@ -247,18 +249,18 @@ mod tests {
                 "eve isn't assigned to q1 (801), but this organization allows sign-in to unassigned queues.",
             ),
         ] {
-            assert_eq!(said(&office, user, queue, channel), expected);
+            assert_eq!(said(&fixture, user, queue, channel), expected);
         }
-        office.set(UnassignedQueueSignIn::Restricted, &[]);
+        fixture.set(UnassignedQueueSignIn::Restricted, &[]);
         assert_eq!(
-            said(&office, "eve", "q1", FeatureCode),
+            said(&fixture, "eve", "q1", FeatureCode),
             "eve isn't assigned to q1 (801), and this organization restricts sign-in to assigned queues."
         );
     }
 
     #[test]
     fn a_sentence_about_a_supervisor_names_the_supervisor() {
-        let office = Office::new();
+        let fixture = Fixture::new();
         for (supervisor, queue, action, expected) in [
             ("nobody", "q1", SupervisorAction::SignIn, "There is no user `nobody` who could be the supervisor."),
             ("dan", "q1", SupervisorAction::SignIn, "dan is disabled and can't sign anybody in or out."),
@@ -273,16 +275,16 @@ mod tests {
             ("ada", "q1", SupervisorAction::SignOut, "ada may sign bob (102) out of q1 (801)."),
         ] {
             let (supervisor, user, queue) = (by_user_id(supervisor), by_user_id("bob"), by_queue_id(queue));
-            let question = SupervisorQuestion { supervisor: &supervisor, user: &user, queue: &queue, action };
-            let decision = decide_supervisor(office.tenant(), question, now());
-            assert_eq!(explain_supervisor(&decision, &question), expected);
+            let request = SupervisorRequest { supervisor: &supervisor, user: &user, queue: &queue, action };
+            let decision = decide_supervisor(fixture.organization(), request, now());
+            assert_eq!(explain_supervisor(&decision, &request), expected);
         }
     }
 
     #[test]
     fn a_sentence_about_a_permission_names_the_role_or_the_setting() {
-        let mut office = Office::new();
-        office.set(UnassignedQueueSignIn::Allowed, &[(Switch::ManageSkills, false)]);
+        let mut fixture = Fixture::new();
+        fixture.set(UnassignedQueueSignIn::Allowed, &[(Switch::ManageSkills, false)]);
         for (user, permission, queue, expected) in [
             ("nobody", Permission::ViewSkills, None, "There is no user `nobody`."),
             ("dan", Permission::ViewSkills, None, "dan is disabled and may do nothing."),
@@ -325,9 +327,9 @@ mod tests {
             ),
         ] {
             let (user, queue) = (by_user_id(user), queue.map(by_queue_id));
-            let question = permission::Question::new(&user, permission, queue.as_ref()).unwrap();
-            let decision = check(office.tenant(), question, now());
-            assert_eq!(explain_permission(&decision, &question), expected);
+            let request = permission::PermissionCheck::new(&user, permission, queue.as_ref()).unwrap();
+            let decision = check(fixture.organization(), request, now());
+            assert_eq!(explain_permission(&decision, &request), expected);
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     model::{Queue, QueueKind, Role, SignInChannel, User},
     plan::{Context, plan},
     settings::{SettingsPatch, Switch, UnassignedQueueSignIn},
-    snapshot::{Snapshot, Tenant},
+    snapshot::{OrganizationState, Snapshot},
     time::Timestamp,
 };
 
@@ -19,20 +19,20 @@ pub fn now() -> Timestamp {
 /// `acme`: ada administers; sue supervises q1; ann is an agent of q1, bob of nothing, cle of q2; dan is an agent and
 /// disabled; eve is a plain user, zoe supervises every queue that supervisors may. q1 and q2 are call queues, q3 is an
 /// inbox, q4 a ring group.
-pub struct Office(pub Snapshot);
+pub struct Fixture(pub Snapshot);
 
-impl Office {
+impl Fixture {
     pub fn new() -> Self {
-        let mut office = Self(Snapshot::empty(Lineage { store_id: 1, epoch: 1 }));
+        let mut fixture = Self(Snapshot::empty(Lineage { store_id: 1, epoch: 1 }));
         let unassigned_queue_sign_in = UnassignedQueueSignIn::Allowed;
-        office.ask(Action::CreateOrganization { display_name: "Acme".to_owned(), unassigned_queue_sign_in }).unwrap();
+        fixture.ask(Action::CreateOrganization { display_name: "Acme".to_owned(), unassigned_queue_sign_in }).unwrap();
         for (queue_id, extension, kind) in [
             ("q1", Some("801"), QueueKind::CallQueue),
             ("q2", None, QueueKind::CallQueue),
             ("q3", None, QueueKind::Inbox),
             ("q4", None, QueueKind::RingGroup),
         ] {
-            office.ask(Action::CreateQueue { queue: queue(queue_id, extension, kind) }).unwrap();
+            fixture.ask(Action::CreateQueue { queue: queue(queue_id, extension, kind) }).unwrap();
         }
         for (user_id, extension) in [
             ("ada", None),
@@ -44,7 +44,7 @@ impl Office {
             ("sue", None),
             ("zoe", None),
         ] {
-            office.ask(Action::CreateUser { user: user(user_id, extension) }).unwrap();
+            fixture.ask(Action::CreateUser { user: user(user_id, extension) }).unwrap();
         }
         for (user_id, role, queue_id) in [
             ("ada", Role::ContactAdmin, None),
@@ -56,11 +56,11 @@ impl Office {
             ("zoe", Role::Supervisor, None),
         ] {
             let queue = queue_id.map(by_queue_id);
-            office.ask(Action::AssignRole { user: by_user_id(user_id), role, queue }).unwrap();
+            fixture.ask(Action::AssignRole { user: by_user_id(user_id), role, queue }).unwrap();
         }
         let disabled = User { disabled: true, ..user("dan", None) };
-        office.0.apply(&change(Event::UserUpdated { before: user("dan", None), user: disabled })).unwrap();
-        office
+        fixture.0.apply(&change(Event::UserUpdated { before: user("dan", None), user: disabled })).unwrap();
+        fixture
     }
 
     /// Carries out what a caller asks for.
@@ -72,8 +72,8 @@ impl Office {
         Ok(plan.outcome)
     }
 
-    pub fn tenant(&self) -> &Tenant {
-        self.0.tenant("acme").unwrap()
+    pub fn organization(&self) -> &OrganizationState {
+        self.0.organization("acme").unwrap()
     }
 
     pub fn sign_in(&mut self, user_id: &str, queue_id: &str, channel: SignInChannel) {

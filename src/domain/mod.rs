@@ -3,21 +3,25 @@
 //! Everything that decides is a function over an immutable [`Snapshot`](snapshot::Snapshot); everything that changes
 //! it is a [`Change`](change::Change). Time and randomness are passed in.
 
-pub mod audit;
-pub mod change;
-pub mod command;
-pub mod decide;
-pub mod directory;
-pub mod explain;
-#[cfg(test)]
-mod fixture;
-pub mod ids;
-pub mod list;
-pub mod model;
-pub mod permission;
-pub mod plan;
-pub mod preview;
-pub mod settings;
-pub mod snapshot;
+pub mod named_enum;
 pub mod text;
 pub mod time;
+pub mod ids;
+pub mod model;
+pub mod settings;
+pub mod vocabulary;
+pub mod chain;
+pub mod directory;
+pub mod change;
+pub mod summary;
+pub mod snapshot;
+pub mod permission;
+pub mod decide;
+pub mod list;
+pub mod explain;
+pub mod preview;
+pub mod export;
+pub mod command;
+pub mod plan;
+#[cfg(test)]
+mod fixture;

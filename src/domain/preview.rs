@@ -8,9 +8,10 @@ use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 use super::{
     decide::is_retained,
     model::{Queue, Role, Session, User},
-    permission::{Permission, PermissionReason, Scope, by_role, could_change},
-    snapshot::Tenant,
+    permission::{by_role, could_change},
+    snapshot::OrganizationState,
     time::Timestamp,
+    vocabulary::{Permission, PermissionReason, Scope},
 };
 
 /// What a change of settings would do.
@@ -62,7 +63,7 @@ pub struct SessionImpact<'s> {
 }
 
 /// Compares an organization with itself under other settings.
-pub fn preview<'s>(before: &'s Tenant, after: &Tenant, now: Timestamp) -> Impact<'s> {
+pub fn preview<'s>(before: &'s OrganizationState, after: &OrganizationState, now: Timestamp) -> Impact<'s> {
     let mut impact = Impact::default();
     let could_change = could_change(before.settings(), after.settings());
     let users = if could_change.is_empty() { None } else { Some(before.users_with_roles(Bound::Unbounded)) };
@@ -92,8 +93,8 @@ pub fn preview<'s>(before: &'s Tenant, after: &Tenant, now: Timestamp) -> Impact
 }
 
 fn user_impact<'s>(
-    before: &'s Tenant,
-    after: &Tenant,
+    before: &'s OrganizationState,
+    after: &OrganizationState,
     user: &'s User,
     could_change: &[Permission],
     now: Timestamp,
@@ -117,8 +118,8 @@ fn user_impact<'s>(
             Scope::Organization => &[None],
             Scope::Queue => &queues,
         };
-        let has = |tenant: &Tenant, queue: Option<&Queue>| {
-            by_role(tenant, user, permission, queue, now).0 == PermissionReason::Granted
+        let has = |organization: &OrganizationState, queue: Option<&Queue>| {
+            by_role(organization, user, permission, queue, now).0 == PermissionReason::Granted
         };
         let changes = || asked.iter().map(|queue| (has(before, *queue), has(after, *queue)));
         if changes().any(|change| change == (false, true)) {
@@ -134,26 +135,26 @@ fn user_impact<'s>(
 }
 
 /// How many queues are in the reach of a user as a supervisor.
-fn reach(tenant: &Tenant, user: &User) -> usize {
+fn reach(organization: &OrganizationState, user: &User) -> usize {
     let user_id = user.user_id.as_str();
-    if !tenant.roles_held(user_id).contains(Role::Supervisor) {
+    if !organization.roles_held(user_id).contains(Role::Supervisor) {
         0
-    } else if tenant.limits_supervisors() {
-        tenant.supervised_queues(user_id)
+    } else if organization.limits_supervisors() {
+        organization.supervised_queues(user_id)
     } else {
-        tenant.queue_count()
+        organization.queue_count()
     }
 }
 
 /// One queue of each kind that settings treat differently for this user: one that they supervise, and one that they
 /// don't. Asking about every queue would say the same many times over.
-fn kinds_of_queue<'s>(tenant: &'s Tenant, user: &User) -> Vec<Option<&'s Queue>> {
+fn kinds_of_queue<'s>(organization: &'s OrganizationState, user: &User) -> Vec<Option<&'s Queue>> {
     let user_id = user.user_id.as_str();
     let supervised =
-        |queue: &&Queue| tenant.roles_on_queue(user_id, queue.queue_id.as_str()).contains(Role::Supervisor);
-    let own = tenant.queue_roles_of_user(user_id).find(|(_, roles)| roles.contains(Role::Supervisor));
-    let own = own.and_then(|(queue_id, _)| tenant.queue_by_id(queue_id.as_str()));
-    let other = tenant.queues_after(None).find(|queue| !supervised(queue));
+        |queue: &&Queue| organization.roles_on_queue(user_id, queue.queue_id.as_str()).contains(Role::Supervisor);
+    let own = organization.queue_roles_of_user(user_id).find(|(_, roles)| roles.contains(Role::Supervisor));
+    let own = own.and_then(|(queue_id, _)| organization.queue_by_id(queue_id.as_str()));
+    let other = organization.queues_after(None).find(|queue| !supervised(queue));
     own.into_iter().chain(other).map(Some).collect()
 }
 
@@ -163,9 +164,9 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        fixture::{Office, by_queue_id, by_user_id, now},
+        fixture::{Fixture, by_queue_id, by_user_id, now},
         model::SignInChannel,
-        permission::{Question, check},
+        permission::{PermissionCheck, check},
         settings::{Switch, UnassignedQueueSignIn},
     };
 
@@ -173,27 +174,27 @@ mod tests {
     const QUEUES: [&str; 4] = ["q1", "q2", "q3", "q4"];
 
     /// Every permission that a user has, and on which queues.
-    fn granted(tenant: &Tenant, user: &str) -> BTreeSet<(Permission, Option<&'static str>)> {
+    fn granted(organization: &OrganizationState, user: &str) -> BTreeSet<(Permission, Option<&'static str>)> {
         let user = by_user_id(user);
         let asked = QUEUES.into_iter().map(Some).chain([None]);
         let pairs = asked.flat_map(|queue| Permission::ALL.iter().map(move |&permission| (permission, queue)));
         pairs
             .filter(|&(permission, queue)| {
                 let queue = queue.map(by_queue_id);
-                let question = Question::new(&user, permission, queue.as_ref());
-                question.is_ok_and(|question| check(tenant, question, now()).is_allowed())
+                let request = PermissionCheck::new(&user, permission, queue.as_ref());
+                request.is_ok_and(|request| check(organization, request, now()).is_allowed())
             })
             .collect()
     }
 
     /// Compares by asking about everything, before and after.
-    fn assert_foretold(before: &Office, after: &Office) {
-        let impact = preview(before.tenant(), after.tenant(), now());
+    fn assert_foretold(before: &Fixture, after: &Fixture) {
+        let impact = preview(before.organization(), after.organization(), now());
         let mut counts: BTreeMap<Permission, Count> = BTreeMap::new();
         let mut supervisors = Count::default();
         let mut users = Vec::new();
         for user in USERS {
-            let (was, becomes) = (granted(before.tenant(), user), granted(after.tenant(), user));
+            let (was, becomes) = (granted(before.organization(), user), granted(after.organization(), user));
             let only_in = |a: &BTreeSet<(Permission, Option<&'static str>)>, b| {
                 a.difference(b).map(|(permission, _)| *permission).collect::<BTreeSet<Permission>>()
             };
@@ -227,12 +228,12 @@ mod tests {
     #[test]
     fn what_is_foretold_is_what_asking_about_everything_tells() {
         for limited in [true, false] {
-            let mut before = Office::new();
+            let mut before = Fixture::new();
             before.sign_in("eve", "q2", SignInChannel::FeatureCode);
             before.set(UnassignedQueueSignIn::Allowed, &[(Switch::LimitToAssignedQueues, limited)]);
             for &switch in Switch::ALL.iter().filter(|switch| switch.is_removable()) {
                 for on in [false, true] {
-                    let mut after = Office(before.0.clone());
+                    let mut after = Fixture(before.0.clone());
                     after.set(UnassignedQueueSignIn::Allowed, &[(switch, on)]);
                     assert_foretold(&before, &after);
                     assert_foretold(&after, &before);
@@ -245,19 +246,19 @@ mod tests {
 
     #[test]
     fn live_sessions_become_retained_by_restriction_and_cease_to_be_without_it() {
-        let mut allowed = Office::new();
+        let mut allowed = Fixture::new();
         // Bob is assigned nowhere, ann is assigned to q1 and nowhere else.
         allowed.sign_in("bob", "q1", SignInChannel::AgentDashboard);
         allowed.sign_in("ann", "q1", SignInChannel::FeatureCode);
         allowed.sign_in("ann", "q2", SignInChannel::FeatureCode);
-        let mut restricted = Office(allowed.0.clone());
+        let mut restricted = Fixture(allowed.0.clone());
         restricted.set(UnassignedQueueSignIn::Restricted, &[]);
         for (before, after, retained, expected) in [
             (&allowed, &restricted, true, Count { gaining: 2, losing: 0 }),
             (&restricted, &allowed, false, Count { gaining: 0, losing: 2 }),
             (&restricted, &restricted, true, Count::default()),
         ] {
-            let impact = preview(before.tenant(), after.tenant(), now());
+            let impact = preview(before.organization(), after.organization(), now());
             assert_eq!(impact.retained, expected);
             let told =
                 impact.sessions.iter().map(|told| (told.session.user_id.as_str(), told.session.queue_id.as_str()));

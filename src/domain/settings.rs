@@ -3,7 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ids::Malformed, model::named_enum};
+use super::{
+    ids::{Malformed, Revision},
+    named_enum::named_enum,
+};
 
 named_enum!(
     /// Whether agents may sign in to queues that are not assigned to them.
@@ -193,9 +196,30 @@ impl<'de> Deserialize<'de> for PermissionSettings {
     }
 }
 
+/// Names one state of an organization's settings: the revision that its change was planned for, in one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Etag(pub u64);
+
+impl Etag {
+    /// What a change that is planned for this revision is named by. In the first epoch that is its sequence number; in a
+    /// later one the same numbers are given again, and the epoch is mixed in to tell them apart.
+    pub fn at(revision: Revision) -> Self {
+        const LARGEST: u64 = i64::MAX.unsigned_abs();
+        let epoch = u64::from(revision.lineage.epoch.saturating_sub(1));
+        Self((epoch << 31).wrapping_add(revision.sequence.0) & LARGEST)
+    }
+}
+
+impl std::fmt::Display for Etag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ids::{Lineage, Sequence};
 
     #[test]
     fn defaults_are_those_of_the_reference_page() {
@@ -257,5 +281,15 @@ mod tests {
     fn view_queue_settings_cannot_be_turned_off() {
         assert!(SettingsPatch::default().turn(Switch::ViewQueueSettings, false).is_err());
         assert!(SettingsPatch::default().turn(Switch::ViewQueueSettings, true).is_ok());
+    }
+
+    #[test]
+    fn an_etag_is_the_sequence_number_told_apart_by_its_epoch() {
+        let at = |epoch, n| Etag::at(Revision { lineage: Lineage { store_id: 7, epoch }, sequence: Sequence(n) });
+        assert_eq!((at(0, 9), at(1, 9)), (Etag(9), Etag(9)));
+        assert_eq!((at(2, 9), at(3, 9)), (Etag((1 << 31) + 9), Etag((2 << 31) + 9)));
+        assert_eq!(at(1, 255).to_string(), "ff");
+        // It is an integer of the database, which has a sign.
+        assert_eq!(at(1, u64::MAX), Etag(i64::MAX as u64));
     }
 }

@@ -17,11 +17,12 @@ use super::{
 };
 use crate::{
     domain::{
-        audit::{Digest, Link, Verdict},
+        chain::{Digest, Link},
         command::{Action, Outcome},
         ids::{Lineage, OrganizationId, QueueRef, RequestId, Revision, Sequence, UserRef},
         plan::no_organization,
-        snapshot::{Snapshot, Tenant},
+        snapshot::{OrganizationState, Snapshot},
+        summary::Verdict,
         time::Timestamp,
     },
     store::{self, EventFilter, Fault, LogReader, Newest, Verification},
@@ -77,7 +78,7 @@ impl AuditService for Desk {
             ..EventFilter::default()
         };
         let query = ("ListAuditEvents", &organization_id, &user, &queue, &filter);
-        let names = |tenant: Option<&Tenant>| names(tenant, user.as_ref(), queue.as_ref());
+        let names = |organization: Option<&OrganizationState>| names(organization, user.as_ref(), queue.as_ref());
         let page = LogPage::begin(self, &query, &organization_id, paging, names).await?;
         filter.users = page.names.users.clone();
         filter.queues = page.names.queues.clone();
@@ -256,7 +257,7 @@ impl Rpc {
 
 /// Fails if the organization is not there and never was.
 fn known(log: &LogReader, snapshot: &Snapshot, organization_id: &OrganizationId) -> Result<(), Error> {
-    if snapshot.tenant(organization_id.as_str()).is_some() || log.chain(organization_id)?.is_some() {
+    if snapshot.organization(organization_id.as_str()).is_some() || log.chain(organization_id)?.is_some() {
         return Ok(());
     }
     Err(no_organization(organization_id).into())
@@ -264,13 +265,13 @@ fn known(log: &LogReader, snapshot: &Snapshot, organization_id: &OrganizationId)
 
 /// Whom and what a request's names stand for: the log has the id if there was one when it was written, and otherwise the
 /// name that was given, such as an extension that somebody was given only later.
-fn names(tenant: Option<&Tenant>, user: Option<&UserRef>, queue: Option<&QueueRef>) -> Names {
+fn names(organization: Option<&OrganizationState>, user: Option<&UserRef>, queue: Option<&QueueRef>) -> Names {
     let mut names = Names { users: user.cloned().into_iter().collect(), queues: queue.cloned().into_iter().collect() };
-    if let Some(user) = tenant.zip(user).and_then(|(tenant, user)| tenant.user(user)) {
+    if let Some(user) = organization.zip(user).and_then(|(organization, user)| organization.user(user)) {
         names.users.push(UserRef::Id(user.user_id.clone()));
         names.users.extend(user.extension.map(UserRef::Extension));
     }
-    if let Some(queue) = tenant.zip(queue).and_then(|(tenant, queue)| tenant.queue(queue)) {
+    if let Some(queue) = organization.zip(queue).and_then(|(organization, queue)| organization.queue(queue)) {
         names.queues.push(QueueRef::Id(queue.queue_id.clone()));
         names.queues.extend(queue.extension.map(QueueRef::Extension));
     }

@@ -16,9 +16,9 @@ use crate::domain::{
     command::{Action, Outcome, SessionsThen},
     ids::{OrganizationId, QueueRef, UserId, UserRef},
     model::{Role, RoleAssignment},
-    plan::{found_queue, found_tenant, found_user},
+    plan::{found_organization, found_queue, found_user},
     settings::UnassignedQueueSignIn,
-    snapshot::Tenant,
+    snapshot::OrganizationState,
 };
 
 #[tonic::async_trait]
@@ -58,9 +58,9 @@ impl DirectoryService for Desk {
             from_proto::at_least(&at_least_revision),
         ))?;
         let snapshot = self.snapshot(&at_least_revision).await?;
-        let tenant = found_tenant(&snapshot, &organization_id)?;
+        let organization = found_organization(&snapshot, &organization_id)?;
         Ok(Response::new(proto::GetOrganizationResponse {
-            organization: Some(to_proto::organization(tenant.organization())),
+            organization: Some(to_proto::organization(organization.attributes())),
             revision: snapshot.revision().to_string(),
         }))
     }
@@ -74,7 +74,7 @@ impl DirectoryService for Desk {
         let page = Page::begin_of_organizations(self, self.caller.caller(), paging).await?;
         let (caller, owner) = (Arc::clone(&self.caller), page.owner.clone());
         let list = move || {
-            let found = page.snapshot.tenants_after(page.after()).map(Tenant::organization);
+            let found = page.snapshot.organizations_after(page.after()).map(OrganizationState::attributes);
             let found = found.filter(|organization| caller.may_use(&organization.organization_id));
             let (found, next_page_token) =
                 page.take(found, |organization| vec![organization.organization_id.to_string()]);
@@ -149,9 +149,9 @@ impl DirectoryService for Desk {
             from_proto::at_least(&at_least_revision),
         ))?;
         let snapshot = self.snapshot(&at_least_revision).await?;
-        let tenant = found_tenant(&snapshot, &organization_id)?;
+        let organization = found_organization(&snapshot, &organization_id)?;
         Ok(Response::new(proto::GetUserResponse {
-            user: Some(to_proto::user(found_user(tenant, &user)?)),
+            user: Some(to_proto::user(found_user(organization, &user)?)),
             revision: snapshot.revision().to_string(),
         }))
     }
@@ -169,8 +169,8 @@ impl DirectoryService for Desk {
         let page = Page::begin(self, &organization_id, "ListUsers", paging).await?;
         let owner = page.owner.clone();
         let list = move || {
-            let tenant = found_tenant(&page.snapshot, &organization_id)?;
-            let found = tenant.users_after(page.after());
+            let organization = found_organization(&page.snapshot, &organization_id)?;
+            let found = organization.users_after(page.after());
             let (found, next_page_token) = page.take(found, |user| vec![user.user_id.to_string()]);
             Ok::<_, Error>(proto::ListUsersResponse {
                 users: found.into_iter().map(to_proto::user).collect(),
@@ -245,9 +245,9 @@ impl DirectoryService for Desk {
             from_proto::at_least(&at_least_revision),
         ))?;
         let snapshot = self.snapshot(&at_least_revision).await?;
-        let tenant = found_tenant(&snapshot, &organization_id)?;
+        let organization = found_organization(&snapshot, &organization_id)?;
         Ok(Response::new(proto::GetQueueResponse {
-            queue: Some(to_proto::queue(found_queue(tenant, &queue)?)),
+            queue: Some(to_proto::queue(found_queue(organization, &queue)?)),
             revision: snapshot.revision().to_string(),
         }))
     }
@@ -265,8 +265,8 @@ impl DirectoryService for Desk {
         let page = Page::begin(self, &organization_id, "ListQueues", paging).await?;
         let owner = page.owner.clone();
         let list = move || {
-            let tenant = found_tenant(&page.snapshot, &organization_id)?;
-            let found = tenant.queues_after(page.after());
+            let organization = found_organization(&page.snapshot, &organization_id)?;
+            let found = organization.queues_after(page.after());
             let (found, next_page_token) = page.take(found, |queue| vec![queue.queue_id.to_string()]);
             Ok::<_, Error>(proto::ListQueuesResponse {
                 queues: found.into_iter().map(to_proto::queue).collect(),
@@ -377,8 +377,8 @@ impl DirectoryService for Desk {
         let page = Page::begin(self, &organization_id, &query, paging).await?;
         let owner = page.owner.clone();
         let list = move || {
-            let tenant = found_tenant(&page.snapshot, &organization_id)?;
-            let found = assignments(tenant, user.as_ref(), queue.as_ref(), role, page.after());
+            let organization = found_organization(&page.snapshot, &organization_id)?;
+            let found = assignments(organization, user.as_ref(), queue.as_ref(), role, page.after());
             let found = found.filter(|assignment| role.is_none_or(|role| assignment.role == role));
             let found = found.skip_while(|assignment| page.after.as_slice() >= key(assignment).as_slice());
             let (found, next_page_token) = page.take(found, |assignment| key(assignment).to_vec());
@@ -437,34 +437,34 @@ fn key(assignment: &RoleAssignment) -> [String; 3] {
 /// Role assignments of a user, on a queue, or both, in order of their keys, from those of the user `from`. An unknown user or
 /// queue has none. Where neither is given, only holders of `role` are looked at.
 fn assignments<'s>(
-    tenant: &'s Tenant,
+    organization: &'s OrganizationState,
     user: Option<&UserRef>,
     queue: Option<&QueueRef>,
     role: Option<Role>,
     from: Option<&'s str>,
 ) -> Box<dyn Iterator<Item = RoleAssignment> + Send + 's> {
-    let user_id = user.map(|user| tenant.user(user).map(|user| &user.user_id));
-    let queue_id = queue.map(|queue| tenant.queue(queue).map(|queue| &queue.queue_id));
+    let user_id = user.map(|user| organization.user(user).map(|user| &user.user_id));
+    let queue_id = queue.map(|queue| organization.queue(queue).map(|queue| &queue.queue_id));
     let on_queue = |user_id: &UserId, queue_id| {
-        let of_user = tenant.assignments_of_user(user_id);
+        let of_user = organization.assignments_of_user(user_id);
         of_user.filter(|assignment| assignment.queue_id.as_ref() == Some(queue_id)).collect::<Vec<_>>()
     };
     match (user_id, queue_id) {
         (Some(None), _) | (_, Some(None)) => Box::new(std::iter::empty()),
-        (Some(Some(user_id)), None) => Box::new(tenant.assignments_of_user(user_id)),
+        (Some(Some(user_id)), None) => Box::new(organization.assignments_of_user(user_id)),
         (Some(Some(user_id)), Some(Some(queue_id))) => Box::new(on_queue(user_id, queue_id).into_iter()),
         (None, Some(Some(queue_id))) => {
-            let users = tenant.users_with_roles_on(queue_id.as_str(), None).map(|(user_id, _)| user_id);
+            let users = organization.users_with_roles_on(queue_id.as_str(), None).map(|(user_id, _)| user_id);
             let users = users.skip_while(move |user_id| from.is_some_and(|from| user_id.as_str() < from));
             Box::new(users.flat_map(move |user_id| on_queue(user_id, queue_id)))
         }
         (None, None) => {
             let from = from.map_or(Bound::Unbounded, Bound::Included);
             let holders: Box<dyn Iterator<Item = &'s UserId> + Send> = match role {
-                Some(role) => Box::new(tenant.users_with_role(role, from)),
-                None => Box::new(tenant.users_with_roles(from)),
+                Some(role) => Box::new(organization.users_with_role(role, from)),
+                None => Box::new(organization.users_with_roles(from)),
             };
-            Box::new(holders.flat_map(|user_id| tenant.assignments_of_user(user_id)))
+            Box::new(holders.flat_map(|user_id| organization.assignments_of_user(user_id)))
         }
     }
 }

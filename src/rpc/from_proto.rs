@@ -11,13 +11,13 @@ use super::{
 use crate::{
     auth::Identity,
     domain::{
-        audit::AuditAction,
         command::{IfMissing, QueuePatch, UserPatch},
         ids::{Extension, Malformed, OrganizationId, QueueRef, Revision, UserRef, display_name, free_text, shortened},
         model::{Queue, QueueKind, Role, SignInChannel, User},
-        permission::{Permission, WrongScope},
+        permission::WrongScope,
         settings::{SettingsPatch, Switch, UNASSIGNED_QUEUE_SIGN_IN, UnassignedQueueSignIn},
         time::Timestamp,
+        vocabulary::{AuditAction, Permission},
     },
 };
 

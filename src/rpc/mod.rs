@@ -49,12 +49,12 @@ use crate::{
     auth::{Identity, Scope},
     domain::{
         command::{Action, Command, DecisionRecord, Outcome},
-        decide::Reason,
         ids::{OrganizationId, Revision},
         model::Session,
         plan::{Context, Plan, plan},
         snapshot::Snapshot,
         time::Timestamp,
+        vocabulary::Reason,
     },
     state::{Done, Mailbox, State},
     telemetry::metrics::{CallLabels, Metrics},
@@ -175,8 +175,8 @@ impl Rpc {
     ) -> Result<Vec<proto::Session>, Error> {
         let state = self.state()?;
         let (snapshot, now) = (state.snapshot(), state.now());
-        let tenant = snapshot.tenant(organization_id.as_str());
-        let read = sessions.into_iter().map(|session| to_proto::session(organization_id, tenant, session, now));
+        let organization = snapshot.organization(organization_id.as_str());
+        let read = sessions.into_iter().map(|session| to_proto::session(organization_id, organization, session, now));
         Ok(read.collect())
     }
 
@@ -185,7 +185,7 @@ impl Rpc {
         let state = self.state()?;
         let (snapshot, now) = (state.snapshot(), state.now());
         self.metrics.decided(record.reason as usize);
-        Ok(to_proto::recorded_decision(organization_id, snapshot.tenant(organization_id.as_str()), record, now))
+        Ok(to_proto::recorded_decision(organization_id, snapshot.organization(organization_id.as_str()), record, now))
     }
 }
 

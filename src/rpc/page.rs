@@ -16,7 +16,7 @@ use super::{
 use crate::{
     domain::{
         ids::{Caller, OrganizationId, QueueRef, Revision, Sequence, UserRef},
-        snapshot::{Snapshot, Tenant},
+        snapshot::{OrganizationState, Snapshot},
     },
     state::State,
 };
@@ -98,14 +98,14 @@ impl LogPage {
         query: &(impl Debug + ?Sized),
         organization_id: &OrganizationId,
         paging: Paging<'_>,
-        names: impl FnOnce(Option<&Tenant>) -> Names,
+        names: impl FnOnce(Option<&OrganizationState>) -> Names,
     ) -> Result<Self, Error> {
         let Paging { size, page_token, at_least_revision } = paging;
         let query = fingerprint(query);
         let snapshot = rpc.snapshot(at_least_revision).await?;
         let cut = snapshot.audit_cut(organization_id.as_str());
         if page_token.is_empty() {
-            let names = names(snapshot.tenant(organization_id.as_str()));
+            let names = names(snapshot.organization(organization_id.as_str()));
             let revision = snapshot.revision();
             return Ok(Self { snapshot, before: revision.sequence.next(), names, size, revision, cut, query });
         }
@@ -196,7 +196,7 @@ impl Page {
         let token = match page.last() {
             Some(last) if more => {
                 // Of a list of organizations all of them are kept.
-                let kept = match self.snapshot.tenant(&self.owner) {
+                let kept = match self.snapshot.organization(&self.owner) {
                     Some(_) => self.snapshot.only(&self.owner),
                     None => Snapshot::clone(&self.snapshot),
                 };

@@ -15,11 +15,12 @@ use crate::domain::{
     command::{Action, Command, Outcome, Rejection},
     explain::explain_permission,
     ids::{OrganizationId, QueueRef, UserRef},
-    permission::{Permission, Question, check},
-    plan::{Plan, found_tenant},
+    permission::{PermissionCheck, check},
+    plan::{Plan, found_organization},
     preview::{Impact, SessionImpact, UserImpact, preview},
-    snapshot::{Snapshot, Tenant},
+    snapshot::{OrganizationState, Snapshot},
     time::Timestamp,
+    vocabulary::Permission,
 };
 
 #[tonic::async_trait]
@@ -45,9 +46,9 @@ impl PermissionService for Desk {
             from_proto::at_least(&at_least_revision),
         ))?;
         let snapshot = self.snapshot(&at_least_revision).await?;
-        let tenant = found_tenant(&snapshot, &organization_id)?;
+        let organization = found_organization(&snapshot, &organization_id)?;
         Ok(Response::new(proto::GetPermissionSettingsResponse {
-            settings: Some(to_proto::settings(&organization_id, tenant.settings(), tenant.settings_etag())),
+            settings: Some(to_proto::settings(&organization_id, organization.settings(), organization.settings_etag())),
             revision: snapshot.revision().to_string(),
         }))
     }
@@ -122,9 +123,9 @@ impl PermissionService for Desk {
             from_proto::at_least(&at_least_revision),
         ))?;
         let snapshot = self.snapshot(&at_least_revision).await?;
-        let tenant = found_tenant(&snapshot, &organization_id)?;
+        let organization = found_organization(&snapshot, &organization_id)?;
         Ok(Response::new(proto::CheckPermissionResponse {
-            decision: Some(asked.answer(tenant, self.state()?.now())?),
+            decision: Some(asked.answer(organization, self.state()?.now())?),
             revision: snapshot.revision().to_string(),
         }))
     }
@@ -159,11 +160,11 @@ impl PermissionService for Desk {
             from_proto::at_least(&at_least_revision),
         ))?;
         let snapshot = self.snapshot(&at_least_revision).await?;
-        let tenant = found_tenant(&snapshot, &organization_id)?;
+        let organization = found_organization(&snapshot, &organization_id)?;
         let now = self.state()?.now();
         let permissions = Permission::ALL.iter().map(|&permission| {
-            let asked = Question::one_of_all(&user, permission, queue.as_ref());
-            let decision = asked.map(|question| answer(tenant, question, now));
+            let asked = PermissionCheck::one_of_all(&user, permission, queue.as_ref());
+            let decision = asked.map(|question| answer(organization, question, now));
             proto::UserPermission { permission: to_proto::permission(permission).into(), decision }
         });
         Ok(Response::new(proto::ListUserPermissionsResponse {
@@ -197,7 +198,7 @@ fn tried_out(
     let Outcome::Settings { settings, etag: _ } = &planned.outcome else {
         return Err(unexpected(&planned.outcome));
     };
-    Ok(to_proto::settings(organization_id, settings, found_tenant(snapshot, organization_id)?.settings_etag()))
+    Ok(to_proto::settings(organization_id, settings, found_organization(snapshot, organization_id)?.settings_etag()))
 }
 
 /// One line of the lists of a preview: users first, then sessions.
@@ -223,7 +224,8 @@ fn impact(page: &Page, command: &Command, now: Timestamp) -> Result<proto::Previ
     let settings = tried_out(&page.snapshot, &planned, organization_id)?;
     let mut changed = Snapshot::clone(&page.snapshot);
     planned.changes.apply_to(&mut changed).map_err(Rejection::from)?;
-    let (before, after) = (found_tenant(&page.snapshot, organization_id)?, found_tenant(&changed, organization_id)?);
+    let (before, after) =
+        (found_organization(&page.snapshot, organization_id)?, found_organization(&changed, organization_id)?);
     let Impact { permissions, supervisors, retained, users, sessions } = preview(before, after, now);
     let lines = users.into_iter().map(Line::User).chain(sessions.into_iter().map(Line::Session));
     let lines = lines.skip_while(|line| line.key() <= page.after);
@@ -258,12 +260,12 @@ fn check_all(
     items: Vec<proto::CheckPermissionItem>,
     now: Timestamp,
 ) -> Result<proto::BatchCheckPermissionsResponse, Error> {
-    let tenant = found_tenant(snapshot, organization_id)?;
+    let organization = found_organization(snapshot, organization_id)?;
     let results = items.into_iter().map(|item| {
         use proto::check_permission_result::Result as Answer;
         let proto::CheckPermissionItem { correlation_id, user, permission, queue } = item;
         let (correlation_id, result) =
-            batch::answer(correlation_id, || Asked::new(user, permission, queue)?.answer(tenant, now));
+            batch::answer(correlation_id, || Asked::new(user, permission, queue)?.answer(organization, now));
         let result = Some(result.map_or_else(Answer::Error, Answer::Decision));
         proto::CheckPermissionResult { correlation_id, result }
     });
@@ -289,15 +291,19 @@ impl Asked {
         fields.map(|(user, permission, queue)| Self { user, permission, queue })
     }
 
-    fn answer(&self, tenant: &Tenant, now: Timestamp) -> Result<proto::PermissionDecision, Error> {
+    fn answer(&self, organization: &OrganizationState, now: Timestamp) -> Result<proto::PermissionDecision, Error> {
         let Self { user, permission, queue } = self;
-        let question = Question::new(user, *permission, queue.as_ref());
+        let question = PermissionCheck::new(user, *permission, queue.as_ref());
         let question = question.map_err(|error| from_proto::wrong_scope(error, queue.as_ref()))?;
-        Ok(answer(tenant, question, now))
+        Ok(answer(organization, question, now))
     }
 }
 
-fn answer(tenant: &Tenant, question: Question<'_>, now: Timestamp) -> proto::PermissionDecision {
-    let decision = check(tenant, question, now);
+fn answer(
+    organization: &OrganizationState,
+    question: PermissionCheck<'_>,
+    now: Timestamp,
+) -> proto::PermissionDecision {
+    let decision = check(organization, question, now);
     to_proto::permission_decision(&decision, explain_permission(&decision, &question))
 }

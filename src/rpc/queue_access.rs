@@ -14,13 +14,13 @@ use super::{
 };
 use crate::domain::{
     command::{Action, Outcome, QueueSelection, Rejection, Resource},
-    decide::{Question, decide, is_retained},
+    decide::{AccessRequest, decide, is_retained},
     explain::explain,
     ids::{OrganizationId, QueueRef, UserRef},
     list::{accessible_queues, denied_everywhere, denied_to_everybody, eligible_agents},
     model::{Session, SignInChannel},
-    plan::found_tenant,
-    snapshot::{Snapshot, Tenant},
+    plan::found_organization,
+    snapshot::{OrganizationState, Snapshot},
     time::Timestamp,
 };
 
@@ -40,9 +40,9 @@ impl QueueAccessService for Desk {
             from_proto::at_least(&at_least_revision),
         ))?;
         let snapshot = self.glance(&at_least_revision).await?;
-        let tenant = found_tenant(&snapshot, &organization_id)?;
+        let organization = found_organization(&snapshot, &organization_id)?;
         let detail = if explain { Detail::Facts } else { Detail::Reason };
-        let decision = self.check(tenant, &user, &queue, channel, detail, self.state()?.now());
+        let decision = self.check(organization, &user, &queue, channel, detail, self.state()?.now());
         Ok(Response::new(proto::CheckQueueAccessResponse {
             decision: Some(decision),
             revision: snapshot.revision().to_string(),
@@ -87,8 +87,8 @@ impl QueueAccessService for Desk {
         let page = Page::begin(self, &organization_id, &query, paging).await?;
         let (now, owner) = (self.state()?.now(), page.owner.clone());
         let list = move || {
-            let tenant = found_tenant(&page.snapshot, &organization_id)?;
-            let found = accessible_queues(tenant, &user, channel, now, page.after());
+            let organization = found_organization(&page.snapshot, &organization_id)?;
+            let found = accessible_queues(organization, &user, channel, now, page.after());
             let (found, next_page_token) = page.take(found, |(queue, _)| vec![queue.queue_id.to_string()]);
             let queues = found.into_iter().map(|(queue, reason)| proto::AccessibleQueue {
                 queue_id: queue.queue_id.to_string(),
@@ -96,7 +96,7 @@ impl QueueAccessService for Desk {
                 display_name: queue.display_name.clone(),
                 reason: to_proto::reason(reason).into(),
             });
-            let denied = denied_everywhere(tenant, &user, channel);
+            let denied = denied_everywhere(organization, &user, channel);
             Ok::<_, Error>(proto::ListAccessibleQueuesResponse {
                 queues: queues.collect(),
                 next_page_token,
@@ -129,8 +129,8 @@ impl QueueAccessService for Desk {
         let page = Page::begin(self, &organization_id, &query, paging).await?;
         let (now, owner) = (self.state()?.now(), page.owner.clone());
         let list = move || {
-            let tenant = found_tenant(&page.snapshot, &organization_id)?;
-            let found = eligible_agents(tenant, &queue, channel, now, page.after());
+            let organization = found_organization(&page.snapshot, &organization_id)?;
+            let found = eligible_agents(organization, &queue, channel, now, page.after());
             let (found, next_page_token) = page.take(found, |(user, _)| vec![user.user_id.to_string()]);
             let agents = found.into_iter().map(|(user, reason)| proto::EligibleAgent {
                 user_id: user.user_id.to_string(),
@@ -138,7 +138,7 @@ impl QueueAccessService for Desk {
                 display_name: user.display_name.to_string(),
                 reason: to_proto::reason(reason).into(),
             });
-            let denied = denied_to_everybody(tenant, &queue, channel);
+            let denied = denied_to_everybody(organization, &queue, channel);
             Ok::<_, Error>(proto::ListEligibleAgentsResponse {
                 agents: agents.collect(),
                 next_page_token,
@@ -272,15 +272,15 @@ impl QueueAccessService for Desk {
             from_proto::at_least(&at_least_revision),
         ))?;
         let snapshot = self.snapshot(&at_least_revision).await?;
-        let tenant = found_tenant(&snapshot, &organization_id)?;
+        let organization = found_organization(&snapshot, &organization_id)?;
         let now = self.state()?.now();
-        let found = live_session(tenant, &user, &queue, now).ok_or_else(|| Rejection::NotFound {
+        let found = live_session(organization, &user, &queue, now).ok_or_else(|| Rejection::NotFound {
             resource: Resource::Session,
             name: format!("{} {}", user.name(), queue.name()),
             description: format!("user {user} is not signed in to queue {queue}"),
         })?;
         Ok(Response::new(proto::GetSessionResponse {
-            session: Some(to_proto::session(&organization_id, Some(tenant), found, now)),
+            session: Some(to_proto::session(&organization_id, Some(organization), found, now)),
             revision: snapshot.revision().to_string(),
         }))
     }
@@ -308,15 +308,16 @@ impl QueueAccessService for Desk {
         let page = Page::begin(self, &organization_id, &query, paging).await?;
         let (now, owner) = (self.state()?.now(), page.owner.clone());
         let list = move || {
-            let tenant = found_tenant(&page.snapshot, &organization_id)?;
+            let organization = found_organization(&page.snapshot, &organization_id)?;
             let after = page.after.first().zip(page.after.get(1));
             let after = after.map(|(user_id, queue_id)| (user_id.as_str(), queue_id.as_str()));
-            let found = sessions(tenant, user.as_ref(), queue.as_ref(), after);
+            let found = sessions(organization, user.as_ref(), queue.as_ref(), after);
             let found = found.filter(|session| session.is_live(now));
-            let found = found.filter(|session| !retained_only || is_retained(tenant, session, now));
+            let found = found.filter(|session| !retained_only || is_retained(organization, session, now));
             let key = |session: &&Arc<Session>| vec![session.user_id.to_string(), session.queue_id.to_string()];
             let (found, next_page_token) = page.take(found, key);
-            let live = found.into_iter().map(|session| to_proto::session(&organization_id, Some(tenant), session, now));
+            let live =
+                found.into_iter().map(|session| to_proto::session(&organization_id, Some(organization), session, now));
             Ok::<_, Error>(proto::ListSessionsResponse {
                 sessions: live.collect(),
                 next_page_token,
@@ -352,7 +353,7 @@ impl Rpc {
         organization_id: &OrganizationId,
         items: Vec<proto::CheckQueueAccessItem>,
     ) -> Result<proto::BatchCheckQueueAccessResponse, Error> {
-        let tenant = found_tenant(snapshot, organization_id)?;
+        let organization = found_organization(snapshot, organization_id)?;
         let now = self.state()?.now();
         let results = items.into_iter().map(|item| {
             use proto::check_queue_access_result::Result as Answer;
@@ -360,7 +361,7 @@ impl Rpc {
             let (correlation_id, result) = batch::answer(correlation_id, || {
                 let (user, queue, channel) =
                     all((from_proto::user(user), from_proto::queue(queue), from_proto::channel(channel)))?;
-                Ok(self.check(tenant, &user, &queue, channel, Detail::Reason, now))
+                Ok(self.check(organization, &user, &queue, channel, Detail::Reason, now))
             });
             let result = Some(result.map_or_else(Answer::Error, Answer::Decision));
             proto::CheckQueueAccessResult { correlation_id, result }
@@ -371,44 +372,49 @@ impl Rpc {
 
     fn check(
         &self,
-        tenant: &Tenant,
+        organization: &OrganizationState,
         user: &UserRef,
         queue: &QueueRef,
         channel: SignInChannel,
         detail: Detail,
         now: Timestamp,
     ) -> proto::Decision {
-        let decision = decide(tenant, Question { user, queue, channel }, now);
+        let decision = decide(organization, AccessRequest { user, queue, channel }, now);
         self.metrics.decided(decision.reason as usize);
-        let facts = (detail == Detail::Facts).then(|| to_proto::facts(tenant, &decision, now));
-        to_proto::decision(tenant, &decision, explain(&decision, user, queue, channel), facts, now)
+        let facts = (detail == Detail::Facts).then(|| to_proto::facts(organization, &decision, now));
+        to_proto::decision(organization, &decision, explain(&decision, user, queue, channel), facts, now)
     }
 }
 
-fn live_session<'s>(tenant: &'s Tenant, user: &UserRef, queue: &QueueRef, now: Timestamp) -> Option<&'s Arc<Session>> {
-    let user_id = &tenant.user(user)?.user_id;
-    let queue_id = &tenant.queue(queue)?.queue_id;
-    tenant.live_session(user_id.as_str(), queue_id.as_str(), now)
+fn live_session<'s>(
+    organization: &'s OrganizationState,
+    user: &UserRef,
+    queue: &QueueRef,
+    now: Timestamp,
+) -> Option<&'s Arc<Session>> {
+    let user_id = &organization.user(user)?.user_id;
+    let queue_id = &organization.queue(queue)?.queue_id;
+    organization.live_session(user_id.as_str(), queue_id.as_str(), now)
 }
 
 /// Sessions of a user, on a queue, or both, in order of users' and queues' ids, from the first after the session `after`.
 /// Who doesn't exist has none.
 pub(super) fn sessions<'s>(
-    tenant: &'s Tenant,
+    organization: &'s OrganizationState,
     user: Option<&UserRef>,
     queue: Option<&QueueRef>,
     after: Option<(&'s str, &'s str)>,
 ) -> Box<dyn Iterator<Item = &'s Arc<Session>> + Send + 's> {
-    let user_id = user.map(|user| tenant.user(user).map(|user| &user.user_id));
-    let queue_id = queue.map(|queue| tenant.queue(queue).map(|queue| &queue.queue_id));
+    let user_id = user.map(|user| organization.user(user).map(|user| &user.user_id));
+    let queue_id = queue.map(|queue| organization.queue(queue).map(|queue| &queue.queue_id));
     match (user_id, queue_id) {
         (Some(None), _) | (_, Some(None)) => Box::new(std::iter::empty()),
-        (None, None) => Box::new(tenant.sessions_after(after)),
+        (None, None) => Box::new(organization.sessions_after(after)),
         (None, Some(Some(queue_id))) => {
-            Box::new(tenant.sessions_on_queue(queue_id.as_str(), after.map(|(user_id, _)| user_id)))
+            Box::new(organization.sessions_on_queue(queue_id.as_str(), after.map(|(user_id, _)| user_id)))
         }
         (Some(Some(user_id)), queue_id) => {
-            let of_user = tenant.sessions_of_user(user_id.as_str());
+            let of_user = organization.sessions_of_user(user_id.as_str());
             let of_user = of_user.filter(move |session| after.is_none_or(|(_, last)| session.queue_id.as_str() > last));
             Box::new(of_user.filter(move |session| queue_id.flatten().is_none_or(|id| session.queue_id == *id)))
         }

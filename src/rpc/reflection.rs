@@ -27,7 +27,7 @@ pub struct Descriptors {
 }
 
 /// What was asked.
-enum Question<'q> {
+enum Lookup<'q> {
     File(&'q str),
     Symbol(&'q str),
     Extension,
@@ -110,24 +110,22 @@ impl Descriptors {
         self.symbols.insert(symbol, file.to_owned());
     }
 
-    fn answer(&self, question: &Question<'_>) -> Answer {
+    fn answer(&self, question: &Lookup<'_>) -> Answer {
         let missing =
             |what: &str, name: &str| Answer::Error(Code::NotFound, format!("there is no {what} `{}`", shortened(name)));
         match *question {
-            Question::File(name) => {
+            Lookup::File(name) => {
                 self.files.get(name).map_or_else(|| missing("file", name), |file| Answer::File(file.clone()))
             }
-            Question::Symbol(name) => {
+            Lookup::Symbol(name) => {
                 let file = self.symbols.get(name).and_then(|file| self.files.get(file));
                 file.map_or_else(|| missing("symbol", name), |file| Answer::File(file.clone()))
             }
-            Question::Extension => Answer::Error(Code::NotFound, "there are no extensions".to_owned()),
-            Question::ExtensionNumbers(name) if self.symbols.contains_key(name) => {
-                Answer::NoExtensions(name.to_owned())
-            }
-            Question::ExtensionNumbers(name) => missing("message", name),
-            Question::Services => Answer::Services(self.services.clone()),
-            Question::Nothing => {
+            Lookup::Extension => Answer::Error(Code::NotFound, "there are no extensions".to_owned()),
+            Lookup::ExtensionNumbers(name) if self.symbols.contains_key(name) => Answer::NoExtensions(name.to_owned()),
+            Lookup::ExtensionNumbers(name) => missing("message", name),
+            Lookup::Services => Answer::Services(self.services.clone()),
+            Lookup::Nothing => {
                 Answer::Error(Code::InvalidArgument, "message_request is required; ask for one thing".to_owned())
             }
         }
@@ -166,12 +164,12 @@ macro_rules! serve {
                 let answers = request.into_inner().map(move |request| {
                     let request = request.map_err(mended)?;
                     let answer = descriptors.answer(&match &request.message_request {
-                        Some(Asked::FileByFilename(name)) => Question::File(name),
-                        Some(Asked::FileContainingSymbol(name)) => Question::Symbol(name),
-                        Some(Asked::FileContainingExtension(_)) => Question::Extension,
-                        Some(Asked::AllExtensionNumbersOfType(name)) => Question::ExtensionNumbers(name),
-                        Some(Asked::ListServices(_)) => Question::Services,
-                        None => Question::Nothing,
+                        Some(Asked::FileByFilename(name)) => Lookup::File(name),
+                        Some(Asked::FileContainingSymbol(name)) => Lookup::Symbol(name),
+                        Some(Asked::FileContainingExtension(_)) => Lookup::Extension,
+                        Some(Asked::AllExtensionNumbersOfType(name)) => Lookup::ExtensionNumbers(name),
+                        Some(Asked::ListServices(_)) => Lookup::Services,
+                        None => Lookup::Nothing,
                     });
                     let answered = match answer {
                         Answer::File(file) => Answered::FileDescriptorResponse($package::FileDescriptorResponse {
@@ -230,11 +228,11 @@ mod tests {
     #[test]
     fn what_is_not_there_is_an_answer() {
         let all = Descriptors::new().unwrap();
-        for question in [Question::File("status.proto"), Question::Symbol("no.such.Thing"), Question::Extension] {
+        for question in [Lookup::File("status.proto"), Lookup::Symbol("no.such.Thing"), Lookup::Extension] {
             assert!(matches!(all.answer(&question), Answer::Error(Code::NotFound, _)));
         }
-        assert!(matches!(all.answer(&Question::Nothing), Answer::Error(Code::InvalidArgument, _)));
-        let Answer::Services(services) = all.answer(&Question::Services) else { panic!("no list") };
+        assert!(matches!(all.answer(&Lookup::Nothing), Answer::Error(Code::InvalidArgument, _)));
+        let Answer::Services(services) = all.answer(&Lookup::Services) else { panic!("no list") };
         assert!(services.iter().any(|name| name == "grpc.health.v1.Health"));
     }
 }

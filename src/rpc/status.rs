@@ -14,7 +14,8 @@ use tracing::error;
 use crate::{
     auth::{Refused, Scope},
     domain::{
-        command::{ActorRefusal, Rejection, Resource},
+        change::ActorRefusal,
+        command::{Rejection, Resource},
         directory::Problem,
         ids::{OrganizationId, Revision, Sequence},
     },

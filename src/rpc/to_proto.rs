@@ -2,18 +2,20 @@
 
 use super::proto;
 use crate::domain::{
-    audit::{AuditAction, Link, Summary},
-    change::{Change, Etag, Event, Record, RefusedAttempt},
-    command::{ActorRefusal, DecisionRecord, ImportReport},
-    decide::{Decision, Reason, is_retained},
+    chain::Link,
+    change::{ActorRefusal, Change, Event, Record, RefusedAttempt},
+    command::{DecisionRecord, ImportReport},
+    decide::{Decision, is_retained},
     directory::Problem,
     ids::{Extension, Lineage, OrganizationId, QueueRef, Revision, Sequence, UserRef},
     model::{Basis, Channel, EndReason, Organization, Queue, QueueKind, Role, RoleAssignment, Session, User},
-    permission::{self, Permission, PermissionReason, Scope},
+    permission::{self},
     preview::{Count, UserImpact},
-    settings::{PermissionSettings, Switch, UnassignedQueueSignIn},
-    snapshot::Tenant,
+    settings::{Etag, PermissionSettings, Switch, UnassignedQueueSignIn},
+    snapshot::OrganizationState,
+    summary::Summary,
     time::Timestamp,
+    vocabulary::{AuditAction, Permission, PermissionReason, Reason, Scope},
 };
 use crate::store::Logged;
 
@@ -23,10 +25,10 @@ pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: ms.div_euclid(1_000), nanos }
 }
 
-/// A session. `tenant` is the organization as it is now, if it still is: `retained` is computed when read.
+/// A session. `organization` is the organization as it is now, if it still is: `retained` is computed when read.
 pub(super) fn session(
     organization_id: &OrganizationId,
-    tenant: Option<&Tenant>,
+    organization: Option<&OrganizationState>,
     session: &Session,
     now: Timestamp,
 ) -> proto::Session {
@@ -53,16 +55,16 @@ pub(super) fn session(
         sign_in_time: Some(timestamp(*sign_in_time)),
         expire_time: expire_time.map(timestamp),
         device: device.clone(),
-        retained: tenant.is_some_and(|tenant| is_retained(tenant, session, now)),
+        retained: organization.is_some_and(|organization| is_retained(organization, session, now)),
         end_time: end.map(|end| timestamp(end.time)),
         end_reason: end.map_or(proto::EndReason::Unspecified, |end| end_reason(end.reason)).into(),
     }
 }
 
 /// What a decision was made from.
-pub(super) fn facts(tenant: &Tenant, decision: &Decision<'_>, now: Timestamp) -> proto::Facts {
+pub(super) fn facts(organization: &OrganizationState, decision: &Decision<'_>, now: Timestamp) -> proto::Facts {
     let Decision { reason: _, supervisor: _, user, queue, session: live } = decision;
-    let organization_id = &tenant.organization().organization_id;
+    let organization_id = &organization.attributes().organization_id;
     let user_id = user.map_or("", |user| user.user_id.as_str());
     let queue_id = queue.map_or("", |queue| queue.queue_id.as_str());
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
@@ -72,33 +74,33 @@ pub(super) fn facts(tenant: &Tenant, decision: &Decision<'_>, now: Timestamp) ->
         user_display_name: text(user.map(|user| &*user.display_name)),
         user_disabled: user.is_some_and(|user| user.disabled),
         contact_center_license: user.is_some_and(|user| user.contact_center_license),
-        roles: tenant.roles_held(user_id).iter().map(|held| role(held).into()).collect(),
+        roles: organization.roles_held(user_id).iter().map(|held| role(held).into()).collect(),
         queue_id: queue_id.to_owned(),
         queue_extension: text(queue.and_then(|queue| queue.extension).map(Extension::digits).as_deref()),
         queue_display_name: text(queue.map(|queue| queue.display_name.as_str())),
         queue_kind: queue.map_or(proto::QueueKind::Unspecified, |queue| queue_kind(queue.kind)).into(),
-        assigned: tenant.is_assigned(user_id, queue_id),
-        unassigned_queue_sign_in: unassigned_queue_sign_in(tenant.settings().unassigned_queue_sign_in).into(),
-        session: live.map(|live| session(organization_id, Some(tenant), live, now)),
+        assigned: organization.is_assigned(user_id, queue_id),
+        unassigned_queue_sign_in: unassigned_queue_sign_in(organization.settings().unassigned_queue_sign_in).into(),
+        session: live.map(|live| session(organization_id, Some(organization), live, now)),
         decision_time: Some(timestamp(now)),
     }
 }
 
 /// A decision that was made just now.
 pub(super) fn decision(
-    tenant: &Tenant,
+    organization: &OrganizationState,
     decision: &Decision<'_>,
     explanation: String,
     facts: Option<proto::Facts>,
     now: Timestamp,
 ) -> proto::Decision {
     let shown = decision.session.filter(|_| decision.reason == Reason::AlreadySignedIn);
-    let organization_id = &tenant.organization().organization_id;
+    let organization_id = &organization.attributes().organization_id;
     proto::Decision {
         allowed: Some(decision.reason.is_allowed()),
         reason: reason(decision.reason).into(),
         explanation,
-        session: shown.map(|live| session(organization_id, Some(tenant), live, now)),
+        session: shown.map(|live| session(organization_id, Some(organization), live, now)),
         facts,
     }
 }
@@ -106,7 +108,7 @@ pub(super) fn decision(
 /// A decision that a write was made by.
 pub(super) fn recorded_decision(
     organization_id: &OrganizationId,
-    tenant: Option<&Tenant>,
+    organization: Option<&OrganizationState>,
     record: &DecisionRecord,
     now: Timestamp,
 ) -> proto::Decision {
@@ -115,7 +117,7 @@ pub(super) fn recorded_decision(
         allowed: Some(decided.is_allowed()),
         reason: reason(*decided).into(),
         explanation: explanation.clone(),
-        session: live.as_ref().map(|live| session(organization_id, tenant, live, now)),
+        session: live.as_ref().map(|live| session(organization_id, organization, live, now)),
         facts: None,
     }
 }

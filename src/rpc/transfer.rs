@@ -31,9 +31,10 @@ use crate::{
     document,
     domain::{
         command::{Action, Command, ImportReport, Missing, Outcome, Rejection},
-        directory::{Directory, queue_entries, user_entries},
+        directory::Directory,
+        export::{queue_entries, user_entries},
         ids::{OrganizationId, RequestId, Revision, UserId},
-        plan::{found_tenant, import_problems},
+        plan::{found_organization, import_problems},
     },
     state::{self, Progress, Request},
 };
@@ -106,16 +107,16 @@ pub(super) async fn export(desk: &Desk, request: proto::ExportDirectoryRequest) 
         from_proto::at_least(&at_least_revision),
     ))?;
     let snapshot = desk.snapshot(&at_least_revision).await?;
-    found_tenant(&snapshot, &organization_id)?;
+    found_organization(&snapshot, &organization_id)?;
     let revision = snapshot.revision().to_string();
     desk.read_long(EXPORT_BUFFER, move |answers| {
-        let tenant = found_tenant(&snapshot, &organization_id).map_err(|error| Some(error.into()))?;
+        let organization = found_organization(&snapshot, &organization_id).map_err(|error| Some(error.into()))?;
         let header = document::Header {
             organization_id: Some(&organization_id),
-            display_name: &tenant.organization().display_name,
-            settings: tenant.settings(),
+            display_name: &organization.attributes().display_name,
+            settings: organization.settings(),
         };
-        document::write(&header, queue_entries(tenant), user_entries(tenant), format, |piece| {
+        document::write(&header, queue_entries(organization), user_entries(organization), format, |piece| {
             let document = piece.into_bytes();
             answers.send(proto::ExportDirectoryResponse { document, revision: revision.clone() })
         })
@@ -306,8 +307,8 @@ impl Import {
                 return Ok::<_, Error>(directory);
             }
             // What the plan would find is told too, so that nobody mends one fault only to be shown the next.
-            let tenant = snapshot.tenant(organization_id.as_str());
-            problems.extend(import_problems(&directory, tenant, organization_id.as_str(), missing));
+            let organization = snapshot.organization(organization_id.as_str());
+            problems.extend(import_problems(&directory, organization, organization_id.as_str(), missing));
             problems.sort_by_key(|problem| problem.line);
             Err(Rejection::FaultyDocument(problems).into())
         });

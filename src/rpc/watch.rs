@@ -46,7 +46,7 @@ use crate::{
         change::{Event, Record, Watched},
         ids::{OrganizationId, QueueId, QueueRef, Revision, Sequence, UserId, UserRef},
         model::{EndReason, Session, SessionEnd},
-        plan::{found_queue, found_tenant, found_user, no_organization},
+        plan::{found_organization, found_queue, found_user, no_organization},
         snapshot::Snapshot,
         time::Timestamp,
     },
@@ -161,7 +161,7 @@ pub(super) fn begin(desk: &Desk, request: proto::WatchSessionsRequest) -> Result
     ))?;
     let state = desk.state()?;
     let snapshot = state.snapshot();
-    let tenant = found_tenant(&snapshot, &organization_id)?;
+    let organization = found_organization(&snapshot, &organization_id)?;
     let start = if start_revision.is_empty() {
         None
     } else {
@@ -178,13 +178,13 @@ pub(super) fn begin(desk: &Desk, request: proto::WatchSessionsRequest) -> Result
     let user_id = match (user, start) {
         (Some(UserRef::Id(id)), Some(_)) => Some(id),
         (Some(UserRef::Extension(_)), Some(_)) => return Err(Error::invalid("user_extension", &MAY_HAVE_MOVED)),
-        (Some(user), None) => Some(found_user(tenant, &user)?.user_id.clone()),
+        (Some(user), None) => Some(found_user(organization, &user)?.user_id.clone()),
         (None, _) => None,
     };
     let queue_id = match (queue, start) {
         (Some(QueueRef::Id(id)), Some(_)) => Some(id),
         (Some(QueueRef::Extension(_)), Some(_)) => return Err(Error::invalid("queue_extension", &MAY_HAVE_MOVED)),
-        (Some(queue), None) => Some(found_queue(tenant, &queue)?.queue_id.clone()),
+        (Some(queue), None) => Some(found_queue(organization, &queue)?.queue_id.clone()),
         (None, _) => None,
     };
     let (sender, tell_end, messages) = stream::channel(BUFFER);
@@ -319,7 +319,7 @@ impl Watch {
                 sent.unwrap_or_else(|_| Err(self.too_slow()))?;
             }
         }
-        found_tenant(&snapshot, &self.organization_id).map_err(Error::from)?;
+        found_organization(&snapshot, &self.organization_id).map_err(Error::from)?;
         Ok(())
     }
 
@@ -335,12 +335,14 @@ impl Watch {
     /// Sends what is live, and a checkpoint.
     async fn send_initial(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), Stop> {
         let sequence = snapshot.revision().sequence;
-        let tenant = found_tenant(snapshot, &self.organization_id).map_err(Error::from)?;
+        let organization = found_organization(snapshot, &self.organization_id).map_err(Error::from)?;
         let now = self.state.now();
         self.initial_time = Some(now);
         let user = self.user_id.clone().map(UserRef::Id);
         let queue = self.queue_id.clone().map(QueueRef::Id);
-        for session in sessions(tenant, user.as_ref(), queue.as_ref(), None).filter(|session| session.is_live(now)) {
+        for session in
+            sessions(organization, user.as_ref(), queue.as_ref(), None).filter(|session| session.is_live(now))
+        {
             let message = self.message(proto::WatchSessionsType::Initial, Some(session), sequence);
             self.send(message).await?;
         }
@@ -453,11 +455,11 @@ impl Watch {
 
     fn message(&self, kind: proto::WatchSessionsType, session: Option<&Session>, sequence: Sequence) -> Encoded {
         let snapshot = self.state.snapshot();
-        let tenant = snapshot.tenant(self.organization_id.as_str());
+        let organization = snapshot.organization(self.organization_id.as_str());
         let now = self.state.now();
         let message = proto::WatchSessionsResponse {
             r#type: kind.into(),
-            session: session.map(|session| to_proto::session(&self.organization_id, tenant, session, now)),
+            session: session.map(|session| to_proto::session(&self.organization_id, organization, session, now)),
             revision: self.revision(sequence).to_string(),
         };
         message.encode_to_vec().into()

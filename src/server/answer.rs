@@ -21,7 +21,7 @@ use tonic::{Code, Status, body::Body};
 use super::{
     admission::{Held, Place},
     gate::Peer,
-    question::BrokenOff,
+    request_body::BrokenOff,
 };
 use crate::{
     auth::Identity,

@@ -24,7 +24,7 @@ use super::{
     admission::{Admission, Callers, InLine, OfConnection, Place},
     answer::{Activity, Answer, Call, Revoked, revoked},
     deadline::grpc_timeout,
-    question::Question,
+    request_body::RequestBody,
     services::{Answering, Services},
 };
 use crate::{
@@ -189,7 +189,7 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
         };
         call.place = Some(place);
         let broken_off = call.broken_off.clone();
-        let request = request.map(|body| Question::new(body, broken_off));
+        let request = request.map(|body| RequestBody::new(body, broken_off));
         let in_line = match method.work {
             Work::Probe => None,
             Work::Check | Work::Scan | Work::Write | Work::Stream | Work::Import => {

@@ -11,7 +11,7 @@ mod limits;
 mod memory;
 mod operator;
 mod preface;
-mod question;
+mod request_body;
 mod quiet;
 mod reload;
 mod services;

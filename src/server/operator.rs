@@ -185,11 +185,11 @@ impl Operator {
         if let Some(state) = self.state.get() {
             let snapshot = state.snapshot();
             let mut sizes = Sizes::default();
-            for tenant in snapshot.tenants_after(None) {
+            for organization in snapshot.organizations_after(None) {
                 sizes.organizations += 1;
-                sizes.users += tenant.user_count();
-                sizes.queues += tenant.queue_count();
-                sizes.sessions += tenant.session_count();
+                sizes.users += organization.user_count();
+                sizes.queues += organization.queue_count();
+                sizes.sessions += organization.session_count();
             }
             self.metrics.set_sizes(sizes);
             self.metrics.revision.set(i64::try_from(snapshot.revision().sequence.0).unwrap_or(i64::MAX));

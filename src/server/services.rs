@@ -6,7 +6,7 @@ use http::{Request, Response};
 use tonic::{body::Body, service::Routes};
 use tower::Service;
 
-use super::question::Question;
+use super::request_body::RequestBody;
 use crate::rpc::{
     Desk,
     proto::{
@@ -45,7 +45,7 @@ impl Services {
     }
 
     /// Calls a method.
-    pub(super) fn call(&self, request: Request<Question>) -> Answering {
+    pub(super) fn call(&self, request: Request<RequestBody>) -> Answering {
         if request.uri().path() == WATCH_SESSIONS {
             let answering = self.desk.clone().watch_sessions(request);
             return Box::pin(async { Ok(answering.await) });

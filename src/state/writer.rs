@@ -27,11 +27,11 @@ use super::{
 };
 use crate::{
     domain::{
-        change::{Event, Origin, Record},
+        change::{Event, Inapplicable, Origin, Record},
         command::{Command, Outcome, Rejection},
         ids::{Caller, OrganizationId, RequestId, Revision, Sequence},
         plan::{Changes, Context, plan, plan_expirations, plan_refusal},
-        snapshot::{Inapplicable, Snapshot},
+        snapshot::Snapshot,
         time::Timestamp,
     },
     store::{self, RequestRecord, Store},
@@ -235,7 +235,7 @@ impl Writer {
             Ok(planned) => planned,
             Err(rejection) => {
                 // An organization that never was has no log.
-                let is_there = batch.working.tenant(command.organization_id.as_str()).is_some();
+                let is_there = batch.working.organization(command.organization_id.as_str()).is_some();
                 if let (Rejection::ActorNotPermitted(refusal), true) = (&rejection, is_there) {
                     let changes = plan_refusal(&batch.working, command, refusal, &context);
                     batch.accept(changes, &origin).map_err(damaged)?;
@@ -586,10 +586,10 @@ mod tests {
         }
         tokio::task::yield_now().await;
         assert!(answers.iter_mut().all(|answer| answer.try_recv().is_err()));
-        assert!(state.snapshot().tenant("acme").is_none() && !writer.handover.is_empty());
+        assert!(state.snapshot().organization("acme").is_none() && !writer.handover.is_empty());
         // A writer that ends leaves what it handed over to be concluded.
         let told = syncer.run(&handed, thread::spawn(move || writer.finish()));
-        assert!(matches!(told, Some(Ended::Stopped)) && state.snapshot().tenant("acme").is_some());
+        assert!(matches!(told, Some(Ended::Stopped)) && state.snapshot().organization("acme").is_some());
         let [first, again, other] = answers;
         let [first, again] = [first.await.unwrap().unwrap(), again.await.unwrap().unwrap()];
         assert_eq!(first.revision, again.revision);

@@ -12,7 +12,7 @@ use super::{
     open::{at_open, connect, known_schema, look, read_lineage, refuse_foreign, require_sqlite},
 };
 use crate::domain::{
-    audit::Link,
+    chain::Link,
     ids::{OrganizationId, Revision, Sequence},
     snapshot::Snapshot,
 };
@@ -186,7 +186,7 @@ impl Examination {
             }
         }
         let id = organization_id.as_str();
-        if replayed.tenant(id) != live.tenant(id) {
+        if replayed.organization(id) != live.organization(id) {
             self.problems.push(format!(
                 "{organization_id}: the tables of the state don't say what the audit log led to; one of them was altered"
             ));

@@ -6,10 +6,9 @@ use rusqlite::{Connection, Row};
 
 use super::{Error, Store, sequence};
 use crate::domain::{
-    change::Etag,
     ids::{Lineage, Sequence},
     model::{Organization, Queue, Session, User},
-    settings::Switch,
+    settings::{Etag, Switch},
     snapshot::{Assembly, Snapshot},
     time::Timestamp,
 };

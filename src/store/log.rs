@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, LogReader, LogSync, integer, open::beside, sequence};
 use crate::domain::{
-    audit::{AuditAction, Digest, Link, Summary, Verdict},
+    chain::{Digest, Link},
     change::{Change, Event, Origin, Record},
     ids::{Lineage, OrganizationId, QueueRef, Revision, Sequence, UserRef},
+    summary::{Summary, Verdict},
     time::Timestamp,
+    vocabulary::AuditAction,
 };
 
 /// The chains' last hashes.

@@ -22,7 +22,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, ffi, params};
 
 use crate::domain::{
-    audit::Digest,
+    chain::Digest,
     change::Record,
     ids::{Lineage, OrganizationId, RequestId, Sequence},
     time::Timestamp,

@@ -4,10 +4,10 @@ use rusqlite::{Connection, ToSql, params};
 
 use super::{Error, log};
 use crate::domain::{
-    change::{Change, Etag, Event},
+    change::{Change, Event},
     ids::{Extension, OrganizationId},
     model::{Organization, Queue, RoleAssignment, Session, User},
-    settings::{PermissionSettings, Switch},
+    settings::{Etag, PermissionSettings, Switch},
 };
 
 /// Writes a change to the tables.

@@ -12,7 +12,7 @@ use super::{
     log::{Columns, Entry},
 };
 use crate::domain::{
-    audit::{Digest, Link},
+    chain::{Digest, Link},
     change::Event,
     ids::{OrganizationId, Revision, Sequence},
 };

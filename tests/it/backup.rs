@@ -69,9 +69,9 @@ async fn a_backup_made_while_others_write_has_what_was_acknowledged_before() {
         let (text, code) = restore(&file, &restored);
         assert!(code == 0, "{text}");
         let state = Store::open(&restored, 0).unwrap().load().unwrap();
-        let tenant = state.tenant(ACME).unwrap();
+        let organization = state.organization(ACME).unwrap();
         for (user, session_id) in &before {
-            let session = tenant.recorded_session(user, "sales").unwrap_or_else(|| panic!("{user} is missing"));
+            let session = organization.recorded_session(user, "sales").unwrap_or_else(|| panic!("{user} is missing"));
             assert_eq!(session.session_id.as_str(), session_id);
         }
         copies += 1;

@@ -4,7 +4,7 @@
 use queuegate::{
     domain::{
         model::Role as Held,
-        permission::{Grant, Permission as Known, Scope},
+        vocabulary::{Grant, Permission as Known, Scope},
     },
     rpc::proto::*,
 };

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Command};
 
-use queuegate::domain::decide::Reason;
+use queuegate::domain::vocabulary::Reason;
 
 use crate::support::{TestServer, program, program_path};
 

@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, path::Path};
 
 use queuegate::{
     domain::{
-        audit::{Digest, Link},
+        chain::{Digest, Link},
         ids::Sequence,
     },
     rpc::proto::*,

@@ -1,5 +1,5 @@
 //! The same decision by others, in this process, next to ours and to one look into std's map: nanoseconds for each, with a
-//! thousand users, twenty queues and ten assignments for every user. Everybody decides the same 1,024 questions, half of
+//! thousand users, twenty queues and ten assignments for every user. Everybody decides the same 1,024 requests, half of
 //! them about a queue that isn't the user's, and is measured only if they answer as we do.
 
 #[path = "../../shared/organization.rs"]
@@ -17,7 +17,7 @@ use casbin::{CoreApi, DefaultModel, Enforcer, MemoryAdapter, MgmtApi};
 use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request};
 use organization::{Plan, queue_id, user_id};
 use queuegate::domain::{
-    decide::{Question, decide},
+    decide::{AccessRequest, decide},
     ids::{Lineage, QueueId, QueueRef, UserId, UserRef},
     model::SignInChannel,
     snapshot::Snapshot,
@@ -35,7 +35,7 @@ const ROUNDS: usize = 7;
 /// How long each is measured in a round.
 const TURN: Duration = Duration::from_millis(300);
 
-/// Somebody who decides: the question's number in, whether it is allowed out.
+/// Somebody who decides: the request's number in, whether it is allowed out.
 type Decide<'d> = Box<dyn FnMut(usize) -> anyhow::Result<bool> + 'd>;
 
 fn main() -> anyhow::Result<()> {
@@ -67,7 +67,7 @@ fn main() -> anyhow::Result<()> {
     for number in 0..QUESTIONS {
         let answers = all.iter_mut().map(|(name, decide)| Ok((*name, decide(number)?)));
         let answers = answers.collect::<anyhow::Result<Vec<_>>>()?;
-        ensure!(answers.iter().all(|(_, allowed)| *allowed == (number % 2 == 0)), "question {number}: {answers:?}");
+        ensure!(answers.iter().all(|(_, allowed)| *allowed == (number % 2 == 0)), "request {number}: {answers:?}");
     }
 
     let mut took = vec![Vec::new(); all.len()];
@@ -114,14 +114,14 @@ fn named(asked: &[(usize, usize)]) -> anyhow::Result<Vec<(UserId, QueueId)>> {
 }
 
 fn ours<'d>(snapshot: &'d Snapshot, asked: &[(usize, usize)]) -> anyhow::Result<Decide<'d>> {
-    let tenant = snapshot.tenant("bench").context("no organization")?;
+    let organization = snapshot.organization("bench").context("no organization")?;
     let asked: Vec<(UserRef, QueueRef)> =
         named(asked)?.into_iter().map(|(user, queue)| (UserRef::Id(user), QueueRef::Id(queue))).collect();
     let now = Timestamp::from_unix_ms(1_800_000_100_000);
     Ok(Box::new(move |number| {
         let (user, queue) = &asked[number];
-        let question = Question { user, queue, channel: SignInChannel::FeatureCode };
-        Ok(decide(tenant, question, now).reason.is_allowed())
+        let request = AccessRequest { user, queue, channel: SignInChannel::FeatureCode };
+        Ok(decide(organization, request, now).reason.is_allowed())
     }))
 }
 
@@ -211,7 +211,7 @@ entitled if user.agent_of[input.queue]
 entitled if data.unassigned_queue_sign_in == "ALLOWED"
 "#;
 
-/// Users and queues are data, given once; inputs are made once too, and a new one set for each question.
+/// Users and queues are data, given once; inputs are made once too, and a new one set for each request.
 fn rego<'d>(plan: &Plan, asked: &[(usize, usize)]) -> anyhow::Result<Decide<'d>> {
     let (mut users, mut queues) = (serde_json::Map::new(), serde_json::Map::new());
     for number in 0..plan.queues {

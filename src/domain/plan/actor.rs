@@ -3,16 +3,16 @@
 //! INVARIANT: it is decided in the same step as the change itself, against the same state, so that nobody acts on a role
 //! that they have just lost.
 
-use super::{found_tenant, resolved_queue, resolved_user};
+use super::{found_organization, resolved_queue, resolved_user};
 use crate::domain::{
-    audit::AuditAction,
-    change::{Event, RefusedWrite},
-    command::{Action, ActorRefusal, Command, IfMissing, Rejection, UserPatch},
+    change::{ActorRefusal, Event, RefusedWrite},
+    command::{Action, Command, IfMissing, Rejection, UserPatch},
     explain::explain_permission,
     ids::{QueueRef, UserRef},
-    permission::{Permission, Question, check},
+    permission::{PermissionCheck, check},
     snapshot::Snapshot,
     time::Timestamp,
+    vocabulary::Permission,
 };
 
 /// Refuses a command whose acting user may not ask for it. A command without one is the caller's own.
@@ -28,21 +28,21 @@ pub(super) fn authorize(snapshot: &Snapshot, command: &Command, now: Timestamp) 
             | Action::Import { .. }
     );
     if !may_be_missing {
-        found_tenant(snapshot, &command.organization_id)?;
+        found_organization(snapshot, &command.organization_id)?;
     }
     let user = UserRef::Id(actor.clone());
     let permission = required(&command.action);
-    // Only permissions about the organization are asked of an acting user, so the question is always well-formed.
-    let question = permission.and_then(|permission| Question::new(&user, permission, None).ok());
-    let Some(question) = question else {
+    // Only permissions about the organization are asked of an acting user, so the request is always well-formed.
+    let request = permission.and_then(|permission| PermissionCheck::new(&user, permission, None).ok());
+    let Some(request) = request else {
         let explanation = "No user may do this, only a system that names no acting user.".to_owned();
         return refused(None, None, explanation);
     };
-    let decision = check(found_tenant(snapshot, &command.organization_id)?, question, now);
+    let decision = check(found_organization(snapshot, &command.organization_id)?, request, now);
     if decision.is_allowed() {
         return Ok(());
     }
-    refused(permission, Some(decision.reason), explain_permission(&decision, &question))
+    refused(permission, Some(decision.reason), explain_permission(&decision, &request))
 }
 
 /// What the audit log says of a write that was refused to its acting user.
@@ -75,12 +75,13 @@ pub(super) fn refused_write(
         | Action::SupervisorSignIn { .. }
         | Action::SupervisorSignOut { .. } => (None, None, None),
     };
-    let tenant = snapshot.tenant(command.organization_id.as_str());
+    let organization = snapshot.organization(command.organization_id.as_str());
     RefusedWrite {
-        action: AuditAction::of(&command.action),
+        action: command.action.audit_action(),
         refusal: refusal.clone(),
-        user: user.map(|user| tenant.map_or(user.clone(), |tenant| resolved_user(tenant, &user))),
-        queue: queue.map(|queue| tenant.map_or(queue.clone(), |tenant| resolved_queue(tenant, &queue))),
+        user: user.map(|user| organization.map_or(user.clone(), |organization| resolved_user(organization, &user))),
+        queue: queue
+            .map(|queue| organization.map_or(queue.clone(), |organization| resolved_queue(organization, &queue))),
         role,
         wanted: wanted.map(Box::new),
     }

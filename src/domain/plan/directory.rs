@@ -9,7 +9,7 @@ use crate::domain::{
     ids::{Extension, QueueId, QueueRef, UserId, UserRef},
     model::{EndReason, Organization, Queue, Role, RoleAssignment, Session, User},
     settings::{PermissionSettings, SettingsPatch, UnassignedQueueSignIn},
-    snapshot::Tenant,
+    snapshot::OrganizationState,
 };
 
 impl Planner<'_> {
@@ -19,7 +19,7 @@ impl Planner<'_> {
         unassigned_queue_sign_in: UnassignedQueueSignIn,
     ) -> Result<Outcome, Rejection> {
         let organization_id = self.organization_id.clone();
-        if self.snapshot().tenant(organization_id.as_str()).is_some() {
+        if self.snapshot().organization(organization_id.as_str()).is_some() {
             return Err(Rejection::AlreadyExists {
                 resource: Resource::Organization,
                 name: organization_id.to_string(),
@@ -35,7 +35,7 @@ impl Planner<'_> {
     }
 
     pub(super) fn update_organization(&mut self, display_name: Option<&str>) -> Result<Outcome, Rejection> {
-        let before = self.tenant()?.organization().clone();
+        let before = self.organization()?.attributes().clone();
         let mut organization = before.clone();
         if let Some(display_name) = display_name {
             display_name.clone_into(&mut organization.display_name);
@@ -47,12 +47,12 @@ impl Planner<'_> {
     }
 
     pub(super) fn delete_organization(&mut self, if_missing: IfMissing) -> Result<Outcome, Rejection> {
-        match self.tenant() {
+        match self.organization() {
             Err(_) if if_missing == IfMissing::Accept => {}
             Err(rejection) => return Err(rejection),
-            Ok(tenant) => {
-                let sessions: Vec<Arc<Session>> = tenant.sessions_after(None).cloned().collect();
-                let (organization, settings) = (tenant.organization().clone(), *tenant.settings());
+            Ok(organization) => {
+                let sessions: Vec<Arc<Session>> = organization.sessions_after(None).cloned().collect();
+                let (organization, settings) = (organization.attributes().clone(), *organization.settings());
                 self.end_sessions(&sessions, EndReason::OrganizationRemoved)?;
                 self.push(Event::OrganizationDeleted { organization, settings })?;
             }
@@ -61,21 +61,21 @@ impl Planner<'_> {
     }
 
     pub(super) fn create_user(&mut self, user: &User) -> Result<Outcome, Rejection> {
-        let tenant = self.tenant()?;
-        if tenant.user_by_id(user.user_id.as_str()).is_some() {
+        let organization = self.organization()?;
+        if organization.user_by_id(user.user_id.as_str()).is_some() {
             return Err(Rejection::AlreadyExists {
                 resource: Resource::User,
                 name: user.user_id.to_string(),
                 description: format!("user `{}` exists already", user.user_id),
             });
         }
-        user_extension_is_free(tenant, user)?;
+        user_extension_is_free(organization, user)?;
         self.push(Event::UserCreated { user: user.clone() })?;
         Ok(Outcome::User { user: user.clone() })
     }
 
     pub(super) fn update_user(&mut self, user_id: &UserId, patch: &UserPatch) -> Result<Outcome, Rejection> {
-        let before = found_user(self.tenant()?, &UserRef::Id(user_id.clone()))?.clone();
+        let before = found_user(self.organization()?, &UserRef::Id(user_id.clone()))?.clone();
         let UserPatch { display_name, extension, contact_center_license, disabled } = patch.clone();
         let user = User {
             user_id: user_id.clone(),
@@ -92,9 +92,9 @@ impl Planner<'_> {
 
     /// Gives a user who exists other attributes. Disabling ends their sessions.
     pub(super) fn replace_user(&mut self, before: &User, user: User) -> Result<Vec<Session>, Rejection> {
-        let tenant = self.tenant()?;
-        user_extension_is_free(tenant, &user)?;
-        if !user.contact_center_license && !tenant.roles_held(user.user_id.as_str()).is_empty() {
+        let organization = self.organization()?;
+        user_extension_is_free(organization, &user)?;
+        if !user.contact_center_license && !organization.roles_held(user.user_id.as_str()).is_empty() {
             return Err(Rejection::LicenseRequired {
                 description: format!(
                     "user `{}` holds a role, which needs a contact-center licence; take the roles first",
@@ -105,7 +105,7 @@ impl Planner<'_> {
         }
         let mut ended = Vec::new();
         if user.disabled {
-            let sessions: Vec<Arc<Session>> = tenant.sessions_of_user(user.user_id.as_str()).cloned().collect();
+            let sessions: Vec<Arc<Session>> = organization.sessions_of_user(user.user_id.as_str()).cloned().collect();
             ended = self.end_sessions(&sessions, EndReason::UserDisabled)?;
         }
         self.push(Event::UserUpdated { before: before.clone(), user })?;
@@ -113,7 +113,7 @@ impl Planner<'_> {
     }
 
     pub(super) fn delete_user(&mut self, user_id: &UserId, if_missing: IfMissing) -> Result<Outcome, Rejection> {
-        match found_user(self.tenant()?, &UserRef::Id(user_id.clone())) {
+        match found_user(self.organization()?, &UserRef::Id(user_id.clone())) {
             Err(_) if if_missing == IfMissing::Accept => {}
             Err(rejection) => return Err(rejection),
             Ok(_) => {
@@ -125,10 +125,10 @@ impl Planner<'_> {
 
     /// Deletes a user who exists.
     pub(super) fn remove_user(&mut self, user_id: &UserId) -> Result<Vec<Session>, Rejection> {
-        let tenant = self.tenant()?;
-        let user = User::clone(found_user(tenant, &UserRef::Id(user_id.clone()))?);
-        let sessions: Vec<Arc<Session>> = tenant.sessions_of_user(user_id.as_str()).cloned().collect();
-        let roles = tenant.assignments_of_user(user_id).collect();
+        let organization = self.organization()?;
+        let user = User::clone(found_user(organization, &UserRef::Id(user_id.clone()))?);
+        let sessions: Vec<Arc<Session>> = organization.sessions_of_user(user_id.as_str()).cloned().collect();
+        let roles = organization.assignments_of_user(user_id).collect();
         let ended = self.end_sessions(&sessions, EndReason::UserRemoved)?;
         self.take_roles(roles)?;
         self.push(Event::UserDeleted { user })?;
@@ -136,21 +136,21 @@ impl Planner<'_> {
     }
 
     pub(super) fn create_queue(&mut self, queue: &Queue) -> Result<Outcome, Rejection> {
-        let tenant = self.tenant()?;
-        if tenant.queue_by_id(queue.queue_id.as_str()).is_some() {
+        let organization = self.organization()?;
+        if organization.queue_by_id(queue.queue_id.as_str()).is_some() {
             return Err(Rejection::AlreadyExists {
                 resource: Resource::Queue,
                 name: queue.queue_id.to_string(),
                 description: format!("queue `{}` exists already", queue.queue_id),
             });
         }
-        queue_extension_is_free(tenant, queue)?;
+        queue_extension_is_free(organization, queue)?;
         self.push(Event::QueueCreated { queue: queue.clone() })?;
         Ok(Outcome::Queue { queue: queue.clone() })
     }
 
     pub(super) fn update_queue(&mut self, queue_id: &QueueId, patch: &QueuePatch) -> Result<Outcome, Rejection> {
-        let before = found_queue(self.tenant()?, &QueueRef::Id(queue_id.clone()))?.clone();
+        let before = found_queue(self.organization()?, &QueueRef::Id(queue_id.clone()))?.clone();
         let QueuePatch { display_name, extension, kind } = patch.clone();
         let queue = Queue {
             queue_id: queue_id.clone(),
@@ -159,14 +159,14 @@ impl Planner<'_> {
             kind: kind.unwrap_or(before.kind),
         };
         if queue != before {
-            queue_extension_is_free(self.tenant()?, &queue)?;
+            queue_extension_is_free(self.organization()?, &queue)?;
             self.push(Event::QueueUpdated { before: Queue::clone(&before), queue: queue.clone() })?;
         }
         Ok(Outcome::Queue { queue })
     }
 
     pub(super) fn delete_queue(&mut self, queue_id: &QueueId, if_missing: IfMissing) -> Result<Outcome, Rejection> {
-        match found_queue(self.tenant()?, &QueueRef::Id(queue_id.clone())) {
+        match found_queue(self.organization()?, &QueueRef::Id(queue_id.clone())) {
             Err(_) if if_missing == IfMissing::Accept => {}
             Err(rejection) => return Err(rejection),
             Ok(_) => {
@@ -178,10 +178,10 @@ impl Planner<'_> {
 
     /// Deletes a queue that exists.
     pub(super) fn remove_queue(&mut self, queue_id: &QueueId) -> Result<Vec<Session>, Rejection> {
-        let tenant = self.tenant()?;
-        let queue = Queue::clone(found_queue(tenant, &QueueRef::Id(queue_id.clone()))?);
-        let sessions: Vec<Arc<Session>> = tenant.sessions_on_queue(queue_id.as_str(), None).cloned().collect();
-        let roles = tenant.assignments_on_queue(queue_id).collect();
+        let organization = self.organization()?;
+        let queue = Queue::clone(found_queue(organization, &QueueRef::Id(queue_id.clone()))?);
+        let sessions: Vec<Arc<Session>> = organization.sessions_on_queue(queue_id.as_str(), None).cloned().collect();
+        let roles = organization.assignments_on_queue(queue_id).collect();
         let ended = self.end_sessions(&sessions, EndReason::QueueRemoved)?;
         self.take_roles(roles)?;
         self.push(Event::QueueDeleted { queue })?;
@@ -194,9 +194,9 @@ impl Planner<'_> {
         role: Role,
         queue: Option<&QueueRef>,
     ) -> Result<Outcome, Rejection> {
-        let tenant = self.tenant()?;
-        let assignment = named_assignment(tenant, user, role, queue)?;
-        if !found_user(tenant, user)?.contact_center_license {
+        let organization = self.organization()?;
+        let assignment = named_assignment(organization, user, role, queue)?;
+        if !found_user(organization, user)?.contact_center_license {
             return Err(Rejection::LicenseRequired {
                 description: format!(
                     "user `{}` has no contact-center licence, which a role needs; give the licence first",
@@ -205,7 +205,7 @@ impl Planner<'_> {
                 user_id: assignment.user_id,
             });
         }
-        let created = !is_assigned(tenant, &assignment);
+        let created = !is_assigned(organization, &assignment);
         if created {
             self.push(Event::RoleAssigned { assignment: assignment.clone() })?;
         }
@@ -227,10 +227,10 @@ impl Planner<'_> {
                     .to_owned(),
             });
         }
-        let tenant = self.tenant()?;
-        let assignment = named_assignment(tenant, user, role, queue)?;
+        let organization = self.organization()?;
+        let assignment = named_assignment(organization, user, role, queue)?;
         let RoleAssignment { user_id, queue_id, .. } = &assignment;
-        if !is_assigned(tenant, &assignment) {
+        if !is_assigned(organization, &assignment) {
             let on = queue_id.as_ref().map_or_else(String::new, |queue_id| format!(" on queue `{queue_id}`"));
             return Err(Rejection::NotFound {
                 resource: Resource::RoleAssignment,
@@ -239,7 +239,7 @@ impl Planner<'_> {
             });
         }
         let live = queue_id.as_ref().filter(|_| sessions == SessionsThen::End);
-        let live = live.and_then(|queue_id| tenant.live_session(user_id.as_str(), queue_id.as_str(), self.now));
+        let live = live.and_then(|queue_id| organization.live_session(user_id.as_str(), queue_id.as_str(), self.now));
         let live: Vec<Arc<Session>> = live.cloned().into_iter().collect();
         let ended = self.end_sessions(&live, EndReason::AssignmentRemoved)?;
         self.push(Event::RoleUnassigned { assignment })?;
@@ -251,13 +251,13 @@ impl Planner<'_> {
         patch: &SettingsPatch,
         expected_etag: Option<&str>,
     ) -> Result<Outcome, Rejection> {
-        let tenant = self.tenant()?;
-        if expected_etag.is_some_and(|expected| expected != tenant.settings_etag().to_string()) {
+        let organization = self.organization()?;
+        if expected_etag.is_some_and(|expected| expected != organization.settings_etag().to_string()) {
             return Err(Rejection::StaleEtag);
         }
-        let before = *tenant.settings();
+        let before = *organization.settings();
         let settings = patch.applied_to(before);
-        let mut etag = tenant.settings_etag();
+        let mut etag = organization.settings_etag();
         if settings != before {
             etag = self.next_etag();
             self.push(Event::SettingsUpdated { before, settings, etag })?;
@@ -267,7 +267,7 @@ impl Planner<'_> {
 }
 
 fn named_assignment(
-    tenant: &Tenant,
+    organization: &OrganizationState,
     user: &UserRef,
     role: Role,
     queue: Option<&QueueRef>,
@@ -281,25 +281,25 @@ fn named_assignment(
             description: "must be left out with CONTACT_ADMIN, which is never held for a queue".to_owned(),
         });
     }
-    let user_id = found_user(tenant, user)?.user_id.clone();
+    let user_id = found_user(organization, user)?.user_id.clone();
     let queue_id = match queue {
-        Some(queue) => Some(found_queue(tenant, queue)?.queue_id.clone()),
+        Some(queue) => Some(found_queue(organization, queue)?.queue_id.clone()),
         None => None,
     };
     Ok(RoleAssignment { user_id, role, queue_id })
 }
 
-fn is_assigned(tenant: &Tenant, assignment: &RoleAssignment) -> bool {
+fn is_assigned(organization: &OrganizationState, assignment: &RoleAssignment) -> bool {
     let user_id = assignment.user_id.as_str();
     let roles = match &assignment.queue_id {
-        Some(queue_id) => tenant.roles_on_queue(user_id, queue_id.as_str()),
-        None => tenant.organization_roles(user_id),
+        Some(queue_id) => organization.roles_on_queue(user_id, queue_id.as_str()),
+        None => organization.organization_roles(user_id),
     };
     roles.contains(assignment.role)
 }
 
-fn user_extension_is_free(tenant: &Tenant, user: &User) -> Result<(), Rejection> {
-    let owner = user.extension.as_ref().and_then(|extension| tenant.user_with_extension(extension));
+fn user_extension_is_free(organization: &OrganizationState, user: &User) -> Result<(), Rejection> {
+    let owner = user.extension.as_ref().and_then(|extension| organization.user_with_extension(extension));
     match (owner, &user.extension) {
         (Some(owner), Some(extension)) if *owner != user.user_id => {
             Err(extension_in_use(Resource::User, "user", owner.as_str(), extension))
@@ -308,8 +308,8 @@ fn user_extension_is_free(tenant: &Tenant, user: &User) -> Result<(), Rejection>
     }
 }
 
-fn queue_extension_is_free(tenant: &Tenant, queue: &Queue) -> Result<(), Rejection> {
-    let owner = queue.extension.as_ref().and_then(|extension| tenant.queue_with_extension(extension));
+fn queue_extension_is_free(organization: &OrganizationState, queue: &Queue) -> Result<(), Rejection> {
+    let owner = queue.extension.as_ref().and_then(|extension| organization.queue_with_extension(extension));
     match (owner, &queue.extension) {
         (Some(owner), Some(extension)) if *owner != queue.queue_id => {
             Err(extension_in_use(Resource::Queue, "queue", owner.as_str(), extension))

@@ -10,7 +10,7 @@ use crate::domain::{
     ids::{QueueId, UserId},
     model::{Queue, Role, RoleAssignment, User},
     settings::UnassignedQueueSignIn,
-    snapshot::Tenant,
+    snapshot::OrganizationState,
 };
 
 /// How many changes the report spells out.
@@ -18,8 +18,8 @@ const MOST_LINES: usize = 100;
 
 impl Planner<'_> {
     pub(super) fn import(&mut self, directory: &Directory, missing: Missing) -> Result<Outcome, Rejection> {
-        let tenant = self.snapshot().tenant(self.organization_id.as_str());
-        let problems = problems(directory, tenant, self.organization_id.as_str(), missing);
+        let organization = self.snapshot().organization(self.organization_id.as_str());
+        let problems = problems(directory, organization, self.organization_id.as_str(), missing);
         if !problems.is_empty() {
             return Err(Rejection::FaultyDocument(problems));
         }
@@ -29,7 +29,7 @@ impl Planner<'_> {
             self.delete_unnamed(directory, &mut report)?;
         }
         // What only lets go of its extension is as wanted after that, and counts as updated all the same.
-        let original = self.tenant()?.clone();
+        let original = self.organization()?.clone();
         self.release_extensions(directory)?;
         self.import_queues(&directory.queues, &original, &mut report)?;
         self.import_users(&directory.users, &original, &mut report)?;
@@ -39,7 +39,7 @@ impl Planner<'_> {
 
     fn import_organization(&mut self, directory: &Directory, report: &mut ImportReport) -> Result<(), Rejection> {
         let name = directory.display_name.as_deref();
-        if self.snapshot().tenant(self.organization_id.as_str()).is_none() {
+        if self.snapshot().organization(self.organization_id.as_str()).is_none() {
             self.create_organization(name.unwrap_or_default(), UnassignedQueueSignIn::Allowed)?;
             report.organization_created = true;
             note(report, || format!("create organization {}", self.organization_id));
@@ -63,19 +63,19 @@ impl Planner<'_> {
     fn delete_unnamed(&mut self, directory: &Directory, report: &mut ImportReport) -> Result<(), Rejection> {
         let named: BTreeMap<&UserId, &UserEntry> = directory.users.iter().map(|user| (&user.user_id, user)).collect();
         let named_queues: BTreeSet<&QueueId> = directory.queues.iter().map(|queue| &queue.queue_id).collect();
-        let tenant = self.tenant()?;
-        let users = tenant.users_after(None).map(|user| user.user_id.clone());
+        let organization = self.organization()?;
+        let users = organization.users_after(None).map(|user| user.user_id.clone());
         let users: Vec<UserId> = users.filter(|user_id| !named.contains_key(user_id)).collect();
-        let queues = tenant.queues_after(None).map(|queue| queue.queue_id.clone());
+        let queues = organization.queues_after(None).map(|queue| queue.queue_id.clone());
         let queues: Vec<QueueId> = queues.filter(|queue_id| !named_queues.contains(queue_id)).collect();
         for user_id in users {
-            report.assignments_deleted += count(held_assignments(self.tenant()?, &user_id).len());
+            report.assignments_deleted += count(held_assignments(self.organization()?, &user_id).len());
             report.sessions_ended += count(self.remove_user(&user_id)?.len());
             report.users_deleted += 1;
             note(report, || format!("delete user {user_id}"));
         }
         for queue_id in queues {
-            let on_queue = self.tenant()?.users_with_roles_on(queue_id.as_str(), None);
+            let on_queue = self.organization()?.users_with_roles_on(queue_id.as_str(), None);
             report.assignments_deleted += on_queue.map(|(_, roles)| count(roles.iter().count())).sum::<u64>();
             report.sessions_ended += count(self.remove_queue(&queue_id)?.len());
             report.queues_deleted += 1;
@@ -83,7 +83,7 @@ impl Planner<'_> {
         }
         for entry in &directory.users {
             let wanted: BTreeSet<_> = assignments(entry).map(|assignment| key(&assignment)).collect();
-            let held = held_assignments(self.tenant()?, &entry.user_id);
+            let held = held_assignments(self.organization()?, &entry.user_id);
             for assignment in held.into_iter().filter(|assignment| !wanted.contains(&key(assignment))) {
                 report.assignments_deleted += 1;
                 note(report, || format!("take {}", in_words(&assignment)));
@@ -96,19 +96,19 @@ impl Planner<'_> {
     /// Lets go of extensions that pass from one named user or queue to another, so that they are free when their new
     /// owner takes them, in whichever order that happens.
     fn release_extensions(&mut self, directory: &Directory) -> Result<(), Rejection> {
-        let tenant = self.tenant()?;
+        let organization = self.organization()?;
         let mut users: Vec<User> = Vec::new();
         for entry in &directory.users {
-            let owner = entry.extension.as_ref().and_then(|extension| tenant.user_with_extension(extension));
+            let owner = entry.extension.as_ref().and_then(|extension| organization.user_with_extension(extension));
             if let Some(owner) = owner.filter(|owner| **owner != entry.user_id) {
-                users.extend(tenant.user_by_id(owner.as_str()).cloned());
+                users.extend(organization.user_by_id(owner.as_str()).cloned());
             }
         }
         let mut queues: Vec<Queue> = Vec::new();
         for entry in &directory.queues {
-            let owner = entry.extension.as_ref().and_then(|extension| tenant.queue_with_extension(extension));
+            let owner = entry.extension.as_ref().and_then(|extension| organization.queue_with_extension(extension));
             if let Some(owner) = owner.filter(|owner| **owner != entry.queue_id) {
-                queues.extend(tenant.queue_by_id(owner.as_str()).cloned());
+                queues.extend(organization.queue_by_id(owner.as_str()).cloned());
             }
         }
         for before in users {
@@ -125,7 +125,7 @@ impl Planner<'_> {
     fn import_queues(
         &mut self,
         entries: &[QueueEntry],
-        original: &Tenant,
+        original: &OrganizationState,
         report: &mut ImportReport,
     ) -> Result<(), Rejection> {
         for QueueEntry { line: _, queue_id, display_name, extension, kind } in entries {
@@ -135,7 +135,7 @@ impl Planner<'_> {
                 extension: *extension,
                 kind: *kind,
             };
-            match self.tenant()?.queue_by_id(queue_id.as_str()) {
+            match self.organization()?.queue_by_id(queue_id.as_str()) {
                 None => {
                     report.queues_created += 1;
                     note(report, || format!("create queue {queue_id}"));
@@ -159,7 +159,7 @@ impl Planner<'_> {
     fn import_users(
         &mut self,
         entries: &[UserEntry],
-        original: &Tenant,
+        original: &OrganizationState,
         report: &mut ImportReport,
     ) -> Result<(), Rejection> {
         for entry in entries {
@@ -170,7 +170,7 @@ impl Planner<'_> {
                 contact_center_license: entry.contact_center_license,
                 disabled: entry.disabled,
             };
-            match self.tenant()?.user_by_id(user.user_id.as_str()) {
+            match self.organization()?.user_by_id(user.user_id.as_str()) {
                 None => {
                     report.users_created += 1;
                     note(report, || format!("create user {}", user.user_id));
@@ -193,7 +193,7 @@ impl Planner<'_> {
 
     fn import_roles(&mut self, entries: &[UserEntry], report: &mut ImportReport) -> Result<(), Rejection> {
         for entry in entries {
-            let held: BTreeSet<_> = held_assignments(self.tenant()?, &entry.user_id).iter().map(key).collect();
+            let held: BTreeSet<_> = held_assignments(self.organization()?, &entry.user_id).iter().map(key).collect();
             let wanted: BTreeMap<_, _> = assignments(entry).map(|assignment| (key(&assignment), assignment)).collect();
             for (_, assignment) in wanted.into_iter().filter(|(key, _)| !held.contains(key)) {
                 report.assignments_created += 1;
@@ -208,7 +208,7 @@ impl Planner<'_> {
 /// Everything that is wrong with the document as a whole; what is wrong with a single value was found when it was read.
 pub fn problems(
     directory: &Directory,
-    tenant: Option<&Tenant>,
+    organization: Option<&OrganizationState>,
     organization_id: &str,
     missing: Missing,
 ) -> Vec<Problem> {
@@ -235,7 +235,7 @@ pub fn problems(
         }));
     }
     // What is in the store and not in the document stays there and can be in the way, unless it is deleted.
-    let staying = tenant.filter(|_| missing == Missing::Keep);
+    let staying = organization.filter(|_| missing == Missing::Keep);
 
     let ids = directory.queues.iter().map(|queue| (queue.line, Some(&queue.queue_id)));
     found.extend(repeated("queues", "queue_id", ids));
@@ -263,7 +263,8 @@ pub fn problems(
             found.push(taken(user.line, format!("users[{index}].extension"), "user", owner.as_str()));
         }
         let has_roles = !(user.roles.is_empty() && user.agent_of.is_empty() && user.supervisor_of.is_empty());
-        let keeps_roles = staying.is_some_and(|tenant| !tenant.roles_held(user.user_id.as_str()).is_empty());
+        let keeps_roles =
+            staying.is_some_and(|organization| !organization.roles_held(user.user_id.as_str()).is_empty());
         if !user.contact_center_license && has_roles {
             let description = "must be true for a user with a role".to_owned();
             found.push(at("contact_center_license", description));
@@ -277,7 +278,7 @@ pub fn problems(
         }
         for (field, queue_ids) in [("agent_of", &user.agent_of), ("supervisor_of", &user.supervisor_of)] {
             for (position, queue_id) in queue_ids.iter().enumerate() {
-                let stays = staying.is_some_and(|tenant| tenant.queue_by_id(queue_id.as_str()).is_some());
+                let stays = staying.is_some_and(|organization| organization.queue_by_id(queue_id.as_str()).is_some());
                 if !queues.contains(queue_id) && !stays {
                     found.push(at(&format!("{field}[{position}]"), format!("there is no queue `{queue_id}`")));
                 }
@@ -327,8 +328,8 @@ fn assignments(entry: &UserEntry) -> impl Iterator<Item = RoleAssignment> {
     organization.chain(supervisor).chain(agent)
 }
 
-fn held_assignments(tenant: &Tenant, user_id: &UserId) -> Vec<RoleAssignment> {
-    tenant.assignments_of_user(user_id).collect()
+fn held_assignments(organization: &OrganizationState, user_id: &UserId) -> Vec<RoleAssignment> {
+    organization.assignments_of_user(user_id).collect()
 }
 
 /// What tells the assignments of one user apart.

@@ -13,14 +13,15 @@ use std::sync::Arc;
 pub use import::problems as import_problems;
 
 use super::{
-    audit::Digest,
-    change::{Change, Etag, Event},
-    command::{Action, ActorRefusal, Command, Outcome, Rejection, Resource},
-    decide::Reason,
+    chain::Digest,
+    change::{ActorRefusal, Change, Event, Inapplicable},
+    command::{Action, Command, Outcome, Rejection, Resource},
     ids::{OrganizationId, QueueRef, Revision, Sequence, UserId, UserRef},
     model::{EndReason, Queue, RoleAssignment, Session, SessionEnd, User},
-    snapshot::{Inapplicable, Snapshot, Tenant},
+    settings::Etag,
+    snapshot::{OrganizationState, Snapshot},
     time::Timestamp,
+    vocabulary::Reason,
 };
 
 /// What the rules are given from outside.
@@ -142,8 +143,11 @@ pub fn plan_expirations(snapshot: &Snapshot, now: Timestamp, most: usize) -> Cha
 }
 
 /// The organization, which must exist.
-pub fn found_tenant<'s>(snapshot: &'s Snapshot, organization_id: &OrganizationId) -> Result<&'s Tenant, Rejection> {
-    snapshot.tenant(organization_id.as_str()).ok_or_else(|| no_organization(organization_id))
+pub fn found_organization<'s>(
+    snapshot: &'s Snapshot,
+    organization_id: &OrganizationId,
+) -> Result<&'s OrganizationState, Rejection> {
+    snapshot.organization(organization_id.as_str()).ok_or_else(|| no_organization(organization_id))
 }
 
 /// There is no such organization.
@@ -156,8 +160,8 @@ pub fn no_organization(organization_id: &OrganizationId) -> Rejection {
 }
 
 /// The user, who must exist.
-pub fn found_user<'s>(tenant: &'s Tenant, user: &UserRef) -> Result<&'s User, Rejection> {
-    tenant.user(user).ok_or_else(|| Rejection::NotFound {
+pub fn found_user<'s>(organization: &'s OrganizationState, user: &UserRef) -> Result<&'s User, Rejection> {
+    organization.user(user).ok_or_else(|| Rejection::NotFound {
         resource: Resource::User,
         name: user.name(),
         description: format!("there is no user {user}"),
@@ -165,8 +169,8 @@ pub fn found_user<'s>(tenant: &'s Tenant, user: &UserRef) -> Result<&'s User, Re
 }
 
 /// The queue, which must exist.
-pub fn found_queue<'s>(tenant: &'s Tenant, queue: &QueueRef) -> Result<&'s Queue, Rejection> {
-    tenant.queue(queue).ok_or_else(|| Rejection::NotFound {
+pub fn found_queue<'s>(organization: &'s OrganizationState, queue: &QueueRef) -> Result<&'s Queue, Rejection> {
+    organization.queue(queue).ok_or_else(|| Rejection::NotFound {
         resource: Resource::Queue,
         name: queue.name(),
         description: format!("there is no queue {queue}"),
@@ -175,13 +179,13 @@ pub fn found_queue<'s>(tenant: &'s Tenant, queue: &QueueRef) -> Result<&'s Queue
 
 /// The user by id if there is one, and otherwise as named: who it was then must be told later, whoever has the extension
 /// by that time.
-fn resolved_user(tenant: &Tenant, user: &UserRef) -> UserRef {
-    tenant.user(user).map_or_else(|| user.clone(), |user| UserRef::Id(user.user_id.clone()))
+fn resolved_user(organization: &OrganizationState, user: &UserRef) -> UserRef {
+    organization.user(user).map_or_else(|| user.clone(), |user| UserRef::Id(user.user_id.clone()))
 }
 
 /// The queue by id if there is one, and otherwise as named.
-fn resolved_queue(tenant: &Tenant, queue: &QueueRef) -> QueueRef {
-    tenant.queue(queue).map_or_else(|| queue.clone(), |queue| QueueRef::Id(queue.queue_id.clone()))
+fn resolved_queue(organization: &OrganizationState, queue: &QueueRef) -> QueueRef {
+    organization.queue(queue).map_or_else(|| queue.clone(), |queue| QueueRef::Id(queue.queue_id.clone()))
 }
 
 /// A command under way: the state as it is so far, and what changed.
@@ -209,8 +213,8 @@ impl<'c> Planner<'c> {
         self.draft.as_ref().unwrap_or(self.before)
     }
 
-    fn tenant(&self) -> Result<&Tenant, Rejection> {
-        found_tenant(self.snapshot(), self.organization_id)
+    fn organization(&self) -> Result<&OrganizationState, Rejection> {
+        found_organization(self.snapshot(), self.organization_id)
     }
 
     /// Changes something.

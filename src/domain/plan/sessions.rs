@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Planner, ended, resolved_queue, resolved_user, shows_session};
 use crate::domain::{
-    audit::AuditAction,
     change::{Event, RefusedAttempt},
     command::{DecisionRecord, Outcome, QueueSelection, Rejection},
-    decide::{Decision, Question, Reason, SupervisorAction, SupervisorQuestion, decide, decide_supervisor},
+    decide::{AccessRequest, Decision, SupervisorAction, SupervisorRequest, decide, decide_supervisor},
     explain::{explain, explain_supervisor},
     ids::{QueueRef, SessionId, UserId, UserRef},
     model::{Basis, Channel, EndReason, Session, SignInChannel},
+    vocabulary::{AuditAction, Reason},
 };
 
 /// Whom a supervisor's command names.
@@ -22,8 +22,8 @@ pub(super) struct Names<'c> {
 }
 
 impl<'c> Names<'c> {
-    fn question(&self, action: SupervisorAction) -> SupervisorQuestion<'c> {
-        SupervisorQuestion { supervisor: self.supervisor, user: self.user, queue: self.queue, action }
+    fn request(&self, action: SupervisorAction) -> SupervisorRequest<'c> {
+        SupervisorRequest { supervisor: self.supervisor, user: self.user, queue: self.queue, action }
     }
 }
 
@@ -36,7 +36,7 @@ impl Planner<'_> {
         device: &str,
         new_session: u128,
     ) -> Result<Outcome, Rejection> {
-        let decision = decide(self.tenant()?, Question { user, queue, channel }, self.now);
+        let decision = decide(self.organization()?, AccessRequest { user, queue, channel }, self.now);
         let record = record(&decision, explain(&decision, user, queue, channel));
         let basis = match decision.reason {
             Reason::Assigned => Basis::Assigned,
@@ -44,8 +44,8 @@ impl Planner<'_> {
             reason => {
                 let attempt = RefusedAttempt {
                     action: AuditAction::SignIn,
-                    user: resolved_user(self.tenant()?, user),
-                    queue: resolved_queue(self.tenant()?, queue),
+                    user: resolved_user(self.organization()?, user),
+                    queue: resolved_queue(self.organization()?, queue),
                     supervisor: None,
                     channel: Some(channel),
                     device: device.to_owned(),
@@ -72,18 +72,19 @@ impl Planner<'_> {
     }
 
     pub(super) fn sign_out(&mut self, user: &UserRef, queues: &QueueSelection) -> Result<Outcome, Rejection> {
-        let tenant = self.tenant()?;
-        let Some(user) = tenant.user(user) else {
+        let organization = self.organization()?;
+        let Some(user) = organization.user(user) else {
             return Ok(Outcome::SessionsEnded { ended: Vec::new() });
         };
         let user_id = user.user_id.as_str();
         let live: Vec<Arc<Session>> = match queues {
             QueueSelection::All => {
-                tenant.sessions_of_user(user_id).filter(|session| session.is_live(self.now)).cloned().collect()
+                organization.sessions_of_user(user_id).filter(|session| session.is_live(self.now)).cloned().collect()
             }
             QueueSelection::One(queue) => {
-                let queue = tenant.queue(queue);
-                let session = queue.and_then(|queue| tenant.live_session(user_id, queue.queue_id.as_str(), self.now));
+                let queue = organization.queue(queue);
+                let session =
+                    queue.and_then(|queue| organization.live_session(user_id, queue.queue_id.as_str(), self.now));
                 session.cloned().into_iter().collect()
             }
         };
@@ -100,9 +101,9 @@ impl Planner<'_> {
         justification: &str,
         new_session: u128,
     ) -> Result<Outcome, Rejection> {
-        let question = names.question(SupervisorAction::SignIn);
-        let decision = decide_supervisor(self.tenant()?, question, self.now);
-        let record = record(&decision, explain_supervisor(&decision, &question));
+        let request = names.request(SupervisorAction::SignIn);
+        let decision = decide_supervisor(self.organization()?, request, self.now);
+        let record = record(&decision, explain_supervisor(&decision, &request));
         if decision.reason != Reason::SupervisorSignIn {
             let attempt = self.refused_supervisor(AuditAction::SupervisorSignIn, names, &record, justification)?;
             return self.not_created(attempt, record);
@@ -124,9 +125,9 @@ impl Planner<'_> {
     }
 
     pub(super) fn supervisor_sign_out(&mut self, names: Names<'_>, justification: &str) -> Result<Outcome, Rejection> {
-        let question = names.question(SupervisorAction::SignOut);
-        let decision = decide_supervisor(self.tenant()?, question, self.now);
-        let record = record(&decision, explain_supervisor(&decision, &question));
+        let request = names.request(SupervisorAction::SignOut);
+        let decision = decide_supervisor(self.organization()?, request, self.now);
+        let record = record(&decision, explain_supervisor(&decision, &request));
         if !decision.reason.is_allowed() {
             let attempt = self.refused_supervisor(AuditAction::SupervisorSignOut, names, &record, justification)?;
             self.conclude([Event::AttemptRefused { attempt }]);
@@ -152,7 +153,7 @@ impl Planner<'_> {
         justification: &str,
     ) -> Result<Outcome, Rejection> {
         if let Some(session) = &session {
-            let stale = self.tenant()?.recorded_session(session.user_id.as_str(), session.queue_id.as_str());
+            let stale = self.organization()?.recorded_session(session.user_id.as_str(), session.queue_id.as_str());
             let end = stale.map(|stale| ended(stale, EndReason::Expired, self.now, None, "").1);
             let start = Event::SessionStarted { session: session.clone(), justification: justification.to_owned() };
             self.conclude(end.into_iter().chain([start]));
@@ -179,12 +180,12 @@ impl Planner<'_> {
         decision: &DecisionRecord,
         justification: &str,
     ) -> Result<RefusedAttempt, Rejection> {
-        let tenant = self.tenant()?;
+        let organization = self.organization()?;
         Ok(RefusedAttempt {
             action,
-            user: resolved_user(tenant, names.user),
-            queue: resolved_queue(tenant, names.queue),
-            supervisor: Some(resolved_user(tenant, names.supervisor)),
+            user: resolved_user(organization, names.user),
+            queue: resolved_queue(organization, names.queue),
+            supervisor: Some(resolved_user(organization, names.supervisor)),
             channel: None,
             device: String::new(),
             reason: decision.reason,

@@ -5,105 +5,108 @@ use std::time::Duration;
 use super::*;
 use crate::domain::{
     command::{IfMissing, ImportReport, Missing, QueuePatch, UserPatch},
-    directory::{Directory, QueueEntry, UserEntry, queue_entries, user_entries},
-    fixture::{Office, by_queue_id, by_user_id, change, now, queue, user},
+    directory::{Directory, QueueEntry, UserEntry},
+    export::{queue_entries, user_entries},
+    fixture::{Fixture, by_queue_id, by_user_id, change, now, queue, user},
     ids::SessionId,
     model::{QueueKind, Role, SignInChannel},
     settings::{SettingsPatch, Switch},
 };
 
-fn describe(tenant: &Tenant) -> Directory {
+fn describe(organization: &OrganizationState) -> Directory {
     Directory {
-        organization_id: Some(tenant.organization().organization_id.clone()),
-        display_name: Some(tenant.organization().display_name.clone()),
-        queues: queue_entries(tenant).collect(),
-        users: user_entries(tenant).collect(),
+        organization_id: Some(organization.attributes().organization_id.clone()),
+        display_name: Some(organization.attributes().display_name.clone()),
+        queues: queue_entries(organization).collect(),
+        users: user_entries(organization).collect(),
         ..Directory::default()
     }
 }
 
-fn not_found(office: &mut Office, action: Action) -> bool {
-    let before = office.0.clone();
-    let rejected = matches!(office.ask(action), Err(Rejection::NotFound { .. }));
-    rejected && office.0 == before
+fn not_found(fixture: &mut Fixture, action: Action) -> bool {
+    let before = fixture.0.clone();
+    let rejected = matches!(fixture.ask(action), Err(Rejection::NotFound { .. }));
+    rejected && fixture.0 == before
 }
 
 #[test]
 fn deleting_what_is_not_there_is_fine_only_where_that_was_said() {
     for (if_missing, fails) in [(IfMissing::Fail, true), (IfMissing::Accept, false)] {
-        let mut office = Office::new();
+        let mut fixture = Fixture::new();
         let no_user = Action::DeleteUser { user_id: "new".parse().unwrap(), if_missing };
         let no_queue = Action::DeleteQueue { queue_id: "new".parse().unwrap(), if_missing };
-        assert_eq!((not_found(&mut office, no_user), not_found(&mut office, no_queue)), (fails, fails));
-        office.ask(Action::DeleteUser { user_id: "ann".parse().unwrap(), if_missing }).unwrap();
-        office.ask(Action::DeleteQueue { queue_id: "q1".parse().unwrap(), if_missing }).unwrap();
-        assert!(office.tenant().user_by_id("ann").is_none() && office.tenant().queue_by_id("q1").is_none());
-        office.ask(Action::DeleteOrganization { if_missing }).unwrap();
-        assert!(office.0.tenant("acme").is_none());
-        assert_eq!(not_found(&mut office, Action::DeleteOrganization { if_missing }), fails);
+        assert_eq!((not_found(&mut fixture, no_user), not_found(&mut fixture, no_queue)), (fails, fails));
+        fixture.ask(Action::DeleteUser { user_id: "ann".parse().unwrap(), if_missing }).unwrap();
+        fixture.ask(Action::DeleteQueue { queue_id: "q1".parse().unwrap(), if_missing }).unwrap();
+        assert!(
+            fixture.organization().user_by_id("ann").is_none() && fixture.organization().queue_by_id("q1").is_none()
+        );
+        fixture.ask(Action::DeleteOrganization { if_missing }).unwrap();
+        assert!(fixture.0.organization("acme").is_none());
+        assert_eq!(not_found(&mut fixture, Action::DeleteOrganization { if_missing }), fails);
     }
 }
 
 #[test]
 fn what_is_deleted_takes_its_sessions_with_it() {
-    let mut office = Office::new();
+    let mut fixture = Fixture::new();
     for (user_id, queue_id) in [("ann", "q1"), ("bob", "q1"), ("bob", "q2"), ("eve", "q2")] {
-        office.sign_in(user_id, queue_id, SignInChannel::FeatureCode);
+        fixture.sign_in(user_id, queue_id, SignInChannel::FeatureCode);
     }
-    office.ask(Action::DeleteQueue { queue_id: "q1".parse().unwrap(), if_missing: IfMissing::Fail }).unwrap();
-    assert_eq!(office.tenant().session_count(), 2);
-    office.ask(Action::DeleteUser { user_id: "bob".parse().unwrap(), if_missing: IfMissing::Fail }).unwrap();
-    assert_eq!(office.tenant().session_count(), 1);
-    office.ask(Action::DeleteOrganization { if_missing: IfMissing::Fail }).unwrap();
-    assert_eq!(office.0.tenants_after(None).count(), 0);
+    fixture.ask(Action::DeleteQueue { queue_id: "q1".parse().unwrap(), if_missing: IfMissing::Fail }).unwrap();
+    assert_eq!(fixture.organization().session_count(), 2);
+    fixture.ask(Action::DeleteUser { user_id: "bob".parse().unwrap(), if_missing: IfMissing::Fail }).unwrap();
+    assert_eq!(fixture.organization().session_count(), 1);
+    fixture.ask(Action::DeleteOrganization { if_missing: IfMissing::Fail }).unwrap();
+    assert_eq!(fixture.0.organizations_after(None).count(), 0);
 }
 
 #[test]
 fn an_extension_is_its_owners_until_it_is_given_up() {
-    let mut office = Office::new();
+    let mut fixture = Fixture::new();
     let mut update_queue = |queue_id: &str, extension: &str, display_name: &str| {
         let extension = Some(Some(extension.parse().unwrap()));
         let patch = QueuePatch { display_name: Some(display_name.to_owned()), extension, kind: None };
-        office.ask(Action::UpdateQueue { queue_id: queue_id.parse().unwrap(), patch }).is_ok()
+        fixture.ask(Action::UpdateQueue { queue_id: queue_id.parse().unwrap(), patch }).is_ok()
     };
     assert!(update_queue("q1", "801", "Sales") && !update_queue("q2", "801", "") && update_queue("q2", "802", ""));
     let mut update_user = |user_id: &str, extension: &str, display_name: &str| {
         let extension = Some(Some(extension.parse().unwrap()));
         let display_name = Some(display_name.to_owned());
         let patch = UserPatch { display_name, extension, ..UserPatch::default() };
-        office.ask(Action::UpdateUser { user_id: user_id.parse().unwrap(), patch }).is_ok()
+        fixture.ask(Action::UpdateUser { user_id: user_id.parse().unwrap(), patch }).is_ok()
     };
     assert!(update_user("ann", "101", "Ann") && !update_user("eve", "101", "") && update_user("eve", "109", ""));
     let taken = Action::CreateQueue { queue: queue("q9", Some("802"), QueueKind::CallQueue) };
-    assert!(matches!(office.ask(taken), Err(Rejection::AlreadyExists { resource: Resource::Queue, .. })));
+    assert!(matches!(fixture.ask(taken), Err(Rejection::AlreadyExists { resource: Resource::Queue, .. })));
     let taken = Action::CreateUser { user: user("new", Some("109")) };
-    assert!(matches!(office.ask(taken), Err(Rejection::AlreadyExists { resource: Resource::User, .. })));
+    assert!(matches!(fixture.ask(taken), Err(Rejection::AlreadyExists { resource: Resource::User, .. })));
 }
 
 #[test]
 fn an_etag_names_the_change_that_made_the_settings() {
-    let mut office = Office::new();
+    let mut fixture = Fixture::new();
     let mut patch = SettingsPatch::default();
     patch.turn(Switch::ViewSkills, true).unwrap();
-    let expected = Etag(office.0.revision().sequence.0 + 1);
+    let expected = Etag(fixture.0.revision().sequence.0 + 1);
     for _ in 0..2 {
-        let outcome = office.ask(Action::UpdateSettings { patch: patch.clone(), expected_etag: None }).unwrap();
+        let outcome = fixture.ask(Action::UpdateSettings { patch: patch.clone(), expected_etag: None }).unwrap();
         assert!(matches!(outcome, Outcome::Settings { etag, .. } if etag == expected), "{outcome:?}");
     }
     let stale = Action::UpdateSettings { patch, expected_etag: Some("1".to_owned()) };
-    assert_eq!(office.ask(stale), Err(Rejection::StaleEtag));
+    assert_eq!(fixture.ask(stale), Err(Rejection::StaleEtag));
 }
 
 #[test]
 fn a_session_is_shown_with_the_reason_that_speaks_of_it() {
-    let mut office = Office::new();
+    let mut fixture = Fixture::new();
     let sign_in = |user: &str| Action::SignIn {
         user: by_user_id(user),
         queue: by_queue_id("q1"),
         channel: SignInChannel::FeatureCode,
         device: String::new(),
     };
-    let mut shown = |action| match office.ask(action).unwrap() {
+    let mut shown = |action| match fixture.ask(action).unwrap() {
         Outcome::SignIn { decision, .. } => (decision.reason, decision.session.is_some()),
         Outcome::SupervisorSignOut { decision, ended } => {
             (decision.reason, decision.session.is_some() != ended.is_empty())
@@ -122,7 +125,7 @@ fn a_session_is_shown_with_the_reason_that_speaks_of_it() {
     assert_eq!(shown(sign_out("bob")), (Reason::SupervisorRoleRequired, true));
     assert_eq!(shown(sign_out("sue")), (Reason::SupervisorSignOut, false));
     assert_eq!(shown(sign_out("sue")), (Reason::SupervisorSignOut, true));
-    assert_eq!(office.tenant().session_count(), 0);
+    assert_eq!(fixture.organization().session_count(), 0);
 }
 
 fn queue_entry(line: u32, queue_id: &str, extension: Option<&str>) -> QueueEntry {
@@ -147,8 +150,8 @@ fn user_entry(line: u32, user_id: &str, extension: Option<&str>, agent_of: &[&st
     }
 }
 
-fn import(office: &mut Office, directory: &Directory, missing: Missing) -> ImportReport {
-    match office.ask(Action::Import { directory: directory.clone(), missing }).unwrap() {
+fn import(fixture: &mut Fixture, directory: &Directory, missing: Missing) -> ImportReport {
+    match fixture.ask(Action::Import { directory: directory.clone(), missing }).unwrap() {
         Outcome::Imported { report } => report,
         other => panic!("{other:?}"),
     }
@@ -175,8 +178,8 @@ fn document() -> Directory {
 
 #[test]
 fn an_import_reports_what_it_changed_and_the_same_again_changes_nothing() {
-    let mut office = Office::new();
-    let report = import(&mut office, &document(), Missing::Keep);
+    let mut fixture = Fixture::new();
+    let report = import(&mut fixture, &document(), Missing::Keep);
     let expected = ImportReport {
         organization_updated: true,
         settings_updated: true,
@@ -206,9 +209,9 @@ fn an_import_reports_what_it_changed_and_the_same_again_changes_nothing() {
         ImportReport { changes: sorted(&report), ..report },
         ImportReport { changes: sorted(&expected), ..expected }
     );
-    let before = office.0.clone();
-    assert_eq!(import(&mut office, &document(), Missing::Keep), ImportReport::default());
-    assert_eq!(office.0, before);
+    let before = fixture.0.clone();
+    assert_eq!(import(&mut fixture, &document(), Missing::Keep), ImportReport::default());
+    assert_eq!(fixture.0, before);
 }
 
 fn sorted(report: &ImportReport) -> Vec<String> {
@@ -219,59 +222,59 @@ fn sorted(report: &ImportReport) -> Vec<String> {
 
 #[test]
 fn whoever_gives_an_extension_to_another_is_told_of_as_updated() {
-    let mut office = Office::new();
+    let mut fixture = Fixture::new();
     let users = vec![user_entry(1, "ann", None, &[]), user_entry(2, "bob", Some("101"), &[])];
-    let report = import(&mut office, &Directory { users, ..Directory::default() }, Missing::Keep);
+    let report = import(&mut fixture, &Directory { users, ..Directory::default() }, Missing::Keep);
     assert_eq!((report.users_updated, report.changes), (2, vec!["update user ann".into(), "update user bob".into()]));
-    assert_eq!(office.tenant().user_by_id("ann").unwrap().extension, None);
+    assert_eq!(fixture.organization().user_by_id("ann").unwrap().extension, None);
 }
 
 #[test]
 fn two_swap_their_extensions_in_one_import() {
-    let mut office = Office::new();
+    let mut fixture = Fixture::new();
     let patch = QueuePatch { extension: Some(Some("802".parse().unwrap())), ..QueuePatch::default() };
-    office.ask(Action::UpdateQueue { queue_id: "q2".parse().unwrap(), patch }).unwrap();
+    fixture.ask(Action::UpdateQueue { queue_id: "q2".parse().unwrap(), patch }).unwrap();
     let directory = Directory {
         queues: vec![queue_entry(1, "q1", Some("802")), queue_entry(2, "q2", Some("801"))],
         users: vec![user_entry(3, "ann", Some("102"), &[]), user_entry(4, "bob", Some("101"), &[])],
         ..Directory::default()
     };
-    let report = import(&mut office, &directory, Missing::Keep);
+    let report = import(&mut fixture, &directory, Missing::Keep);
     assert_eq!((report.queues_updated, report.users_updated), (2, 2));
-    let tenant = office.tenant();
-    let user = |extension: &str| tenant.user_with_extension(&extension.parse().unwrap()).unwrap().as_str();
-    let queue = |extension: &str| tenant.queue_with_extension(&extension.parse().unwrap()).unwrap().as_str();
+    let organization = fixture.organization();
+    let user = |extension: &str| organization.user_with_extension(&extension.parse().unwrap()).unwrap().as_str();
+    let queue = |extension: &str| organization.queue_with_extension(&extension.parse().unwrap()).unwrap().as_str();
     assert_eq!((user("101"), user("102"), queue("801"), queue("802")), ("bob", "ann", "q2", "q1"));
 }
 
 #[test]
 fn an_organization_as_it_is_described_imports_as_itself() {
-    let mut office = Office::new();
-    let directory = describe(office.tenant());
+    let mut fixture = Fixture::new();
+    let directory = describe(fixture.organization());
     assert_eq!((directory.users.len(), directory.queues.len()), (8, 4));
-    let before = office.0.clone();
-    assert_eq!(import(&mut office, &directory, Missing::Delete), ImportReport::default());
-    assert_eq!(office.0, before);
+    let before = fixture.0.clone();
+    assert_eq!(import(&mut fixture, &directory, Missing::Delete), ImportReport::default());
+    assert_eq!(fixture.0, before);
 }
 
 #[test]
 fn a_queue_that_goes_takes_the_roles_on_it() {
-    let mut office = Office::new();
-    let mut directory = describe(office.tenant());
+    let mut fixture = Fixture::new();
+    let mut directory = describe(fixture.organization());
     directory.queues.retain(|queue| queue.queue_id.as_str() != "q1");
     for user in &mut directory.users {
         user.agent_of.retain(|queue_id| queue_id.as_str() != "q1");
         user.supervisor_of.clear();
     }
-    let report = import(&mut office, &directory, Missing::Delete);
+    let report = import(&mut fixture, &directory, Missing::Delete);
     assert_eq!((report.queues_deleted, report.assignments_deleted, report.users_deleted), (1, 3, 0));
 }
 
 #[test]
 fn an_import_deletes_what_its_document_leaves_out_if_asked_to() {
-    let mut office = Office::new();
+    let mut fixture = Fixture::new();
     for (user_id, queue_id) in [("bob", "q1"), ("ann", "q2"), ("eve", "q1")] {
-        office.sign_in(user_id, queue_id, SignInChannel::FeatureCode);
+        fixture.sign_in(user_id, queue_id, SignInChannel::FeatureCode);
     }
     let eve = UserEntry { disabled: true, ..user_entry(3, "eve", None, &[]) };
     let directory = Directory {
@@ -279,7 +282,7 @@ fn an_import_deletes_what_its_document_leaves_out_if_asked_to() {
         users: vec![user_entry(2, "ann", Some("101"), &[]), eve, user_entry(4, "dan", None, &["q1"])],
         ..Directory::default()
     };
-    let report = import(&mut office, &directory, Missing::Delete);
+    let report = import(&mut fixture, &directory, Missing::Delete);
     // Of ann's and five others' roles none is left: six in all. Bob, ann and eve were signed in.
     assert_eq!((report.users_deleted, report.queues_deleted, report.users_updated), (5, 3, 2));
     assert_eq!((report.assignments_deleted, report.assignments_created, report.sessions_ended), (6, 0, 3));
@@ -290,25 +293,29 @@ fn an_import_deletes_what_its_document_leaves_out_if_asked_to() {
         "{lines:?}"
     );
     assert_eq!(
-        (office.tenant().user_count(), office.tenant().queue_count(), office.tenant().session_count()),
+        (
+            fixture.organization().user_count(),
+            fixture.organization().queue_count(),
+            fixture.organization().session_count()
+        ),
         (3, 1, 0)
     );
 }
 
 #[test]
 fn a_long_report_spells_out_its_first_hundred_lines() {
-    let mut office = Office::new();
+    let mut fixture = Fixture::new();
     let users: Vec<UserEntry> = (0..150).map(|n| user_entry(n, &format!("u{n}"), None, &[])).collect();
-    let report = import(&mut office, &Directory { users, ..Directory::default() }, Missing::Keep);
+    let report = import(&mut fixture, &Directory { users, ..Directory::default() }, Missing::Keep);
     assert_eq!((report.users_created, report.changes.len()), (150, 100));
 }
 
 #[test]
 fn a_document_that_contradicts_itself_or_the_store_is_faulty() {
-    let office = Office::new();
+    let fixture = Fixture::new();
     let unlicensed = |entry: UserEntry| UserEntry { contact_center_license: false, ..entry };
     let found = |directory: &Directory, missing| {
-        let problems = import_problems(directory, office.0.tenant("acme"), "acme", missing);
+        let problems = import_problems(directory, fixture.0.organization("acme"), "acme", missing);
         problems.iter().map(|problem| format!("{} {}", problem.line, problem.path)).collect::<Vec<_>>()
     };
     let none: [&str; 0] = [];
@@ -367,13 +374,13 @@ fn a_document_that_contradicts_itself_or_the_store_is_faulty() {
 
 #[test]
 fn an_import_that_is_refused_is_recorded_without_its_directory() {
-    let office = Office::new();
+    let fixture = Fixture::new();
     let refused = |action| {
         let command = Command { organization_id: "acme".parse().unwrap(), action, actor: Some("bob".parse().unwrap()) };
         let context = Context { now: now(), new_session: 9 };
-        let Err(Rejection::ActorNotPermitted(refusal)) = plan(&office.0, &command, &context) else { panic!() };
-        let refused = plan_refusal(&office.0, &command, &refusal, &context);
-        let changes = refused.apply_to(&mut office.0.clone()).unwrap();
+        let Err(Rejection::ActorNotPermitted(refusal)) = plan(&fixture.0, &command, &context) else { panic!() };
+        let refused = plan_refusal(&fixture.0, &command, &refusal, &context);
+        let changes = refused.apply_to(&mut fixture.0.clone()).unwrap();
         match changes.as_slice() {
             [Change { event: Event::WriteRefused { attempt }, .. }] => attempt.wanted.is_some(),
             other => panic!("{other:?}"),
@@ -387,9 +394,9 @@ fn an_import_that_is_refused_is_recorded_without_its_directory() {
 #[test]
 fn a_session_that_has_expired_makes_way_for_another() {
     const MINUTE: Duration = Duration::from_secs(60);
-    let mut office = Office::new();
+    let mut fixture = Fixture::new();
     let (user, queue) = (by_user_id("eve"), by_queue_id("q1"));
-    office
+    fixture
         .ask(Action::SupervisorSignIn {
             supervisor: by_user_id("ada"),
             user: user.clone(),
@@ -401,38 +408,41 @@ fn a_session_that_has_expired_makes_way_for_another() {
     let action = Action::SignIn { user, queue, channel: SignInChannel::FeatureCode, device: String::new() };
     let command = Command { organization_id: "acme".parse().unwrap(), action, actor: None };
     let context = Context { now: now().plus(MINUTE), new_session: 9 };
-    let planned = plan(&office.0, &command, &context).unwrap();
-    let changes = planned.changes.apply_to(&mut office.0).unwrap();
+    let planned = plan(&fixture.0, &command, &context).unwrap();
+    let changes = planned.changes.apply_to(&mut fixture.0).unwrap();
     let events: Vec<Event> = changes.into_iter().map(|change| change.event).collect();
     let [Event::SessionEnded { session: old, .. }, Event::SessionStarted { session: new, .. }] = events.as_slice()
     else {
         panic!("{events:?}");
     };
     assert_eq!(old.end, Some(SessionEnd { time: context.now, reason: EndReason::Expired }));
-    assert_eq!((&new.session_id, office.tenant().session_count()), (&SessionId::from_bits(context.new_session), 1));
+    assert_eq!(
+        (&new.session_id, fixture.organization().session_count()),
+        (&SessionId::from_bits(context.new_session), 1)
+    );
 }
 
 #[test]
 fn what_concludes_a_command_comes_after_what_it_depends_on() {
-    let office = Office::new();
+    let fixture = Fixture::new();
     let organization_id = "acme".parse().unwrap();
-    let mut planner = Planner::new(&office.0, &organization_id, now());
+    let mut planner = Planner::new(&fixture.0, &organization_id, now());
     planner.push(Event::UserCreated { user: user("new", None) }).unwrap();
     planner.conclude([Event::UserDeleted { user: user("new", None) }]);
-    let mut after = office.0.clone();
+    let mut after = fixture.0.clone();
     planner.changes().apply_to(&mut after).unwrap();
-    assert_eq!(after, office.0.clone().at(Sequence(office.0.revision().sequence.0 + 2)));
+    assert_eq!(after, fixture.0.clone().at(Sequence(fixture.0.revision().sequence.0 + 2)));
 }
 
 /// Otherwise a mistake in the rules would leave half of a command in the state of all others.
 #[test]
 fn changes_of_which_one_does_not_fit_leave_the_state_as_it_was() {
-    let office = Office::new();
+    let fixture = Fixture::new();
     let fits = change(Event::UserCreated { user: user("new", None) });
     let doubled = Changes::from(vec![fits.clone(), fits.clone()]);
-    let mut state = office.0.clone();
+    let mut state = fixture.0.clone();
     assert_eq!(doubled.apply_to(&mut state).unwrap_err().problem, "the user exists already");
-    assert_eq!(state, office.0);
+    assert_eq!(state, fixture.0);
     assert_eq!(Changes::from(vec![fits]).apply_to(&mut state).unwrap().len(), 1);
-    assert_ne!(state, office.0);
+    assert_ne!(state, fixture.0);
 }

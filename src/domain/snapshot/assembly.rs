@@ -10,39 +10,39 @@ use foldhash::fast::FixedState;
 use imbl::OrdSet;
 
 use super::{
-    Member, Place, Snapshot, Tenant, expiration,
+    OrganizationState, QueueState, Snapshot, UserState,
     named::HasNames,
     role_holders::RoleHolders,
     slots::{QueueRoles, Slot},
+    whole::expiration,
 };
 use crate::domain::{
-    change::Etag,
     ids::{Lineage, OrganizationId, QueueId, Sequence, UserId},
     model::{Organization, Queue, Role, RoleSet, Session, User},
-    settings::PermissionSettings,
+    settings::{Etag, PermissionSettings},
 };
 
 /// A state that is being put together: organizations first, then users and queues, then what connects them.
 #[derive(Debug)]
 pub struct Assembly {
     snapshot: Snapshot,
-    organizations: Parts<OrganizationId, Office>,
+    organizations: Parts<OrganizationId, OrganizationAssembly>,
 }
 
 /// An organization that is being put together. There may be millions of users and assignments in it, so what is kept until
 /// the end is kept small.
 #[derive(Debug)]
-struct Office {
-    tenant: Tenant,
-    members: Parts<UserId, Member>,
+struct OrganizationAssembly {
+    organization: OrganizationState,
+    user_states: Parts<UserId, UserState>,
     queues: Parts<QueueId, QueueParts>,
     latest: Latest,
 }
 
-/// What is gathered for the member who was given a queue role last.
+/// What is gathered for the user who was given a queue role last.
 #[derive(Debug, Default)]
 struct Latest {
-    /// Their place among the members.
+    /// Their place among the users.
     at: usize,
     /// Places among the queues, and roles there.
     roles: Vec<(usize, Role)>,
@@ -52,7 +52,7 @@ struct Latest {
 struct QueueParts {
     queue: Queue,
     slot: Slot,
-    /// Places among the members.
+    /// Places among the users.
     role_holders: Vec<u32>,
     session_holders: Vec<u32>,
 }
@@ -78,31 +78,31 @@ impl Assembly {
     /// Adds an organization.
     pub fn organization(&mut self, organization: Organization, etag: Etag) -> Result<(), Problem> {
         let id = organization.organization_id.clone();
-        let tenant = Tenant::new(organization, PermissionSettings::default(), etag);
-        let (members, queues) = (Parts::default(), Parts::default());
-        let office = Office { tenant, members, queues, latest: Latest::default() };
-        self.organizations.add(id, office, "the organization exists already")
+        let organization = OrganizationState::new(organization, PermissionSettings::default(), etag);
+        let (user_states, queues) = (Parts::default(), Parts::default());
+        let assembly = OrganizationAssembly { organization, user_states, queues, latest: Latest::default() };
+        self.organizations.add(id, assembly, "the organization exists already")
     }
 
     /// The settings of an organization, to be set.
     pub fn settings(&mut self, organization_id: &str) -> Result<&mut PermissionSettings, Problem> {
-        Ok(&mut self.office(organization_id)?.tenant.settings)
+        Ok(&mut self.assembly_of(organization_id)?.organization.settings)
     }
 
     /// Adds a user.
     pub fn user(&mut self, organization_id: &str, user: User) -> Result<(), Problem> {
         let id = user.user_id.clone();
-        self.office(organization_id)?.members.add(id, Member::new(user), "the user exists already")
+        self.assembly_of(organization_id)?.user_states.add(id, UserState::new(user), "the user exists already")
     }
 
     /// Adds a queue.
     pub fn queue(&mut self, organization_id: &str, queue: Queue) -> Result<(), Problem> {
         let id = queue.queue_id.clone();
-        let Office { tenant, queues, .. } = self.office(organization_id)?;
-        let slot = tenant.slots.next()?;
+        let OrganizationAssembly { organization, queues, .. } = self.assembly_of(organization_id)?;
+        let slot = organization.slots.next()?;
         let parts = QueueParts { queue, slot, role_holders: Vec::new(), session_holders: Vec::new() };
         queues.add(id.clone(), parts, "the queue exists already")?;
-        tenant.slots.take(id);
+        organization.slots.take(id);
         Ok(())
     }
 
@@ -114,23 +114,23 @@ impl Assembly {
         role: Role,
         queue_id: Option<&str>,
     ) -> Result<(), Problem> {
-        let Office { members, queues, latest, .. } = self.office(organization_id)?;
-        let (at, member) = members.find(user_id).ok_or("no such user")?;
-        if !member.user.contact_center_license {
+        let OrganizationAssembly { user_states, queues, latest, .. } = self.assembly_of(organization_id)?;
+        let (at, user_state) = user_states.find(user_id).ok_or("no such user")?;
+        if !user_state.user.contact_center_license {
             return Err("a user who holds a role needs a licence");
         }
         let Some(queue_id) = queue_id else {
-            if member.organization_roles.contains(role) {
+            if user_state.organization_roles.contains(role) {
                 return Err("the role is assigned already");
             }
-            member.organization_roles = member.organization_roles.with(role);
+            user_state.organization_roles = user_state.organization_roles.with(role);
             return Ok(());
         };
         if role == Role::ContactAdmin {
             return Err("CONTACT_ADMIN is never given for a queue");
         }
         if latest.at != at {
-            latest.settle(members, queues)?;
+            latest.settle(user_states, queues)?;
             latest.at = at;
         }
         let (on, place) = queues.find(queue_id).ok_or("no such queue")?;
@@ -141,22 +141,22 @@ impl Assembly {
 
     /// Adds a session that has not ended.
     pub fn session(&mut self, organization_id: &str, mut session: Session) -> Result<(), Problem> {
-        let Office { tenant, members, queues, .. } = self.office(organization_id)?;
-        let (at, member) = members.find(session.user_id.as_str()).ok_or("no such user or queue")?;
+        let OrganizationAssembly { organization, user_states, queues, .. } = self.assembly_of(organization_id)?;
+        let (at, user_state) = user_states.find(session.user_id.as_str()).ok_or("no such user or queue")?;
         let (_, place) = queues.find(session.queue_id.as_str()).ok_or("no such user or queue")?;
-        if member.recorded_session(session.queue_id.as_str()).is_some() {
+        if user_state.recorded_session(session.queue_id.as_str()).is_some() {
             return Err("the user has a session on the queue already");
         }
-        let own_id = member.user.user_id.clone();
+        let own_id = user_state.user.user_id.clone();
         if session.signed_in_by == own_id {
             session.signed_in_by = own_id.clone();
         }
         session.user_id = own_id;
         session.queue_id = place.queue.queue_id.clone();
         place.session_holders.push(number(at)?);
-        let expiration = expiration(&tenant.organization.organization_id, &session);
-        member.add_session(place.slot, Arc::new(session));
-        tenant.sessions += 1;
+        let expiration = expiration(&organization.attributes.organization_id, &session);
+        user_state.add_session(place.slot, Arc::new(session));
+        organization.sessions += 1;
         self.snapshot.expirations.extend(expiration);
         Ok(())
     }
@@ -168,27 +168,27 @@ impl Assembly {
 
     /// The state, at this place in the history.
     pub fn finish(mut self, sequence: Sequence) -> Result<Snapshot, Problem> {
-        for office in self.organizations.items {
-            self.snapshot.tenants.insert(office.finish()?);
+        for assembly in self.organizations.items {
+            self.snapshot.organizations.insert(assembly.finish()?);
         }
         Ok(self.snapshot.at(sequence))
     }
 
-    fn office(&mut self, organization_id: &str) -> Result<&mut Office, Problem> {
-        self.organizations.find(organization_id).map(|(_, office)| office).ok_or("no such organization")
+    fn assembly_of(&mut self, organization_id: &str) -> Result<&mut OrganizationAssembly, Problem> {
+        self.organizations.find(organization_id).map(|(_, assembly_of)| assembly_of).ok_or("no such organization")
     }
 }
 
 impl Latest {
-    /// Gives the member what was gathered for them.
+    /// Gives the user what was gathered for them.
     fn settle(
         &mut self,
-        members: &mut Parts<UserId, Member>,
+        user_states: &mut Parts<UserId, UserState>,
         queues: &Parts<QueueId, QueueParts>,
     ) -> Result<(), Problem> {
         let Self { at, roles } = self;
-        let Some(member) = members.items.get_mut(*at).filter(|_| !roles.is_empty()) else { return Ok(()) };
-        if member.has_queue_roles() {
+        let Some(user_state) = user_states.items.get_mut(*at).filter(|_| !roles.is_empty()) else { return Ok(()) };
+        if user_state.has_queue_roles() {
             return Err("the roles for queues do not come user by user");
         }
         let parts = |(on, _): &(usize, Role)| queues.items.get(*on);
@@ -201,46 +201,47 @@ impl Latest {
             }
             each.extend(on_queue.first().and_then(parts).map(|parts| QueueRoles::new(parts.slot, held)));
         }
-        member.set_queue_roles(each.into_iter());
+        user_state.set_queue_roles(each.into_iter());
         roles.clear();
         Ok(())
     }
 }
 
-/// A place among the members, in little space.
+/// A place among the users, in little space.
 fn number(at: usize) -> Result<u32, Problem> {
     u32::try_from(at).map_err(|_| "there are too many users")
 }
 
-impl Office {
-    fn finish(self) -> Result<Tenant, Problem> {
-        let Self { mut tenant, mut members, queues, mut latest } = self;
-        latest.settle(&mut members, &queues)?;
-        let Parts { items: members, .. } = members;
+impl OrganizationAssembly {
+    fn finish(self) -> Result<OrganizationState, Problem> {
+        let Self { mut organization, mut user_states, queues, mut latest } = self;
+        latest.settle(&mut user_states, &queues)?;
+        let Parts { items: user_states, .. } = user_states;
         let ids = |numbers: Vec<u32>| {
-            let members = numbers.into_iter().filter_map(|number| members.get(usize::try_from(number).ok()?));
-            packed(members.map(HasNames::id).cloned().collect())
+            let user_states = numbers.into_iter().filter_map(|number| user_states.get(usize::try_from(number).ok()?));
+            packed(user_states.map(HasNames::id).cloned().collect())
         };
         for parts in queues.items {
             let QueueParts { queue, slot, role_holders, session_holders } = parts;
-            tenant.queues.insert(Place { queue, slot, role_holders: ids(role_holders) })?;
+            organization.queues.insert(QueueState { queue, slot, role_holders: ids(role_holders) })?;
             if !session_holders.is_empty() {
-                tenant.session_holders_on.insert(slot, ids(session_holders));
+                organization.session_holders_on.insert(slot, ids(session_holders));
             }
         }
-        let ids_of =
-            |which: fn(&&Member) -> bool| packed(members.iter().filter(which).map(HasNames::id).cloned().collect());
-        tenant.role_holders = RoleHolders::new(|role| match role {
-            Role::ContactAdmin => ids_of(|member| member.roles_held().contains(Role::ContactAdmin)),
-            Role::Supervisor => ids_of(|member| member.roles_held().contains(Role::Supervisor)),
-            Role::Agent => ids_of(|member| member.roles_held().contains(Role::Agent)),
+        let ids_of = |which: fn(&&UserState) -> bool| {
+            packed(user_states.iter().filter(which).map(HasNames::id).cloned().collect())
+        };
+        organization.role_holders = RoleHolders::new(|role| match role {
+            Role::ContactAdmin => ids_of(|user_state| user_state.roles_held().contains(Role::ContactAdmin)),
+            Role::Supervisor => ids_of(|user_state| user_state.roles_held().contains(Role::Supervisor)),
+            Role::Agent => ids_of(|user_state| user_state.roles_held().contains(Role::Agent)),
         });
-        tenant.session_holders = ids_of(|member| member.has_sessions());
-        tenant.members.order = ids_of(|_| true);
-        for member in members {
-            tenant.members.replace(member)?;
+        organization.session_holders = ids_of(|user_state| user_state.has_sessions());
+        organization.users.order = ids_of(|_| true);
+        for user_state in user_states {
+            organization.users.replace(user_state)?;
         }
-        Ok(tenant)
+        Ok(organization)
     }
 }
 
@@ -281,13 +282,13 @@ trait Identified {
     fn id(&self) -> &str;
 }
 
-impl Identified for Office {
+impl Identified for OrganizationAssembly {
     fn id(&self) -> &str {
-        self.tenant.organization.organization_id.as_str()
+        self.organization.attributes.organization_id.as_str()
     }
 }
 
-impl Identified for Member {
+impl Identified for UserState {
     fn id(&self) -> &str {
         self.user.user_id.as_str()
     }

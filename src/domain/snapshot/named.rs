@@ -164,13 +164,13 @@ pub(super) fn in_either<'s, K: Ord + 's>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{fixture::user, ids::UserId, snapshot::Member};
+    use crate::domain::{fixture::user, ids::UserId, snapshot::UserState};
 
-    fn member(user_id: &str, extension: Option<&str>) -> Member {
-        Member::new(user(user_id, extension))
+    fn member(user_id: &str, extension: Option<&str>) -> UserState {
+        UserState::new(user(user_id, extension))
     }
 
-    fn of(members: impl IntoIterator<Item = Member>) -> Named<Member> {
+    fn of(members: impl IntoIterator<Item = UserState>) -> Named<UserState> {
         let mut named = Named::new();
         members.into_iter().for_each(|member| named.insert(member).unwrap());
         named
@@ -180,7 +180,7 @@ mod tests {
     fn what_takes_anothers_place_is_found_by_its_own_names_and_no_others() {
         let extension = |text: &str| text.parse::<Extension>().unwrap();
         let found =
-            |named: &Named<Member>, text| named.with_extension(&extension(text)).map(|found| found.id().clone());
+            |named: &Named<UserState>, text| named.with_extension(&extension(text)).map(|found| found.id().clone());
         let mut named = of([member("ann", Some("101")), member("bob", Some("102"))]);
         assert_eq!(named.replace(member("ann", Some("102"))), Err("the extension is in use"));
         named.replace(member("ann", Some("103"))).unwrap();
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(found(&named, "103").as_ref().map(UserId::as_str), Some("ann"));
         let mut renamed = user("ann", Some("103"));
         renamed.display_name = "Ann".into();
-        named.replace(Member::new(renamed)).unwrap();
+        named.replace(UserState::new(renamed)).unwrap();
         let by_extension = named.with_extension(&extension("103")).unwrap();
         assert_eq!([&*named.get("ann").unwrap().user().display_name, &*by_extension.user().display_name], ["Ann"; 2]);
         named.replace(member("ann", None)).unwrap();
@@ -205,14 +205,14 @@ mod tests {
         renamed.display_name = "Bob".into();
         let mut unfound = both();
         unfound.by_extension.clear();
-        let are_same = |one: &Named<Member>, other: &Named<Member>| {
+        let are_same = |one: &Named<UserState>, other: &Named<UserState>| {
             one.is_same(other, |one, another| one.user() == another.user())
         };
         assert!(are_same(&both(), &of([member("bob", None), member("ann", Some("101"))])));
         for other in [
             of([member("ann", Some("101"))]),
             of([member("ann", Some("102")), member("bob", None)]),
-            of([member("ann", Some("101")), Member::new(renamed)]),
+            of([member("ann", Some("101")), UserState::new(renamed)]),
             unfound,
         ] {
             assert!(!are_same(&both(), &other));

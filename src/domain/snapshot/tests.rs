@@ -1,12 +1,16 @@
 //! What fits, what doesn't, and what is left when everything is taken back.
 
-use super::{role_holders::RoleHolders, *};
+use imbl::{OrdMap, OrdSet};
+
+use super::{OrganizationState, QueueState, role_holders::RoleHolders};
 use crate::domain::{
-    audit::Digest,
-    change::Etag,
-    fixture::{Office, change, now, queue, user},
-    ids::SessionId,
-    model::{Basis, Channel, Organization, Queue, QueueKind, Role, RoleAssignment, User},
+    chain::Digest,
+    change::Event,
+    fixture::{Fixture, change, now, queue, user},
+    ids::{Sequence, SessionId},
+    model::{Basis, Channel, Organization, Queue, QueueKind, Role, RoleAssignment, Session, User},
+    settings::Etag,
+    time::Timestamp,
 };
 
 fn assignment(user_id: &str, role: Role, queue_id: Option<&str>) -> RoleAssignment {
@@ -39,10 +43,10 @@ fn ended(session: Session) -> Event {
 
 #[test]
 fn a_change_that_does_not_fit_leaves_everything_as_it_was() {
-    let mut office = Office::new();
-    office.0.apply(&change(started(session("eve", "q1", None)))).unwrap();
-    let organization = office.tenant().organization().clone();
-    let settings = *office.tenant().settings();
+    let mut fixture = Fixture::new();
+    fixture.0.apply(&change(started(session("eve", "q1", None)))).unwrap();
+    let organization = fixture.organization().attributes().clone();
+    let settings = *fixture.organization().settings();
     let created = |user| Event::UserCreated { user };
     let updated = |user: User| Event::UserUpdated { before: user.clone(), user };
     let queue_of = |queue_id, extension| queue(queue_id, extension, QueueKind::CallQueue);
@@ -87,19 +91,19 @@ fn a_change_that_does_not_fit_leaves_everything_as_it_was() {
         (ended(other_session()), "no such session"),
         (Event::AuditLogCut { through: Sequence(0), hash: Digest::GENESIS }, "the audit log was cut there before"),
     ] {
-        let mut after = office.0.clone();
+        let mut after = fixture.0.clone();
         let inapplicable = after.apply(&change(event.clone())).unwrap_err();
-        assert_eq!((inapplicable.problem, after == office.0), (problem, true), "{event:?}");
+        assert_eq!((inapplicable.problem, after == fixture.0), (problem, true), "{event:?}");
     }
     let unlicensed = no_license("eve");
-    office.0.apply(&change(updated(unlicensed))).unwrap();
-    let refused = office.0.apply(&change(assigned("eve", Role::Agent, None))).unwrap_err();
+    fixture.0.apply(&change(updated(unlicensed))).unwrap();
+    let refused = fixture.0.apply(&change(assigned("eve", Role::Agent, None))).unwrap_err();
     assert_eq!(refused.problem, "a user who holds a role needs a licence");
 }
 
 #[test]
 fn what_is_done_and_taken_back_leaves_the_same_state() {
-    let office = Office::new();
+    let fixture = Fixture::new();
     let steps = [
         (Event::UserCreated { user: user("new", Some("109")) }, Event::UserDeleted { user: user("new", Some("109")) }),
         (
@@ -125,7 +129,7 @@ fn what_is_done_and_taken_back_leaves_the_same_state() {
             .map(|(user_id, queue_id, expire_time)| session(user_id, queue_id, expire_time))
             .map(|session| (started(session.clone()), ended(session))),
     );
-    let mut snapshot = office.0.clone();
+    let mut snapshot = fixture.0.clone();
     let mut states = Vec::new();
     let mut back = Vec::new();
     for (done, undone) in steps {
@@ -133,10 +137,10 @@ fn what_is_done_and_taken_back_leaves_the_same_state() {
         snapshot.apply(&change(done)).unwrap();
         back.push(undone);
     }
-    let tenant = snapshot.tenant("acme").unwrap();
-    assert_eq!((tenant.session_count(), tenant.user_count(), tenant.queue_count()), (3, 9, 5));
-    assert_eq!((tenant.supervised_queues("new"), tenant.supervised_queues("eve")), (1, 0));
-    let roles: Vec<_> = tenant.assignments_of_user(&"new".parse().unwrap()).collect();
+    let organization = snapshot.organization("acme").unwrap();
+    assert_eq!((organization.session_count(), organization.user_count(), organization.queue_count()), (3, 9, 5));
+    assert_eq!((organization.supervised_queues("new"), organization.supervised_queues("eve")), (1, 0));
+    let roles: Vec<_> = organization.assignments_of_user(&"new".parse().unwrap()).collect();
     let expected = [
         ("new", Role::Agent, None),
         ("new", Role::Agent, Some("q1")),
@@ -144,22 +148,22 @@ fn what_is_done_and_taken_back_leaves_the_same_state() {
         ("new", Role::Agent, Some("q9")),
     ];
     assert_eq!(roles, expected.map(|(user_id, role, queue_id)| assignment(user_id, role, queue_id)));
-    let on_queue: Vec<_> = tenant.assignments_on_queue(&"q9".parse().unwrap()).collect();
+    let on_queue: Vec<_> = organization.assignments_on_queue(&"q9".parse().unwrap()).collect();
     assert_eq!(on_queue, roles.iter().skip(2).cloned().collect::<Vec<_>>());
     for undone in back.into_iter().rev() {
         snapshot.apply(&change(undone)).unwrap();
         let before = states.pop().unwrap();
         assert_eq!(snapshot.clone().at(before.revision().sequence), before);
     }
-    assert_eq!(snapshot.clone().at(office.0.revision().sequence), office.0);
+    assert_eq!(snapshot.clone().at(fixture.0.revision().sequence), fixture.0);
 }
 
 #[test]
 fn a_role_is_held_as_long_as_something_gives_it() {
-    let mut office = Office::new();
+    let mut fixture = Fixture::new();
     let mut apply = |event| {
-        office.0.apply(&change(event)).unwrap();
-        office.tenant().roles_held("eve")
+        fixture.0.apply(&change(event)).unwrap();
+        fixture.organization().roles_held("eve")
     };
     for role in [Role::Agent, Role::Supervisor] {
         let given = |queue_id| Event::RoleAssigned { assignment: assignment("eve", role, queue_id) };
@@ -179,12 +183,12 @@ fn a_role_is_held_as_long_as_something_gives_it() {
 
 #[test]
 fn an_extension_passes_on_when_its_owner_lets_go() {
-    let mut office = Office::new();
+    let mut fixture = Fixture::new();
     let mut apply = |user_id: &str, before, extension| {
         let event = Event::UserUpdated { before: user(user_id, before), user: user(user_id, extension) };
-        office.0.apply(&change(event)).unwrap();
+        fixture.0.apply(&change(event)).unwrap();
         let whose = |extension: &str| {
-            let owner = office.tenant().user_with_extension(&extension.parse().unwrap());
+            let owner = fixture.organization().user_with_extension(&extension.parse().unwrap());
             owner.map(|owner| owner.to_string())
         };
         (whose("101"), whose("109"))
@@ -197,45 +201,46 @@ fn an_extension_passes_on_when_its_owner_lets_go() {
 
 #[test]
 fn what_is_read_goes_on_after_the_last_that_was_seen() {
-    let mut office = Office::new();
+    let mut fixture = Fixture::new();
     for (user_id, queue_id, expire_time) in [("eve", "q1", Some(3)), ("eve", "q2", None), ("sue", "q1", Some(2))] {
-        office.0.apply(&change(started(session(user_id, queue_id, expire_time)))).unwrap();
+        fixture.0.apply(&change(started(session(user_id, queue_id, expire_time)))).unwrap();
     }
-    let tenant = office.tenant();
-    let all = |after| tenant.sessions_after(after).map(|session| session.session_id.to_string()).collect::<Vec<_>>();
+    let organization = fixture.organization();
+    let all =
+        |after| organization.sessions_after(after).map(|session| session.session_id.to_string()).collect::<Vec<_>>();
     assert_eq!(all(None), ["eve-q1", "eve-q2", "sue-q1"]);
     assert_eq!(all(Some(("eve", "q1"))), ["eve-q2", "sue-q1"]);
     assert_eq!(all(Some(("eve", "q3"))), ["sue-q1"]);
     assert_eq!(all(Some(("ann", "q9"))), ["eve-q1", "eve-q2", "sue-q1"]);
-    let users = |after| tenant.users_after(after).map(|user| user.user_id.to_string()).collect::<Vec<_>>();
+    let users = |after| organization.users_after(after).map(|user| user.user_id.to_string()).collect::<Vec<_>>();
     assert_eq!((users(Some("eve")), users(None).len()), (vec!["sue".to_owned(), "zoe".to_owned()], 8));
-    let on_queue = tenant.sessions_on_queue("q1", Some("eve")).map(|session| session.user_id.to_string());
+    let on_queue = organization.sessions_on_queue("q1", Some("eve")).map(|session| session.user_id.to_string());
     assert_eq!(on_queue.collect::<Vec<_>>(), ["sue"]);
-    assert_eq!(office.0.tenants_after(None).count() + office.0.tenants_after(Some("acme")).count(), 1);
+    assert_eq!(fixture.0.organizations_after(None).count() + fixture.0.organizations_after(Some("acme")).count(), 1);
 
     let expired = |ms| {
-        let expired = office.0.expired(Timestamp::from_unix_ms(ms));
+        let expired = fixture.0.expired(Timestamp::from_unix_ms(ms));
         expired
             .map(|(organization_id, session)| format!("{organization_id} {}", session.session_id))
             .collect::<Vec<_>>()
     };
     assert_eq!((expired(1), expired(2)), (vec![], vec!["acme sue-q1".to_owned()]));
     assert_eq!(expired(3), ["acme sue-q1", "acme eve-q1"]);
-    assert_eq!(office.0.next_expiration(), Some(Timestamp::from_unix_ms(2)));
-    assert_eq!(tenant.live_session("sue", "q1", Timestamp::from_unix_ms(2)), None);
-    assert!(tenant.live_session("sue", "q1", Timestamp::from_unix_ms(1)).is_some());
+    assert_eq!(fixture.0.next_expiration(), Some(Timestamp::from_unix_ms(2)));
+    assert_eq!(organization.live_session("sue", "q1", Timestamp::from_unix_ms(2)), None);
+    assert!(organization.live_session("sue", "q1", Timestamp::from_unix_ms(1)).is_some());
 }
 
 /// Loaded states are compared with replayed ones, so this must see every difference.
 #[test]
 fn organizations_are_the_same_if_all_that_is_in_them_is() {
     let with = |queues: [&str; 2], then: &[Event]| {
-        let mut office = Office::new();
+        let mut fixture = Fixture::new();
         let created = queues.map(|queue_id| Event::QueueCreated { queue: queue(queue_id, None, QueueKind::CallQueue) });
         for event in created.iter().chain(then) {
-            office.0.apply(&change(event.clone())).unwrap();
+            fixture.0.apply(&change(event.clone())).unwrap();
         }
-        office
+        fixture
     };
     let assigned = |role, queue_id| Event::RoleAssigned { assignment: assignment("eve", role, queue_id) };
     let usual = [
@@ -244,15 +249,15 @@ fn organizations_are_the_same_if_all_that_is_in_them_is() {
         started(session("eve", "x", None)),
         started(session("eve", "y", None)),
     ];
-    let office = with(["x", "y"], &usual);
-    assert_eq!(office.tenant(), with(["y", "x"], &usual).tenant());
+    let fixture = with(["x", "y"], &usual);
+    assert_eq!(fixture.organization(), with(["y", "x"], &usual).organization());
     let [agent, supervisor, on_x, on_y] = usual;
     let named =
         |display_name: &str| Queue { display_name: display_name.to_owned(), ..queue("x", None, QueueKind::CallQueue) };
     let renamed = User { display_name: "Eve".into(), ..user("eve", None) };
     let other_session = Session { device: "SIP/7".to_owned(), ..session("eve", "y", None) };
-    let organization = Organization { display_name: "Other".to_owned(), ..office.tenant().organization().clone() };
-    let settings = *office.tenant().settings();
+    let organization = Organization { display_name: "Other".to_owned(), ..fixture.organization().attributes().clone() };
+    let settings = *fixture.organization().settings();
     for different in [
         vec![supervisor.clone(), on_x.clone(), on_y.clone()],
         vec![agent.clone(), supervisor.clone(), on_x.clone()],
@@ -271,54 +276,54 @@ fn organizations_are_the_same_if_all_that_is_in_them_is() {
         ]
         .map(|more| vec![agent.clone(), supervisor.clone(), on_x.clone(), on_y.clone(), more]),
     ) {
-        assert_ne!(office.tenant(), with(["y", "x"], &different).tenant(), "{different:?}");
+        assert_ne!(fixture.organization(), with(["y", "x"], &different).organization(), "{different:?}");
     }
 }
 
 /// What is worked out from the rest is worked out anew when a state is loaded.
 #[test]
 fn organizations_differ_if_what_is_worked_out_does() {
-    let mut office = Office::new();
+    let mut fixture = Fixture::new();
     for event in [
         Event::QueueCreated { queue: queue("x", None, QueueKind::CallQueue) },
         Event::RoleAssigned { assignment: assignment("eve", Role::Agent, Some("x")) },
         started(session("eve", "x", None)),
     ] {
-        office.0.apply(&change(event)).unwrap();
+        fixture.0.apply(&change(event)).unwrap();
     }
-    let mistakes: [fn(&mut Tenant); 7] = [
-        |tenant| tenant.role_holders = RoleHolders::default(),
-        |tenant| tenant.session_holders = OrdSet::new(),
-        |tenant| tenant.sessions += 1,
-        |tenant| {
-            let place = tenant.queues.get("x").unwrap().clone();
-            tenant.queues.replace(Place { role_holders: OrdSet::new(), ..place }).unwrap();
+    let mistakes: [fn(&mut OrganizationState); 7] = [
+        |organization| organization.role_holders = RoleHolders::default(),
+        |organization| organization.session_holders = OrdSet::new(),
+        |organization| organization.sessions += 1,
+        |organization| {
+            let place = organization.queues.get("x").unwrap().clone();
+            organization.queues.replace(QueueState { role_holders: OrdSet::new(), ..place }).unwrap();
         },
-        |tenant| tenant.session_holders_on = OrdMap::new(),
-        |tenant| {
-            let slot = tenant.queues.get("x").unwrap().slot;
-            tenant.session_holders_on.insert(slot, OrdSet::new());
+        |organization| organization.session_holders_on = OrdMap::new(),
+        |organization| {
+            let slot = organization.queues.get("x").unwrap().slot;
+            organization.session_holders_on.insert(slot, OrdSet::new());
         },
-        |tenant| {
-            let slot_of_none = tenant.slots.next().unwrap();
-            tenant.session_holders_on.insert(slot_of_none, OrdSet::new());
+        |organization| {
+            let slot_of_none = organization.slots.next().unwrap();
+            organization.session_holders_on.insert(slot_of_none, OrdSet::new());
         },
     ];
     for (number, mistake) in mistakes.into_iter().enumerate() {
-        let mut mistaken = office.tenant().clone();
-        assert_eq!(*office.tenant(), mistaken);
+        let mut mistaken = fixture.organization().clone();
+        assert_eq!(*fixture.organization(), mistaken);
         mistake(&mut mistaken);
-        assert_ne!(*office.tenant(), mistaken, "mistake {number}");
+        assert_ne!(*fixture.organization(), mistaken, "mistake {number}");
     }
 }
 
 /// Members name queues by slots, and a slot may have been another queue's.
 #[test]
 fn a_queue_in_the_place_of_a_deleted_one_is_nobodys() {
-    let mut office = Office::new();
-    let slot = |office: &Office, queue_id: &str| office.tenant().queues.get(queue_id).unwrap().slot;
-    office.0.apply(&change(Event::QueueCreated { queue: queue("old", None, QueueKind::CallQueue) })).unwrap();
-    let of_old = slot(&office, "old");
+    let mut fixture = Fixture::new();
+    let slot = |fixture: &Fixture, queue_id: &str| fixture.organization().queues.get(queue_id).unwrap().slot;
+    fixture.0.apply(&change(Event::QueueCreated { queue: queue("old", None, QueueKind::CallQueue) })).unwrap();
+    let of_old = slot(&fixture, "old");
     for event in [
         Event::RoleAssigned { assignment: assignment("eve", Role::Agent, Some("old")) },
         started(session("eve", "old", None)),
@@ -328,12 +333,15 @@ fn a_queue_in_the_place_of_a_deleted_one_is_nobodys() {
         Event::QueueCreated { queue: queue("new", None, QueueKind::CallQueue) },
         Event::RoleAssigned { assignment: assignment("bob", Role::Supervisor, Some("new")) },
     ] {
-        office.0.apply(&change(event)).unwrap();
+        fixture.0.apply(&change(event)).unwrap();
     }
-    assert_eq!(slot(&office, "new"), of_old);
-    let tenant = office.tenant();
+    assert_eq!(slot(&fixture, "new"), of_old);
+    let organization = fixture.organization();
     let roles =
-        |user_id| tenant.queue_roles_of_user(user_id).map(|(queue_id, _)| queue_id.as_str()).collect::<Vec<_>>();
+        |user_id| organization.queue_roles_of_user(user_id).map(|(queue_id, _)| queue_id.as_str()).collect::<Vec<_>>();
     assert_eq!((roles("eve"), roles("bob"), roles("ann")), (vec![], vec!["new"], vec!["q1"]));
-    assert!(tenant.roles_on_queue("eve", "new").is_empty() && tenant.live_session("eve", "new", now()).is_none());
+    assert!(
+        organization.roles_on_queue("eve", "new").is_empty()
+            && organization.live_session("eve", "new", now()).is_none()
+    );
 }

@@ -5,14 +5,15 @@ mod permission;
 use std::collections::{BTreeMap, BTreeSet};
 
 use queuegate::domain::{
-    change::{Change, Etag, Event},
-    decide::{Question, Reason, SupervisorAction, SupervisorQuestion, decide, decide_supervisor},
+    change::{Change, Event},
+    decide::{AccessRequest, SupervisorAction, SupervisorRequest, decide, decide_supervisor},
     explain::{explain, explain_supervisor},
     ids::{Lineage, OrganizationId, QueueRef, SessionId, UserRef},
     model::{Basis, Channel, Organization, Queue, QueueKind, Role, RoleAssignment, Session, SignInChannel, User},
-    settings::{PermissionSettings, Switch, UnassignedQueueSignIn},
+    settings::{Etag, PermissionSettings, Switch, UnassignedQueueSignIn},
     snapshot::Snapshot,
     time::Timestamp,
+    vocabulary::Reason,
 };
 
 const NOW: i64 = 1_000_000;
@@ -141,9 +142,9 @@ fn queue_access_is_decided_as_the_table_says() {
             }
         }
         let channel: SignInChannel = row["channel"].parse().unwrap();
-        let tenant = scene.0.tenant("acme").unwrap();
-        let question = Question { user: &user, queue: &queue, channel };
-        let decision = decide(tenant, question, Timestamp::from_unix_ms(NOW));
+        let organization = scene.0.organization("acme").unwrap();
+        let request = AccessRequest { user: &user, queue: &queue, channel };
+        let decision = decide(organization, request, Timestamp::from_unix_ms(NOW));
         let expected: Reason = row["reason"].parse().unwrap();
         assert_eq!(decision.reason, expected, "{row:?}");
         let sentence = explain(&decision, &user, &queue, channel);
@@ -177,11 +178,11 @@ fn a_supervisor_is_decided_on_as_the_table_says() {
             "sign_out" => SupervisorAction::SignOut,
             other => panic!("{other}"),
         };
-        let question = SupervisorQuestion { supervisor: &supervisor, user: &user, queue: &queue, action };
-        let decision = decide_supervisor(scene.0.tenant("acme").unwrap(), question, Timestamp::from_unix_ms(NOW));
+        let request = SupervisorRequest { supervisor: &supervisor, user: &user, queue: &queue, action };
+        let decision = decide_supervisor(scene.0.organization("acme").unwrap(), request, Timestamp::from_unix_ms(NOW));
         let expected: Reason = row["reason"].parse().unwrap();
         assert_eq!(decision.reason, expected, "{row:?}");
-        let sentence = explain_supervisor(&decision, &question);
+        let sentence = explain_supervisor(&decision, &request);
         assert!(sentence.ends_with('.') && sentence.len() > 20, "{sentence}");
     }
 }

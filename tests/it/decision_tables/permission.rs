@@ -2,8 +2,9 @@
 
 use queuegate::domain::{
     explain::explain_permission,
-    permission::{Permission, PermissionReason, Question, Scope, check},
+    permission::{PermissionCheck, check},
     settings::{PermissionSettings, Switch},
+    vocabulary::{Permission, PermissionReason, Scope},
 };
 
 use super::*;
@@ -67,15 +68,15 @@ fn permissions_are_decided_as_the_table_says() {
         let queue = (permission.entry().scope == Scope::Queue).then_some(&queue);
         for (relation, expected) in row.iter().filter(|(column, _)| !COLUMNS.contains(&column.as_str())) {
             let scene = scene(row, relation);
-            let question = Question::new(&user, permission, queue).unwrap();
-            let decision = check(scene.0.tenant("acme").unwrap(), question, Timestamp::from_unix_ms(NOW));
+            let request = PermissionCheck::new(&user, permission, queue).unwrap();
+            let decision = check(scene.0.organization("acme").unwrap(), request, Timestamp::from_unix_ms(NOW));
             let found = match (decision.is_allowed(), decision.role) {
                 (true, Some(role)) => format!("by_{role}"),
                 (true, None) => "by nobody".to_owned(),
                 (false, _) => decision.reason.to_string(),
             };
             assert_eq!(found, *expected, "{relation} {row:?}");
-            let sentence = explain_permission(&decision, &question);
+            let sentence = explain_permission(&decision, &request);
             assert!(sentence.ends_with('.') && sentence.len() > 20, "{sentence}");
             cells += 1;
         }

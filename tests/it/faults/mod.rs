@@ -15,7 +15,7 @@ use std::{
 
 use queuegate::{
     domain::{
-        audit::Digest,
+        chain::Digest,
         change::{Change, Event},
         ids::{OrganizationId, Sequence},
         snapshot::Snapshot,

@@ -3,11 +3,10 @@
 use std::{fmt::Display, str::FromStr};
 
 use queuegate::domain::{
-    audit::AuditAction,
     ids::{Caller, Extension, OrganizationId, QueueId, RequestId, Revision, SessionId, UserId},
     model::{QueueKind, Role},
-    permission::Permission,
     settings::{Switch, UnassignedQueueSignIn},
+    vocabulary::{AuditAction, Permission},
 };
 
 use super::mutate::{Mutator, Shown, share};

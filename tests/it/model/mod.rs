@@ -329,7 +329,7 @@ async fn the_server_does_what_a_naive_model_does() {
     }
     // A model that seldom gets anywhere proves little: every reason was met, and every end.
     let met: Vec<&str> = reasons.iter().map(|reason| reason.as_str_name()).collect();
-    let missed: Vec<_> = queuegate::domain::decide::Reason::ALL
+    let missed: Vec<_> = queuegate::domain::vocabulary::Reason::ALL
         .iter()
         .filter(|reason| !met.contains(&format!("REASON_{reason}").as_str()))
         .collect();

@@ -1,30 +1,18 @@
 //! The state at one revision, in memory, with the indexes that decisions need.
 //!
 //! INVARIANT: a snapshot changes only by [`Snapshot::apply`], so that the live state and a state replayed from the log are
-//! built by the same code; and one that is loaded, by [`Assembly`], is the same.
+//! built by the same code. One that is loaded, by [`Assembly`](super::Assembly), is the same.
 //! INVARIANT: cloning is cheap (the maps are persistent and share what didn't change), so a reader keeps a whole
 //! snapshot for as long as it likes.
-
-mod assembly;
-mod member;
-mod named;
-mod role_holders;
-mod slots;
-mod tenant;
 
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use imbl::{GenericHashMap, OrdMap, OrdSet, shared_ptr::DefaultSharedPtr};
 
-use self::named::after_in;
-pub use self::{
-    assembly::Assembly,
-    member::Member,
-    tenant::{Place, Tenant},
-};
-use super::{
-    change::{Change, Event},
+use super::{named::after_in, organization_state::OrganizationState};
+use crate::domain::{
+    change::{Change, Event, Inapplicable},
     ids::{Lineage, OrganizationId, QueueId, Revision, Sequence, UserId},
     model::Session,
     time::Timestamp,
@@ -33,31 +21,19 @@ use super::{
 /// The state of the whole store at one revision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
-    revision: Revision,
-    tenants: Tenants,
+    pub(super) revision: Revision,
+    pub(super) organizations: Organizations,
     /// Sessions that end by themselves, soonest first.
-    expirations: OrdSet<(Timestamp, OrganizationId, UserId, QueueId)>,
+    pub(super) expirations: OrdSet<(Timestamp, OrganizationId, UserId, QueueId)>,
     /// Where the audit logs that were cut begin: after these.
-    audit_cuts: OrdMap<OrganizationId, Sequence>,
+    pub(super) audit_cuts: OrdMap<OrganizationId, Sequence>,
 }
 
 /// Organizations by their ids: found by a hash, and listed in order.
 #[derive(Debug, Clone, PartialEq)]
-struct Tenants {
-    found: GenericHashMap<OrganizationId, Arc<Tenant>, FixedState, DefaultSharedPtr>,
+pub(super) struct Organizations {
+    found: GenericHashMap<OrganizationId, Arc<OrganizationState>, FixedState, DefaultSharedPtr>,
     order: OrdSet<OrganizationId>,
-}
-
-/// A change that doesn't fit the state: the store is damaged, or a rule is broken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("change {sequence} does not fit the state: {problem} (organization `{organization_id}`)")]
-pub struct Inapplicable {
-    /// The change's number.
-    pub sequence: u64,
-    /// The organization it is about.
-    pub organization_id: OrganizationId,
-    /// What doesn't fit.
-    pub problem: &'static str,
 }
 
 impl Snapshot {
@@ -65,7 +41,7 @@ impl Snapshot {
     pub fn empty(lineage: Lineage) -> Self {
         Self {
             revision: Revision { lineage, sequence: Sequence(0) },
-            tenants: Tenants { found: GenericHashMap::default(), order: OrdSet::new() },
+            organizations: Organizations { found: GenericHashMap::default(), order: OrdSet::new() },
             expirations: OrdSet::new(),
             audit_cuts: OrdMap::new(),
         }
@@ -85,32 +61,32 @@ impl Snapshot {
     }
 
     /// An organization with everything in it.
-    pub fn tenant(&self, organization_id: &str) -> Option<&Tenant> {
-        self.tenants.found.get(organization_id).map(Arc::as_ref)
+    pub fn organization(&self, organization_id: &str) -> Option<&OrganizationState> {
+        self.organizations.found.get(organization_id).map(Arc::as_ref)
     }
 
     /// The same state reduced to one organization, so that a copy that is kept holds no other.
     #[must_use]
     pub fn only(&self, organization_id: &str) -> Self {
         let mut only = Self::empty(self.revision.lineage).at(self.revision.sequence);
-        if let Some((id, tenant)) = self.tenants.found.get_key_value(organization_id) {
-            only.tenants.order.insert(id.clone());
-            only.tenants.found.insert(id.clone(), Arc::clone(tenant));
+        if let Some((id, organization)) = self.organizations.found.get_key_value(organization_id) {
+            only.organizations.order.insert(id.clone());
+            only.organizations.found.insert(id.clone(), Arc::clone(organization));
         }
         only
     }
 
     /// Organizations in order of their ids, from the one after `after`.
-    pub fn tenants_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s Tenant> {
-        after_in(&self.tenants.order, after).filter_map(|id| self.tenant(id.as_str()))
+    pub fn organizations_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s OrganizationState> {
+        after_in(&self.organizations.order, after).filter_map(|id| self.organization(id.as_str()))
     }
 
     /// Sessions whose expire time has come, soonest first.
     pub fn expired(&self, now: Timestamp) -> impl Iterator<Item = (&OrganizationId, &Arc<Session>)> {
         self.expirations.iter().take_while(move |(expire_time, ..)| *expire_time <= now).filter_map(
             |(_, organization_id, user_id, queue_id)| {
-                let tenant = self.tenant(organization_id.as_str())?;
-                let session = tenant.recorded_session(user_id.as_str(), queue_id.as_str())?;
+                let organization = self.organization(organization_id.as_str())?;
+                let session = organization.recorded_session(user_id.as_str(), queue_id.as_str())?;
                 Some((organization_id, session))
             },
         )
@@ -141,40 +117,42 @@ impl Snapshot {
     fn apply_event(&mut self, organization_id: &OrganizationId, event: &Event) -> Result<(), &'static str> {
         match event {
             Event::OrganizationCreated { organization, settings, etag } => {
-                if self.tenant(organization_id.as_str()).is_some() {
+                if self.organization(organization_id.as_str()).is_some() {
                     return Err("the organization exists already");
                 }
-                self.tenants.insert(Tenant::new(organization.clone(), *settings, *etag));
+                self.organizations.insert(OrganizationState::new(organization.clone(), *settings, *etag));
             }
             Event::OrganizationDeleted { .. } => {
-                if self.tenant_mut(organization_id)?.sessions > 0 {
+                if self.organization_mut(organization_id)?.sessions > 0 {
                     return Err("the organization still has sessions");
                 }
-                self.tenants.remove(organization_id.as_str());
+                self.organizations.remove(organization_id.as_str());
             }
             Event::OrganizationUpdated { before: _, organization } => {
-                self.tenant_mut(organization_id)?.organization = organization.clone();
+                self.organization_mut(organization_id)?.attributes = organization.clone();
             }
             Event::SettingsUpdated { before: _, settings, etag } => {
-                let tenant = self.tenant_mut(organization_id)?;
-                (tenant.settings, tenant.settings_etag) = (*settings, *etag);
+                let organization = self.organization_mut(organization_id)?;
+                (organization.settings, organization.settings_etag) = (*settings, *etag);
             }
-            Event::UserCreated { user } => self.tenant_mut(organization_id)?.create_user(user)?,
-            Event::UserUpdated { before: _, user } => self.tenant_mut(organization_id)?.update_user(user)?,
-            Event::UserDeleted { user } => self.tenant_mut(organization_id)?.delete_user(&user.user_id)?,
-            Event::QueueCreated { queue } => self.tenant_mut(organization_id)?.create_queue(queue)?,
-            Event::QueueUpdated { before: _, queue } => self.tenant_mut(organization_id)?.update_queue(queue)?,
-            Event::QueueDeleted { queue } => self.tenant_mut(organization_id)?.delete_queue(&queue.queue_id)?,
-            Event::RoleAssigned { assignment } => self.tenant_mut(organization_id)?.assign_role(assignment)?,
-            Event::RoleUnassigned { assignment } => self.tenant_mut(organization_id)?.unassign_role(assignment)?,
+            Event::UserCreated { user } => self.organization_mut(organization_id)?.create_user(user)?,
+            Event::UserUpdated { before: _, user } => self.organization_mut(organization_id)?.update_user(user)?,
+            Event::UserDeleted { user } => self.organization_mut(organization_id)?.delete_user(&user.user_id)?,
+            Event::QueueCreated { queue } => self.organization_mut(organization_id)?.create_queue(queue)?,
+            Event::QueueUpdated { before: _, queue } => self.organization_mut(organization_id)?.update_queue(queue)?,
+            Event::QueueDeleted { queue } => self.organization_mut(organization_id)?.delete_queue(&queue.queue_id)?,
+            Event::RoleAssigned { assignment } => self.organization_mut(organization_id)?.assign_role(assignment)?,
+            Event::RoleUnassigned { assignment } => {
+                self.organization_mut(organization_id)?.unassign_role(assignment)?
+            }
             Event::SessionStarted { session, justification: _ } => {
-                self.tenant_mut(organization_id)?.start_session(session)?;
+                self.organization_mut(organization_id)?.start_session(session)?;
                 if let Some(key) = expiration(organization_id, session) {
                     self.expirations.insert(key);
                 }
             }
             Event::SessionEnded { session, supervisor_id: _, justification: _ } => {
-                self.tenant_mut(organization_id)?.end_session(session)?;
+                self.organization_mut(organization_id)?.end_session(session)?;
                 if let Some(key) = expiration(organization_id, session) {
                     self.expirations.remove(&key);
                 }
@@ -191,16 +169,16 @@ impl Snapshot {
         Ok(())
     }
 
-    fn tenant_mut(&mut self, organization_id: &OrganizationId) -> Result<&mut Tenant, &'static str> {
-        self.tenants.found.get_mut(organization_id.as_str()).map(Arc::make_mut).ok_or("no such organization")
+    fn organization_mut(&mut self, organization_id: &OrganizationId) -> Result<&mut OrganizationState, &'static str> {
+        self.organizations.found.get_mut(organization_id.as_str()).map(Arc::make_mut).ok_or("no such organization")
     }
 }
 
-impl Tenants {
-    fn insert(&mut self, tenant: Tenant) {
-        let id = tenant.organization.organization_id.clone();
+impl Organizations {
+    pub(super) fn insert(&mut self, organization: OrganizationState) {
+        let id = organization.attributes.organization_id.clone();
         self.order.insert(id.clone());
-        self.found.insert(id, Arc::new(tenant));
+        self.found.insert(id, Arc::new(organization));
     }
 
     fn remove(&mut self, organization_id: &str) {
@@ -209,13 +187,10 @@ impl Tenants {
     }
 }
 
-fn expiration(
+pub(super) fn expiration(
     organization_id: &OrganizationId,
     session: &Session,
 ) -> Option<(Timestamp, OrganizationId, UserId, QueueId)> {
     let expire_time = session.expire_time?;
     Some((expire_time, organization_id.clone(), session.user_id.clone(), session.queue_id.clone()))
 }
-
-#[cfg(test)]
-mod tests;

@@ -29,18 +29,18 @@ impl BrokenOff {
 }
 
 /// The body of a request.
-pub(super) struct Question {
+pub(super) struct RequestBody {
     body: Incoming,
     broken_off: BrokenOff,
 }
 
-impl Question {
+impl RequestBody {
     pub(super) fn new(body: Incoming, broken_off: BrokenOff) -> Self {
         Self { body, broken_off }
     }
 }
 
-impl Body for Question {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = Status;
 

@@ -1,89 +1,11 @@
-//! What the audit log says of a change: what was done or refused, by whom, and to whom. And the hash that chains its
-//! entries, so that nothing can be altered, removed or swapped unseen.
-
-use std::{fmt, str::FromStr};
-
-use data_encoding::HEXLOWER;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+//! What the audit log says of a change: the action, its outcome, the actor, and the user and queue that it concerned.
 
 use super::{
     change::{Event, Origin, RefusedAttempt, RefusedWrite},
-    command::Action,
-    decide::Reason,
-    ids::{Malformed, QueueId, QueueRef, Sequence, UserId, UserRef},
-    model::{Basis, EndReason, Role, RoleAssignment, named_enum},
+    ids::{QueueId, QueueRef, UserId, UserRef},
+    model::{Basis, EndReason, Role, RoleAssignment},
+    vocabulary::{AuditAction, Reason},
 };
-
-named_enum!(
-    /// What somebody did, or was refused.
-    AuditAction, "an audit action, such as SIGN_IN" {
-        /// Created the organization.
-        CreateOrganization = "CREATE_ORGANIZATION",
-        /// Changed the organization's attributes.
-        UpdateOrganization = "UPDATE_ORGANIZATION",
-        /// Deleted the organization.
-        DeleteOrganization = "DELETE_ORGANIZATION",
-        /// Changed the permission settings.
-        UpdateSettings = "UPDATE_SETTINGS",
-        /// Created a user.
-        CreateUser = "CREATE_USER",
-        /// Changed a user.
-        UpdateUser = "UPDATE_USER",
-        /// Deleted a user.
-        DeleteUser = "DELETE_USER",
-        /// Created a queue.
-        CreateQueue = "CREATE_QUEUE",
-        /// Changed a queue.
-        UpdateQueue = "UPDATE_QUEUE",
-        /// Deleted a queue.
-        DeleteQueue = "DELETE_QUEUE",
-        /// Gave a user a role.
-        AssignRole = "ASSIGN_ROLE",
-        /// Took a role from a user.
-        UnassignRole = "UNASSIGN_ROLE",
-        /// Imported a directory: only when refused, since what an import does is recorded singly.
-        ImportDirectory = "IMPORT_DIRECTORY",
-        /// A user signed in.
-        SignIn = "SIGN_IN",
-        /// A user signed out.
-        SignOut = "SIGN_OUT",
-        /// A supervisor signed a user in.
-        SupervisorSignIn = "SUPERVISOR_SIGN_IN",
-        /// A supervisor signed a user out.
-        SupervisorSignOut = "SUPERVISOR_SIGN_OUT",
-        /// A session ended otherwise: it expired, or with its user, queue, organization or assignment.
-        EndSession = "END_SESSION",
-        /// Cut the beginning of the audit log, after archiving it.
-        CutAuditLog = "CUT_AUDIT_LOG",
-    }
-);
-
-impl AuditAction {
-    /// What recording the action would be called.
-    pub fn of(action: &Action) -> Self {
-        match action {
-            Action::SignIn { .. } => Self::SignIn,
-            Action::SignOut { .. } => Self::SignOut,
-            Action::SupervisorSignIn { .. } => Self::SupervisorSignIn,
-            Action::SupervisorSignOut { .. } => Self::SupervisorSignOut,
-            Action::CreateOrganization { .. } => Self::CreateOrganization,
-            Action::UpdateOrganization { .. } => Self::UpdateOrganization,
-            Action::DeleteOrganization { .. } => Self::DeleteOrganization,
-            Action::CreateUser { .. } => Self::CreateUser,
-            Action::UpdateUser { .. } => Self::UpdateUser,
-            Action::DeleteUser { .. } => Self::DeleteUser,
-            Action::CreateQueue { .. } => Self::CreateQueue,
-            Action::UpdateQueue { .. } => Self::UpdateQueue,
-            Action::DeleteQueue { .. } => Self::DeleteQueue,
-            Action::AssignRole { .. } => Self::AssignRole,
-            Action::UnassignRole { .. } => Self::UnassignRole,
-            Action::UpdateSettings { .. } => Self::UpdateSettings,
-            Action::Import { .. } => Self::ImportDirectory,
-            Action::CutAuditLog { .. } => Self::CutAuditLog,
-        }
-    }
-}
 
 /// Whether something was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,97 +141,12 @@ impl Summary {
     }
 }
 
-/// A place in the chain of an organization's audit log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Link {
-    /// The event.
-    pub sequence: Sequence,
-    /// Its hash.
-    pub hash: Digest,
-}
-
-impl Link {
-    /// Before the first event.
-    pub const GENESIS: Self = Self { sequence: Sequence(0), hash: Digest::GENESIS };
-}
-
-/// A SHA-256 hash. Its text is 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Digest([u8; 32]);
-
-impl Digest {
-    /// What the chain of an organization begins with.
-    pub const GENESIS: Self = Self([0; 32]);
-
-    /// The hash of an entry that follows another: of the text of that other's hash, a line feed, and the entry.
-    pub fn chained(previous: Self, entry: &str) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(previous.digits());
-        hash.update("\n");
-        hash.update(entry);
-        Self(hash.finalize().into())
-    }
-
-    fn digits(&self) -> [u8; 64] {
-        let mut digits = [0; 64];
-        HEXLOWER.encode_mut(&self.0, &mut digits);
-        digits
-    }
-
-    /// The hash's 32 bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// The hash of these 32 bytes; none if they are not 32.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for Digest {
-    type Err = Malformed;
-
-    fn from_str(text: &str) -> Result<Self, Malformed> {
-        let malformed = || Malformed::new("64 lower-case hexadecimal digits", text);
-        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| malformed())?;
-        Self::from_bytes(&bytes).ok_or_else(malformed)
-    }
-}
-
-impl TryFrom<String> for Digest {
-    type Error = Malformed;
-
-    fn try_from(text: String) -> Result<Self, Malformed> {
-        text.parse()
-    }
-}
-
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.to_string()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::{
-        command::ActorRefusal,
-        fixture::{Office, by_queue_id, by_user_id, now, queue},
+        change::ActorRefusal,
+        fixture::{Fixture, by_queue_id, by_user_id, now, queue},
         ids::Caller,
         model::{QueueKind, Session, SessionEnd, SignInChannel},
     };
@@ -361,9 +198,9 @@ mod tests {
 
     #[test]
     fn a_supervisor_is_the_actor_of_the_session_that_they_end() {
-        let mut office = Office::new();
-        office.sign_in("ann", "q1", SignInChannel::FeatureCode);
-        let session = Session::clone(office.tenant().recorded_session("ann", "q1").unwrap());
+        let mut fixture = Fixture::new();
+        fixture.sign_in("ann", "q1", SignInChannel::FeatureCode);
+        let session = Session::clone(fixture.organization().recorded_session("ann", "q1").unwrap());
         let end = Some(SessionEnd { time: now(), reason: EndReason::SignedOutBySupervisor });
         let origin = Origin { caller: Caller::server(), actor: None };
         let event = Event::SessionEnded {
@@ -375,23 +212,5 @@ mod tests {
         assert_eq!((action, verdict, role), (AuditAction::SupervisorSignOut, Verdict::Allowed, None));
         assert_eq!((actor, user, queue), (Some(by_user_id("sue")), Some(by_user_id("ann")), Some(by_queue_id("q1"))));
         assert_eq!(reason, Some(Reason::SupervisorSignOut));
-    }
-
-    #[test]
-    fn a_hash_has_one_text_of_64_digits_and_32_bytes() {
-        let hash = Digest::chained(Digest::GENESIS, "{}");
-        // printf '%064d\n{}' 0 | sha256sum
-        let text = "5649d09ed68c17156095d175eef152856c5b1a81c117c409c1e00f096aa6838e";
-        assert_eq!(
-            (hash.to_string(), format!("{hash:?}"), String::from(hash)),
-            (text.into(), text.into(), text.into())
-        );
-        assert_eq!(text.parse::<Digest>(), Ok(hash));
-        assert_eq!((Digest::from_bytes(hash.bytes()), hash.bytes().len()), (Some(hash), 32));
-        assert_eq!(Digest::from_bytes(&[0; 31]), None);
-        assert_ne!(Digest::chained(hash, "{}"), hash);
-        for wrong in ["", &text[1..], &format!("{text}0"), &text.to_uppercase(), &text.replace('a', "g")] {
-            assert!(wrong.parse::<Digest>().is_err(), "{wrong}");
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! One user and everything that hangs on them, in one place, so that a decision finds it all by one search.
+//! One user and everything that hangs on them, in one queue, so that a decision finds it all by one search.
 //!
 //! There may be millions of these, and each is copied when it changes: what a decision looks at lies in two neighbouring lines
 //! of a processor's cache, and most have nothing elsewhere but their names and sessions.
@@ -8,22 +8,22 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::{
-    Place,
-    named::in_either,
+    named::{HasNames, in_either},
+    queue_state::QueueState,
     slots::{QueueRoles, Slot, Slots},
 };
 use crate::domain::{
-    ids::QueueId,
+    ids::{Extension, QueueId, UserId},
     model::{Role, RoleSet, Session, User},
     time::Timestamp,
 };
 
-/// How many queues' roles are kept in a member itself; more are kept elsewhere.
+/// How many queues' roles are kept in a user itself; more are kept elsewhere.
 const FEW: usize = 10;
 
 /// A user of an organization, with their roles and sessions.
 #[derive(Debug, Clone)]
-pub struct Member {
+pub struct UserState {
     pub(super) user: User,
     pub(super) organization_roles: RoleSet,
     /// The roles that any of `queue_roles` confers.
@@ -34,8 +34,20 @@ pub struct Member {
     sessions: SmallVec<[(Slot, Arc<Session>); 1]>,
 }
 
+impl HasNames for UserState {
+    type Id = UserId;
+
+    fn id(&self) -> &UserId {
+        &self.user().user_id
+    }
+
+    fn extension(&self) -> &Option<Extension> {
+        &self.user().extension
+    }
+}
+
 /// Reading.
-impl Member {
+impl UserState {
     /// The user's own attributes.
     pub fn user(&self) -> &User {
         &self.user
@@ -48,19 +60,19 @@ impl Member {
     }
 
     /// The roles that the user holds on a queue of the same state.
-    pub fn roles_on(&self, place: &Place) -> RoleSet {
-        let found = self.queue_roles.iter().find(|on| on.slot() == place.slot);
+    pub fn roles_on(&self, queue_state: &QueueState) -> RoleSet {
+        let found = self.queue_roles.iter().find(|on| on.slot() == queue_state.slot);
         found.map(|on| on.roles()).unwrap_or_default()
     }
 
     /// Whether the user is assigned to a queue of the same state: has an AGENT assignment on it.
-    pub fn is_assigned(&self, place: &Place) -> bool {
-        self.roles_on(place).contains(Role::Agent)
+    pub fn is_assigned(&self, queue_state: &QueueState) -> bool {
+        self.roles_on(queue_state).contains(Role::Agent)
     }
 
     /// The user's live session on a queue of the same state.
-    pub fn live_session(&self, place: &Place, now: Timestamp) -> Option<&Arc<Session>> {
-        let found = self.sessions.iter().find(|(slot, _)| *slot == place.slot);
+    pub fn live_session(&self, queue_state: &QueueState, now: Timestamp) -> Option<&Arc<Session>> {
+        let found = self.sessions.iter().find(|(slot, _)| *slot == queue_state.slot);
         found.map(|(_, session)| session).filter(|session| session.is_live(now))
     }
 
@@ -104,7 +116,7 @@ impl Member {
         !self.roles_held().is_empty()
     }
 
-    /// Whether this is the same as a member of another state, whose slots may be others.
+    /// Whether this is the same as a user of another state, whose slots may be others.
     pub(super) fn is_same(&self, slots: &Slots, other: &Self, others: &Slots) -> bool {
         // What the roles on queues confer is summed up wherever they are set.
         let Self { user, organization_roles, conferred: _, queue_roles: _, sessions: _ } = self;
@@ -116,7 +128,7 @@ impl Member {
 }
 
 /// Changing.
-impl Member {
+impl UserState {
     pub(super) fn new(user: User) -> Self {
         Self {
             user,
@@ -134,14 +146,14 @@ impl Member {
         self.sum_up();
     }
 
-    pub(super) fn set_on_queue(&mut self, place: &Place, roles: RoleSet, slots: &Slots) {
-        let is_before = |on: &QueueRoles| slots.queue_id(on.slot()).is_some_and(|id| *id < place.queue.queue_id);
+    pub(super) fn set_on_queue(&mut self, queue_state: &QueueState, roles: RoleSet, slots: &Slots) {
+        let is_before = |on: &QueueRoles| slots.queue_id(on.slot()).is_some_and(|id| *id < queue_state.queue.queue_id);
         let at = self.queue_roles.partition_point(is_before);
-        if self.queue_roles.get(at).is_some_and(|on| on.slot() == place.slot) {
+        if self.queue_roles.get(at).is_some_and(|on| on.slot() == queue_state.slot) {
             self.queue_roles.remove(at);
         }
         if !roles.is_empty() {
-            self.queue_roles.insert(at, QueueRoles::new(place.slot, roles));
+            self.queue_roles.insert(at, QueueRoles::new(queue_state.slot, roles));
         }
         self.sum_up();
     }
@@ -169,6 +181,6 @@ mod tests {
     #[cfg(target_pointer_width = "64")]
     #[test]
     fn a_member_takes_two_lines_of_a_cache() {
-        assert_eq!(size_of::<Member>(), 2 * 64 - 2 * size_of::<usize>());
+        assert_eq!(size_of::<UserState>(), 2 * 64 - 2 * size_of::<usize>());
     }
 }

@@ -1,0 +1,331 @@
+//! One organization and everything in it, with the indexes that decisions need.
+
+use std::{ops::Bound, sync::Arc};
+
+use imbl::{OrdMap, OrdSet};
+
+use super::{
+    named::{HasNames, Named, after_in, in_either},
+    queue_state::QueueState,
+    role_holders::RoleHolders,
+    slots::{Slot, Slots},
+    user_state::UserState,
+};
+use crate::domain::{
+    ids::{Extension, QueueId, QueueRef, UserId, UserRef},
+    model::{Organization, Queue, Role, RoleAssignment, RoleSet, Session, User},
+    settings::{Etag, PermissionSettings, Switch},
+    time::Timestamp,
+};
+
+/// One organization and everything in it.
+#[derive(Debug, Clone)]
+pub struct OrganizationState {
+    pub(super) attributes: Organization,
+    pub(super) settings: PermissionSettings,
+    pub(super) settings_etag: Etag,
+    pub(super) users: Named<UserState>,
+    pub(super) queues: Named<QueueState>,
+    pub(super) slots: Slots,
+    pub(super) role_holders: RoleHolders,
+    /// Whoever has a session that has not been ended yet.
+    pub(super) session_holders: OrdSet<UserId>,
+    /// The same by queue. INVARIANT: a queue on which nobody has one isn't there. They aren't kept with the queue, because then
+    /// it would be copied, and found anew, whenever somebody signs in.
+    pub(super) session_holders_on: OrdMap<Slot, OrdSet<UserId>>,
+    /// How many sessions there are.
+    pub(super) sessions: usize,
+}
+
+/// The same organization, with the same in it. Queues may have other slots.
+impl PartialEq for OrganizationState {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            attributes,
+            settings,
+            settings_etag,
+            users,
+            queues,
+            slots,
+            role_holders,
+            session_holders,
+            session_holders_on,
+            sessions,
+        } = self;
+        let is_same_queue = |own: &QueueState, others: &QueueState| {
+            let QueueState { queue, slot, role_holders } = own;
+            (queue, role_holders, session_holders_on.get(slot))
+                == (&others.queue, &others.role_holders, other.session_holders_on.get(&others.slot))
+        };
+        *attributes == other.attributes
+            && *settings == other.settings
+            && *settings_etag == other.settings_etag
+            && users.is_same(&other.users, |one, another| one.is_same(slots, another, &other.slots))
+            && queues.is_same(&other.queues, is_same_queue)
+            && *role_holders == other.role_holders
+            && *session_holders == other.session_holders
+            && session_holders_on.len() == other.session_holders_on.len()
+            && *sessions == other.sessions
+    }
+}
+
+/// Reading.
+impl OrganizationState {
+    /// The organization's own attributes.
+    pub fn attributes(&self) -> &Organization {
+        &self.attributes
+    }
+
+    /// What each role may do.
+    pub fn settings(&self) -> &PermissionSettings {
+        &self.settings
+    }
+
+    /// Whether supervisors reach only the queues on which they have an assignment.
+    pub fn limits_supervisors(&self) -> bool {
+        self.settings.is_on(Switch::LimitToAssignedQueues)
+    }
+
+    /// Names the state of the settings.
+    pub fn settings_etag(&self) -> Etag {
+        self.settings_etag
+    }
+
+    /// The user that a caller named, with everything that hangs on them.
+    pub fn user_state(&self, user: &UserRef) -> Option<&UserState> {
+        match user {
+            UserRef::Id(id) => self.users.get(id.as_str()),
+            UserRef::Extension(extension) => self.users.with_extension(extension),
+        }
+    }
+
+    /// The user with this id, with everything that hangs on them.
+    pub fn user_state_by_id(&self, user_id: &str) -> Option<&UserState> {
+        self.users.get(user_id)
+    }
+
+    /// The user that a caller named.
+    pub fn user(&self, user: &UserRef) -> Option<&User> {
+        self.user_state(user).map(UserState::user)
+    }
+
+    /// The user with this id.
+    pub fn user_by_id(&self, user_id: &str) -> Option<&User> {
+        self.users.get(user_id).map(UserState::user)
+    }
+
+    /// Whose extension this is.
+    pub fn user_with_extension(&self, extension: &Extension) -> Option<&UserId> {
+        self.users.with_extension(extension).map(HasNames::id)
+    }
+
+    /// Users in order of their ids, from the one after `after`, with everything that hangs on them.
+    pub fn user_states_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s UserState> {
+        self.users.after(after)
+    }
+
+    /// Users in order of their ids, from the one after `after`.
+    pub fn users_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s User> {
+        self.users.after(after).map(UserState::user)
+    }
+
+    /// The queue that a caller named, with who has a role on it.
+    pub fn queue_state(&self, queue: &QueueRef) -> Option<&QueueState> {
+        match queue {
+            QueueRef::Id(id) => self.queues.get(id.as_str()),
+            QueueRef::Extension(extension) => self.queues.with_extension(extension),
+        }
+    }
+
+    /// The queue with this id, with who has a role on it.
+    pub fn queue_state_by_id(&self, queue_id: &str) -> Option<&QueueState> {
+        self.queues.get(queue_id)
+    }
+
+    /// The queue that a caller named.
+    pub fn queue(&self, queue: &QueueRef) -> Option<&Queue> {
+        self.queue_state(queue).map(QueueState::queue)
+    }
+
+    /// The queue with this id.
+    pub fn queue_by_id(&self, queue_id: &str) -> Option<&Queue> {
+        self.queues.get(queue_id).map(QueueState::queue)
+    }
+
+    /// Whose extension this is.
+    pub fn queue_with_extension(&self, extension: &Extension) -> Option<&QueueId> {
+        self.queues.with_extension(extension).map(HasNames::id)
+    }
+
+    /// Queues in order of their ids, from the one after `after`, with who has a role on them.
+    pub fn queue_states_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s QueueState> {
+        self.queues.after(after)
+    }
+
+    /// Queues in order of their ids, from the one after `after`.
+    pub fn queues_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s Queue> {
+        self.queues.after(after).map(QueueState::queue)
+    }
+
+    /// The queues on which a user has a role or a session, in order of their ids, from the one after `after`.
+    pub fn queue_states_of<'s>(
+        &'s self,
+        user_state: &'s UserState,
+        after: Option<&'s str>,
+    ) -> impl Iterator<Item = &'s QueueState> {
+        let ids = user_state.queues(&self.slots).filter(move |id| after.is_none_or(|after| id.as_str() > after));
+        ids.filter_map(|id| self.queues.get(id.as_str()))
+    }
+
+    /// How many queues there are.
+    pub fn queue_count(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// On how many queues a user has a SUPERVISOR assignment.
+    pub fn supervised_queues(&self, user_id: &str) -> usize {
+        self.users.get(user_id).map_or(0, UserState::supervised_queues)
+    }
+
+    /// The roles that a user holds: those for the organization, and those that any queue assignment confers
+    /// (`SEMANTICS.md` section 1).
+    pub fn roles_held(&self, user_id: &str) -> RoleSet {
+        self.users.get(user_id).map(UserState::roles_held).unwrap_or_default()
+    }
+
+    /// The roles that a user holds for the organization.
+    pub fn organization_roles(&self, user_id: &str) -> RoleSet {
+        self.users.get(user_id).map(|user_state| user_state.organization_roles).unwrap_or_default()
+    }
+
+    /// The roles that a user holds on one queue.
+    pub fn roles_on_queue(&self, user_id: &str, queue_id: &str) -> RoleSet {
+        let found = self.users.get(user_id).zip(self.queues.get(queue_id));
+        found.map(|(user_state, queue_state)| user_state.roles_on(queue_state)).unwrap_or_default()
+    }
+
+    /// Whether the user is assigned to the queue: has an AGENT assignment on it.
+    pub fn is_assigned(&self, user_id: &str, queue_id: &str) -> bool {
+        self.roles_on_queue(user_id, queue_id).contains(Role::Agent)
+    }
+
+    /// A user's roles on queues, in order of the queues' ids.
+    pub fn queue_roles_of_user(&self, user_id: &str) -> impl Iterator<Item = (&QueueId, RoleSet)> {
+        self.users.get(user_id).into_iter().flat_map(|user_state| user_state.queue_roles(&self.slots))
+    }
+
+    /// A user's role assignments: those for the organization, then those for queues in order of the queues' ids.
+    pub fn assignments_of_user<'s>(&'s self, user_id: &'s UserId) -> impl Iterator<Item = RoleAssignment> + 's {
+        let assignment = |role, queue_id: Option<&QueueId>| RoleAssignment {
+            user_id: user_id.clone(),
+            role,
+            queue_id: queue_id.cloned(),
+        };
+        let organization = self.organization_roles(user_id.as_str()).iter();
+        let on_queues = self.queue_roles_of_user(user_id.as_str());
+        organization.map(move |role| assignment(role, None)).chain(
+            on_queues.flat_map(move |(queue_id, roles)| roles.iter().map(move |role| assignment(role, Some(queue_id)))),
+        )
+    }
+
+    /// The role assignments on a queue, in order of the users' ids.
+    pub fn assignments_on_queue<'s>(&'s self, queue_id: &'s QueueId) -> impl Iterator<Item = RoleAssignment> + 's {
+        self.users_with_roles_on(queue_id.as_str(), None).flat_map(move |(user_id, roles)| {
+            let queue_id = Some(queue_id.clone());
+            roles.iter().map(move |role| RoleAssignment { user_id: user_id.clone(), role, queue_id: queue_id.clone() })
+        })
+    }
+
+    /// The users with roles on a queue, in order of their ids, from the one after `after`.
+    pub fn users_with_roles_on<'s>(
+        &'s self,
+        queue_id: &'s str,
+        after: Option<&'s str>,
+    ) -> impl Iterator<Item = (&'s UserId, RoleSet)> {
+        let roles_on = |queue_state, user_id: &UserId| {
+            self.users.get(user_id.as_str()).map(|user_state| user_state.roles_on(queue_state))
+        };
+        self.queues.get(queue_id).into_iter().flat_map(move |queue_state| {
+            let holders = after_in(&queue_state.role_holders, after);
+            holders.map(move |user_id| (user_id, roles_on(queue_state, user_id).unwrap_or_default()))
+        })
+    }
+
+    /// The users with roles or a session on a queue, in order of their ids, from the one after `after`.
+    pub fn user_states_on<'s>(
+        &'s self,
+        queue_state: &'s QueueState,
+        after: Option<&'s str>,
+    ) -> impl Iterator<Item = &'s UserState> {
+        let ids = in_either(after_in(&queue_state.role_holders, after), self.session_holders_on(queue_state, after));
+        ids.filter_map(|user_id| self.users.get(user_id.as_str()))
+    }
+
+    fn session_holders_on<'s>(
+        &'s self,
+        queue_state: &QueueState,
+        after: Option<&'s str>,
+    ) -> impl Iterator<Item = &'s UserId> + use<'s> {
+        self.session_holders_on.get(&queue_state.slot).into_iter().flat_map(move |holders| after_in(holders, after))
+    }
+
+    /// The users who hold any role, in order of their ids.
+    pub fn users_with_roles<'s>(&'s self, from: Bound<&'s str>) -> impl Iterator<Item = &'s UserId> {
+        self.role_holders.of_any(from)
+    }
+
+    /// The users who hold this role, in order of their ids.
+    pub fn users_with_role<'s>(&'s self, role: Role, from: Bound<&'s str>) -> impl Iterator<Item = &'s UserId> {
+        self.role_holders.of(role, from)
+    }
+
+    /// The session of a user on a queue that has not been ended yet, live or expired. Decisions want
+    /// [`OrganizationState::live_session`].
+    pub fn recorded_session(&self, user_id: &str, queue_id: &str) -> Option<&Arc<Session>> {
+        self.users.get(user_id)?.recorded_session(queue_id)
+    }
+
+    /// The live session of a user on a queue.
+    pub fn live_session(&self, user_id: &str, queue_id: &str, now: Timestamp) -> Option<&Arc<Session>> {
+        self.recorded_session(user_id, queue_id).filter(|session| session.is_live(now))
+    }
+
+    /// A user's sessions that have not been ended yet, in order of the queues' ids.
+    pub fn sessions_of_user(&self, user_id: &str) -> impl Iterator<Item = &Arc<Session>> {
+        self.users.get(user_id).into_iter().flat_map(UserState::sessions)
+    }
+
+    /// A queue's sessions that have not been ended yet, in order of the users' ids, from the one after `after`.
+    pub fn sessions_on_queue<'s>(
+        &'s self,
+        queue_id: &'s str,
+        after: Option<&'s str>,
+    ) -> impl Iterator<Item = &'s Arc<Session>> {
+        let holders = self
+            .queues
+            .get(queue_id)
+            .into_iter()
+            .flat_map(move |queue_state| self.session_holders_on(queue_state, after));
+        holders.filter_map(move |user_id| self.recorded_session(user_id.as_str(), queue_id))
+    }
+
+    /// How many users there are.
+    pub fn user_count(&self) -> usize {
+        self.users.len()
+    }
+
+    /// How many sessions there are that have not ended. Those past their expire time count until they are swept.
+    pub fn session_count(&self) -> usize {
+        self.sessions
+    }
+
+    /// Every session that has not been ended yet, in order of users' and queues' ids, from the first after the session
+    /// of `after`, a user and a queue.
+    pub fn sessions_after<'s>(&'s self, after: Option<(&'s str, &'s str)>) -> impl Iterator<Item = &'s Arc<Session>> {
+        let from = after.map_or(Bound::Unbounded, |(user_id, _)| Bound::Included(user_id));
+        let holders = self.session_holders.range::<_, str>((from, Bound::Unbounded));
+        holders.flat_map(|user_id| self.sessions_of_user(user_id.as_str())).skip_while(move |session| {
+            after.is_some_and(|after| (session.user_id.as_str(), session.queue_id.as_str()) <= after)
+        })
+    }
+}

@@ -1,0 +1,130 @@
+//! The catalogue of permissions: what each role lets a user do (`SEMANTICS.md` section 4).
+//!
+//! INVARIANT: the catalogue below is the one place that says who may do what. The check, the lists, the preview, what an
+//! acting user needs, the API's ListPermissions and `docs/permissions.md` all come from it.
+
+use crate::domain::{model::Role, named_enum::named_enum, settings::Switch};
+
+/// What a permission is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The organization: a check names no queue.
+    Organization,
+    /// One queue, which a check must name.
+    Queue,
+}
+
+/// On which condition a role has a permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// Whoever holds the role has it.
+    Always,
+    /// Whoever holds the role has it while the setting grants it.
+    While(Switch),
+}
+
+/// A permission as the catalogue has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// What it lets somebody do, as a phrase that follows "may".
+    pub description: &'static str,
+    /// What it is about.
+    pub scope: Scope,
+    /// The roles that have it, CONTACT_ADMIN first.
+    pub grants: &'static [(Role, Grant)],
+}
+
+impl Entry {
+    /// The role whose permission depends on a setting, and the setting.
+    pub fn governed(&self) -> Option<(Role, Switch)> {
+        self.grants.iter().find_map(|(role, grant)| match grant {
+            Grant::Always => None,
+            Grant::While(switch) => Some((*role, *switch)),
+        })
+    }
+}
+
+macro_rules! catalogue {
+    ($($variant:ident = $name:literal, $description:literal, $scope:ident, [$($role:ident $grant:tt),+];)+) => {
+        named_enum!(
+            /// Something that a user may or may not do.
+            Permission, "a permission, such as SIGN_IN_AGENTS" {
+                $(#[doc = $description] $variant = $name,)+
+            }
+        );
+
+        impl Permission {
+            /// The permission's entry in the catalogue.
+            pub fn entry(self) -> &'static Entry {
+                match self {
+                    $(Self::$variant => &Entry {
+                        description: $description,
+                        scope: Scope::$scope,
+                        grants: &[$((Role::$role, catalogue!(@grant $grant))),+],
+                    },)+
+                }
+            }
+        }
+    };
+    (@grant always) => { Grant::Always };
+    (@grant ($switch:ident)) => { Grant::While(Switch::$switch) };
+}
+
+// One entry a permission: its name, what it lets somebody do, what it is about, and each role that has it, `always` or
+// while the (setting) grants it.
+catalogue! {
+    ManagePermissions = "MANAGE_PERMISSIONS", "change what each role may do", Organization, [ContactAdmin always];
+    AssignLicenses = "ASSIGN_LICENSES", "give and take contact-center licences", Organization, [ContactAdmin always];
+    AssignRoles = "ASSIGN_ROLES", "give and take roles", Organization, [ContactAdmin always];
+    ConfigureQueues = "CONFIGURE_QUEUES", "create, change and delete queues", Organization, [ContactAdmin always];
+    ViewAnalytics = "VIEW_ANALYTICS", "see analytics", Organization, [ContactAdmin always, Supervisor always];
+    AccessConfigurationPortal = "ACCESS_CONFIGURATION_PORTAL", "open the configuration portal", Organization,
+        [ContactAdmin always, Supervisor (AccessConfigurationPortal)];
+    ViewQueueSettings = "VIEW_QUEUE_SETTINGS", "see settings", Queue,
+        [ContactAdmin always, Supervisor (ViewQueueSettings)];
+    ManageQueueSettings = "MANAGE_QUEUE_SETTINGS", "change settings", Queue,
+        [ContactAdmin always, Supervisor (ManageQueueSettings)];
+    ViewPauseReasons = "VIEW_PAUSE_REASONS", "see pause reasons", Organization,
+        [ContactAdmin always, Supervisor (ViewPauseReasons)];
+    ManagePauseReasons = "MANAGE_PAUSE_REASONS", "change pause reasons", Organization,
+        [ContactAdmin always, Supervisor (ManagePauseReasons)];
+    ViewSkills = "VIEW_SKILLS", "see skills and which agents have them", Organization,
+        [ContactAdmin always, Supervisor (ViewSkills)];
+    ManageSkills = "MANAGE_SKILLS", "change skills and which agents have them", Organization,
+        [ContactAdmin always, Supervisor (ManageSkills)];
+    MonitorQueue = "MONITOR_QUEUE", "watch calls and agents", Queue, [ContactAdmin always, Supervisor always];
+    SignInAgents = "SIGN_IN_AGENTS", "sign agents in and out", Queue, [ContactAdmin always, Supervisor always];
+    ViewReports = "VIEW_REPORTS", "see reports", Queue, [Supervisor always];
+    ListenCalls = "LISTEN_CALLS", "listen to calls", Queue, [Supervisor always];
+    WhisperCalls = "WHISPER_CALLS", "whisper to agents during calls", Queue, [Supervisor always];
+    BargeCalls = "BARGE_CALLS", "barge into calls", Queue, [Supervisor always];
+    UseAgentDashboard = "USE_AGENT_DASHBOARD", "use the agent dashboard", Organization, [Agent always];
+    AcceptDirectCalls = "ACCEPT_DIRECT_CALLS", "accept direct calls", Organization, [Agent always];
+    PlaceOutboundCalls = "PLACE_OUTBOUND_CALLS", "place outbound calls", Organization, [Agent always];
+    ServeQueue = "SERVE_QUEUE", "serve contacts", Queue, [Agent always];
+    ManagePrerecordedMessages = "MANAGE_PRERECORDED_MESSAGES", "keep prerecorded messages", Organization,
+        [Agent (ManagePrerecordedMessages)];
+    ManagePublicCannedMessages = "MANAGE_PUBLIC_CANNED_MESSAGES", "keep the canned messages that everybody uses",
+        Organization, [Agent (ManagePublicCannedMessages)];
+    CreateCustomTags = "CREATE_CUSTOM_TAGS", "create tags of their own", Organization, [Agent (CreateCustomTags)];
+}
+
+named_enum!(
+    /// Why somebody has a permission or not, in the order in which it is decided.
+    PermissionReason, "a permission reason" {
+        /// There is no such user.
+        UnknownUser = "UNKNOWN_USER",
+        /// The user is disabled.
+        UserDisabled = "USER_DISABLED",
+        /// There is no such queue.
+        UnknownQueue = "UNKNOWN_QUEUE",
+        /// A role that the user holds grants it.
+        Granted = "GRANTED",
+        /// A role that the user holds grants it, but not on this queue.
+        QueueNotAssigned = "QUEUE_NOT_ASSIGNED",
+        /// A role that the user holds would grant it but for a setting.
+        SettingDisabled = "SETTING_DISABLED",
+        /// No role that the user holds could grant it.
+        RoleRequired = "ROLE_REQUIRED",
+    }
+);
