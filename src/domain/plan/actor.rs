@@ -3,7 +3,7 @@
 //! INVARIANT: it is decided in the same step as the change itself, against the same state, so that nobody acts on a role
 //! that they have just lost.
 
-use super::{found_organization, resolved_queue, resolved_user};
+use super::lookup::{found_organization, resolved_queue, resolved_user};
 use crate::domain::{
     change::{ActorRefusal, Event, RefusedWrite},
     command::{Action, Command, IfMissing, Rejection, UserPatch},

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Planner, found_queue, found_user};
+use super::{
+    lookup::{found_queue, found_user},
+    planner::Planner,
+};
 use crate::domain::{
     change::Event,
     command::{IfMissing, Outcome, QueuePatch, Rejection, Resource, SessionsThen, UserPatch},

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Planner, ended, resolved_queue, resolved_user, shows_session};
+use super::{
+    lookup::{resolved_queue, resolved_user},
+    planner::{Planner, ended},
+};
 use crate::domain::{
     change::{Event, RefusedAttempt},
     command::{DecisionRecord, Outcome, QueueSelection, Rejection},
@@ -198,4 +201,9 @@ impl Planner<'_> {
 fn record(decision: &Decision<'_>, explanation: String) -> DecisionRecord {
     let session = decision.session.filter(|_| shows_session(decision.reason));
     DecisionRecord { reason: decision.reason, explanation, session: session.map(|session| (**session).clone()) }
+}
+
+/// Whether the reason shows the live session beside it.
+pub(super) fn shows_session(reason: Reason) -> bool {
+    reason == Reason::AlreadySignedIn
 }

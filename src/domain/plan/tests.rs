@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use super::*;
+use super::{Changes, Context, import_problems, plan, plan_refusal, planner::Planner};
 use crate::domain::{
-    command::{IfMissing, ImportReport, Missing, QueuePatch, UserPatch},
+    change::{Change, Event},
+    command::{Action, Command, IfMissing, ImportReport, Missing, Outcome, QueuePatch, Rejection, Resource, UserPatch},
     directory::{Directory, QueueEntry, UserEntry},
     export::{queue_entries, user_entries},
     fixture::{Fixture, by_queue_id, by_user_id, change, now, queue, user},
-    ids::SessionId,
-    model::{QueueKind, Role, SignInChannel},
-    settings::{SettingsPatch, Switch},
+    ids::{Sequence, SessionId},
+    model::{EndReason, Queue, QueueKind, Role, SessionEnd, SignInChannel, User},
+    settings::{Etag, SettingsPatch, Switch},
+    snapshot::OrganizationState,
+    vocabulary::Reason,
 };
 
 fn describe(organization: &OrganizationState) -> Directory {
