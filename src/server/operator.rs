@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    ffi::OsString,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
@@ -27,6 +26,7 @@ use super::{
 use crate::{
     rpc::methods::Work,
     state::State,
+    store::write_ahead_log,
     telemetry::metrics::{Metrics, Sizes},
 };
 
@@ -61,12 +61,10 @@ impl Operator {
         callers: Arc<Callers>,
         admissions: Vec<Arc<Admission>>,
     ) -> Self {
-        let mut write_ahead_log = OsString::from(database);
-        write_ahead_log.push("-wal");
         Self {
             metrics,
             state,
-            write_ahead_log: write_ahead_log.into(),
+            write_ahead_log: write_ahead_log(database),
             callers,
             admissions,
             readers: Arc::new(Semaphore::new(MOST_READERS)),

@@ -13,9 +13,12 @@ use std::{
 use rusqlite::{Connection, OpenFlags, backup::Backup};
 
 use super::{
-    Error, Examination, examine,
-    examine::open_to_read,
-    open::{Lock, beside, connect, migrate, real_path},
+    connection::connect,
+    error::Error,
+    examine::{Examination, examine, open_to_read},
+    lock::Lock,
+    paths::{INDEX, JOURNAL, LOG, beside, real_path},
+    schema::migrate,
 };
 use crate::domain::{ids::Revision, time::Timestamp};
 
@@ -104,7 +107,7 @@ fn begin_epoch(connection: &Connection, now: Timestamp) -> Result<u32, Error> {
 /// Refuses a file that holds something, and one beside which there is what SQLite would take for its own log.
 fn refuse_existing(file: &Path, hint: &'static str) -> Result<(), Error> {
     let is_something = |path: &Path| path.metadata().is_ok_and(|found| !found.is_file() || found.len() > 0);
-    for suffix in ["", "-wal", "-journal"] {
+    for suffix in ["", LOG, JOURNAL] {
         let path = beside(file, suffix);
         if is_something(&path) {
             return Err(Error::Exists { path: path.display().to_string(), hint });
@@ -131,7 +134,7 @@ impl Copy {
         }
         let copy = Self { file: file.to_owned(), partial: beside(file, ".partial"), is_finished: false };
         // What an earlier try left is no copy of anything; least of all what SQLite would take for this one's journal.
-        for suffix in ["", "-journal", "-wal", "-shm"] {
+        for suffix in ["", JOURNAL, LOG, INDEX] {
             let left = beside(&copy.partial, suffix);
             if left.exists() {
                 std::fs::remove_file(&left).map_err(unwritable)?;

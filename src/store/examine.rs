@@ -7,9 +7,13 @@ use std::{ops::ControlFlow, path::Path};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
-    Error, LogReader, kind,
-    load::{Tables, text},
-    open::{at_open, connect, known_schema, look, read_lineage, refuse_foreign, require_sqlite},
+    connection::{connect, require_sqlite},
+    error::{Error, at_open},
+    file_kind::refuse_special,
+    load::Tables,
+    log_reader::LogReader,
+    schema::{known_schema, look, read_lineage, refuse_foreign},
+    values::text,
 };
 use crate::domain::{
     chain::Link,
@@ -62,7 +66,7 @@ pub fn examine(path: &Path, progress: impl Fn(u64, u64)) -> Result<Examination, 
 /// Opens a file of ours to be read, whether somebody serves it or not.
 pub(super) fn open_to_read(path: &Path) -> Result<LogReader, Error> {
     require_sqlite()?;
-    kind::refuse_special(path)?;
+    refuse_special(path)?;
     let missing = || Error::Missing { path: path.display().to_string() };
     // An empty one is what a server makes a new database of.
     if path.metadata().is_ok_and(|file| file.is_file() && file.len() == 0) || !path.try_exists().unwrap_or(true) {

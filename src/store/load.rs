@@ -1,10 +1,12 @@
 //! Reading the whole state at start.
 
-use std::{fmt::Display, str::FromStr};
-
 use rusqlite::{Connection, Row};
 
-use super::{Error, Store, sequence};
+use super::{
+    database::Store,
+    error::Error,
+    values::{column, of_column, optional_column, optional_text, sequence, text},
+};
 use crate::domain::{
     ids::{Lineage, Sequence},
     model::{Organization, Queue, Session, User},
@@ -124,24 +126,4 @@ fn fits<T>(organization_id: &str, fitted: Result<T, &'static str>) -> Result<T, 
     fitted.map_err(|problem| {
         Error::Damaged(format!("a row does not fit the state: {problem} (organization `{organization_id}`)"))
     })
-}
-
-fn of_column<E: Display>(column: usize) -> impl Fn(E) -> Error {
-    move |error| Error::Damaged(format!("column {column} {error}"))
-}
-
-fn column<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, Error> {
-    row.get_ref(column)?.as_str().map_err(of_column(column))
-}
-
-fn optional_column<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r str>, Error> {
-    row.get_ref(column)?.as_str_or_null().map_err(of_column(column))
-}
-
-pub(super) fn text<T: FromStr<Err: Display>>(row: &Row<'_>, place: usize) -> Result<T, Error> {
-    column(row, place)?.parse().map_err(of_column(place))
-}
-
-fn optional_text<T: FromStr<Err: Display>>(row: &Row<'_>, place: usize) -> Result<Option<T>, Error> {
-    optional_column(row, place)?.map(|text| text.parse().map_err(of_column(place))).transpose()
 }

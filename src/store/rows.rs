@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, ToSql, params};
 
-use super::{Error, log};
+use super::{error::Error, log};
 use crate::domain::{
     change::{Change, Event},
     ids::{Extension, OrganizationId},

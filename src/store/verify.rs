@@ -8,8 +8,10 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 use rusqlite::{OptionalExtension, Row, params, types::ValueRef};
 
 use super::{
-    Error, LogReader, integer,
+    error::Error,
     log::{Columns, Entry},
+    log_reader::LogReader,
+    values::integer,
 };
 use crate::domain::{
     chain::{Digest, Link},

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Error, open::unopenable};
+use super::error::{Error, unopenable};
 
 /// How long a file system may take to say what a file is.
 const PATIENCE: Duration = Duration::from_millis(800);

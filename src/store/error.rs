@@ -1,0 +1,208 @@
+//! The errors of the store.
+
+use std::path::Path;
+
+use rusqlite::{ErrorCode, ffi};
+
+use crate::domain::ids::Sequence;
+
+/// What can go wrong with the file.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The lock is taken.
+    #[error("`{path}` is in use by another queuegate process ({owner}); stop it, or give this one another --database")]
+    InUse {
+        /// The file.
+        path: String,
+        /// The other process, as it says of itself.
+        owner: String,
+    },
+    /// The file, or the lock beside it, can't be opened.
+    #[error("can't open `{path}`: {problem}")]
+    Unopenable {
+        /// The file.
+        path: String,
+        /// Why not.
+        problem: String,
+    },
+    /// The file is something else.
+    #[error("`{path}` is not a queuegate database; it was left as it is. Give another --database")]
+    NotOurs {
+        /// The file.
+        path: String,
+    },
+    /// The file was written by a later version.
+    #[error(
+        "`{path}` has schema {found}, and this version knows schemas up to {known}; it was left as it is. Use a newer \
+         queuegate"
+    )]
+    NewerSchema {
+        /// The file.
+        path: String,
+        /// Its schema.
+        found: i64,
+        /// The newest schema that this version knows.
+        known: i64,
+    },
+    /// The linked SQLite is too old to be safe.
+    #[error("SQLite {found} can lose commits in WAL mode; 3.51.3 or later is needed")]
+    OldSqlite {
+        /// Its version.
+        found: &'static str,
+    },
+    /// There is no database to copy or to look at.
+    #[error("`{path}` holds no queuegate database")]
+    Missing {
+        /// The file.
+        path: String,
+    },
+    /// The file was written by an earlier version, and only serving or restoring it brings it up to date.
+    #[error("`{path}` has schema {found}, which an earlier version wrote; `queuegate serve` brings it up to date")]
+    OlderSchema {
+        /// The file.
+        path: String,
+        /// Its schema.
+        found: i64,
+    },
+    /// Nothing is written over.
+    #[error("`{path}` exists, and nothing is written over; {hint}")]
+    Exists {
+        /// The file.
+        path: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A file can't be written.
+    #[error("can't write `{path}`: {problem}")]
+    Unwritable {
+        /// The file.
+        path: String,
+        /// Why not.
+        problem: std::io::Error,
+    },
+    /// A copy is not what it should be, and is not used.
+    #[error("`{path}` is broken, and nothing was made of it: {}", .problems.join("; "))]
+    Broken {
+        /// What was copied.
+        path: String,
+        /// What is wrong with it.
+        problems: Vec<String>,
+    },
+    /// There is no space to begin with.
+    #[error("no space left to open `{path}`; free some: nothing in the file was touched")]
+    NoSpace {
+        /// The file.
+        path: String,
+    },
+    /// What a file says can't be, and it is not used.
+    #[error(
+        "`{path}` is damaged: {problem}; it was left as it is. `queuegate verify` says more of it, and `queuegate restore` \
+         makes a database of a backup"
+    )]
+    DamagedFile {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// What the file says can't be.
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
+    /// An event of the audit log can't be read.
+    #[error("event {} of the audit log is damaged: {problem}", .sequence.0)]
+    DamagedEvent {
+        /// Which one.
+        sequence: Sequence,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// There is no space left. Nothing was written, and writing can be tried again.
+    #[error("no space left for the database")]
+    Full(#[source] rusqlite::Error),
+    /// Another program holds the database. Nothing was written, and writing can be tried again.
+    #[error("another program has locked the database")]
+    Busy(#[source] rusqlite::Error),
+    /// SQLite failed. What became of the last commit is unknown.
+    #[error("the database failed: {0}")]
+    Sqlite(#[source] rusqlite::Error),
+    /// A file was removed, renamed, replaced or overwritten while it was served. What became of the last commits is unknown.
+    #[error(
+        "`{path}` {problem} while it was served; nothing more is acknowledged. Keep other programs away from the database \
+         and the files beside it, check them with `queuegate verify`, and start again"
+    )]
+    Displaced {
+        /// The file.
+        path: String,
+        /// What happened to it.
+        problem: String,
+    },
+    /// The write-ahead log could not be synced. What became of the last commits is unknown.
+    #[error("the database failed: can't sync `{path}`: {problem}")]
+    Unsynced {
+        /// The log.
+        path: String,
+        /// Why not.
+        problem: std::io::Error,
+    },
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full(error),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(error),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+impl Error {
+    /// Whether nothing was written and writing can be tried again.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Full(_) | Self::Busy(_))
+    }
+
+    /// The same, with the name of the file if it is that which is damaged.
+    pub(super) fn of_file(self, path: &Path) -> Self {
+        match self {
+            Self::Damaged(problem) => Self::DamagedFile { path: path.display().to_string(), problem },
+            error => error,
+        }
+    }
+}
+
+pub(super) fn unopenable(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    Error::Unopenable { path: path.display().to_string(), problem: error.to_string() }
+}
+
+/// What went wrong, in the words of whoever is to mend it.
+pub(super) fn at_open(path: &Path, error: Error) -> Error {
+    match error {
+        Error::Full(_) => Error::NoSpace { path: path.display().to_string() },
+        // The index of the write-ahead log is made anew at every start, and takes a little space.
+        Error::Sqlite(error) if is_index_refused(&error) => Error::NoSpace { path: path.display().to_string() },
+        Error::Sqlite(error) if is_read_only(&error) => {
+            let problem = "it, or the write-ahead log beside it, can only be read; make them and the folder writable for \
+                           queuegate";
+            unopenable(path, &problem)
+        }
+        Error::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
+            let problem = format!(
+                "{error}; queuegate must be able to create files in its folder, and to read and write those beside it"
+            );
+            unopenable(path, &problem)
+        }
+        error => error.of_file(path),
+    }
+}
+
+/// Whether SQLite may only read the file.
+pub(super) fn is_read_only(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::ReadOnly)
+}
+
+/// Whether the index of the write-ahead log, a file of its own, could not grow.
+pub(super) fn is_index_refused(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
+}
