@@ -160,7 +160,7 @@ async fn a_state_that_the_log_did_not_lead_to_is_found() {
 async fn restored(file: &Path, clock: Arc<ManualClock>) -> TestServer {
     let folder: TempDir = tempfile::tempdir().unwrap();
     let (text, code) = restore(file, &folder.path().join("test.db"));
-    assert!(code == 0 && text.contains("revisions and page tokens from before are refused"), "{text}");
+    assert!(code == 0 && text.contains("earlier revisions and page tokens are refused"), "{text}");
     TestServer::start_in(folder, clock).await
 }
 
