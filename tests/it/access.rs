@@ -479,7 +479,7 @@ async fn a_token_is_shown_once_and_found_nowhere() {
         assert!(code == 2 && err.contains("CREDENTIALS_UNKNOWN") && !err.contains(&token), "{err}");
         let (_, err, code) = run(&["check", "anna", "sales", "-o", "acme", "--server", "http://192.0.2.1:1"], &token);
         assert!(
-            code == 2 && err.contains("not sent to another machine in the clear") && !err.contains(&token),
+            code == 2 && err.contains("not sent to another machine in plain text") && !err.contains(&token),
             "{err}"
         );
         let (events, _, code) = run(&["audit", "list", "-o", "acme", "--json", "--server", &address], &token);
