@@ -1,4 +1,4 @@
-//! The command line as a script sees it: output, JSON and exit codes.
+//! The command line from a script's view: output, JSON and exit codes.
 
 use std::process::Output;
 
@@ -149,7 +149,7 @@ async fn json_is_the_message_with_every_field() {
     assert_eq!(answer["report"]["users_created"], "0");
 }
 
-/// Archive, cut, and verify both ends; and a faulty archive, or a log that doesn't follow it.
+/// Archive, cut, and verify both parts; also a faulty archive, and a log that doesn't continue it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_audit_log_is_archived_and_cut() {
     let mut server = TestServer::acme().await;
@@ -185,7 +185,7 @@ async fn the_audit_log_is_archived_and_cut() {
     assert_eq!(shell.run(&line).await.2, 0);
     let (_, err, code) = shell.run(&format!("audit verify --expected-head {noted}")).await;
     assert!(code == 2 && err.contains("COMPACTED"), "{err}");
-    // What was exported and not cut is part of the log.
+    // Events that were exported and not cut are still in the log.
     let third = path("third.jsonl");
     assert_eq!(shell.run(&format!("audit export --output {third}")).await.2, 0);
     let line = format!("audit verify --archive {first} --archive {second} --archive {third}");
@@ -214,7 +214,7 @@ async fn the_audit_log_is_archived_and_cut() {
     assert!(code == 0 && out.contains("nothing to export") && !std::path::Path::new(&nothing).exists(), "{out}");
 }
 
-/// The README's first command, but for its end.
+/// The README's first command, but with `--exit`.
 #[test]
 fn the_demo_plays_its_story() {
     let output = program().args(["demo", "--listen", "127.0.0.1:0", "--exit"]).output().unwrap();

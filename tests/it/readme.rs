@@ -1,4 +1,4 @@
-//! The README says what there is, and its examples run.
+//! The README is complete, and its examples run.
 
 use std::{path::PathBuf, process::Command};
 
