@@ -249,7 +249,7 @@ async fn an_organization_has_one_import_in_flight_a_caller_four_and_others_have_
     let (_fifth, mut fifth) = begun(&server, "e", "").await;
     assert!(refusal(&mut fifth).await.message().contains("a caller may have"));
     drop((pieces, first));
-    // The memory is free again as soon as the server has noticed.
+    // The imports' slots are free again as soon as the server has noticed.
     loop {
         let (pieces, mut answers) = begun(&server, "acme", "").await;
         let document = ImportDirectoryRequest { document: "queues: []\nusers: []\n".into(), ..Default::default() };
