@@ -1,4 +1,4 @@
-//! Writes a large directory, to see how an import, a restart and a check of it behave.
+//! Writes a large directory, to measure imports, restarts and checks.
 //!
 //!     cargo run --release --example generate_directory -- 100000 2000 10 > large.yaml
 //!

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A client in Python, without generated code: signs a user in to a queue as a PBX would when they dial *13.
+"""A client in Python, without generated code: signs a user in to a queue, like a PBX when the user dials *13.
 
     pip install grpcio grpcio-reflection
     python3 examples/sign_in.py 127.0.0.1:50051 acme 101 801
@@ -14,14 +14,14 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 
 class Queuegate:
-    """The server's methods, found by reflection; requests and answers are dictionaries."""
+    """The server's methods, found by reflection; requests and responses are dictionaries."""
 
     def __init__(self, address):
         self.channel = grpc.insecure_channel(address)
         self.pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(self.channel))
 
     def call(self, method, request, timeout=2):
-        """Calls `Service/Method`; a stream of answers if the method has one."""
+        """Calls `Service/Method`; returns an iterator if the method streams its responses."""
         service, name = method.split("/")
         descriptor = self.pool.FindServiceByName(f"queuegate.v1.{service}").methods_by_name[name]
         message = json_format.ParseDict(request, message_factory.GetMessageClass(descriptor.input_type)())
@@ -38,7 +38,7 @@ class Queuegate:
             answer,
             preserving_proto_field_name=True,
             always_print_fields_with_no_presence=True,
-            # The details of an error are of types that only this pool knows.
+            # Only this pool knows the types of error details.
             descriptor_pool=self.pool,
         )
         answer = call(message, timeout=timeout)
@@ -57,11 +57,11 @@ def main():
             "queue_extension": queue,
             "channel": "CHANNEL_FEATURE_CODE",
             "device": f"PJSIP/{user}",
-            # The same id for every try of one call: a lost reply can be asked for again.
+            # Use the same id for every attempt of one call, so that a retry after a lost response is safe.
             "request_id": f"call-{uuid.uuid4()}",
         },
     )
-    # A denial is an answer. An exception means that the server didn't decide: let nobody in on it.
+    # A denial is an answer. An exception means that the server didn't decide: treat it as a refusal.
     decision = answer["decision"]
     print(f"{decision['allowed']} {decision['reason']}: {decision['explanation']}")
 

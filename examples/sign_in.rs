@@ -1,4 +1,4 @@
-//! A client in Rust: signs a user in to a queue as a PBX would when they dial *13.
+//! A client in Rust: signs a user in to a queue, like a PBX when the user dials *13.
 //!
 //!     cargo run --example sign_in -- http://127.0.0.1:50051 acme 101 801
 
@@ -20,12 +20,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         queue: Some(sign_in_request::Queue::QueueExtension(queue.clone())),
         channel: Channel::FeatureCode.into(),
         device: format!("PJSIP/{user}"),
-        // The same id for every try of one call: a lost reply can be asked for again.
+        // Use the same id for every attempt of one call, so that a retry after a lost response is safe.
         request_id: format!("call-{}", std::process::id()),
     });
     request.set_timeout(std::time::Duration::from_secs(2));
 
-    // A denial is an answer. An error means that the server didn't decide: let nobody in on it.
+    // A denial is an answer. An error means that the server didn't decide: treat it as a refusal.
     let answer = client.sign_in(request).await?.into_inner();
     let decision = answer.decision.unwrap_or_default();
     println!("{} {}: {}", decision.allowed(), decision.reason().as_str_name(), decision.explanation);

@@ -1,4 +1,4 @@
-//! A client of the API, as the command line uses it.
+//! A client of the API, for the command line.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use crate::rpc::proto::{
     permission_service_client::PermissionServiceClient, queue_access_service_client::QueueAccessServiceClient,
 };
 
-/// How long connecting may take.
+/// Time limit for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long an answer may take to begin.
+/// Time limit for the start of a response.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How often a connection that is kept for long is asked whether the server is still there, and how long that may take.
+/// Interval of keepalive pings on a long-lived connection, and the time limit of the reply.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
-/// A connection that says who we are.
+/// A connection that sends our credentials.
 pub type Connection = InterceptedService<Channel, Bearer>;
 
-/// The services of one server.
+/// The API of one server.
 #[derive(Debug, Clone)]
 pub struct Client {
     /// Decisions and sessions.
@@ -35,22 +35,22 @@ pub struct Client {
     pub permission: PermissionServiceClient<Connection>,
     /// The directory.
     pub directory: DirectoryServiceClient<Connection>,
-    /// What happened.
+    /// The audit log.
     pub audit: AuditServiceClient<Connection>,
 }
 
-/// What we show of ourselves, and whom we believe.
+/// Our credentials, and the authorities that we trust.
 #[derive(Default)]
 pub struct Credentials {
-    /// Our bearer token, if we have one.
+    /// Our bearer token.
     pub token: Option<String>,
-    /// The authorities (PEM) that vouch for the server.
+    /// The authorities of the server's certificate (PEM).
     pub ca: Option<Vec<u8>>,
-    /// Our certificate and its private key (PEM), if we have one.
+    /// Our certificate and its private key (PEM).
     pub certificate: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Puts our token in every call.
+/// Adds our token to every call.
 #[derive(Clone)]
 pub struct Bearer(Option<MetadataValue<Ascii>>);
 
@@ -69,33 +69,33 @@ impl Interceptor for Bearer {
     }
 }
 
-/// Why there is no connection.
+/// The reasons why a client can't connect.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address is not one.
+    /// The address is malformed.
     #[error("`{0}` is not a server's address; it looks like http://127.0.0.1:50051")]
     Address(String),
-    /// The address asks for what this client doesn't do, or not with these credentials.
+    /// The address has an unsupported scheme, or one that doesn't fit these credentials.
     #[error("`{0}`: write the address with https:// for a server that speaks TLS, or http:// for one that doesn't")]
     Scheme(String),
-    /// Whoever is on the way could read the token.
-    #[error("`{0}`: a token is not sent to another machine in the clear; write the address with https://")]
+    /// Others on the network could read the token.
+    #[error("`{0}`: a token is not sent to another machine in plain text; write the address with https://")]
     Exposed(String),
-    /// Nobody vouches for the server.
-    #[error("`{0}`: give --ca (or QUEUEGATE_CA), the authority that vouches for the server's certificate, as PEM")]
+    /// No authority for the server's certificate is given.
+    #[error("`{0}`: give --ca (or QUEUEGATE_CA), the authority of the server's certificate, as PEM")]
     NoAuthority(String),
-    /// Certificate or key is none.
+    /// A certificate or key is malformed.
     #[error("can't use these certificates: {0}")]
     Tls(#[source] tonic::transport::Error),
-    /// The token has characters that no token has.
+    /// The token has invalid characters.
     #[error("the token is not one that `queuegate token new` printed")]
     Token,
-    /// Nobody answers there.
+    /// No server responds at the address.
     #[error("can't reach a queuegate server at {address}; is it running? start one with `queuegate serve`")]
     Unreachable {
-        /// Where.
+        /// The address.
         address: String,
-        /// What happened.
+        /// The cause.
         source: tonic::transport::Error,
     },
 }
@@ -106,16 +106,16 @@ impl Client {
         Self::connect_as(address, Credentials::default()).await
     }
 
-    /// Connects to a server, such as `https://queuegate.example.com:50051`. The scheme may be left out: it is https if
-    /// there are authorities or a certificate, and otherwise http.
+    /// Connects to a server, such as `https://queuegate.example.com:50051`. Without a scheme, it is https if there are
+    /// authorities or a certificate, and http otherwise.
     pub async fn connect_as(address: &str, credentials: Credentials) -> Result<Self, Error> {
         let Prepared { address, endpoint, bearer } = prepared(address, credentials)?;
         let channel = endpoint.timeout(CALL_TIMEOUT).connect().await;
         Ok(Self::with(channel.map_err(|source| Error::Unreachable { address, source })?, bearer))
     }
 
-    /// Prepares to connect to a server that may not be there yet, or go and come back: every call tries anew. Each must
-    /// have a deadline of its own. Called within an async runtime.
+    /// Returns a client that connects on demand, so that the server may start later or restart. Every call needs its
+    /// own deadline. Must be called within an async runtime.
     pub fn prepare_as(address: &str, credentials: Credentials) -> Result<Self, Error> {
         let Prepared { address: _, endpoint, bearer } = prepared(address, credentials)?;
         let (interval, timeout) = KEEPALIVE;
@@ -133,7 +133,7 @@ impl Client {
     }
 }
 
-/// Where to connect to, and how.
+/// The endpoint to connect to.
 struct Prepared {
     address: String,
     endpoint: Endpoint,
@@ -173,7 +173,7 @@ fn prepared(address: &str, credentials: Credentials) -> Result<Prepared, Error> 
     Ok(Prepared { address, endpoint, bearer: Bearer(authorization) })
 }
 
-/// Whether the server is on this machine, where nobody reads along.
+/// Whether the server is on this machine, so that plain text is safe.
 fn is_here(endpoint: &Endpoint) -> bool {
     let host = endpoint.uri().host().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())

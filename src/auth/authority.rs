@@ -1,4 +1,4 @@
-//! Who is who: credentials as they are presented, against the token file.
+//! Authenticates callers: compares presented credentials with the token file.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::domain::{ids::Caller, time::Timestamp};
 
-/// What a caller shows of themselves.
+/// The credentials that a caller presents.
 #[derive(Debug, Clone, Copy)]
 pub struct Presented<'c> {
     /// The `authorization` header.
@@ -22,39 +22,39 @@ pub struct Presented<'c> {
     pub certificate_names: &'c [CertificateName],
 }
 
-/// Why a caller isn't let in.
+/// The reasons why credentials are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// There are no credentials.
     #[error("credentials are required: send the header `authorization: Bearer TOKEN`, or use a client certificate")]
     Missing,
-    /// The header is none that we know.
+    /// The header is malformed.
     #[error("the header `authorization` must be `Bearer` and a token")]
     Malformed,
-    /// Nobody has these, or nobody has them any more.
+    /// The credentials are unknown or revoked.
     #[error("these credentials are not known to this server; they may have been revoked")]
     Unknown,
-    /// They were good once.
+    /// The credentials have expired.
     #[error("these credentials have expired; ask the server's operator for new ones")]
     Expired,
 }
 
-/// Knows who is who.
+/// Authenticates callers by the token file.
 #[derive(Debug)]
 pub struct Authority {
     file: TokenFile,
     known: ArcSwap<Vec<Known>>,
-    /// The text that was last read, so that a file that didn't change is let alone. Held while it is read anew.
+    /// The text that was last read, to skip an unchanged file. Locked during a reload.
     last_read: Mutex<String>,
     reserve: Reserve,
 }
 
-/// Whom the last credentials of a connection belonged to, so that those that are the same need not be looked for again.
+/// The caller of a connection's last credentials, which avoids a new search for the same credentials.
 #[derive(Debug)]
 pub struct Recognized {
-    /// None: by the certificate, which is the connection's.
+    /// `None`: recognized by the connection's certificate.
     fingerprint: Option<Fingerprint>,
-    /// Among these, which are others as soon as the file is.
+    /// The entries that were searched; a changed file replaces them.
     known: Arc<Vec<Known>>,
     identity: Arc<Identity>,
 }
@@ -66,7 +66,7 @@ struct Known {
 }
 
 impl Authority {
-    /// Goes by a token file, which must be there and make sense.
+    /// Opens a token file, which must exist and be valid.
     pub fn open(file: TokenFile) -> Result<Self, Error> {
         let authority =
             Self { file, known: ArcSwap::default(), last_read: Mutex::default(), reserve: Reserve::default() };
@@ -74,13 +74,13 @@ impl Authority {
         Ok(authority)
     }
 
-    /// Where the callers are named.
+    /// The token file.
     pub fn file(&self) -> &TokenFile {
         &self.file
     }
 
-    /// Reads the file anew, if it changed, and ends what has expired. What is wrong with the file leaves everything as it
-    /// was. Says how many callers there are if the file did change. Reads the disk: not for an async thread.
+    /// Reloads the file if it changed, and ends expired credentials. A faulty file changes nothing. Returns the number
+    /// of callers, or `None` if the file is unchanged. Reads the disk, so don't call it on an async thread.
     pub fn refresh(&self, now: Timestamp) -> Result<Option<usize>, Error> {
         let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
         for known in self.known.load().iter().filter(|known| known.identity.is_expired(now)) {
@@ -108,7 +108,7 @@ impl Authority {
         Ok(Some(count))
     }
 
-    /// An entry with its identity: the one that it had, if nothing of it changed.
+    /// An entry with its identity. An unchanged entry keeps its identity.
     fn known_as(&self, entry: Entry, before: &[Known]) -> Known {
         let same = before.iter().find(|known| known.entry == entry);
         let identity = same.map(|known| known.identity.clone()).unwrap_or_else(|| {
@@ -118,7 +118,8 @@ impl Authority {
         Known { entry, identity }
     }
 
-    /// Who presents this. A token counts before a certificate: whoever sends a wrong one isn't let in by the other.
+    /// Returns the caller with these credentials. A token takes precedence over a certificate: an invalid token is
+    /// refused even with a valid certificate.
     pub fn authenticate(
         &self,
         presented: Presented<'_>,
@@ -138,7 +139,7 @@ impl Authority {
                     None if certificate_names.is_empty() => return Err(Refused::Missing),
                     None => with_certificate(&known, certificate_names),
                 };
-                // One of the connection's own, so that no two processors count who holds it.
+                // A copy for the connection, so that processors don't share its reference count.
                 let identity = Arc::new(found.ok_or(Refused::Unknown)?.identity.clone());
                 let known = Arc::clone(&known);
                 *last = Some(Recognized { fingerprint, known, identity: Arc::clone(&identity) });
@@ -149,12 +150,12 @@ impl Authority {
     }
 }
 
-/// Whose token this is. Every entry is looked at, whether or not one before it matched.
+/// Returns the entry of a token. Compares every entry, even after a match, so that the time reveals nothing.
 fn with_token(known: &[Known], presented: Fingerprint) -> Option<&Known> {
     known.iter().fold(None, |found, known| if known.entry.sha256 == Some(presented) { Some(known) } else { found })
 }
 
-/// Whose certificate has one of these names.
+/// Returns the entry whose certificate has one of these names.
 fn with_certificate<'k>(known: &'k [Known], names: &[CertificateName]) -> Option<&'k Known> {
     known.iter().find(|known| {
         let name = known.entry.certificate.as_ref();
@@ -162,7 +163,7 @@ fn with_certificate<'k>(known: &'k [Known], names: &[CertificateName]) -> Option
     })
 }
 
-/// The token in an `authorization` header.
+/// Extracts the token from an `authorization` header.
 fn bearer(authorization: &[u8]) -> Result<&[u8], Refused> {
     let (scheme, token) = authorization.split_at_checked(b"Bearer ".len()).ok_or(Refused::Malformed)?;
     let token = token.trim_ascii();
@@ -283,7 +284,7 @@ mod tests {
         authority.refresh(Timestamp::from_unix_ms(999)).unwrap();
         assert!(!has_ended(&identity));
         authority.refresh(Timestamp::from_unix_ms(1_000)).unwrap();
-        assert!(has_ended(&identity), "a watch of theirs would end");
+        assert!(has_ended(&identity), "the caller's watches would end");
     }
 
     #[test]
@@ -320,14 +321,14 @@ mod tests {
         assert!(authority.refresh(now()).is_err());
         assert_eq!(ask(authority, Some("Bearer abc"), &[], now()), Ok("token:pbx".to_owned()));
 
-        // `pbx` loses its organization's limit, `dash` is revoked, `old` stays as it is.
+        // `pbx` loses its limit to one organization, `dash` is revoked, `old` stays.
         let (rest, _) =
             text().split_once("[[token]]\nname = \"dash\"").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         fs::write(path, rest.replace("organizations = [\"acme\"]", "")).unwrap();
         assert_eq!(authority.refresh(now()).unwrap(), Some(2));
         assert_eq!(ask(authority, None, &["dash.example.com"], now()), Err(Refused::Unknown));
         assert!(authority.authenticate(presented(b"Bearer abc"), &mut None, now).unwrap().may_use_all());
-        assert!(has_ended(&pbx), "what they may do has changed");
+        assert!(has_ended(&pbx), "the rights have changed");
         assert!(!has_ended(&old));
         assert!(old.is_same(&authority.authenticate(presented(b"Bearer old"), &mut None, now).unwrap()));
     }

@@ -1,16 +1,16 @@
-//! The names in a client's certificate, each of its kind: a certificate authority that vouches for an e-mail address or a
-//! URI doesn't vouch for a host of the same text.
+//! The names in a client's certificate, with their kinds: a certificate for an e-mail address or a URI is none for a
+//! host of the same text.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-/// A subject alternative name. INVARIANT: what is compared without case is in lower case, so that equal names are equal.
+/// A subject alternative name. INVARIANT: case-insensitive parts are in lower case, so that equivalent names are equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CertificateName {
-    /// A host's name. It has no case.
+    /// A host's name, case-insensitive.
     Dns(String),
-    /// A URI, such as a SPIFFE id. Its scheme and its host have no case, and its path has.
+    /// A URI, such as a SPIFFE id. Its scheme and host are case-insensitive, its path is not.
     Uri(String),
-    /// An e-mail address. Its domain has no case.
+    /// An e-mail address. Its domain is case-insensitive.
     Email(String),
     /// An address of the Internet Protocol.
     Ip(IpAddr),
@@ -28,7 +28,7 @@ impl CertificateName {
         let scheme = scheme.to_ascii_lowercase();
         let Some(rest) = rest.strip_prefix("//") else { return Self::Uri(format!("{scheme}:{rest}")) };
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        // A user name before the host may have a case.
+        // A user name before the host is case-sensitive.
         let (user, host) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
         Self::Uri(format!("{scheme}://{user}{}{path}", host.to_ascii_lowercase()))
     }
@@ -43,7 +43,7 @@ impl CertificateName {
 impl FromStr for CertificateName {
     type Err = std::convert::Infallible;
 
-    /// Reads a name whose kind shows in its form: an address, `scheme:...`, `mailbox@domain`, or else a host.
+    /// Parses a name. Its form determines the kind: an address, `scheme:...`, `mailbox@domain`, or else a host.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if let Ok(address) = text.parse() {
             return Ok(Self::Ip(address));

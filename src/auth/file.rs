@@ -1,5 +1,5 @@
-//! The token file: TOML, an entry for each caller. It is read by the server and edited by `queuegate token`, which keeps
-//! what people wrote around the entries.
+//! The token file: TOML with an entry for each caller. The server reads it, and `queuegate token` edits it and
+//! preserves comments.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,61 +21,61 @@ use crate::domain::{
     time::Timestamp,
 };
 
-/// What the file is called in TOML.
+/// The key of the entries in TOML.
 const TOKEN: &str = "token";
 
-/// What a new file begins with.
+/// The first lines of a new file.
 const HEADING: &str = "\
-# Who may call this queuegate server: an entry for each caller. `queuegate token new` adds one and shows its token, which
-# is not kept: here is only its SHA-256. The server reads this file anew whenever it changes.
+# The callers of this queuegate server, with an entry for each. `queuegate token new` adds an entry and prints its token
+# once; this file contains only the SHA-256 of the token. The server reloads this file whenever it changes.
 
 ";
 
 /// One caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// What the caller is called in the audit log.
+    /// The caller's name in the audit log.
     pub name: CallerName,
-    /// Their token's hash, if they have a token.
+    /// The hash of the caller's token.
     pub sha256: Option<Fingerprint>,
-    /// The subject alternative name (DNS name, URI, e-mail or IP address) of their client certificate, if they have one.
+    /// The subject alternative name (DNS name, URI, e-mail or IP address) of the caller's client certificate.
     pub certificate: Option<CertificateName>,
-    /// What they may ask for.
+    /// The caller's scopes.
     pub scopes: BTreeSet<Scope>,
-    /// Which organizations they may use; none: all.
+    /// The organizations that the caller may use. `None`: all.
     pub organizations: Option<BTreeSet<OrganizationId>>,
-    /// When the credentials cease to be good; none: never.
+    /// The time at which the credentials expire. `None`: never.
     pub expires: Option<Timestamp>,
 }
 
-/// What can be wrong with a token file.
+/// The errors of a token file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It can't be read.
+    /// The file can't be read.
     #[error("can't read the token file `{path}`: {problem}")]
     Unreadable {
         /// The file.
         path: String,
-        /// Why not.
+        /// The cause.
         problem: std::io::Error,
     },
-    /// It can't be written.
+    /// The file can't be written.
     #[error("can't write the token file `{path}`: {problem}")]
     Unwritable {
         /// The file.
         path: String,
-        /// Why not.
+        /// The cause.
         problem: std::io::Error,
     },
-    /// What it says makes no sense.
+    /// The content is invalid.
     #[error("token file `{path}`: {problem}")]
     Faulty {
         /// The file.
         path: String,
-        /// What is wrong, and what would be right.
+        /// The problem and its remedy.
         problem: String,
     },
-    /// The name is taken.
+    /// The name is in use.
     #[error("token file `{path}` has a token `{name}` already; revoke it first, or choose another name")]
     Taken {
         /// The file.
@@ -83,8 +83,8 @@ pub enum Error {
         /// The name.
         name: CallerName,
     },
-    /// There is no such token.
-    #[error("token file `{path}` has no token `{name}`; `queuegate token list` shows those that it has")]
+    /// The token doesn't exist.
+    #[error("token file `{path}` has no token `{name}`; `queuegate token list` lists its tokens")]
     Unknown {
         /// The file.
         path: String,
@@ -93,7 +93,7 @@ pub enum Error {
     },
 }
 
-/// The file as it is written.
+/// The file's format.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -112,38 +112,38 @@ struct WrittenEntry {
     expires: Option<Datetime>,
 }
 
-/// Where the callers are named.
+/// The token file and its operations.
 #[derive(Debug, Clone)]
 pub struct TokenFile(PathBuf);
 
 impl TokenFile {
-    /// The file of this path, which need not exist yet.
+    /// The file at this path, which may not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
 
-    /// Where it is.
+    /// The file's path.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Everybody whom it names.
+    /// Reads all callers.
     pub fn read(&self) -> Result<Vec<Entry>, Error> {
         let text = fs::read_to_string(&self.0);
         let text = text.map_err(|problem| Error::Unreadable { path: self.name(), problem })?;
         self.parse(&text)
     }
 
-    /// What a text of the file says that was read to be gone by. An empty one is a file that is still being written, or was
-    /// cut off: nobody is locked out by it.
+    /// Parses the file's text for a running server. An empty file is refused: it is still being written or was
+    /// truncated, and must lock nobody out.
     pub(super) fn parse_whole(&self, text: &str) -> Result<Vec<Entry>, Error> {
         if text.trim().is_empty() {
-            return Err(self.faulty("it is empty; to let nobody in, leave a comment in it"));
+            return Err(self.faulty("it is empty; to allow no callers, leave a comment in it"));
         }
         self.parse(text)
     }
 
-    /// Adds a caller; creates the file, readable by its owner alone, if there is none.
+    /// Adds a caller. Creates a missing file, readable only by its owner.
     pub fn add(&self, entry: &Entry) -> Result<(), Error> {
         let lock = self.lock()?;
         let (heading, mut document) = match fs::read_to_string(&self.0) {
@@ -162,7 +162,7 @@ impl TokenFile {
         written
     }
 
-    /// Takes a caller out.
+    /// Removes a caller.
     pub fn remove(&self, name: &CallerName) -> Result<(), Error> {
         let lock = self.lock()?;
         let text = fs::read_to_string(&self.0);
@@ -178,7 +178,7 @@ impl TokenFile {
         let (index, tokens) = found.ok_or_else(|| Error::Unknown { path: self.name(), name: name.clone() })?;
         let above = tokens.get(index).map(above).unwrap_or_default();
         tokens.remove(index);
-        // What stands above the entry, with an empty line between, isn't about it and stays.
+        // Comments above the entry stay if an empty line separates them from it.
         let kept = above.rsplit_once("\n\n").map(|(kept, _)| format!("{kept}\n\n")).unwrap_or_default();
         match tokens.get_mut(index) {
             Some(next) => {
@@ -191,13 +191,13 @@ impl TokenFile {
             }
         }
         let text = document.to_string();
-        // An empty file would not be believed.
+        // A server refuses an empty file.
         let written = self.replace(if text.trim().is_empty() { HEADING } else { &text });
         drop(lock);
         written
     }
 
-    /// Where the file's name stands, and a new text is written before it takes that name.
+    /// The folder of the file. A new text is written there and then renamed.
     fn folder(&self) -> &Path {
         self.0.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
@@ -216,7 +216,7 @@ impl TokenFile {
         })
     }
 
-    /// What a text says. Errors name the entry, and never repeat a secret.
+    /// Parses a text. Errors name the entry, and never contain a secret.
     pub fn parse(&self, text: &str) -> Result<Vec<Entry>, Error> {
         let written: Written = toml_edit::de::from_str(text)
             .map_err(|error| self.faulty(&format!("line {}: {}", line(text, error.span()), error.message())))?;
@@ -240,13 +240,13 @@ impl TokenFile {
         Ok(entries)
     }
 
-    /// Keeps two who edit the file at the same time apart. The folder is locked, since the file itself is replaced.
+    /// Serializes concurrent edits. Locks the folder, because the file itself is replaced.
     fn lock(&self) -> Result<File, Error> {
         let locked = File::open(self.folder()).and_then(|folder| folder.lock().map(|()| folder));
         locked.map_err(|problem| Error::Unwritable { path: self.name(), problem })
     }
 
-    /// Puts a new text in the file's place, whole or not at all. The file keeps its owner's and group's access.
+    /// Replaces the file atomically. It keeps its owner's and group's access.
     fn replace(&self, text: &str) -> Result<(), Error> {
         let folder = self.folder();
         let written = || {
@@ -317,12 +317,12 @@ fn table(entry: &Entry) -> Table {
     table
 }
 
-/// What stands between an entry and the one before.
+/// The text between an entry and the previous one.
 fn above(table: &Table) -> String {
     table.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default().to_owned()
 }
 
-/// The line that a place in a text is on, from 1.
+/// The line of a position in a text, from 1.
 fn line(text: &str, span: Option<std::ops::Range<usize>>) -> usize {
     let start = span.map_or(0, |span| span.start);
     text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1
@@ -433,7 +433,7 @@ mod tests {
         };
         file.add(&entry("one")).unwrap();
         let text = fs::read_to_string(file.path()).unwrap();
-        fs::write(file.path(), format!("{text}# what people wrote\n")).unwrap();
+        fs::write(file.path(), format!("{text}# a comment\n")).unwrap();
         file.add(&entry("two")).unwrap();
         assert!(matches!(file.add(&entry("two")), Err(Error::Taken { .. })));
         file.remove(&"one".parse().unwrap()).unwrap();
@@ -444,7 +444,7 @@ mod tests {
         let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(file.path()).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
         let text = fs::read_to_string(file.path()).unwrap();
-        assert!(text.starts_with(HEADING) && text.contains("# what people wrote"), "{text}");
+        assert!(text.starts_with(HEADING) && text.contains("# a comment"), "{text}");
         file.remove(&"two".parse().unwrap()).unwrap();
         assert!(file.read().unwrap().is_empty() && fs::read_to_string(file.path()).unwrap().starts_with(HEADING));
         assert!(matches!(TokenFile::new(folder.path().join("none")).read(), Err(Error::Unreadable { .. })));

@@ -1,4 +1,4 @@
-//! A caller who has said who they are, and what they may do.
+//! The identity of an authenticated caller, and its rights.
 
 use std::{collections::BTreeSet, fmt::Display, sync::Arc};
 
@@ -11,7 +11,7 @@ use crate::domain::{
 };
 
 named_enum!(
-    /// What a caller may ask for (`SEMANTICS.md` section 5.1).
+    /// A right of a caller (`SEMANTICS.md` section 5.1).
     Scope, "check, sign-in, supervise, settings, directory, audit or admin" {
         /// Decisions, permission checks, lists, sessions.
         Check = "check",
@@ -23,14 +23,14 @@ named_enum!(
         Settings = "settings",
         /// Users, queues, roles, organizations.
         Directory = "directory",
-        /// What was done and refused.
+        /// The audit log.
         Audit = "audit",
         /// Everything.
         Admin = "admin",
     }
 );
 
-/// A caller, as a token or a certificate says. Cheap to clone.
+/// A caller, identified by a token or a certificate. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Identity(Arc<Credentials>);
 
@@ -38,10 +38,10 @@ pub struct Identity(Arc<Credentials>);
 struct Credentials {
     caller: Caller,
     scopes: BTreeSet<Scope>,
-    /// None: all of them.
+    /// `None`: all organizations.
     organizations: Option<BTreeSet<OrganizationId>>,
     expires: Option<Timestamp>,
-    /// Turns true once these credentials are good for nothing any more.
+    /// Turns true once the credentials are revoked or expired.
     ended: watch::Sender<bool>,
 }
 
@@ -55,32 +55,32 @@ impl Identity {
         Self(Arc::new(Credentials { caller, scopes, organizations, expires, ended: watch::Sender::new(false) }))
     }
 
-    /// Somebody at a network address, where nobody needs credentials: they may do everything.
+    /// A caller at a network address, on a server without credentials. Has all rights.
     pub fn anyone_at(address: impl Display) -> Self {
         Self::new(Caller::at_address(address), BTreeSet::from([Scope::Admin]), None, None)
     }
 
-    /// The name under which what they do is recorded.
+    /// The caller's name in the audit log.
     pub fn caller(&self) -> &Caller {
         &self.0.caller
     }
 
-    /// Whether they hold a scope, or [`Scope::Admin`], which is all of them.
+    /// Whether the caller holds a scope, or [`Scope::Admin`], which includes all.
     pub fn holds(&self, scope: Scope) -> bool {
         self.0.scopes.contains(&scope) || self.0.scopes.contains(&Scope::Admin)
     }
 
-    /// Whether they may use an organization, whether or not it exists.
+    /// Whether the caller may use an organization, which may not exist.
     pub fn may_use(&self, organization_id: &OrganizationId) -> bool {
         self.0.organizations.as_ref().is_none_or(|organizations| organizations.contains(organization_id))
     }
 
-    /// Whether they may use every organization, those included that don't exist yet.
+    /// Whether the caller may use every organization, including future ones.
     pub fn may_use_all(&self) -> bool {
         self.0.organizations.is_none()
     }
 
-    /// Whether it ever does.
+    /// Whether the credentials ever expire.
     pub(super) fn expires(&self) -> bool {
         self.0.expires.is_some()
     }
@@ -89,7 +89,7 @@ impl Identity {
         self.0.expires.is_some_and(|expires| expires <= now)
     }
 
-    /// Whether it is the same, and not only alike.
+    /// Whether both are the same identity, not only equal ones.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -98,9 +98,9 @@ impl Identity {
         self.0.ended.send_replace(true);
     }
 
-    /// Completes when the credentials were revoked or have expired, for the sake of calls that go on and on.
+    /// Completes when the credentials are revoked or expire, to end streams.
     pub async fn ended(&self) {
-        // The sender lives as long as `self`, so waiting doesn't fail.
+        // The sender lives as long as `self`, so waiting never fails.
         let _ = self.0.ended.subscribe().wait_for(|ended| *ended).await;
     }
 }

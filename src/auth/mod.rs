@@ -1,7 +1,8 @@
-//! Who calls: bearer tokens and client certificates, their scopes, and the organizations that they may use
+//! The callers: bearer tokens and client certificates, their scopes, and the organizations that they may use
 //! (`SEMANTICS.md` section 5.1).
 //!
-//! INVARIANT: a secret is held only while it is made or presented; what is kept, compared and logged is its hash or its name.
+//! INVARIANT: a secret is in memory only while it is generated or presented. Only its hash or its name is stored,
+//! compared or logged.
 
 mod authority;
 mod certificate;

@@ -1,4 +1,5 @@
-//! Reading the files that say who may call: even when no descriptor is left, and with a word on who else may touch them.
+//! Reads the files with credentials, even when no file descriptor is left, and warns of files that other users can
+//! access.
 
 use std::{
     fs::File,
@@ -8,13 +9,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// What the system says when a process, or the whole system, has no descriptor left.
+/// The error codes for a process, or a system, without free file descriptors.
 const NONE_LEFT: [i32; 2] = [24, 23];
 
-/// How often it is tried with the reserve, which another thread may snatch.
+/// Number of attempts with the reserve, because another thread may take the descriptor.
 const TRIES: usize = 16;
 
-/// A descriptor in reserve. A caller that takes all others can't prevent the revocation of its credentials.
+/// A file descriptor in reserve. A caller that exhausts the descriptors can't prevent the revocation of its
+/// credentials.
 #[derive(Debug)]
 pub struct Reserve(Mutex<Option<File>>);
 
@@ -24,13 +26,13 @@ impl Default for Reserve {
     }
 }
 
-/// Something that is always there to be opened.
+/// Opens a file that always exists.
 fn hold() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
 impl Reserve {
-    /// Reads a file whole.
+    /// Reads a whole file.
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let mut reserve = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut opened = File::open(path);
@@ -49,23 +51,23 @@ impl Reserve {
         read.map(|_| bytes)
     }
 
-    /// Reads a text whole.
+    /// Reads a whole text file.
     pub fn read_text(&self, path: &Path) -> io::Result<String> {
         let bytes = self.read(path)?;
         String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
     }
 }
 
-/// How a file's content is meant to be kept.
+/// The protection that a file needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeping {
-    /// Nobody else may read or change it, such as a key.
+    /// No other user may read or change it, such as a key.
     Secret,
-    /// Others may read it, and nobody else may change it, such as a certificate.
+    /// Other users may read but not change it, such as a certificate.
     Public,
 }
 
-/// What to warn of: others may read or change the file, or put another in its place.
+/// Returns a warning if others may read, change or replace the file.
 pub fn exposure(path: &Path, keeping: Keeping) -> Option<String> {
     const OTHERS_READ: u32 = 0o004;
     const OTHERS_WRITE: u32 = 0o002;
@@ -73,19 +75,16 @@ pub fn exposure(path: &Path, keeping: Keeping) -> Option<String> {
     let mode = path.metadata().ok()?.permissions().mode();
     let shown = path.display();
     if mode & OTHERS_WRITE != 0 {
-        return Some(format!("every user of this machine may change `{shown}`; take that away with `chmod o-w`"));
+        return Some(format!("every user of this machine may change `{shown}`; fix that with `chmod o-w`"));
     }
     if keeping == Keeping::Secret && mode & OTHERS_READ != 0 {
-        return Some(format!("every user of this machine may read `{shown}`; take that away with `chmod o-r`"));
+        return Some(format!("every user of this machine may read `{shown}`; fix that with `chmod o-r`"));
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mode = folder.metadata().ok()?.permissions().mode();
     let is_open = mode & OTHERS_WRITE != 0 && mode & ONLY_OWNERS_REPLACE == 0;
     is_open.then(|| {
-        format!(
-            "every user of this machine may replace `{shown}`; take that away with `chmod o-w {}`",
-            folder.display()
-        )
+        format!("every user of this machine may replace `{shown}`; fix that with `chmod o-w {}`", folder.display())
     })
 }
 

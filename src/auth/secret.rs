@@ -1,4 +1,4 @@
-//! Bearer tokens: how they are made, and what is kept of them.
+//! Bearer tokens: their generation and their fingerprints.
 
 use std::{fmt, str::FromStr};
 
@@ -8,29 +8,29 @@ use subtle::ConstantTimeEq;
 
 use crate::domain::ids::Malformed;
 
-/// What every token begins with, so that people and scanners for leaked secrets recognize one.
+/// The prefix of every token, so that people and secret scanners recognize one.
 pub const PREFIX: &str = "qgt_";
 
-/// How many random bytes a token has.
+/// The number of random bytes in a token.
 const RANDOM_BYTES: usize = 32;
 
-/// A bearer token in plain text. It is shown once and never kept; `Debug` doesn't show it.
+/// A bearer token in plain text. It is shown once and never stored; `Debug` doesn't show it.
 pub struct Secret(String);
 
 impl Secret {
-    /// A new token: 256 random bits of the system's.
+    /// Generates a token from 256 random bits of the operating system.
     pub fn generate() -> Result<Self, getrandom::Error> {
         let mut bytes = [0; RANDOM_BYTES];
         getrandom::fill(&mut bytes)?;
         Ok(Self(format!("{PREFIX}{}", BASE64URL_NOPAD.encode(&bytes))))
     }
 
-    /// What is kept of it.
+    /// The token's fingerprint, which may be stored.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(self.0.as_bytes())
     }
 
-    /// The token itself, to show it the one time.
+    /// The token itself, to show it once.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -47,13 +47,13 @@ impl fmt::Debug for Secret {
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// Of a token as it was presented.
+    /// The fingerprint of a presented token.
     pub fn of(presented: &[u8]) -> Self {
         Self(Sha256::digest(presented).into())
     }
 }
 
-/// In a time that doesn't depend on where they differ.
+/// Compares in constant time.
 impl PartialEq for Fingerprint {
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
@@ -70,14 +70,14 @@ impl FromStr for Fingerprint {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        // What is wrong here may be the token itself, which must not be repeated.
+        // The faulty text may be the token itself, so the error must not contain it.
         let malformed = || Malformed::new("the SHA-256 of a token, 64 hexadecimal digits", "something else");
         let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| malformed())?;
         bytes.try_into().map(Self).map_err(|_| malformed())
     }
 }
 
-/// A text of others' making, with anything in it that looks like a token taken out.
+/// Redacts everything in a text that looks like a token.
 pub fn without_secrets(text: &str) -> String {
     let mut parts = text.split(PREFIX);
     let mut safe = parts.next().unwrap_or_default().to_owned();

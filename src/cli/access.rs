@@ -1,4 +1,4 @@
-//! Checks, signing in and out, and the lists of who may go where.
+//! Commands that check access, sign in and out, and list accessible queues and eligible agents.
 
 use clap::Args;
 
@@ -16,10 +16,10 @@ pub(super) struct Check {
     user: Name,
     /// The queue: an id, or ext:NUMBER.
     queue: Name,
-    /// How they ask.
+    /// The channel on which the user signs in.
     #[arg(long, value_enum, default_value = "feature-code")]
     channel: Channel,
-    /// Print what the decision was made from, too.
+    /// Also print the facts behind the decision.
     #[arg(long)]
     explain: bool,
     #[command(flatten)]
@@ -59,13 +59,13 @@ pub(super) struct SignIn {
     user: Name,
     /// The queue: an id, or ext:NUMBER.
     queue: Name,
-    /// How they ask.
+    /// The channel on which the user signs in.
     #[arg(long, value_enum, default_value = "feature-code")]
     channel: Channel,
-    /// The device that is signed in, such as PJSIP/101.
+    /// The device that signs in, such as PJSIP/101.
     #[arg(long, default_value = "", hide_default_value = true)]
     device: String,
-    /// Makes a retry safe: repeating the command with the same id changes nothing.
+    /// Make a retry safe: repeating the command with the same id changes nothing.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
     request_id: String,
     #[command(flatten)]
@@ -103,10 +103,10 @@ pub(super) struct SignOut {
     /// The queue: an id, or ext:NUMBER.
     #[arg(conflicts_with = "all_queues")]
     queue: Option<Name>,
-    /// Every queue that the user is signed in to.
+    /// Sign out of every queue.
     #[arg(long)]
     all_queues: bool,
-    /// Makes a retry safe: repeating the command with the same id changes nothing.
+    /// Make a retry safe: repeating the command with the same id changes nothing.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
     request_id: String,
     #[command(flatten)]
@@ -150,13 +150,13 @@ pub(super) struct SupervisorSignIn {
     user: Name,
     /// The queue: an id, or ext:NUMBER.
     queue: Name,
-    /// How long the session lasts, such as 30m or 8h. Left out: until sign-out.
+    /// Duration of the session, such as 30m or 8h. Absent: until sign-out.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     ttl: Option<std::time::Duration>,
-    /// Why, for the history.
+    /// The supervisor's reason, for the history.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
     justification: String,
-    /// Makes a retry safe: repeating the command with the same id changes nothing.
+    /// Make a retry safe: repeating the command with the same id changes nothing.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
     request_id: String,
     #[command(flatten)]
@@ -195,10 +195,10 @@ pub(super) struct SupervisorSignOut {
     user: Name,
     /// The queue: an id, or ext:NUMBER.
     queue: Name,
-    /// Why, for the history.
+    /// The supervisor's reason, for the history.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
     justification: String,
-    /// Makes a retry safe: repeating the command with the same id changes nothing.
+    /// Make a retry safe: repeating the command with the same id changes nothing.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
     request_id: String,
     #[command(flatten)]
@@ -235,7 +235,7 @@ impl SupervisorSignOut {
 pub(super) struct Queues {
     /// The user: an id, or ext:NUMBER.
     user: Name,
-    /// How they ask.
+    /// The channel on which the user signs in.
     #[arg(long, value_enum, default_value = "feature-code")]
     channel: Channel,
     #[command(flatten)]
@@ -283,7 +283,7 @@ impl Queues {
 pub(super) struct Agents {
     /// The queue: an id, or ext:NUMBER.
     queue: Name,
-    /// How they ask.
+    /// The channel on which the user signs in.
     #[arg(long, value_enum, default_value = "feature-code")]
     channel: Channel,
     #[command(flatten)]
@@ -338,7 +338,7 @@ fn print_outcome<'s>(
     sessions.try_for_each(print::session)
 }
 
-/// Helps whoever forgot that an extension is written `ext:101`.
+/// Prints a hint for users who wrote an extension without `ext:`.
 fn print_hint(decision: &proto::Decision, [user, queue]: &[Name; 2]) -> anyhow::Result<()> {
     let hint = match decision.reason() {
         proto::Reason::UnknownUser => user.hint(),

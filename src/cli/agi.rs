@@ -1,4 +1,4 @@
-//! Running the FastAGI server that Asterisk asks.
+//! The command that runs the FastAGI server for Asterisk.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -21,32 +21,32 @@ use crate::{
 /// Arguments of `agi`.
 #[derive(Args)]
 pub(super) struct Agi {
-    /// A file (TOML) with any of these settings, named as the flags are without their dashes. Flags and environment
-    /// variables come before it.
+    /// A TOML file with any of these settings; its keys are the flags without `--`. Flags and environment variables
+    /// take precedence.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_AGI_CONFIG")]
     config: Option<PathBuf>,
-    /// Where Asterisk finds it. Beyond this machine only with --allow.
+    /// Address to listen on for Asterisk. Other than loopback only with --allow.
     #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_AGI_LISTEN", default_value = "127.0.0.1:4580",
           value_parser = super::args::address)]
     listen: SocketAddr,
-    /// Who may connect, besides this machine: addresses and networks, with commas between them.
+    /// Addresses and networks that may connect, besides this machine; separated by commas.
     #[arg(long, value_name = "NETWORKS", env = "QUEUEGATE_AGI_ALLOW", value_delimiter = ',')]
     allow: Vec<Network>,
-    /// The organization that is meant where a call names none.
+    /// The organization of calls that name none.
     #[arg(long, short, value_name = "ID", env = "QUEUEGATE_ORGANIZATION")]
     organization: Option<OrganizationId>,
-    /// How long a call takes at most, not counting its caller; then the answer is that it failed.
+    /// Time limit of a call, without the time that its caller takes. After it, the call fails.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_AGI_DEADLINE", default_value = "2s",
           value_parser = deadline)]
     deadline: Duration,
-    /// Calls at once.
+    /// Concurrent calls.
     #[arg(long, value_name = "COUNT", env = "QUEUEGATE_AGI_MAX_CALLS", default_value = "1024")]
     max_calls: usize,
-    /// How long calls may go on after a stop.
+    /// Time that calls in flight may continue after a stop.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_AGI_DRAIN_DEADLINE", default_value = "10s",
           value_parser = humantime::parse_duration)]
     drain_deadline: Duration,
-    /// Channel technologies whose channels are named by authenticated endpoints, with commas between them.
+    /// Channel technologies whose channels are named by authenticated endpoints, separated by commas.
     #[arg(
         long,
         value_name = "NAMES",
@@ -55,7 +55,7 @@ pub(super) struct Agi {
         default_value = "PJSIP,SIP,IAX2"
     )]
     technology: Vec<String>,
-    /// What stands before the extension in the names of endpoints; {organization} stands for the organization's id.
+    /// Prefix of the extension in the names of endpoints; {organization} stands for the organization's id.
     #[arg(
         long,
         value_name = "TEXT",
@@ -64,54 +64,56 @@ pub(super) struct Agi {
         hide_default_value = true
     )]
     endpoint_prefix: Prefix,
-    /// Endpoints whose names don't say their extension: NAME=EXTENSION, with commas between them. On a PBX with several
+    /// Endpoints whose names don't contain their extension: NAME=EXTENSION, separated by commas. On a PBX with several
     /// organizations: NAME=ORGANIZATION/EXTENSION.
     #[arg(long, value_name = "LIST", env = "QUEUEGATE_AGI_ENDPOINT", value_delimiter = ',', value_parser = named_endpoint)]
     endpoint: Vec<NamedEndpoint>,
-    /// How the PBX names queues: text with {extension} or {id}, and {organization} if it has several.
+    /// Template of the PBX's queue names, with {extension} or {id}, and with {organization} if it has several.
     #[arg(long, value_name = "TEMPLATE", env = "QUEUEGATE_AGI_QUEUE_NAME", default_value = "{extension}")]
     queue_name: QueueName,
-    /// How the PBX names the phones that ring: text with {endpoint} or {extension}, and {organization} if it has several.
+    /// Template of the phones that ring, with {endpoint} or {extension}, and with {organization} if the PBX has
+    /// several.
     #[arg(long, value_name = "TEMPLATE", env = "QUEUEGATE_AGI_INTERFACE", default_value = "PJSIP/{endpoint}")]
     interface: Interface,
-    /// Whose state says whether they are free, if not their own, such as hint:{extension}@ext-local.
+    /// Template of the devices whose state tells whether a phone is free, such as hint:{extension}@ext-local. Absent:
+    /// the phone's own state.
     #[arg(long, value_name = "TEMPLATE", env = "QUEUEGATE_AGI_STATE_INTERFACE")]
     state_interface: Option<Interface>,
-    /// Add and remove queue members here, by AddQueueMember and RemoveQueueMember. False: run no application at all, and
-    /// leave it to the dialplan.
+    /// Add and remove queue members with AddQueueMember and RemoveQueueMember. False: run no application; the dialplan
+    /// does it.
     #[arg(long, value_name = "BOOL", env = "QUEUEGATE_AGI_MEMBERS", action = clap::ArgAction::Set, default_value = "true")]
     members: bool,
-    /// Play prompts here. False: leave it to the dialplan, which finds the sound in QUEUEGATE_PROMPT.
+    /// Play prompts. False: the dialplan plays the sound in QUEUEGATE_PROMPT.
     #[arg(long, value_name = "BOOL", env = "QUEUEGATE_AGI_PLAY", action = clap::ArgAction::Set, default_value = "true")]
     play: bool,
-    /// Sounds: NAME=SOUND, with commas between them; a name is signed-in, signed-out, denied, failed, ask-queue or a reason
+    /// Sounds: NAME=SOUND, separated by commas. A name is signed-in, signed-out, denied, failed, ask-queue or a reason
     /// such as UNKNOWN_QUEUE.
     #[arg(long, value_name = "LIST", env = "QUEUEGATE_AGI_PROMPT", value_delimiter = ',', value_parser = prompt)]
     prompt: Vec<(String, String)>,
-    /// After which pause a number that a caller enters is complete.
+    /// Pause after which a number that a caller enters is complete.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_AGI_DIGIT_PAUSE", default_value = "3s",
           value_parser = humantime::parse_duration)]
     digit_pause: Duration,
-    /// Where sign-outs are kept that queuegate could not be told; created if there is none.
+    /// File of sign-outs that couldn't reach the queuegate server yet; created if it doesn't exist.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_AGI_JOURNAL", default_value = "queuegate-agi.journal")]
     journal: PathBuf,
-    /// Asterisk's manager interface (AMI), to keep members in line with sessions; not at all unless given.
+    /// Address of Asterisk's manager interface (AMI), to reconcile members with sessions. Absent: disabled.
     #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_AGI_AMI", value_parser = super::args::address)]
     ami: Option<SocketAddr>,
-    /// The user in manager.conf, who may read and write `agent`.
+    /// The user in manager.conf, with read and write permission for `agent`.
     #[arg(long, value_name = "NAME", env = "QUEUEGATE_AGI_AMI_USER")]
     ami_user: Option<String>,
-    /// A file with their secret.
+    /// A file with that user's secret.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_AGI_AMI_SECRET_FILE")]
     ami_secret_file: Option<PathBuf>,
-    /// The organizations whose queues the PBX has, with commas between them; left out: --organization.
+    /// The organizations whose queues the PBX has, separated by commas. Absent: --organization.
     #[arg(long, value_name = "IDS", env = "QUEUEGATE_AGI_ORGANIZATIONS", value_delimiter = ',')]
     organizations: Vec<OrganizationId>,
-    /// After how long all members and sessions are compared, whether or not anything happened.
+    /// Interval at which all members and sessions are compared, even without events.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_AGI_RECONCILE_INTERVAL", default_value = "1m",
           value_parser = humantime::parse_duration)]
     reconcile_interval: Duration,
-    /// Send the manager's secret to another machine in the clear, because nobody reads along.
+    /// Send the manager's secret to another machine in plain text, because the network is protected.
     #[arg(long, value_name = "BOOL", env = "QUEUEGATE_AGI_AMI_INSECURE", num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true")]
     ami_insecure: bool,
@@ -155,7 +157,7 @@ impl Agi {
 
     fn manager(&self) -> anyhow::Result<Option<Manager>> {
         let Some(address) = self.ami else { return Ok(None) };
-        // Not clap's to require, which would look at the arguments before there is a file.
+        // Checked here, because clap would check the arguments before the file is read.
         let (Some(user), Some(file)) = (&self.ami_user, &self.ami_secret_file) else {
             return Err(Wrong("--ami needs --ami-user and --ami-secret-file".to_owned()).into());
         };
@@ -169,7 +171,7 @@ impl Agi {
         };
         if organizations.len() > 1 && !self.queue_name.names_organization() {
             let problem =
-                "the queues of several organizations can't be told apart; give --queue-name with {organization}";
+                "the queues of several organizations would have the same names; give --queue-name with {organization}";
             return Err(Wrong(problem.to_owned()).into());
         }
         if organizations.len() > 1 {

@@ -1,4 +1,4 @@
-//! Archives of the audit log: files of lines that `audit export` wrote, verified without a server.
+//! Archives of the audit log: files that `audit export` wrote, verified without a server.
 
 use std::{
     fs::File,
@@ -12,24 +12,24 @@ use sha2::{Digest, Sha256};
 use super::args::Wrong;
 use crate::rpc::proto;
 
-/// What a file has.
+/// The verified content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Archive {
     path: PathBuf,
-    /// How many events are as they were written, from the first on.
+    /// The number of intact events, from the first on.
     pub events: u64,
     /// The hash of the event before the first.
     first_previous: String,
-    /// The last event that is as it was written.
+    /// The last intact event.
     last_revision: String,
     pub last_hash: String,
-    /// Whether the event that was asked for is in it.
+    /// Whether the file contains the saved head.
     pub has_noted: bool,
-    /// Where the file breaks first, and how.
+    /// The first fault.
     pub fault: Option<String>,
 }
 
-/// The chained part of a line: the hash of the event before, and its own.
+/// The chained part of a line: the previous event's hash and its own.
 #[derive(serde::Deserialize)]
 struct Chained {
     revision: String,
@@ -37,14 +37,14 @@ struct Chained {
     hash: String,
 }
 
-/// Reads a file, verifies the chain in it, and looks for an event that was noted.
+/// Reads a file, verifies its chain, and looks for a saved head.
 pub(super) fn read(path: &Path, noted: Option<&proto::AuditLogPosition>) -> Result<Archive, Wrong> {
     let unreadable = |error: std::io::Error| Wrong(format!("can't read `{}`: {error}", path.display()));
     let file = BufReader::new(File::open(path).map_err(unreadable)?);
     read_from(file, path, noted).map_err(unreadable)
 }
 
-/// Reads what `path` has.
+/// Reads the content of `path`.
 pub(super) fn read_from(
     file: impl BufRead,
     path: &Path,
@@ -64,28 +64,28 @@ pub(super) fn read_from(
             archive.fault = Some(format!("line {number} of {}: {problem}", path.display()));
             break;
         }
-        // A hash is of one event alone, which may have been noted by a revision of a later epoch than it was written in.
+        // Compare the hash only: a head may have been saved with a revision of a later epoch than the event's.
         archive.has_noted |= noted.is_some_and(|noted| noted.hash == archive.last_hash);
     }
     Ok(archive)
 }
 
 impl Archive {
-    /// The last event in it that is as it was written.
+    /// The position of the last intact event, or `None`.
     pub(super) fn last(&self) -> Option<proto::AuditLogPosition> {
         let (revision, hash) = (self.last_revision.clone(), self.last_hash.clone());
         (self.events > 0).then_some(proto::AuditLogPosition { revision, hash })
     }
 
     fn add(&mut self, line: &str) -> Result<(), String> {
-        let chained: Chained = serde_json::from_str(line).map_err(|error| format!("is no event: {error}"))?;
+        let chained: Chained = serde_json::from_str(line).map_err(|error| format!("is not an event: {error}"))?;
         let Chained { revision, previous_hash, hash } = chained;
         let tail = format!(",\"previous_hash\":\"{previous_hash}\",\"hash\":\"{hash}\"}}");
         let body = line.strip_suffix(&tail).ok_or("does not end with its two hashes")?;
         let mut computed = Sha256::new();
         computed.update(format!("{previous_hash}\n{body}}}"));
         if HEXLOWER.encode(&computed.finalize()) != hash {
-            return Err("was altered: its hash doesn't follow from what it says".to_owned());
+            return Err("was altered: its hash doesn't match its content".to_owned());
         }
         if self.events == 0 {
             self.first_previous = previous_hash;
@@ -98,8 +98,8 @@ impl Archive {
     }
 }
 
-/// What is wrong in files, and where they don't follow each other. `after` is the hash that the first goes on from; none:
-/// it is the beginning.
+/// The faults in and between the files. `after` is the hash that the first file continues from; `None`: it is the
+/// beginning.
 pub(super) fn faults(archives: &[Archive], after: Option<&str>) -> Vec<String> {
     let mut found: Vec<String> = archives.iter().filter_map(|archive| archive.fault.clone()).collect();
     let beginning = "0".repeat(64);
@@ -107,17 +107,19 @@ pub(super) fn faults(archives: &[Archive], after: Option<&str>) -> Vec<String> {
         && first.first_previous != after.unwrap_or(&beginning)
     {
         let path = first.path.display();
-        let begins = format!("{path} doesn't begin where it should, but after {}", first.first_previous);
+        let begins = format!("{path} begins at the wrong event, after {}", first.first_previous);
         found.push(match after {
             Some(_) => begins,
-            None => format!("{begins}: events before it are missing; give the archive before it, or --after that hash"),
+            None => {
+                format!("{begins}: earlier events are missing; give the earlier archive too, or --after with that hash")
+            }
         });
     }
     for pair in archives.windows(2) {
         if let [first, second] = pair
             && first.last_hash != second.first_previous
         {
-            found.push(format!("{} doesn't go on where {} ends", second.path.display(), first.path.display()));
+            found.push(format!("{} doesn't continue where {} ends", second.path.display(), first.path.display()));
         }
     }
     found

@@ -1,4 +1,4 @@
-//! Arguments that several commands have.
+//! Arguments that several commands share.
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
@@ -12,24 +12,24 @@ use crate::{
     rpc::proto,
 };
 
-/// An argument that clap can't judge.
+/// An invalid argument that clap can't detect.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Wrong(pub String);
 
-/// Which server, and how to print.
+/// The server and the output format.
 #[derive(Args, Clone)]
 pub(super) struct Server {
-    /// The server.
+    /// The server's address.
     #[arg(long = "server", value_name = "ADDRESS", env = "QUEUEGATE_SERVER", default_value = "http://127.0.0.1:50051")]
     pub address: String,
-    /// A file with our bearer token. QUEUEGATE_TOKEN may hold the token itself instead.
+    /// A file with the caller's bearer token. QUEUEGATE_TOKEN may hold the token itself instead.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_TOKEN_FILE")]
     token_file: Option<PathBuf>,
-    /// The authority (PEM) that vouches for the server's certificate.
+    /// The authority of the server's certificate (PEM).
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_CA")]
     ca: Option<PathBuf>,
-    /// Our client certificate (PEM).
+    /// The caller's client certificate (PEM).
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_CLIENT_CERTIFICATE", requires = "client_key")]
     client_certificate: Option<PathBuf>,
     /// The client certificate's private key (PEM).
@@ -40,7 +40,7 @@ pub(super) struct Server {
     pub json: bool,
 }
 
-/// Which server, which organization, and how to print.
+/// The server, the organization, and the output format.
 #[derive(Args, Clone)]
 pub(super) struct Common {
     #[command(flatten)]
@@ -55,7 +55,7 @@ impl Server {
         Ok(Client::connect_as(&self.address, self.credentials()?).await?)
     }
 
-    /// A client for a server that need not be there yet.
+    /// Returns a client without connecting; the server may start later.
     pub(super) fn prepare(&self) -> anyhow::Result<Client> {
         Ok(Client::prepare_as(&self.address, self.credentials()?)?)
     }
@@ -66,7 +66,7 @@ impl Server {
         };
         let token = match &self.token_file {
             Some(path) => Some(String::from_utf8(read(path)?).map_err(|_| client::Error::Token)?),
-            // Never an argument: everybody on a machine can read those.
+            // Never an argument, because every user of the machine can read arguments.
             None => std::env::var("QUEUEGATE_TOKEN").ok().filter(|token| !token.is_empty()),
         };
         let certificate = match (&self.client_certificate, &self.client_key) {
@@ -84,27 +84,29 @@ impl Common {
     }
 }
 
-/// A host, by name or number, and a port.
+/// Parses a host name or IP address and a port.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let found = text.to_socket_addrs().map_err(|error| format!("{error}; write it as HOST:PORT"))?.next();
     found.ok_or_else(|| "no such host".to_owned())
 }
 
-/// The path of a database file. SQLite would take some names for something else, and a file would be made of that name.
+/// Parses the path of a database file. Refuses names with a special meaning in SQLite.
 pub(super) fn database(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() {
         return Err("must name a file".to_owned());
     }
     if text == ":memory:" {
-        return Err("nothing is kept in memory alone; name a file, or `./:memory:` for one of that name".to_owned());
+        return Err(
+            "in-memory databases are not supported; name a file, or `./:memory:` for a file of that name".to_owned()
+        );
     }
     if text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:")) {
-        return Err(format!("must be a path and not a URI; name the file, or `./{text}` for one of that name"));
+        return Err(format!("must be a path and not a URI; name the file, or `./{text}` for a file of that name"));
     }
     Ok(text.into())
 }
 
-/// How the user asks to sign in.
+/// The channel on which the user signs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Channel {
     /// Dialing *13 and the queue's number.
@@ -130,7 +132,7 @@ pub(super) enum Name {
 }
 
 impl Name {
-    /// What to try if nobody has this name: a number is more often an extension than an id.
+    /// A hint for an unknown name: a number is usually an extension, not an id.
     pub(super) fn hint(&self) -> Option<String> {
         match self {
             Self::Id(id) if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -152,7 +154,7 @@ impl std::str::FromStr for Name {
     }
 }
 
-/// Makes a request's own `oneof` of a [`Name`].
+/// Converts a [`Name`] to a request's own `oneof`.
 macro_rules! one_of {
     ($name:expr, $module:ident :: User) => {
         one_of!($name, $crate::rpc::proto::$module::User, UserId, UserExtension)

@@ -1,4 +1,4 @@
-//! Making assignments of what Asterisk's `queues.conf` says of static members.
+//! The import of static members in Asterisk's `queues.conf` as assignments.
 
 use std::{io::Read, path::Path};
 
@@ -17,23 +17,23 @@ use crate::{
     rpc::proto,
 };
 
-/// Whether anything is to be changed.
+/// Whether an import only validates or also assigns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Validation {
     Only,
     AndAssignment,
 }
 
-/// What became of a line.
+/// The outcome of a line.
 enum Became {
     Assigned,
     AssignedBefore,
-    /// It would be, or is already.
+    /// Only validated: it would be assigned, or is already.
     WouldBe,
     LeftOut(String),
 }
 
-/// Makes assignments of static members, and reports line by line what can't be mapped.
+/// Assigns static members, and reports each line that can't be mapped.
 pub(super) async fn import_queues(file: &Path, common: &Common, validation: Validation) -> anyhow::Result<Outcome> {
     let unreadable = |error: &dyn std::fmt::Display| Wrong(format!("can't read `{}`: {error}", file.display()));
     let mut bytes = Vec::new();
@@ -46,8 +46,8 @@ pub(super) async fn import_queues(file: &Path, common: &Common, validation: Vali
     let text = queues_conf::decode(&bytes).map_err(|error| unreadable(&error))?;
     let reading = queues_conf::read(&text);
     if reading.members.is_empty() && reading.left_out.is_empty() && !text.trim().is_empty() {
-        // A file of something else, most likely, and a script must not take it for one that was imported.
-        return Err(Wrong(format!("`{}` names no members; give a queues.conf", file.display())).into());
+        // Probably another kind of file; a script must not treat it as imported.
+        return Err(Wrong(format!("`{}` contains no members; give a queues.conf", file.display())).into());
     }
     let mut client = common.connect().await?;
     let mut left_out = reading.left_out;
@@ -115,7 +115,7 @@ async fn assign(
     };
     match asked {
         Ok(became) => Ok(became),
-        // What is about this member alone; anything else is about all of them.
+        // These errors concern only this member; any other error concerns all.
         Err(status) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) => {
             let resource = status.get_details_resource_info().map(|info| info.resource_type).unwrap_or_default();
             if resource.ends_with("Organization") {
@@ -127,7 +127,7 @@ async fn assign(
     }
 }
 
-/// Whether the member's user and queue are there, and the user may have a role.
+/// Checks that the member's user and queue exist, and that the user may have a role.
 async fn validate(client: &mut Client, common: &Common, member: &StaticMember) -> Result<Became, tonic::Status> {
     let request = proto::GetQueueRequest {
         organization_id: common.organization.clone(),

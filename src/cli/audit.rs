@@ -1,4 +1,4 @@
-//! What happened, and whether the record of it can be trusted.
+//! Commands on the audit log: reading, verifying, exporting and cutting it.
 
 use std::{
     fs::OpenOptions,
@@ -21,49 +21,49 @@ use crate::{client::Client, rpc::proto};
 /// Subcommands of `audit`.
 #[derive(Subcommand)]
 pub(super) enum Audit {
-    /// Print what was done and what was refused, newest first.
+    /// Print changes and refusals, newest first.
     List(Box<List>),
-    /// Follow what is done and refused as it happens.
+    /// Follow changes and refusals as they happen.
     Watch(Watch),
-    /// Find out whether anything of the log was altered, removed or swapped since it was written.
+    /// Check the integrity of the log: whether events were altered, removed or swapped.
     Verify(Verify),
-    /// Print where the log ends, as REVISION:HASH. Note it somewhere else, and give it to `verify` later.
+    /// Print the head of the log, as REVISION:HASH. Save it somewhere else, and give it to `verify` later.
     Head(Head),
-    /// Write the log, oldest first, as lines of JSON; and cut off what was written, if you ask for it.
+    /// Export the log as lines of JSON, oldest first, and optionally cut off the exported events.
     Export(Export),
 }
 
 /// Arguments of `audit list`.
 #[derive(Args)]
 pub(super) struct List {
-    /// Only what was done to this user: an id, or ext:NUMBER.
+    /// Only events that affect this user: an id, or ext:NUMBER.
     #[arg(long)]
     user: Option<Name>,
-    /// Only what was done on this queue: an id, or ext:NUMBER.
+    /// Only events on this queue: an id, or ext:NUMBER.
     #[arg(long)]
     queue: Option<Name>,
-    /// Only what this user did or tried to.
+    /// Only actions and attempts of this user.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "USER_ID")]
     actor: String,
     /// Only this action, such as sign-in or ASSIGN_ROLE.
     #[arg(long)]
     action: Option<String>,
-    /// Only what was done.
+    /// Only actions that were done.
     #[arg(long, conflicts_with = "denied")]
     allowed: bool,
-    /// Only what was refused.
+    /// Only refusals.
     #[arg(long)]
     denied: bool,
     /// Only in this minute, second or day: 9:03, 2026-11-22 9:03, 2026-11-22T09:03:00Z, 2026-11-22.
     #[arg(long, value_name = "TIME", value_parser = when::past, conflicts_with_all = ["since", "until"])]
     at: Option<When>,
-    /// Only at this time or later, such as 9:00 or 2026-11-22; also how long ago, such as 90m.
+    /// Only at this time or later, such as 9:00 or 2026-11-22, or a time span before now, such as 90m.
     #[arg(long, value_name = "TIME", value_parser = when::when)]
     since: Option<When>,
-    /// Only before this time, such as 17:00 or 2026-11-22; also how long ago, such as 90m.
+    /// Only before this time, such as 17:00 or 2026-11-22, or a time span before now, such as 90m.
     #[arg(long, value_name = "TIME", value_parser = when::when)]
     until: Option<When>,
-    /// How many events at most; 0 for all of them.
+    /// Maximum number of events; 0 for all.
     #[arg(long, default_value = "100", value_name = "NUMBER")]
     limit: usize,
     #[command(flatten)]
@@ -73,7 +73,7 @@ pub(super) struct List {
 /// Arguments of `audit watch`.
 #[derive(Args)]
 pub(super) struct Watch {
-    /// Resume after this revision instead of beginning now.
+    /// Resume after this revision instead of starting now.
     #[arg(long, value_name = "REVISION", default_value = "", hide_default_value = true)]
     from: String,
     #[command(flatten)]
@@ -83,13 +83,14 @@ pub(super) struct Watch {
 /// Arguments of `audit verify`.
 #[derive(Args)]
 pub(super) struct Verify {
-    /// Where the log ended when you last looked, as `audit head` printed it.
+    /// A head that you saved before, as `audit head` printed it.
     #[arg(long, value_name = "REVISION:HASH")]
     expected_head: Option<String>,
-    /// A file that `audit export` wrote, oldest first. The log must go on where the last one ends.
+    /// A file that `audit export` wrote; repeat it for more, oldest first. The log must continue where the last one
+    /// ends.
     #[arg(long, value_name = "FILE")]
     archive: Vec<PathBuf>,
-    /// The hash that the first archive goes on from, if there were others before it that you don't have any more.
+    /// The hash that the first archive continues from, if earlier archives are lost.
     #[arg(long, value_name = "HASH", requires = "archive")]
     after: Option<String>,
     #[command(flatten)]
@@ -106,13 +107,14 @@ pub(super) struct Head {
 /// Arguments of `audit export`.
 #[derive(Args)]
 pub(super) struct Export {
-    /// The file to write, which must not exist yet; left out: standard output.
+    /// The file to write, which must not exist. Absent: standard output.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Stop at the first event that is not before this time, such as 2026-11-22; also how long ago, such as 90days.
+    /// Stop at the first event that is not before this time, such as 2026-11-22, or a time span before now, such as
+    /// 90days.
     #[arg(long, value_name = "TIME", value_parser = when::when)]
     before: Option<When>,
-    /// Once the file is written, verified and on disk, cut what is in it off the log.
+    /// Cut the exported events off the log once the file is written, verified and on disk.
     #[arg(long, requires = "output")]
     cut: bool,
     #[command(flatten)]
@@ -180,7 +182,7 @@ impl List {
     }
 }
 
-/// Says what was looked for in vain, so that nobody takes a wrong day for an answer.
+/// Prints the times of an empty search, so that the user notices a wrong day.
 fn print_nothing(
     start: Option<jiff::Timestamp>,
     end: Option<&prost_types::Timestamp>,
@@ -188,9 +190,9 @@ fn print_nothing(
 ) -> anyhow::Result<()> {
     let since = start.map_or_else(String::new, |start| format!(" from {start}"));
     let until = end.map_or_else(String::new, |end| format!(" before {end}"));
-    print::line(&format!("nothing of that kind was recorded{since}{until}"))?;
+    print::line(&format!("no matching events{since}{until}"))?;
     match queue {
-        Some(_) => print::line("a number that no queue had is recorded as it was dialed: try without --queue"),
+        Some(_) => print::line("a number without a queue is recorded as dialed; try without --queue"),
         None => Ok(()),
     }
 }
@@ -226,18 +228,18 @@ impl Verify {
         let mut faults = archive::faults(&archives, self.after.as_deref());
         let mut client = self.common.connect().await?;
         let mut last = None;
-        // The log must go on where the archives end,
+        // The log must continue where the archives end,
         if let Some(end) = archives.last().and_then(Archive::last) {
             match self.walk(&mut client, end, &mut faults).await {
                 Err(error) if is_compacted(&error) => {
                     faults.push(
-                        "the log begins later than the last archive ends: events between them are missing".into(),
+                        "the log begins after the end of the last archive: the events between are missing".into(),
                     );
                 }
                 walked => last = Some(walked?),
             }
         }
-        // and go through the head that was noted, unless that is in the archives.
+        // and contain the saved head, unless that is in the archives.
         let noted = noted.filter(|_| !archives.iter().any(|archive| archive.has_noted));
         let mut last = match (last, noted) {
             (Some(last), None) => last,
@@ -257,7 +259,7 @@ impl Verify {
         Ok(if faults.is_empty() { Outcome::Done } else { Outcome::Denied })
     }
 
-    /// Has the server walk the log, and shows how far it is.
+    /// Has the server verify the log, and shows the progress.
     async fn walk(
         &self,
         client: &mut Client,
@@ -288,12 +290,12 @@ impl Verify {
     }
 }
 
-/// Whether what was asked about was archived and cut off.
+/// Whether the requested events were archived and cut off.
 fn is_compacted(error: &anyhow::Error) -> bool {
     error.downcast_ref::<tonic::Status>().is_some_and(|status| status.code() == tonic::Code::OutOfRange)
 }
 
-/// A head as `audit head` prints it.
+/// Reads a head as `audit head` prints it.
 fn noted(text: &str) -> Result<proto::AuditLogPosition, Wrong> {
     let parts = text.trim().split_once(':');
     let (revision, hash) = parts.ok_or_else(|| Wrong("--expected-head: write it as REVISION:HASH".to_owned()))?;
@@ -309,20 +311,17 @@ fn print_verification(
         let red = print::RED;
         print::line(&format!("{red}broken{red:#}  {first}"))?;
         faults.iter().skip(1).try_for_each(|fault| print::line(&format!("        {fault}")))?;
-        return print::line(&format!(
-            "the first {} events of the log itself are as they were written",
-            last.verified_events
-        ));
+        return print::line(&format!("the first {} events of the log itself are intact", last.verified_events));
     }
     let green = print::GREEN;
     let (events, are) = match last.verified_events {
-        1 => ("1 event".to_owned(), "is as it was written"),
-        events => (format!("{events} events"), "are as they were written"),
+        1 => ("1 event".to_owned(), "is intact"),
+        events => (format!("{events} events"), "are intact"),
     };
     let archived: u64 = archives.iter().map(|archive| archive.events).sum();
     let (archived, are) = match archived {
         0 => (String::new(), are),
-        archived => (format!(" and {archived} archived ones"), "are as they were written"),
+        archived => (format!(" and {archived} archived ones"), "are intact"),
     };
     print::line(&format!("{green}whole{green:#}  {events}{archived} {are}"))?;
     let found = last.verification.clone().unwrap_or_default();
@@ -383,7 +382,7 @@ impl Export {
         let received = receiving.await;
         bar.finish_and_clear();
         if received.is_err() {
-            // Half an archive is none.
+            // An incomplete archive is useless.
             std::fs::remove_file(path).map_err(refused)?;
         }
         received?;
@@ -406,12 +405,12 @@ impl Export {
         Ok(Outcome::Done)
     }
 
-    /// Cuts off what the file has, once it is certain that it has it.
+    /// Cuts the events in the file off the log, after verifying the file.
     async fn cut(&self, client: &mut Client, path: &Path, through: &proto::AuditLogPosition) -> anyhow::Result<()> {
         let written = archive::read(path, None)?;
         let whole = written.fault.is_none() && written.last_hash == through.hash;
         if !whole {
-            let why = written.fault.unwrap_or_else(|| "it ends with another event than was exported".to_owned());
+            let why = written.fault.unwrap_or_else(|| "it doesn't end with the last exported event".to_owned());
             return Err(Wrong(format!("nothing was cut, because `{}` can't be verified: {why}", path.display())).into());
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -420,7 +419,7 @@ impl Export {
             organization_id: self.common.organization.clone(),
             through_revision: through.revision.clone(),
             through_hash: through.hash.clone(),
-            // Whoever repeats the cut after a lost reply is told that it was made.
+            // Repeating the cut after a lost response succeeds.
             request_id: through.hash.clone(),
         };
         client.audit.cut_audit_log(request).await?;
@@ -429,7 +428,7 @@ impl Export {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    // The templates are constants, and well-formed.
+    // The templates are constants and valid.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
@@ -448,7 +447,7 @@ fn action_name(action: proto::AuditAction) -> String {
     print::short(action.as_str_name(), "AUDIT_ACTION_")
 }
 
-/// An event in a line or two: when, what became of it, what it was and on whom; then who did it, and why.
+/// Prints an event: time, outcome, action, user and queue; then the actor and the explanation.
 pub(super) fn print_event(event: &proto::AuditEvent) -> anyhow::Result<()> {
     let (style, word) = if event.allowed() { (print::GREEN, "done  ") } else { (print::RED, "denied") };
     let dim = print::DIM;
@@ -473,7 +472,7 @@ pub(super) fn print_event(event: &proto::AuditEvent) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The reason of a decision, the role, how a session ended, or what changed from what to what.
+/// The reason of a decision, the role, the end of a session, or the changed values.
 fn why(event: &proto::AuditEvent) -> anyhow::Result<String> {
     let mut parts = Vec::new();
     if event.role() != proto::Role::Unspecified {

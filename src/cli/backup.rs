@@ -1,5 +1,4 @@
-//! Copies of a database file: making one while it is served, making a database of one, and whether a file is whole. They
-//! work on files, without a server.
+//! Commands that back up, restore and verify a database file. They work on files, without a server.
 
 use std::path::PathBuf;
 
@@ -15,9 +14,9 @@ use crate::{
 /// Arguments of `backup`.
 #[derive(Args)]
 pub(super) struct Backup {
-    /// The file to make. One that exists is not written over.
+    /// The file to create. An existing file is never overwritten.
     file: PathBuf,
-    /// The database, which may be served meanwhile.
+    /// The database, which a server may be using.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_DATABASE", default_value = "queuegate.db",
           value_parser = super::args::database)]
     database: PathBuf,
@@ -29,9 +28,9 @@ pub(super) struct Backup {
 /// Arguments of `restore`.
 #[derive(Args)]
 pub(super) struct Restore {
-    /// The backup. It stays as it is.
+    /// The backup, which stays unchanged.
     file: PathBuf,
-    /// The database to make. One that exists is not written over.
+    /// The database to create. An existing file is never overwritten.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_DATABASE", default_value = "queuegate.db",
           value_parser = super::args::database)]
     database: PathBuf,
@@ -43,7 +42,7 @@ pub(super) struct Restore {
 /// Arguments of `verify`.
 #[derive(Args)]
 pub(super) struct Verify {
-    /// A backup, or a database, which may be served meanwhile.
+    /// A backup, or a database, which a server may be using.
     file: PathBuf,
     /// Print JSON for machines.
     #[arg(long)]
@@ -77,10 +76,10 @@ impl Restore {
             print::json_value(&found)?;
             return Ok(Outcome::Done);
         }
-        print::line(&format!("{} was made of {}", database.display(), file.display()))?;
+        print::line(&format!("{} was restored from {}", database.display(), file.display()))?;
         print_whole(&restored.examination)?;
         if let Some(now) = restored.now {
-            print::line(&format!("it goes on as {now}; revisions and page tokens from before are refused"))?;
+            print::line(&format!("it continues at {now}; earlier revisions and page tokens are refused"))?;
         }
         Ok(Outcome::Done)
     }
@@ -106,10 +105,10 @@ impl Verify {
     }
 }
 
-/// Runs something long, with a bar where somebody looks on.
+/// Runs a long task, with a progress bar on a terminal.
 fn with_progress<T>(work: impl FnOnce(&dyn Fn(u64, u64)) -> T) -> T {
     let bar = ProgressBar::new(0);
-    // The template is a constant, and well-formed.
+    // The template is a constant and valid.
     let style = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len}, {eta} left");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let done = work(&|done, all| {
@@ -128,7 +127,7 @@ fn print_whole(examination: &Examination) -> anyhow::Result<()> {
     print::line(&format!("{green}whole{green:#}  {logs} with {events}{revision}"))?;
     if *replayed < heads.len() {
         let cut = heads.len() - replayed;
-        print::line(&format!("       {} cut: for the others the state follows from the log", was(cut, "log")))?;
+        print::line(&format!("       {} cut; the state of the others matches their log", was(cut, "log")))?;
     }
     for (organization_id, head) in heads {
         print::line(&format!("{organization_id} ends with event {}, {}", head.sequence.0, head.hash))?;

@@ -1,5 +1,5 @@
-//! The configuration file, and what holds: a setting's flag comes before its environment variable, that before the file,
-//! and the file before the default.
+//! The configuration file and the effective configuration. Precedence: a setting's flag, its environment variable, the
+//! file, the default.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,10 +13,10 @@ use toml_edit::{DocumentMut, Item, Value};
 use super::{args::Wrong, exit::Outcome, print, serve::Settings};
 use crate::auth::without_secrets;
 
-/// Commands whose settings may stand in a file.
+/// Commands that can take their settings from a file.
 const COMMANDS: [&str; 3] = ["serve", "config", "agi"];
 
-/// How alike a key must be to one that there is for us to suggest that, from 0 to 1.
+/// Similarity from 0 to 1 above which an unknown key gets a known one as a suggestion.
 const ALIKE: f64 = 0.75;
 
 /// Arguments of `config`.
@@ -29,18 +29,18 @@ pub(super) struct Config {
     json: bool,
 }
 
-/// What was asked, and which settings the file gave.
+/// The parsed command line, and the settings that came from the file.
 pub(super) struct Asked {
     pub matches: ArgMatches,
     from_file: BTreeSet<String>,
     file: Option<PathBuf>,
 }
 
-/// Reads arguments, and the file that they or the environment name. Ends the program if they are wrong, as clap does.
+/// Reads the arguments, and the file that they or the environment name. Exits on invalid arguments, as clap does.
 pub(super) fn parse(command: Command, arguments: Vec<OsString>) -> anyhow::Result<Asked> {
     let (matches, missing) = match command.clone().try_get_matches_from(&arguments) {
         Ok(matches) => (matches, None),
-        // What is missing, such as the key of a certificate, may be in the file.
+        // A missing setting, such as the key of a certificate, may be in the file.
         Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {
             (command.clone().ignore_errors(true).get_matches_from(&arguments), Some(error))
         }
@@ -61,7 +61,7 @@ pub(super) fn parse(command: Command, arguments: Vec<OsString>) -> anyhow::Resul
     });
     let matches = match with(command, arguments, &from_file) {
         Ok(matches) => matches,
-        // Neither here nor there.
+        // Missing in the arguments and in the file.
         Err(error) if missing.is_some() && error.kind() == ErrorKind::MissingRequiredArgument => error.exit(),
         Err(error) => return Err(wrong(&file, &in_one_line(&error)).into()),
     };
@@ -79,21 +79,21 @@ pub(super) fn with(
     command.try_get_matches_from(arguments)
 }
 
-/// What is wrong with a setting of a file, without the help that is for arguments.
+/// The error of a setting in a file, without clap's hints for arguments.
 pub(super) fn in_one_line(error: &clap::Error) -> String {
     error.to_string().trim_start_matches("error: ").lines().next().unwrap_or_default().to_owned()
 }
 
-/// What a setting may hold.
+/// The type of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holds {
     /// One value.
     One,
-    /// Several, which a flag separates by this.
+    /// Several values, which a flag separates by this character.
     List(char),
 }
 
-/// The keys that a file may have, the settings' flags, and what each may hold.
+/// The keys that a file may have, which are the flags of the settings, with their types.
 pub(super) fn keys(command: &Command, name: &str) -> BTreeMap<String, Holds> {
     let arguments = command.find_subcommand(name).into_iter().flat_map(Command::get_arguments);
     let keys = arguments.filter_map(|argument| {
@@ -113,12 +113,12 @@ fn read(file: &Path, command: &str, keys: &BTreeMap<String, Holds>) -> anyhow::R
     Ok(settings(&text, command, keys).map_err(|problem| wrong(file, &problem))?)
 }
 
-/// What is wrong with a file. Somebody may have taken it for the place where tokens go.
+/// The error of a file. Redacts secrets, because users may put tokens into the wrong file.
 pub(super) fn wrong(file: &Path, problem: &str) -> Wrong {
     Wrong(without_secrets(&format!("`{}`: {problem}", file.display())))
 }
 
-/// The settings that a text gives to a command.
+/// The settings in a file's text for a command.
 pub(super) fn settings(
     text: &str,
     command: &str,
@@ -137,8 +137,8 @@ fn setting(key: &str, item: &Item, command: &str, keys: &BTreeMap<String, Holds>
         let near = keys.keys().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|near| like(near) >= ALIKE);
         let hint = match near {
             Some(near) => format!("did you mean `{near}`?"),
-            None if command == "agi" => "`queuegate agi --help` shows those that there are".to_owned(),
-            None => "`queuegate config` shows those that there are".to_owned(),
+            None if command == "agi" => "`queuegate agi --help` lists the settings".to_owned(),
+            None => "`queuegate config` lists the settings".to_owned(),
         };
         return Err(format!("there is no setting `{}`; {hint}", crate::domain::ids::shortened(key)));
     };
@@ -160,7 +160,7 @@ fn setting(key: &str, item: &Item, command: &str, keys: &BTreeMap<String, Holds>
     Ok((key.to_owned(), value.ok_or_else(|| format!("`{key}` must be {expected}"))?))
 }
 
-/// What a flag would be given.
+/// The value as text for a flag.
 fn single(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.value().clone()),
@@ -172,7 +172,7 @@ fn single(value: &Value) -> Option<String> {
 }
 
 impl Config {
-    /// Prints what holds.
+    /// Prints the effective configuration.
     pub(super) fn run(self, command: &Command, asked: &Asked) -> anyhow::Result<Outcome> {
         let Some(("config", matches)) = asked.matches.subcommand() else { return Ok(Outcome::Done) };
         let rows = rows(command, asked, matches);
@@ -189,10 +189,10 @@ impl Config {
     }
 }
 
-/// What stands for no value.
+/// Printed for an absent value.
 const UNSET: &str = "-";
 
-/// Each setting, its value, and where that comes from.
+/// Each setting, its value, and its source.
 fn rows(command: &Command, asked: &Asked, matches: &ArgMatches) -> Vec<[String; 3]> {
     let file = asked.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
     let arguments = command.find_subcommand("config").into_iter().flat_map(Command::get_arguments);
@@ -247,7 +247,7 @@ mod tests {
         for (text, says) in [
             ("drain_deadline = \"1s\"", "there is no setting `drain_deadline`; did you mean `drain-deadline`?"),
             ("lisen = \"x\"", "did you mean `listen`?"),
-            ("zzz = 1", "`queuegate config` shows those that there are"),
+            ("zzz = 1", "`queuegate config` lists the settings"),
             ("[server]\nlisten = \"x\"", "there is no setting `server`"),
             ("listen = [\"x\"]", "`listen` must be a text, a number, true or false"),
             ("allow = [\"a,b\"]", "`allow` must be a list of texts without `,`"),
@@ -259,6 +259,6 @@ mod tests {
             assert!(error.contains(says), "{text}: {error}");
         }
         let error = settings("zzz = 1", "agi", &BTreeMap::new()).unwrap_err();
-        assert!(error.contains("`queuegate agi --help` shows those that there are"), "{error}");
+        assert!(error.contains("`queuegate agi --help` lists the settings"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! A server with a ready-made contact center, and a day in it, over real gRPC.
+//! A server with a sample contact center, and a day in it, over real gRPC.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -19,10 +19,10 @@ const ORGANIZATION: &str = "acme";
 /// Arguments of `demo`.
 #[derive(Args)]
 pub(super) struct Demo {
-    /// Where to listen.
+    /// Address to listen on.
     #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_LISTEN", default_value = "127.0.0.1:50051", value_parser = super::args::address)]
     listen: SocketAddr,
-    /// End when the story is over, instead of serving on.
+    /// Exit at the end of the story, instead of serving on.
     #[arg(long)]
     exit: bool,
 }
@@ -40,7 +40,7 @@ impl Demo {
         let address = server.address();
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(server.run(async {
-            // A dropped sender means the same.
+            // A dropped sender also stops the server.
             let _ = stopped.await;
         }));
         let story = async {
@@ -52,7 +52,7 @@ impl Demo {
             anyhow::Ok(())
         };
         let told = story.await;
-        // The server may have failed before.
+        // The server may already have failed.
         let _ = stop.send(());
         serving.await??;
         told?;
@@ -61,7 +61,7 @@ impl Demo {
 }
 
 async fn play(address: SocketAddr) -> anyhow::Result<()> {
-    print::line(&format!("A queuegate server on {address}, with a database that is gone when this ends.\n"))?;
+    print::line(&format!("A queuegate server on {address}, with a temporary database.\n"))?;
     let mut story = Story { client: ready(address).await?, chapter: 0 };
 
     story.chapter("A contact center is loaded: 5 queues and 6 people.", "import examples/acme.yaml")?;
@@ -77,14 +77,15 @@ async fn play(address: SocketAddr) -> anyhow::Result<()> {
     story.sign_in("102", "801").await?;
 
     let preview = "settings preview organization.unassigned_queue_sign_in=RESTRICTED";
-    story.chapter("The administrator asks what it would do to restrict sign-in to assigned queues.", preview)?;
+    story.chapter("The administrator previews the restriction of sign-in to assigned queues.", preview)?;
     story.preview().await?;
 
     let set = "settings set organization.unassigned_queue_sign_in=RESTRICTED";
-    story.chapter("The administrator does it.", set)?;
+    story.chapter("The administrator restricts sign-in.", set)?;
     story.restrict().await?;
 
-    story.chapter("Bo is signed in, and stays so: a change of policy throws nobody out.", "check ext:102 ext:801")?;
+    story
+        .chapter("Bo is signed in and stays signed in: a change of policy ends no session.", "check ext:102 ext:801")?;
     story.check("102", "801").await?;
 
     story.chapter("Cleo dials *13 801, and is refused.", "sign-in ext:103 ext:801")?;
@@ -129,7 +130,7 @@ struct Story {
 }
 
 impl Story {
-    /// Says what happens, and the command that does the same.
+    /// Prints the title of a chapter, and the command with the same effect.
     fn chapter(&mut self, title: &str, command: &str) -> anyhow::Result<()> {
         let dim = print::DIM;
         self.chapter += 1;
@@ -246,7 +247,7 @@ impl Story {
     }
 }
 
-/// The one setting of the story.
+/// The only setting in the story.
 fn restricted() -> proto::PermissionSettings {
     let organization =
         proto::OrganizationSettings { unassigned_queue_sign_in: UnassignedQueueSignIn::Restricted.into() };

@@ -1,4 +1,4 @@
-//! How the program ends: its exit code, and what it says of a failure.
+//! Exit codes and error output.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use tonic_types::StatusExt;
 use super::print;
 use crate::{agi, auth, client, rpc::code, server, store};
 
-/// How a command that didn't fail ended.
+/// The outcome of a command that didn't fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// Allowed, or done.
@@ -26,19 +26,19 @@ impl From<Outcome> for ExitCode {
     }
 }
 
-/// The command or the request is wrong.
+/// The command or the request is invalid.
 const WRONG: u8 = 2;
 
-/// The server can't be reached, or can't answer now.
+/// The server is unreachable or unavailable.
 const UNAVAILABLE: u8 = 3;
 
-/// Anything else.
+/// Any other failure.
 const FAILED: u8 = 4;
 
-/// Says on standard error what failed, and gives the exit code for it.
+/// Prints a failure on standard error, and returns its exit code.
 pub(super) fn failed(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
-        // Whoever read our output has had enough.
+        // The reader of our output closed the pipe.
         return ExitCode::SUCCESS;
     }
     let red = print::RED;
@@ -68,7 +68,7 @@ fn code(error: &anyhow::Error) -> u8 {
                 | Code::OutOfRange
                 | Code::PermissionDenied
                 | Code::Unauthenticated => WRONG,
-                // Servers don't send UNKNOWN: it is what a connection that broke, or never spoke gRPC, comes to.
+                // Servers don't send UNKNOWN; a connection that broke, or never spoke gRPC, ends with it.
                 Code::Unavailable
                 | Code::DeadlineExceeded
                 | Code::ResourceExhausted
@@ -102,7 +102,7 @@ fn code(error: &anyhow::Error) -> u8 {
             None => {}
         }
         if let Some(error) = cause.downcast_ref::<agi::Error>() {
-            // A service manager tries again.
+            // After FAILED a service manager restarts the program.
             return if error.is_of_the_moment() { FAILED } else { WRONG };
         }
         if let Some(error) = cause.downcast_ref::<store::Error>() {

@@ -1,6 +1,5 @@
-//! The command line's own decoders, against what nobody should give them: archives, times, settings, arguments,
-//! configuration files. The other
-//! decoders are tried by `tests/it/fuzz`.
+//! Fuzz tests of the command line's own decoders: archives, times, settings, arguments and configuration files.
+//! `tests/it/fuzz` tests the other decoders.
 
 #[path = "../../tests/it/fuzz/mutate.rs"]
 mod mutate;
@@ -43,11 +42,11 @@ fn an_archive_that_is_whole_has_only_lines_that_were_written() {
     for _ in 0..tried {
         let input = inputs.input();
         let _shown = Shown(&input);
-        // What is no UTF-8 can't be read.
+        // Text that isn't UTF-8 can't be read.
         let Ok(found) = archive::read_from(Cursor::new(&input), Path::new("a.jsonl"), None) else { continue };
         let text = std::str::from_utf8(&input).unwrap_or_default();
         let believed: Vec<&str> = text.lines().take(found.events.try_into().unwrap()).collect();
-        // One after the other, as they were written.
+        // Consecutive lines, in the original order.
         let from = believed.first().and_then(|first| lines.iter().position(|line| line == first)).unwrap_or_default();
         assert!(believed.iter().eq(lines[from..].iter().take(believed.len())), "an altered event was believed");
         assert!(found.fault.is_some() || believed.len() == text.lines().count());

@@ -27,7 +27,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::exit::Outcome;
 
-/// May this agent sign in to this queue? Decides, records who is signed in, and says why.
+/// Decide whether an agent may sign in to a queue, keep the sessions, and explain every decision.
 #[derive(Parser)]
 #[command(name = "queuegate", version, propagate_version = true, after_help = AFTER_HELP)]
 struct Cli {
@@ -38,60 +38,60 @@ struct Cli {
 const AFTER_HELP: &str = "\
 Users and queues are named by id (`anna`, `sales`) or by extension (`ext:101`, `ext:801`).
 
-Exit codes: 0 allowed or done; 1 denied, or the audit log or a database is broken; 2 the command or request is wrong; 3 the server can't be reached or can't \
-answer now; 4 anything else that failed.";
+Exit codes: 0 allowed or done; 1 denied, or a failed integrity check; 2 invalid command or request; 3 server unreachable or \
+unavailable; 4 any other failure.";
 
 #[derive(Subcommand)]
 enum Command {
     /// Run the server.
     Serve(serve::Serve),
-    /// Run the server that an Asterisk dialplan asks (FastAGI).
+    /// Run the FastAGI server for an Asterisk dialplan.
     Agi(Box<agi::Agi>),
-    /// Print what a server would go by, and where each setting comes from.
+    /// Print the effective configuration of a server, and the source of each setting.
     Config(config::Config),
-    /// Say who may call a server.
+    /// Manage the callers of a server.
     #[command(subcommand)]
     Token(token::Token),
-    /// Run a server with a ready-made contact center, and play a day in it.
+    /// Run a server with a sample contact center, and play through a day in it.
     Demo(demo::Demo),
-    /// May this user sign in to this queue? Changes nothing.
+    /// Check whether a user may sign in to a queue. Changes nothing.
     Check(access::Check),
     /// Sign a user in to a queue, if they may.
     SignIn(access::SignIn),
-    /// Sign a user out of a queue, or of all.
+    /// Sign a user out of a queue, or of all queues.
     SignOut(access::SignOut),
-    /// Sign a user in on a supervisor's word.
+    /// Sign a user in on a supervisor's authority.
     SupervisorSignIn(access::SupervisorSignIn),
-    /// Sign a user out on a supervisor's word.
+    /// Sign a user out on a supervisor's authority.
     SupervisorSignOut(access::SupervisorSignOut),
-    /// Who is signed in where?
+    /// List the live sessions.
     Sessions(sessions::Sessions),
     /// Follow sessions as they begin and end.
     Watch(sessions::Watch),
-    /// Where may this user sign in?
+    /// List the queues that a user may sign in to.
     Queues(access::Queues),
-    /// Who may sign in to this queue?
+    /// List the users who may sign in to a queue.
     Agents(access::Agents),
-    /// Make an organization what a document (YAML or JSON) says.
+    /// Apply a document (YAML or JSON) to an organization.
     Import(transfer::Import),
     /// Write an organization as a document.
     Export(transfer::Export),
-    /// Who may do what, and why.
+    /// List or check permissions.
     #[command(subcommand)]
     Permissions(permissions::Permissions),
     /// Read, change or preview an organization's permission settings.
     #[command(subcommand)]
     Settings(settings::Settings),
-    /// What was done and refused, by whom and why.
+    /// Read, verify or export the audit log.
     #[command(subcommand)]
     Audit(audit::Audit),
-    /// Copy the database to a file, while it is served or not.
+    /// Copy the database to a file, even while a server uses it.
     Backup(backup::Backup),
-    /// Make a database of a backup.
+    /// Restore a backup.
     Restore(backup::Restore),
-    /// Is a backup, or a database, whole?
+    /// Check the integrity of a backup or a database.
     Verify(backup::Verify),
-    /// Print a script that completes commands in your shell.
+    /// Print a completion script for your shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -108,7 +108,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    // What serves calls has threads of its own; for everything else one is enough.
+    // The server has its own threads; one is enough for everything else.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::failed(&anyhow::Error::new(error)),
@@ -117,7 +117,7 @@ pub fn main() -> ExitCode {
         Ok(outcome) => outcome.into(),
         Err(error) => exit::failed(&error),
     };
-    // Whatever still runs is of no use to anybody any more, such as the loading of a database for a server that was stopped.
+    // Don't wait for tasks that nobody needs any more, such as loading a database for a server that was stopped.
     runtime.shutdown_background();
     code
 }

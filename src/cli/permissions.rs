@@ -1,4 +1,4 @@
-//! Who may do what, and why.
+//! Commands that list and check permissions.
 
 use clap::{Args, Subcommand};
 
@@ -12,11 +12,11 @@ use crate::rpc::proto;
 /// Subcommands of `permissions`.
 #[derive(Subcommand)]
 pub(super) enum Permissions {
-    /// Print every permission there is: what it means, who has it, and the setting that governs it.
+    /// Print all permissions: meaning, roles, and the setting that governs each.
     List(List),
-    /// May this user do this?
+    /// Check whether a user has a permission.
     Check(Check),
-    /// Everything that a user may do, and why not the rest.
+    /// Print every permission with the decision for a user.
     Of(Of),
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Check {
     user: Name,
     /// The permission, such as sign-in-agents or SIGN_IN_AGENTS.
     permission: String,
-    /// The queue, if the permission is about one: an id, or ext:NUMBER.
+    /// The queue, for a permission on a queue: an id, or ext:NUMBER.
     queue: Option<Name>,
     #[command(flatten)]
     common: Common,
@@ -45,7 +45,7 @@ pub(super) struct Check {
 pub(super) struct Of {
     /// The user: an id, or ext:NUMBER.
     user: Name,
-    /// The queue for the permissions that are about one: an id, or ext:NUMBER.
+    /// The queue for permissions on a queue: an id, or ext:NUMBER.
     queue: Option<Name>,
     #[command(flatten)]
     common: Common,
@@ -85,7 +85,7 @@ impl List {
     }
 }
 
-/// What a role has of a permission, in a word or two.
+/// Describes a role's share in a permission in a few words.
 fn held_by(described: &proto::PermissionDescription, role: proto::Role) -> String {
     let held = match role {
         _ if !described.roles().any(|other| other == role) => return "no".to_owned(),
@@ -170,7 +170,7 @@ fn reason(decision: &proto::PermissionDecision) -> String {
     print::short(decision.reason().as_str_name(), "PERMISSION_REASON_")
 }
 
-/// A permission by its name, in capitals with underscores or as people type.
+/// Parses a permission's name, in upper case with underscores or in lower case with dashes.
 fn parse(text: &str) -> Result<proto::Permission, Wrong> {
     let name = text.to_ascii_uppercase().replace('-', "_");
     let name = if name.starts_with("PERMISSION_") { name } else { format!("PERMISSION_{name}") };

@@ -1,4 +1,4 @@
-//! Running the server.
+//! The command that runs the server.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -22,106 +22,104 @@ pub(super) struct Serve {
     settings: Settings,
 }
 
-/// Everything that can be set about a server: by a flag, by an environment variable, or in the configuration file.
+/// The settings of a server. Each has a flag, an environment variable, and a key in the configuration file.
 #[derive(Args)]
 pub(super) struct Settings {
-    /// A file (TOML) with any of these settings, named as the flags are without their dashes. Flags and environment
-    /// variables come before it.
+    /// A TOML file with any of these settings; its keys are the flags without `--`. Flags and environment variables
+    /// take precedence.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_CONFIG")]
     config: Option<PathBuf>,
-    /// Where to listen. Beyond this machine only with tokens and TLS.
+    /// Address to listen on. Other than loopback only with tokens and TLS.
     #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_LISTEN", default_value = "127.0.0.1:50051",
           value_parser = super::args::address)]
     listen: SocketAddr,
-    /// The database file; created if there is none.
+    /// Database file; created if it doesn't exist.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_DATABASE", default_value = "queuegate.db",
           value_parser = super::args::database)]
     database: PathBuf,
-    /// Who may call: the file that `queuegate token` writes. Without it everybody may do everything.
+    /// File of callers that `queuegate token` writes. Without it, every caller has full access.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_TOKENS")]
     tokens: Option<PathBuf>,
-    /// The server's certificate and those between it and its root (PEM), to speak TLS.
+    /// The server's certificate and its intermediate certificates (PEM), for TLS.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_TLS_CERTIFICATE", requires = "tls_key")]
     tls_certificate: Option<PathBuf>,
     /// The certificate's private key (PEM).
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_TLS_KEY", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
-    /// Authorities (PEM) whose client certificates are believed; the token file says whose they are.
+    /// Trusted authorities for client certificates (PEM). The token file names the caller of each certificate.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_TLS_CLIENT_CA", requires_all = ["tls_certificate", "tokens"])]
     tls_client_ca: Option<PathBuf>,
-    /// Listen beyond this machine without tokens or TLS, because something else keeps strangers out.
+    /// Listen on a non-loopback address without tokens or TLS, because the network is protected otherwise.
     #[arg(long, value_name = "BOOL", env = "QUEUEGATE_INSECURE", num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true")]
     insecure: bool,
-    /// Tell callers what services and messages there are (gRPC server reflection).
+    /// Serve gRPC reflection, which describes the API's services and messages.
     #[arg(long, value_name = "BOOL", env = "QUEUEGATE_REFLECTION", action = clap::ArgAction::Set, default_value = "true")]
     reflection: bool,
-    /// Where to serve /metrics, /livez and /readyz over plain HTTP; not at all unless given.
+    /// Address to serve /metrics, /livez and /readyz on, over plain HTTP. Absent: disabled.
     #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_METRICS_LISTEN", value_parser = super::args::address)]
     metrics_listen: Option<SocketAddr>,
-    /// Serve metrics and probes beyond this machine, because something else keeps strangers out.
+    /// Serve metrics and probes on a non-loopback address, because the network is protected otherwise.
     #[arg(long, value_name = "BOOL", env = "QUEUEGATE_METRICS_INSECURE", num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true")]
     metrics_insecure: bool,
-    /// Where to send traces of calls: an OTLP endpoint (gRPC), such as http://127.0.0.1:4317; nowhere unless given.
+    /// OTLP endpoint (gRPC) to export traces of calls to, such as http://127.0.0.1:4317. Absent: disabled.
     #[arg(long, value_name = "URL", env = "QUEUEGATE_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
-    /// Which share of the calls to trace, from 0 to 1, where the caller's trace context (traceparent) doesn't say.
+    /// Sampling ratio for calls without a `traceparent`, from 0 to 1.
     #[arg(long, value_name = "SHARE", env = "QUEUEGATE_TRACE_SHARE", default_value = "0", value_parser = share)]
     trace_share: f64,
-    /// How long health says NOT_SERVING, while calls are still taken, before the server stops: as long as load balancers
-    /// take to notice.
+    /// Time to report NOT_SERVING and still accept calls before the stop, so that load balancers notice.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_DRAIN_DELAY", default_value = "0s",
           value_parser = humantime::parse_duration)]
     drain_delay: Duration,
-    /// How long the stop may take after that: calls under way have three quarters of it to finish, and the changes already
-    /// taken the rest.
+    /// Time limit of the stop after that: three quarters for calls in flight, the rest for accepted writes.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_DRAIN_DEADLINE", default_value = "10s",
           value_parser = humantime::parse_duration)]
     drain_deadline: Duration,
-    /// Connections at once.
+    /// Concurrent connections.
     #[arg(long, value_name = "COUNT", env = "QUEUEGATE_MAX_CONNECTIONS", default_value_t = Limits::default().connections)]
     max_connections: usize,
-    /// Calls at once on one connection.
+    /// Concurrent calls per connection.
     #[arg(long, value_name = "COUNT", env = "QUEUEGATE_MAX_CALLS_PER_CONNECTION",
           default_value_t = Limits::default().streams_per_connection)]
     max_calls_per_connection: u32,
-    /// Calls of one caller at once that are answered once.
+    /// Concurrent unary calls per caller.
     #[arg(long, value_name = "COUNT", env = "QUEUEGATE_MAX_CALLS_PER_CALLER",
           default_value_t = Limits::default().calls_per_caller)]
     max_calls_per_caller: usize,
-    /// Calls of one caller at once that go on and on, such as watches.
+    /// Concurrent streams per caller, such as watches.
     #[arg(long, value_name = "COUNT", env = "QUEUEGATE_MAX_STREAMS_PER_CALLER",
           default_value_t = Limits::default().streams_per_caller)]
     max_streams_per_caller: usize,
-    /// The size of a call's headers.
+    /// Size of a call's headers.
     #[arg(long, value_name = "BYTES", env = "QUEUEGATE_MAX_HEADER_BYTES", default_value_t = Limits::default().header_bytes)]
     max_header_bytes: u32,
-    /// How long a new connection may take to say that it speaks TLS and HTTP/2.
+    /// Time limit of a new connection's TLS and HTTP/2 handshakes.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_HANDSHAKE_TIMEOUT", default_value = "10s",
           value_parser = humantime::parse_duration)]
     handshake_timeout: Duration,
-    /// After how long of hearing nothing a connection is asked whether it is still there.
+    /// Silence of a connection after which the server pings it.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_KEEPALIVE_INTERVAL", default_value = "30s",
           value_parser = humantime::parse_duration)]
     keepalive_interval: Duration,
-    /// How long the answer to that may take.
+    /// Time limit of the reply to a ping.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_KEEPALIVE_TIMEOUT", default_value = "20s",
           value_parser = humantime::parse_duration)]
     keepalive_timeout: Duration,
-    /// After how long without a call a connection is closed.
+    /// Time without a call after which the server closes a connection.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_IDLE_TIMEOUT", default_value = "15m",
           value_parser = humantime::parse_duration)]
     idle_timeout: Duration,
-    /// After how long a connection takes no more calls.
+    /// Age at which a connection stops accepting calls.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_MAX_CONNECTION_AGE", default_value = "1d",
           value_parser = humantime::parse_duration)]
     max_connection_age: Duration,
-    /// How long calls may go on after that.
+    /// Time that calls in flight may continue after that.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_MAX_CONNECTION_AGE_GRACE", default_value = "5m",
           value_parser = humantime::parse_duration)]
     max_connection_age_grace: Duration,
-    /// How long work may have to wait for a processor before new work is refused.
+    /// Queueing delay above which new calls are shed.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_SHED_DELAY", default_value = "5ms",
           value_parser = humantime::parse_duration)]
     shed_delay: Duration,
@@ -129,13 +127,13 @@ pub(super) struct Settings {
     log: Log,
 }
 
-/// What a server logs, and how.
+/// The level and format of the log.
 #[derive(Args)]
 pub(super) struct Log {
-    /// How to write the log, which goes to standard error.
+    /// Format of the log on standard error.
     #[arg(long, value_enum, env = "QUEUEGATE_LOG_FORMAT", default_value = "human")]
     log_format: LogFormat,
-    /// What to log: a level (error, warn, info, debug, trace), or targets with levels, such as queuegate=debug,h2=warn.
+    /// Log level (error, warn, info, debug, trace), or targets with levels, such as queuegate=debug,h2=warn.
     #[arg(long, value_name = "FILTER", env = "QUEUEGATE_LOG", default_value = "info")]
     log: String,
 }
@@ -144,7 +142,7 @@ pub(super) struct Log {
 enum LogFormat {
     /// For people; coloured on a terminal.
     Human,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -169,7 +167,7 @@ impl Serve {
         let mut stop = Box::pin(stop_signal()?);
         let server = tokio::select! {
             started = server::start(config) => started?,
-            // A file system that doesn't answer holds up a start, and not its end.
+            // A file system that doesn't respond may block a start, but never a stop.
             () = &mut stop => {
                 tracing::info!("stopped before the server had started");
                 return Ok(Outcome::Done);
@@ -181,7 +179,7 @@ impl Serve {
 }
 
 impl Settings {
-    /// What the server is told. Sockets that the process was started with (systemd's socket activation) come before
+    /// Build the server's configuration. Inherited sockets (systemd's socket activation) take precedence over
     /// addresses: the first is for calls, the second for metrics.
     fn server(self) -> anyhow::Result<server::Config> {
         let mut inherited = ListenFd::from_env();
@@ -229,7 +227,7 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "must be a number from 0 to 1".to_owned())
 }
 
-/// Completes when the process is asked to stop. The handlers are in place when this returns.
+/// Completes on SIGTERM or SIGINT. The handlers are in place when this returns.
 pub(super) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

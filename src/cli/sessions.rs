@@ -1,4 +1,4 @@
-//! Who is signed in, now and as it changes.
+//! Commands that list and follow live sessions.
 
 use clap::Args;
 
@@ -12,13 +12,13 @@ use crate::rpc::proto;
 /// Arguments of `sessions`.
 #[derive(Args)]
 pub(super) struct Sessions {
-    /// Only this user's: an id, or ext:NUMBER.
+    /// Only this user's sessions: an id, or ext:NUMBER.
     #[arg(long)]
     user: Option<Name>,
-    /// Only on this queue: an id, or ext:NUMBER.
+    /// Only sessions on this queue: an id, or ext:NUMBER.
     #[arg(long)]
     queue: Option<Name>,
-    /// Only those that their users keep although they could not sign in again now.
+    /// Only retained sessions, whose users couldn't sign in again now.
     #[arg(long)]
     retained: bool,
     #[command(flatten)]
@@ -78,13 +78,13 @@ pub(super) fn print_sessions(sessions: &[proto::Session]) -> anyhow::Result<()> 
 /// Arguments of `watch`.
 #[derive(Args)]
 pub(super) struct Watch {
-    /// Only this user's: an id, or ext:NUMBER.
+    /// Only this user's sessions: an id, or ext:NUMBER.
     #[arg(long)]
     user: Option<Name>,
-    /// Only on this queue: an id, or ext:NUMBER.
+    /// Only sessions on this queue: an id, or ext:NUMBER.
     #[arg(long)]
     queue: Option<Name>,
-    /// Resume after this revision instead of beginning with who is signed in.
+    /// Resume after this revision instead of starting with the live sessions.
     #[arg(long, value_name = "REVISION", default_value = "", hide_default_value = true)]
     from: String,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! Permission settings by their paths.
+//! Commands on permission settings, by their paths.
 
 use clap::{Args, Subcommand};
 use prost_types::FieldMask;
@@ -17,7 +17,7 @@ pub(super) enum Settings {
     Get(Get),
     /// Change settings: `settings set organization.unassigned_queue_sign_in=RESTRICTED`.
     Set(Set),
-    /// Print what a change of settings would do to whom, and change nothing.
+    /// Print the impact of a change of settings on users and sessions, and change nothing.
     Preview(Preview),
 }
 
@@ -34,7 +34,7 @@ struct Change {
     /// A setting's path and its new value: true or false, ALLOWED or RESTRICTED.
     #[arg(required = true, value_name = "PATH=VALUE")]
     settings: Vec<String>,
-    /// Refuse if the settings have changed since this etag was read.
+    /// Fail if the settings have changed since this etag was read.
     #[arg(long, default_value = "", hide_default_value = true)]
     etag: String,
 }
@@ -44,13 +44,13 @@ struct Change {
 pub(super) struct Set {
     #[command(flatten)]
     change: Change,
-    /// Print what the settings would be, and change nothing.
+    /// Print the settings as they would be, and change nothing.
     #[arg(long)]
     validate_only: bool,
-    /// Makes a retry safe: repeating the command with the same id changes nothing.
+    /// Make a retry safe: repeating the command with the same id changes nothing.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
     request_id: String,
-    /// The user on whose behalf you change them, who must be allowed to. Left out: on your own.
+    /// The user on whose behalf you change them, who must have the permission. Absent: no user.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "USER_ID")]
     actor: String,
     #[command(flatten)]
@@ -157,7 +157,7 @@ impl Preview {
             impact.users.splice(..0, before.users);
             impact.sessions.splice(..0, before.sessions);
             (all.impact, all.revision, all.next_page_token) = (Some(impact), page.revision, page.next_page_token);
-            // People want the numbers, and some of the names; machines get all of it.
+            // Text output has the numbers and some of the names; JSON has everything.
             if all.next_page_token.is_empty() || !self.common.server.json {
                 break;
             }
@@ -213,9 +213,9 @@ pub(super) fn print_impact(impact: proto::PermissionSettingsImpact, paths: &[Str
         let rows = impact.sessions.iter().map(|impact| {
             let session = impact.session.clone().unwrap_or_default();
             let becomes = if impact.retained {
-                "becomes retained: kept until sign-out, and no signing in again"
+                "becomes retained: kept until sign-out, but no new sign-in"
             } else {
-                "is retained no more: signing in again is allowed"
+                "is no longer retained: a new sign-in is allowed"
             };
             let since = print::time(session.sign_in_time.as_ref());
             [session.user_id, session.queue_id, since, becomes.to_owned()]
@@ -225,7 +225,7 @@ pub(super) fn print_impact(impact: proto::PermissionSettingsImpact, paths: &[Str
     Ok(())
 }
 
-/// The switches of a message by their paths.
+/// The boolean settings of a message by their paths.
 fn switches(settings: &mut proto::PermissionSettings) -> [(&'static str, &mut Option<bool>); 11] {
     let supervisor = settings.supervisor.get_or_insert_default();
     let agent = settings.agent.get_or_insert_default();

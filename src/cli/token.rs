@@ -1,4 +1,4 @@
-//! The callers whom a server knows: `queuegate token new`, `list` and `revoke`.
+//! The callers of a server: `queuegate token new`, `list` and `revoke`.
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
@@ -17,29 +17,30 @@ use crate::{
 /// Arguments of `token`.
 #[derive(Subcommand)]
 pub(super) enum Token {
-    /// Let a caller in. Prints their token, this once.
+    /// Add a caller. Prints their token, once only.
     New(New),
-    /// Who is let in?
+    /// List the callers.
     List(List),
-    /// Let a caller in no more. A server that reads the file notices within seconds.
+    /// Revoke a caller's access. A running server applies it within seconds.
     Revoke(Revoke),
 }
 
 /// Arguments of `token new`.
 #[derive(Args)]
 pub(super) struct New {
-    /// What to call them in the audit log: 1 to 64 of a-z 0-9 . _ -
+    /// The caller's name in the audit log: 1 to 64 of a-z 0-9 . _ -
     name: CallerName,
-    /// What they may ask for: check, sign-in, supervise, settings, directory, audit or admin (all). Repeat it for more.
+    /// A scope of the caller: check, sign-in, supervise, settings, directory, audit or admin (all). Repeat it for more.
     #[arg(long = "scope", value_name = "SCOPE", required = true)]
     scopes: Vec<Scope>,
-    /// An organization that they may use; all if none is given. Repeat it for more.
+    /// An organization that the caller may use. Repeat it for more. Absent: all.
     #[arg(long = "organization", short, value_name = "ID")]
     organizations: Vec<OrganizationId>,
-    /// After how long the token is good no more, such as 90d.
+    /// Time until the token expires, such as 90d.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     expires_in: Option<Duration>,
-    /// Know them by a client certificate instead: one of its subject alternative names (DNS name, URI, e-mail, IP address).
+    /// Identify the caller by a client certificate instead: one of its subject alternative names (DNS name, URI,
+    /// e-mail, IP address).
     #[arg(long, value_name = "NAME")]
     certificate: Option<String>,
     #[command(flatten)]
@@ -59,13 +60,13 @@ pub(super) struct List {
 /// Arguments of `token revoke`.
 #[derive(Args)]
 pub(super) struct Revoke {
-    /// Whom.
+    /// The caller's name.
     name: CallerName,
     #[command(flatten)]
     file: Tokens,
 }
 
-/// Where the callers are named.
+/// The file of the callers.
 #[derive(Args)]
 struct Tokens {
     /// The token file of the server.
@@ -80,7 +81,7 @@ impl Token {
             Self::List(list) => list.run(),
             Self::Revoke(Revoke { name, file }) => {
                 TokenFile::new(file.tokens).remove(&name)?;
-                print::line(&format!("{name} is let in no more"))?;
+                print::line(&format!("{name} is revoked"))?;
                 Ok(Outcome::Done)
             }
         }
@@ -104,17 +105,17 @@ impl New {
             certificate: certificate.and_then(|name| name.parse().ok()),
             scopes: scopes.into_iter().collect(),
             organizations: Some(organizations).filter(|organizations| !organizations.is_empty()),
-            // Whole seconds are enough, and read better in the file.
+            // Whole seconds are enough and easier to read in the file.
             expires: expires_in.map(|life| SystemClock::start().now().plus(life)).map(whole_seconds),
         };
         TokenFile::new(&file.tokens).add(&entry)?;
         match secret {
             Some(secret) => {
-                // Alone on standard output, so that it can be piped to where it is kept.
+                // The token alone on standard output, so that it can be piped.
                 print::line(secret.reveal())?;
-                anstream::eprintln!("This is the token of {name}. It is not kept anywhere: note it now.");
+                anstream::eprintln!("This is the token of {name}. It is not stored anywhere: save it now.");
             }
-            None => print::line(&format!("{name} is let in by their certificate"))?,
+            None => print::line(&format!("{name} is added, identified by the certificate"))?,
         }
         Ok(Outcome::Done)
     }
@@ -139,7 +140,7 @@ impl List {
             return Ok(Outcome::Done);
         }
         if entries.is_empty() {
-            print::line("nobody is let in; `queuegate token new` adds somebody")?;
+            print::line("there are no callers; add one with `queuegate token new`")?;
             return Ok(Outcome::Done);
         }
         let rows = entries.iter().map(|entry| {

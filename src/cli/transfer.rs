@@ -1,4 +1,4 @@
-//! Import and export of an organization's document.
+//! Commands that import and export an organization's document.
 
 use std::{
     io::{Read, Write},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::rpc::proto;
 
-/// How large the pieces of a document are, in bytes.
+/// The size of a document's pieces, in bytes.
 const PIECE: usize = 256 * 1024;
 
 /// Arguments of `import`.
@@ -27,23 +27,23 @@ const PIECE: usize = 256 * 1024;
 pub(super) struct Import {
     /// The document, in YAML or JSON; `-` reads standard input.
     file: PathBuf,
-    /// What the file is, if not a document of ours.
+    /// The format of a file that is not a queuegate document.
     #[arg(long, value_enum, conflicts_with_all = ["delete_missing", "request_id"])]
     from: Option<Foreign>,
-    /// Print what would change, and change nothing.
+    /// Print the changes, but don't apply them.
     #[arg(long)]
     validate_only: bool,
     /// Also delete the users, queues and assignments that the document doesn't name.
     #[arg(long)]
     delete_missing: bool,
-    /// Makes a retry safe: repeating the command with the same id changes nothing.
+    /// Make a retry safe: repeating the command with the same id changes nothing.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
     request_id: String,
     #[command(flatten)]
     common: Common,
 }
 
-/// What else than a document can be imported.
+/// A foreign format that can be imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Foreign {
     /// Asterisk's queues.conf: its static members become assignments.
@@ -123,7 +123,7 @@ impl Import {
     }
 }
 
-/// How many things an import changes.
+/// The number of changes in an import.
 fn count(report: &proto::ImportReport) -> i64 {
     let organization = [report.organization_created, report.organization_updated, report.settings_updated];
     report.users_created
@@ -137,7 +137,7 @@ fn count(report: &proto::ImportReport) -> i64 {
         + organization.map(i64::from).iter().sum::<i64>()
 }
 
-/// What an import changed, in one sentence.
+/// A summary of an import in one sentence.
 pub(super) fn summary(report: &proto::ImportReport) -> String {
     let listed = |verb: &str, counts: [(i64, &str); 3]| {
         let things = counts.iter().filter(|(number, _)| *number > 0);
@@ -184,7 +184,7 @@ fn show(bar: &ProgressBar, answer: &proto::ImportDirectoryResponse, bytes: u64) 
         proto::ImportStage::Done | proto::ImportStage::Refused | proto::ImportStage::Unspecified => return,
     };
     if bar.message() != name {
-        // The templates are constants, and well-formed.
+        // The templates are constants and valid.
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_length(total);
         bar.set_message(name);
@@ -194,7 +194,7 @@ fn show(bar: &ProgressBar, answer: &proto::ImportDirectoryResponse, bytes: u64) 
     bar.tick();
 }
 
-/// The problems of a faulty document, one a line, before the error itself.
+/// Prints the problems of a faulty document, one per line, before the error itself.
 fn refused(status: Status, problems: &[proto::ImportProblem]) -> anyhow::Error {
     if problems.is_empty() {
         return status.into();
@@ -211,10 +211,10 @@ fn refused(status: Status, problems: &[proto::ImportProblem]) -> anyhow::Error {
 /// Arguments of `export`.
 #[derive(Args)]
 pub(super) struct Export {
-    /// How to write it.
+    /// The format of the document.
     #[arg(long, value_enum, default_value = "yaml")]
     format: Format,
-    /// The file to write; left out: standard output.
+    /// The file to write. Absent: standard output.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -241,7 +241,7 @@ impl Export {
         };
         let mut client = self.common.connect().await?;
         let mut pieces = client.directory.export_directory(request).await?.into_inner();
-        // Nothing is written before everything is here, so a failure leaves an old file as it is.
+        // The file is written after the whole document has arrived, so a failure leaves an old file unchanged.
         let mut document = Vec::new();
         while let Some(piece) = pieces.next().await.transpose()? {
             document.extend(piece.document);

@@ -3,24 +3,24 @@
 use jiff::{Span, Timestamp, Zoned, civil, tz::TimeZone};
 
 const EXPECTED: &str = "write a time of day (9:03), a day (2026-11-22), or both (2026-11-22 9:03), in your time zone; a \
-                        time with its zone (2026-11-22T09:03:00Z); or how long ago (90m)";
+                        time with its zone (2026-11-22T09:03:00Z); or a time span before now (90m)";
 
-/// An instant, and the end of the day, minute or second that it was given to.
+/// An instant, and the end of the day, minute or second that it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct When {
     pub start: Timestamp,
     pub end: Timestamp,
 }
 
-/// An instant, or how long ago it was.
+/// Reads an instant, or a time span before now.
 pub(super) fn when(text: &str) -> Result<When, String> {
     read(text, &Zoned::now()).ok_or_else(|| EXPECTED.to_owned())
 }
 
-/// An instant that something happened at: a time of day that is still to come is yesterday's.
+/// Reads an instant in the past: a time of day later than now is yesterday's.
 pub(super) fn past(text: &str) -> Result<When, String> {
     if humantime::parse_duration(text).is_ok() {
-        return Err(format!("`{text}` is a length of time; give it to --since"));
+        return Err(format!("`{text}` is a time span; give it to --since"));
     }
     read_past(text, &Zoned::now()).ok_or_else(|| EXPECTED.to_owned())
 }

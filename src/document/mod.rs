@@ -1,8 +1,8 @@
 //! The document that describes an organization, in YAML or JSON: text to
 //! [`Directory`](crate::domain::directory::Directory), and back.
 //!
-//! Values are read by what their place asks for and not by how YAML would guess them: an unquoted `0801` is an extension
-//! with its leading zero, and an unquoted `no` is an id. INVARIANT: reading reports every problem, not the first.
+//! The field determines the type of a value, not YAML's guess: an unquoted `0801` is an extension with its leading
+//! zero, and an unquoted `no` is an id. INVARIANT: reading reports every problem, not the first.
 
 mod node;
 mod read;
@@ -116,7 +116,7 @@ users:
         }
     }
 
-    /// A tag means another value than the text: that of a vault, bytes, nothing.
+    /// A tag stands for another value than the text: a vault's, bytes, or null.
     #[test]
     fn a_tag_is_refused_with_its_line() {
         for (value, tag) in [
@@ -180,7 +180,7 @@ users:
         );
     }
 
-    /// Reading a number and printing it would make another id of it: `1`, `1000`, `123456789012345680000`.
+    /// Parsing and printing a number would change an id: `1`, `1000`, `123456789012345680000`.
     #[test]
     fn a_number_in_json_means_what_is_written() {
         for id in ["7", "1.0", "1.50", "123456789012345678901", "18446744073709551616", "0.10"] {
@@ -191,7 +191,7 @@ users:
             let found = problems(&format!("{{\"users\": [{{\"user_id\": \"a\", \"extension\": {extension}}}]}}"));
             assert!(found.len() == 1 && found[0].2.contains(&format!("`{given}`")), "{found:?}");
         }
-        // What YAML can't read either is told as a fault of the JSON that it is.
+        // Text that YAML can't read either is reported as faulty JSON.
         let found = problems(r#"{"users": [{"user_id": 1.5, "display_name": "\ud83d\ude00"}]}"#);
         assert!(found.len() == 1 && found[0].2.contains("write it in quotes"), "{found:?}");
     }

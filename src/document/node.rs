@@ -8,20 +8,20 @@ use serde::{
 
 use crate::domain::{directory::Problem, ids::shortened};
 
-/// How deep a document may nest; a directory needs four.
+/// Maximum nesting of a document; a directory needs four levels.
 const DEEPEST: usize = 16;
 
-/// A value and where it stands.
+/// A value and its line.
 #[derive(Debug)]
 pub(super) struct Node {
-    /// The line, from 1; 0 if it isn't known.
+    /// The line, from 1; 0 if unknown.
     pub line: u32,
     pub value: Value,
 }
 
 #[derive(Debug)]
 pub(super) enum Value {
-    /// Nothing, or what YAML and JSON write for it.
+    /// Null, or an empty value in YAML.
     Null,
     /// A single value, as written.
     Scalar(String),
@@ -36,13 +36,13 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
     }
     let not_json = match serde_json::from_str(text) {
         Ok(root) => return Ok(root),
-        Err(error) => problem(line_of(error.line()), format!("is not well-formed JSON: {error}")),
+        Err(error) => problem(line_of(error.line()), format!("is malformed JSON: {error}")),
     };
-    // YAML can begin with a brace too.
+    // YAML can also begin with a brace.
     parse_yaml(text).map_err(|_| not_json)
 }
 
-/// A list or a mapping whose end has not come yet.
+/// A list or a mapping that is still open.
 enum Open {
     List(Vec<Node>),
     /// The entries so far, and the key that waits for its value.
@@ -55,9 +55,8 @@ fn parse_yaml(text: &str) -> Result<Node, Problem> {
     let mut root: Option<Node> = None;
     let mut documents = 0;
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|error| {
-            problem(line_of(error.marker().line()), format!("is not well-formed YAML: {}", error.info()))
-        })?;
+        let (event, span) = event
+            .map_err(|error| problem(line_of(error.marker().line()), format!("is malformed YAML: {}", error.info())))?;
         let line = line_of(span.start.line());
         if let Event::Scalar(.., Some(tag)) | Event::SequenceStart(_, Some(tag)) | Event::MappingStart(_, Some(tag)) =
             &event
@@ -96,7 +95,7 @@ fn parse_yaml(text: &str) -> Result<Node, Problem> {
             }),
         };
         if open.len() > DEEPEST {
-            return Err(problem(line, format!("is nested too deep: more than {DEEPEST} levels")));
+            return Err(problem(line, format!("is nested too deeply: more than {DEEPEST} levels")));
         }
         let Some(node) = finished else { continue };
         match open.last_mut() {
@@ -155,8 +154,8 @@ impl<'de> Visitor<'de> for JsonVisitor {
         Ok(Value::Scalar(value.to_string()))
     }
 
-    /// A fraction, an exponent, or more digits than a number can hold. Printed again it would be another text, so the document
-    /// is read as YAML, which keeps what is written.
+    /// A fraction, an exponent, or more digits than a number can hold. Printing it would change the text, so the
+    /// document is read as YAML, which keeps the text.
     fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Value, E> {
         Err(E::custom("a number that is not a plain whole one; write it in quotes"))
     }

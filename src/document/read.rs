@@ -1,4 +1,4 @@
-//! Nodes to a [`Directory`], with every problem and where it is.
+//! Converts nodes to a [`Directory`], and reports every problem with its place.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -10,15 +10,15 @@ use crate::domain::{
     settings::{SettingsPatch, Switch, UNASSIGNED_QUEUE_SIGN_IN},
 };
 
-/// After so many problems the rest isn't looked for.
+/// Maximum number of problems that are reported.
 const MOST_PROBLEMS: usize = 10_000;
 
-/// A document as read.
+/// A document after reading.
 #[derive(Debug)]
 pub struct Reading {
-    /// What it says, as far as it makes sense. Not to be applied if there are problems.
+    /// The valid part of the content. Must not be applied if there are problems.
     pub directory: Directory,
-    /// What is wrong with single values. Whether the document as a whole makes sense is decided when it is planned.
+    /// The problems of single values. The import's plan checks the consistency of the whole document.
     pub problems: Vec<Problem>,
 }
 
@@ -39,7 +39,7 @@ struct Reader {
     problems: Vec<Problem>,
 }
 
-/// Where a node is, put into words only if there is something to say.
+/// The path of a node, formatted only for a problem.
 #[derive(Clone, Copy)]
 enum Path<'p> {
     Root,
@@ -93,7 +93,7 @@ impl Reader {
                 let at = Path::Field(&at, name);
                 let path = format!("{group}.{name}");
                 if !seen.insert(name.clone()) {
-                    self.report(node.line, at, "stands here twice".to_owned());
+                    self.report(node.line, at, "appears twice".to_owned());
                     continue;
                 }
                 if matches!(node.value, Value::Null) {
@@ -125,7 +125,7 @@ impl Reader {
             queue_id: queue_id?,
             display_name: display_name.unwrap_or_default(),
             extension,
-            // Kept in spite of a faulty kind, so that what refers to the queue isn't reported too.
+            // Kept in spite of a faulty kind, so that references to the queue aren't reported too.
             kind: kind.unwrap_or(QueueKind::CallQueue),
         })
     }
@@ -163,7 +163,7 @@ impl Reader {
         })
     }
 
-    /// The values of a mapping's fields, in the order of `names`. What isn't one of them, or stands twice, is a problem.
+    /// The values of a mapping's fields, in the order of `names`. Unknown and duplicate fields are problems.
     fn fields<'n, const N: usize>(
         &mut self,
         node: &'n Node,
@@ -179,7 +179,7 @@ impl Reader {
             let slot = names.iter().position(|name| name == key).and_then(|index| found.get_mut(index));
             match slot {
                 Some(slot) if slot.is_none() => *slot = Some(value),
-                Some(_) => self.report(value.line, Path::Field(&at, key), "stands here twice".to_owned()),
+                Some(_) => self.report(value.line, Path::Field(&at, key), "appears twice".to_owned()),
                 None => {
                     let problem = format!("is not a field here; the fields are {}", in_words(&names));
                     self.report(value.line, Path::Field(&at, &shortened(key)), problem);
@@ -247,7 +247,7 @@ impl Reader {
         if self.problems.len() < MOST_PROBLEMS {
             self.problems.push(Problem { line, path: at.to_string(), description });
         } else if self.problems.len() == MOST_PROBLEMS {
-            let description = format!("has more than {MOST_PROBLEMS} problems; mend these, and see the rest");
+            let description = format!("has more than {MOST_PROBLEMS} problems; fix these to see the rest");
             self.problems.push(Problem { line: u32::MAX, path: String::new(), description });
         }
     }

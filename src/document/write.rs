@@ -1,4 +1,4 @@
-//! A [`Directory`] to text: one description, written as YAML or JSON.
+//! Writes a [`Directory`] as YAML or JSON.
 
 use std::convert::Infallible;
 
@@ -10,7 +10,7 @@ use crate::domain::{
     settings::{PermissionSettings, Switch, UNASSIGNED_QUEUE_SIGN_IN},
 };
 
-/// How a document is written.
+/// The format of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// YAML 1.2.
@@ -19,19 +19,19 @@ pub enum Format {
     Json,
 }
 
-/// What a document says of an organization, beside its queues and users.
+/// The content of a document apart from queues and users.
 #[derive(Debug)]
 pub struct Header<'d> {
     /// The organization's id, if the document names it.
     pub organization_id: Option<&'d OrganizationId>,
-    /// The name that people see.
+    /// The display name.
     pub display_name: &'d str,
     /// All the settings.
     pub settings: &'d PermissionSettings,
 }
 
-/// Writes a document as [`read`](super::read) reads it, and gives `take` one piece after another, of about 64 KiB.
-/// An error of `take` ends the writing. No more than a piece is in memory, however large the organization is.
+/// Writes a document that [`read`](super::read) can read, and passes it to `take` in pieces of about 64 KiB. An error
+/// of `take` ends the writing. At most one piece is in memory, for any size of organization.
 pub fn write<E>(
     header: &Header<'_>,
     queues: impl Iterator<Item = QueueEntry>,
@@ -58,13 +58,13 @@ pub fn write<E>(
     (writer.take)(writer.text)
 }
 
-/// Writes a directory at once, with all its settings.
+/// Writes a whole directory, with all its settings.
 pub fn write_all(directory: &Directory, settings: &PermissionSettings, format: Format) -> String {
     let display_name = directory.display_name.as_deref().unwrap_or_default();
     let header = Header { organization_id: directory.organization_id.as_ref(), display_name, settings };
     let (queues, users) = (directory.queues.iter().cloned(), directory.users.iter().cloned());
     let mut text = String::new();
-    // Taking a piece doesn't fail.
+    // This `take` never fails.
     let _ = write(&header, queues, users, format, |piece| {
         text.push_str(&piece);
         Ok::<_, Infallible>(())
@@ -72,7 +72,7 @@ pub fn write_all(directory: &Directory, settings: &PermissionSettings, format: F
     text
 }
 
-/// How large a piece of a document is, in bytes, about.
+/// Approximate size of a piece, in bytes.
 const PIECE: usize = 64 * 1024;
 
 struct Writer<T> {
@@ -113,9 +113,9 @@ impl<E, T: FnMut(String) -> Result<(), E>> Writer<T> {
     }
 }
 
-/// A value over several lines, all but the first of them with this indentation.
+/// Formats a value over several lines, all but the first with this indentation.
 fn pretty(value: &Value, indent: &str) -> String {
-    // Line breaks in texts are escaped, so those that are left are between lines.
+    // Line breaks in texts are escaped, so all others separate lines.
     format!("{value:#}").replace('\n', &format!("\n{indent}"))
 }
 
@@ -192,10 +192,10 @@ fn describe_user(user: &UserEntry) -> Map<String, Value> {
     fields
 }
 
-/// Mappings, and lists of mappings, go over several lines; everything else is JSON, which YAML contains.
+/// Mappings, and lists of mappings, use several lines; everything else is JSON, a subset of YAML.
 fn write_fields(text: &mut String, fields: &Map<String, Value>, indent: &str) {
     for (index, (name, value)) in fields.iter().enumerate() {
-        // The first field of a list's item stands behind the item's dash.
+        // The first field of a list item follows the dash.
         if index > 0 || !text.ends_with("- ") {
             text.push_str(indent);
         }
@@ -253,7 +253,7 @@ mod tests {
         }
     }
 
-    /// The document made at once.
+    /// The whole document in one text.
     fn whole(header: &Header<'_>, queues: usize, users: usize, format: Format) -> String {
         let mut fields = describe_header(header);
         let queues = (0..queues).map(|number| Value::Object(describe_queue(&queue(number))));

@@ -1,5 +1,4 @@
-//! What is counted with every call. Counting must cost next to nothing, so each thread counts for itself, and what they
-//! counted is added up when somebody asks.
+//! The counters of every call. Counting must be cheap, so each thread has its own counters; a scrape adds them up.
 
 use std::{
     fmt,
@@ -11,13 +10,13 @@ use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, metri
 
 use super::metrics::DURATIONS;
 
-/// How many counts of everything there are. Threads beyond that share them, which is slower and no less right.
+/// The number of counter sets. More threads than that share sets, which is slower but still correct.
 const STRIPES: usize = 8;
 
-/// The names of what is counted. Whoever counts says which by its place.
+/// The label values of the counters. Counting code refers to them by index.
 #[derive(Debug, Default)]
 pub struct CallLabels {
-    /// Methods; what is none of them is counted as `unknown`.
+    /// Methods; any other method is counted as `unknown`.
     pub methods: Vec<&'static str>,
     /// Status codes.
     pub codes: Vec<&'static str>,
@@ -25,14 +24,14 @@ pub struct CallLabels {
     pub reasons: Vec<&'static str>,
 }
 
-/// How many calls there were, what came of them, and how long they took.
+/// The numbers, outcomes and durations of calls.
 #[derive(Debug)]
 pub(super) struct Calls {
     labels: CallLabels,
     stripes: Vec<Stripe>,
 }
 
-/// What some thread counted.
+/// The counters of one or more threads.
 #[derive(Debug)]
 struct Stripe {
     methods: Vec<OfMethod>,
@@ -42,7 +41,7 @@ struct Stripe {
 #[derive(Debug)]
 struct OfMethod {
     codes: Vec<AtomicU64>,
-    /// How many took at most each of [`DURATIONS`] and more than the one before; and at last, how many took longer.
+    /// The number of calls in each bucket of [`DURATIONS`]; the last counts all longer calls.
     durations: Vec<AtomicU64>,
     nanoseconds: AtomicU64,
 }
@@ -101,7 +100,7 @@ impl Calls {
     }
 
     fn encode_durations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let text = "How long calls took, from their headers to the last byte of the answer.";
+        let text = "Duration of calls, from their headers to the last byte of the response.";
         let unit = Unit::Seconds;
         let mut family = encoder.encode_descriptor("grpc_call_duration", text, Some(&unit), MetricType::Histogram)?;
         for (method, name) in self.methods() {
@@ -151,7 +150,7 @@ fn count(counts: &[AtomicU64], which: usize) {
     }
 }
 
-/// Which stripe this thread counts on.
+/// The stripe of this thread.
 fn own_stripe() -> usize {
     static THREADS: AtomicUsize = AtomicUsize::new(0);
     thread_local!(static STRIPE: usize = THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES);

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// For people.
@@ -14,7 +14,7 @@ pub enum Format {
 }
 
 /// Starts logging. `filter` is a level (`info`) or a list of targets with levels (`queuegate=debug,h2=warn`). The error
-/// says what is wrong with the filter.
+/// describes the problem with the filter.
 pub fn init(format: Format, filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -1,5 +1,5 @@
-//! Every metric, with its name, its labels and what it means, as Prometheus scrapes them. Reasons, outcomes and methods are
-//! labels; organizations, users and callers never are.
+//! All metrics for Prometheus, with names, labels and descriptions. Reasons, outcomes and methods are labels;
+//! organizations, users and callers never are.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,19 +17,19 @@ use super::calls::Calls;
 /// Labels with fixed names.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
-/// The times that calls and commits are told apart by, in seconds: from 50 microseconds to 10 seconds.
+/// Histogram buckets of the durations of calls and commits, in seconds: from 50 microseconds to 10 seconds.
 pub(super) const DURATIONS: [f64; 16] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-/// The sizes that batches are told apart by.
+/// Histogram buckets of batch sizes.
 const SIZES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
 
-/// Why something was refused for there being too much of it.
+/// The reasons for shedding a call or a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shed {
-    /// A caller had too many calls under way.
+    /// A caller had too many calls in flight.
     CallerLimit,
-    /// Work had to wait too long for a processor.
+    /// The queueing delay was too long.
     Overloaded,
     /// Too many changes waited for the writer.
     WriterQueue,
@@ -54,20 +54,20 @@ impl Shed {
     }
 }
 
-/// How large the state is.
+/// The size of the state.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sizes {
     /// Organizations.
     pub organizations: usize,
-    /// Users of all of them.
+    /// Users of all organizations.
     pub users: usize,
-    /// Queues of all of them.
+    /// Queues of all organizations.
     pub queues: usize,
-    /// Sessions that have not ended, of all of them.
+    /// Live sessions of all organizations.
     pub sessions: usize,
 }
 
-/// What is counted and measured.
+/// The metrics of a server.
 #[derive(Debug)]
 pub struct Metrics {
     calls: Arc<Calls>,
@@ -76,7 +76,7 @@ pub struct Metrics {
     shedding: Gauge,
     reload_failures: Family<Labels<1>, Counter>,
     sizes: Family<Labels<1>, Gauge>,
-    /// Connections that are open.
+    /// Open connections.
     pub connections: Gauge,
     /// Handshakes that failed or took too long.
     pub handshake_failures: Counter,
@@ -88,18 +88,18 @@ pub struct Metrics {
     pub revision: Gauge,
     /// The size of the write-ahead log, in bytes.
     pub wal_size: Gauge,
-    /// Watches that are being sent.
+    /// Watches in flight.
     pub watchers: Gauge,
-    /// Bytes of large answers that wait for their readers.
+    /// Bytes of large responses that wait for their readers.
     pub unread_answers: Gauge,
-    /// 1 while the store takes changes, 0 while it has no space or is locked.
+    /// 1 while the store is writable, 0 while it has no space or is locked.
     pub store_writable: Gauge,
-    /// 1 while the server is ready to answer.
+    /// 1 while the server is ready.
     pub ready: Gauge,
 }
 
 impl Metrics {
-    /// Nothing counted yet, of calls with these labels.
+    /// Creates metrics for calls with these labels, all zero.
     pub fn new(labels: CallLabels) -> Self {
         Self {
             calls: Arc::new(Calls::new(labels)),
@@ -122,27 +122,27 @@ impl Metrics {
         }
     }
 
-    /// Counts a call that has ended: the places of its method and its status code among the labels, and how long it took.
+    /// Counts a call that has ended, by the label indexes of its method and its status code, and by its duration.
     pub fn call_ended(&self, method: usize, code: usize, took: Duration) {
         self.calls.ended(method, code, took);
     }
 
-    /// Says how many calls of a kind are under way.
+    /// Sets the number of calls of a kind in flight.
     pub fn set_calls_under_way(&self, work: &'static str, calls: usize) {
         self.calls_under_way.get_or_create(&[("work", work)]).set(i64::try_from(calls).unwrap_or(i64::MAX));
     }
 
-    /// Counts a decision: the place of its reason among the labels.
+    /// Counts a decision by the label index of its reason.
     pub fn decided(&self, reason: usize) {
         self.calls.decided(reason);
     }
 
-    /// Counts something that was refused for there being too much of it.
+    /// Counts a shed call or connection.
     pub fn shed(&self, why: Shed) {
         self.sheds.get_or_create(&[("reason", why.as_str())]).inc();
     }
 
-    /// Says how often the line of waiting calls was halved for want of processor time, from 0 (nothing is refused) to 10.
+    /// Sets how often the queue of waiting calls was halved for lack of processor time, from 0 (nothing is shed) to 10.
     pub fn set_shedding(&self, halvings: u32) {
         self.shedding.set(halvings.into());
     }
@@ -152,7 +152,7 @@ impl Metrics {
         self.reload_failures.get_or_create(&[("file", file)]).inc();
     }
 
-    /// Says how large the state is.
+    /// Sets the size of the state.
     pub fn set_sizes(&self, sizes: Sizes) {
         let Sizes { organizations, users, queues, sessions } = sizes;
         let sizes = [("organizations", organizations), ("users", users), ("queues", queues), ("sessions", sessions)];
@@ -167,39 +167,39 @@ impl Metrics {
         self.commit_duration.observe(took.as_secs_f64());
     }
 
-    /// All of it, as Prometheus reads it (the OpenMetrics text format).
+    /// All metrics in the OpenMetrics text format, for Prometheus.
     pub fn text(&self) -> String {
         // The registry ends each text with a full stop.
         let mut registry = Registry::with_prefix("queuegate");
         let all = &mut registry;
         all.register_collector(Box::new(Arc::clone(&self.calls)));
-        let text = "Calls under way: checks, scans, writes, and streams";
+        let text = "Calls in flight: checks, scans, writes, and streams";
         all.register("grpc_calls_under_way", text, self.calls_under_way.clone());
-        let text = "What was refused because there was too much of it, by what there was too much of";
+        let text = "Shed calls and connections, by reason";
         all.register("sheds", text, self.sheds.clone());
-        let text = "How often the line of waiting calls was halved for want of processor time, from 0 (nothing is refused) to 10";
+        let text = "How often the queue of waiting calls was halved for lack of processor time, from 0 (nothing is shed) to 10";
         all.register("shedding", text, self.shedding.clone());
         all.register("connections", "Open connections", self.connections.clone());
-        let text = "Connections that did not get as far as TLS and HTTP/2, or not in time";
+        let text = "Connections whose TLS or HTTP/2 handshake failed or timed out";
         all.register("handshake_failures", text, self.handshake_failures.clone());
-        let text = "Changed token files and certificates that could not be used; the last good ones still hold";
+        let text = "Changed token files and certificates that could not be used; the previous ones stay in effect";
         all.register("reload_failures", text, self.reload_failures.clone());
         all.register("writer_queue", "Changes that wait for the writer", self.writer_queue.clone());
-        all.register("batch_commands", "How many changes were asked for in one commit", self.batch_size.clone());
-        let text = "How long commits took, the disk included";
+        all.register("batch_commands", "Changes requested in one commit", self.batch_size.clone());
+        let text = "Duration of commits, including the disk";
         all.register_with_unit("commit_duration", text, Unit::Seconds, self.commit_duration.clone());
-        let text = "How many organizations, users, queues and live sessions there are";
+        let text = "Organizations, users, queues and live sessions";
         all.register("state_size", text, self.sizes.clone());
         all.register("revision", "The number of the last change", self.revision.clone());
-        all.register_with_unit("wal_size", "The write-ahead log", Unit::Bytes, self.wal_size.clone());
-        all.register("watchers", "Watches of sessions and audit events that are being sent", self.watchers.clone());
-        let text = "Large answers (over 16 KiB) that wait for their readers";
+        all.register_with_unit("wal_size", "The size of the write-ahead log", Unit::Bytes, self.wal_size.clone());
+        all.register("watchers", "Watches of sessions and audit events in flight", self.watchers.clone());
+        let text = "Large responses (over 16 KiB) that wait for their readers";
         all.register_with_unit("unread_answers", text, Unit::Bytes, self.unread_answers.clone());
-        let text = "1 while the store takes changes; 0 while it has no space or another program has locked it";
+        let text = "1 while the store is writable; 0 while it has no space or another program has locked it";
         all.register("store_writable", text, self.store_writable.clone());
-        all.register("ready", "1 while the server answers; 0 while it loads or stops", self.ready.clone());
+        all.register("ready", "1 while the server is ready; 0 while it loads or stops", self.ready.clone());
         let mut text = String::new();
-        // Writing to a text doesn't fail.
+        // Writing to a string never fails.
         let _ = encode(&mut text, &registry);
         text
     }
@@ -243,7 +243,7 @@ mod tests {
         }
     }
 
-    /// Dashboards and alerts are made of these names and labels.
+    /// Dashboards and alerts depend on these names and labels.
     #[test]
     fn names_and_labels_are_as_they_were_promised() {
         let labels = CallLabels { methods: vec!["/a.B/C"], codes: vec!["OK"], reasons: vec!["ASSIGNED"] };

@@ -1,4 +1,4 @@
-//! What an operator sees of the server: its log, its metrics, its traces.
+//! The server's log, metrics and traces.
 
 mod calls;
 pub mod logging;

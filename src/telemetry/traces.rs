@@ -1,5 +1,5 @@
-//! Traces: a span for each call, joined to the caller's by W3C trace context, exported over OTLP. Off unless an endpoint is
-//! given. Whether a call is traced is decided before its span is made, so that those that aren't cost next to nothing.
+//! Traces: a span for each call, a child of the caller's span (W3C trace context), exported over OTLP. Disabled without
+//! an endpoint. Sampling is decided before the span is created, so that calls that aren't traced cost almost nothing.
 
 use std::time::Duration;
 
@@ -16,19 +16,19 @@ use opentelemetry_sdk::{
     trace::{SdkTracer, SdkTracerProvider, Span},
 };
 
-/// How long the last spans may take to be exported at the end.
+/// Time limit for the export of the last spans at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// How long an export may take.
+/// Time limit of an export.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Makes spans, and exports them.
+/// Creates and exports spans.
 #[derive(Debug)]
 pub struct Traces {
     provider: SdkTracerProvider,
     tracer: SdkTracer,
     propagator: TraceContextPropagator,
-    /// How many of the calls whose caller doesn't say are traced, from 0 to 1.
+    /// Sampling ratio for calls without a `traceparent`, from 0 to 1.
     share: f64,
 }
 
@@ -49,8 +49,9 @@ impl Extractor for Headers<'_> {
 }
 
 impl Traces {
-    /// Exports to an OTLP endpoint (gRPC), such as `http://127.0.0.1:4317`. Calls whose caller's trace context says so are
-    /// traced, or are not; of the others this share. Called within an async runtime. The error says what is wrong.
+    /// Exports to an OTLP endpoint (gRPC), such as `http://127.0.0.1:4317`. The caller's trace context decides on
+    /// sampling; `share` is the ratio for calls without one. Must be called within an async runtime. The error
+    /// describes the problem.
     pub fn start(endpoint: &str, share: f64) -> Result<Self, String> {
         let exporter =
             SpanExporter::builder().with_tonic().with_endpoint(endpoint).with_timeout(EXPORT_TIMEOUT).build();
@@ -62,7 +63,8 @@ impl Traces {
         Ok(Self { provider, tracer, propagator: TraceContextPropagator::new(), share })
     }
 
-    /// The span of a call, if it is to be traced. `method` is `/package.Service/Method`; `random` is from 0 to 1.
+    /// Returns the span of a call, or `None` if it isn't sampled. `method` is `/package.Service/Method`; `random` is
+    /// from 0 to 1.
     pub fn begin(&self, method: &'static str, headers: &HeaderMap, random: f64) -> Option<CallSpan> {
         let parent = self.propagator.extract_with_context(&Context::new(), &Headers(headers));
         let remote = parent.span().span_context().clone();
@@ -78,9 +80,9 @@ impl Traces {
         Some(CallSpan(self.tracer.build_with_context(builder, &parent)))
     }
 
-    /// Exports what is left. Blocks; not for an async thread.
+    /// Exports the remaining spans. Blocks, so don't call it on an async thread.
     pub fn finish(&self) {
-        // There is nobody left to tell.
+        // A failure can't be reported any more.
         let _ = self.provider.shutdown_with_timeout(FAREWELL);
     }
 }
@@ -89,7 +91,7 @@ impl CallSpan {
     /// Ends the span with the call's status: its name, and its number.
     pub fn end(mut self, code: &'static str, number: i32) {
         self.0.set_attribute(KeyValue::new("rpc.grpc.status_code", i64::from(number)));
-        // What the server is to blame for, as OpenTelemetry's conventions for gRPC have it.
+        // Server errors by OpenTelemetry's conventions for gRPC.
         if ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"].contains(&code) {
             self.0.set_status(Status::error(code));
         }

@@ -1,4 +1,4 @@
-"""Thousands of calls, hung up at random moments, and what a call costs."""
+"""Thousands of calls that hang up at random moments, and the latency of a call."""
 
 import asyncio
 import random
@@ -8,12 +8,12 @@ import time
 from center import CAMPAIGN_QUEUES, CAMPAIGN_USERS, PASSWORD
 from phone import Phone
 
-# Calls at once, and between two looks at everything.
+# The number of concurrent calls, and of calls between two checks.
 AT_ONCE, WAVE = 40, 250
 
 
 async def one_call(phone, number, random_):
-    """Dials and hangs up: at once, after a while that is random, or not at all. Says what became of it."""
+    """Dials and hangs up: immediately, after a random time, or never. Returns the outcome."""
     call = phone.dial(number)
     patience = random_.choice([0, 0.02, 0.1, 0.3, 0.6, 0.7, 1.0, 2.0, None])
     try:
@@ -41,7 +41,7 @@ async def campaign(center, line, number):
         wave = min(WAVE, number - done)
         places = asyncio.Semaphore(AT_ONCE)
         del manager.events[:]
-        # Calls are under way while it happens.
+        # These happen while calls are in flight.
         kill_at = random_.randrange(wave) if random_.random() < 0.5 else None
         stop_at = random_.randrange(wave) if random_.random() < 0.5 else None
 
@@ -89,7 +89,7 @@ async def campaign(center, line, number):
 
 
 async def latency(center, line, number):
-    """By the dialplan's own clock, around the AGI line of a check; without AGI; and the gRPC check alone."""
+    """Measures the time around the AGI line of a check, and without AGI, by the dialplan's clock."""
     phone = Phone(line, "101", PASSWORD)
     await phone.register()
     manager = center.asterisk.manager

@@ -1,4 +1,4 @@
-"""Every case of *13, by real calls. Each says what it saw, and what is to be seen."""
+"""Every case of *13, by real calls. Each prints its result and the expected result."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ import time
 from center import PASSWORD, PATIENCE, signal
 from phone import Phone
 
-# How long a call may take.
+# Time limit of a call, in seconds.
 PATIENCE_OF_A_CALL = 60 + PATIENCE
 ASK, IN, OUT = "vm-enter-num-to-call", "agent-loginok", "agent-loggedoff"
 DENIED, INVALID, SORRY = "feature-not-avail-line", "invalid", "sorry-youre-having-problems"
@@ -17,7 +17,7 @@ COMMANDS = 9
 
 
 class Seen:
-    """What a call came to."""
+    """The result of a call."""
 
     def __init__(self, call, events, conversations):
         self.call, self.conversations = call, conversations
@@ -84,7 +84,7 @@ class Cases:
         return Seen(call, events, self.center.tap.conversations[first:])
 
     async def press(self, call, first, keys):
-        """A number each time that one is asked for."""
+        """Enters one number at each prompt."""
         asked = 0
         while keys:
             spoken = self.center.tap.conversations[first:]
@@ -96,7 +96,7 @@ class Cases:
             await asyncio.sleep(0.05)
 
     async def case(self, name, user, number, expected, members=None, **more):
-        """A call, and who is a member afterwards. Sessions agree."""
+        """Makes a call, and checks its result and the members. Sessions must agree."""
         try:
             seen = str(await self.dial(user, number, **more))
             agreed = await self.center.until_agreed(15)
@@ -107,7 +107,7 @@ class Cases:
             seen = f"{type(error).__name__} {error}"
         self.row(name, seen, expected)
 
-    # What the issue's flow is.
+    # The basic flow.
 
     async def calls(self):
         await self.case("*13801 signs in", "101", "*13801", f"allowed ASSIGNED | {IN}", "801:101")
@@ -174,7 +174,7 @@ class Cases:
         await self.case("and out", "103", "*14801", f"allowed SIGNED_OUT | {OUT}", "-")
 
     async def transfers(self):
-        """101 calls 102, who answers, and 101 sends the call on to *13801: 102's channel, and nobody's dial."""
+        """101 calls 102, and transfers the answered call to *13801: it is 102's channel, but 102 didn't dial."""
         manager = self.center.asterisk.manager
         self.phones["102"].answers = True
         first = len(self.center.tap.conversations)
@@ -213,7 +213,7 @@ class Cases:
             ("*14801%29%7D", f"allowed SIGNED_OUT | {OUT}", "-"),
             ("*138$%7BEXTEN%7D01", f"allowed ASSIGNED | {IN}", "801:101"),
             ("*148%5C01", f"allowed SIGNED_OUT | {OUT}", "-"),
-            # The query is clean then, but not the number dialed (agi_dnid).
+            # The query is then clean, but not the dialed number (agi_dnid).
             ("*138%0a01", f"- - | {SORRY}", "-"),
             ("*13" + "9" * 60, f"denied UNKNOWN_QUEUE | {INVALID}", "-"),
             ("*138", f"denied UNKNOWN_QUEUE | {INVALID}", "-"),
@@ -224,7 +224,7 @@ class Cases:
             ("*12801%26endpoint%3D102", f"failed BAD_REQUEST | {SORRY}"),
             ("*12801%2Cendpoint=102", f"failed BAD_REQUEST | {SORRY}"),
             ("*12801%26member=no", f"failed BAD_REQUEST | {SORRY}"),
-            # The line ends reach the handler: more lines of an environment, an early end of it, and a reply.
+            # The line ends reach the handler: extra lines in its environment, an early end of it, and a forged reply.
             ("*12801%0aEXEC", "- - | -"),
             ("*12801%0aagi_channel%3A%20PJSIP%2F102-00000001", "- - | -"),
             ("*12801%0aagi_channel%3A%20PJSIP%2F102-00000001%0a%0a", "- - | -"),
@@ -232,7 +232,7 @@ class Cases:
         ]:
             await self.case(f"dialed, without FILTER: {number[:44]}", "101", number, expected, "-")
 
-    # What a PBX and its callers do.
+    # Hang-ups, broken connections and outages.
 
     async def hang_ups(self):
         """At every command of the call, and while a sound is played."""
@@ -252,7 +252,7 @@ class Cases:
                 agreed = " ".join(sorted(f"{queue}:{phone.removeprefix('PJSIP/')}" for queue, phone in await self.center.until_agreed()))
                 spoken = seen.conversations[0]
                 said = f"{seen.get('QUEUEGATE_STATUS')} {seen.get('AGISTATUS')} commands={len(spoken.commands)} {agreed or '-'}"
-                # The prompt, when it comes to that, is known to be of no use.
+                # After the hang-up the handler plays no prompt.
                 commands = COMMANDS - (1 if at < COMMANDS - 1 else 0)
                 self.row(f"{word}: hung up before command {at}", said, f"allowed HANGUP commands={commands} {after}")
 
@@ -360,12 +360,12 @@ class Cases:
         await center.until_agreed()
 
     def took(self, seen):
-        """How long the handler took, as its log has it."""
+        """The duration of the handler, from its log."""
         lines = [line for line in self.center.agi.log.read_text().splitlines() if "took_ms" in line]
         return json.loads(lines[-1])["took_ms"] / 1000
 
     async def stuck_handler(self):
-        """TIMEOUT(absolute) marks the call as hung up, but Asterisk waits for the handler all the same."""
+        """TIMEOUT(absolute) marks the call as hung up, but Asterisk still waits for the handler."""
         self.center.agi.signal(signal.SIGSTOP)
         waited = {}
 
@@ -437,7 +437,7 @@ class Cases:
         await rings("and out")
 
     async def ringing(self):
-        """A call into the queue rings exactly those who are signed in."""
+        """A call into the queue rings exactly the signed-in agents."""
         for phone in self.phones.values():
             phone.rings = 0
         rang = lambda: " ".join(name for name, phone in sorted(self.phones.items()) if phone.rings) or "nobody"
@@ -457,7 +457,7 @@ class Cases:
         await self.dial("999", "801", act=give_up)
         self.row("101 signed in: who rings", rang(), "101")
         await self.dial("103", "*13801")
-        # One after the other: the first doesn't answer for as long as the queue's timeout is.
+        # One after the other: the first phone doesn't answer within the queue's timeout.
         for phone in self.phones.values():
             phone.rings = 0
         wanted = 2
@@ -472,7 +472,7 @@ class Cases:
         await self.dial("103", "*14801")
         await self.center.until_agreed()
 
-    # Many at once.
+    # Concurrent calls.
 
     async def two_phones(self):
         """Two phones of one endpoint, at the same moment."""
@@ -493,13 +493,13 @@ class Cases:
             await call.hang_up()
 
         await self.dial("999", "801", act=both)
-        # Of an endpoint's contacts a member PJSIP/101 rings one, which isn't queuegate's doing.
+        # Asterisk rings only one contact of a member PJSIP/101; queuegate can't change that.
         self.row("phones of 101 that ring", self.phones["101"].rings + other.rings, 1)
         await self.dial("101", "*14801")
         await self.center.until_agreed()
 
     async def flood(self, number=500):
-        """As many dials at the same moment."""
+        """This many dials at the same moment."""
         from center import CAMPAIGN_QUEUES, CAMPAIGN_USERS
 
         phones = [Phone(self.line, user, PASSWORD) for user in CAMPAIGN_USERS]
@@ -520,7 +520,7 @@ class Cases:
                 told[event["Value"]] = told.get(event["Value"], 0) + 1
         print(f"    {number} dials at once, {took:.1f} s: {told}; {len(agreed)} members")
         answered = sum(call.status == 200 for call in calls)
-        # Whom an overloaded machine refuses is told so, and signed in nowhere.
+        # An overloaded machine tells a refused caller so, and doesn't sign them in.
         counts = f"{answered} {len(agreed) == told.get('UNASSIGNED_ALLOWED')} {sum(told.values())}"
         self.row(f"{number} dials at once: answered, members as told, all told", counts, f"{number} True {number}")
         for user, queue in {(phone.removeprefix("PJSIP/"), queue) for queue, phone in agreed}:

@@ -1,5 +1,5 @@
 """A contact center of real parts: a private Asterisk with the fragments of packaging/asterisk, queuegate, and `queuegate agi`,
-each a process of its own that can be stopped, stuck and killed."""
+each in its own process, which tests can stop, freeze and kill."""
 
 import asyncio
 import json
@@ -16,13 +16,14 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
 FRAGMENTS = PROJECT / "packaging/asterisk"
-# The address that the dialplan has.
+# The address in the dialplan.
 AGI_PORT = 4580
 SECRET, PASSWORD = "s3cret", "phone-secret"
-# How long an effect may take to come, in seconds.
+# Time limit for an effect, in seconds.
 PATIENCE = int(os.environ.get("PATIENCE", 40))
 
-# Beside examples/acme.yaml: a queue that the PBX lacks, one with a static member, and the campaign's.
+# In addition to examples/acme.yaml: a queue that the PBX lacks, a queue with a static member, and the campaign's
+# queues.
 CAMPAIGN_QUEUES = [str(number) for number in range(900, 908)]
 CAMPAIGN_USERS = [str(number) for number in range(2000, 2060)]
 DIRECTORY = "queues:\n" + "".join(
@@ -42,20 +43,20 @@ exten => _10X,1,Dial(PJSIP/${EXTEN},20)
  same => n,Hangup()
 ; By the dialplan's own AddQueueMember.
 exten => _*16X.,1,Gosub(queuegate-by-hand,s,1(${FILTER(0-9,${EXTEN:3})}))
-; A check, and how long it took.
+; A check, and its duration.
 exten => _*17X.,1,Answer()
  same => n,Set(BEFORE=${STRFTIME(,,%s.%6q)})
  same => n,AGI(agi://127.0.0.1:4580/check?queue=${EXTEN:3})
  same => n,Set(AFTER=${STRFTIME(,,%s.%6q)})
  same => n,Hangup()
-; Through a channel that is nobody's phone.
+; Through a channel without a phone.
 exten => _*18X.,1,Dial(Local/*13${EXTEN:3}@queuegate-codes/n,10)
  same => n,Hangup()
 ; A caller whose endpoint the dialplan names.
 exten => _*19X.,1,Answer()
  same => n,AGI(agi://127.0.0.1:4580/sign-in?endpoint=${CHANNEL(endpoint)}&queue=${EXTEN:3})
  same => n,Hangup()
-; What a careless dialplan does: the number as it was dialed.
+; A careless dialplan: passes the dialed number without FILTER.
 exten => _*12X.,1,Answer()
  same => n,Set(QUEUEGATE_STATUS=)
  same => n,AGI(agi://127.0.0.1:4580/sign-in?queue=${EXTEN:3})
@@ -76,7 +77,7 @@ def free_port(kind=socket.SOCK_STREAM):
 
 
 class Manager:
-    """A connection to the manager interface: actions, and everything that happens."""
+    """A connection to the manager interface: actions and events."""
 
     @classmethod
     async def open(cls, port):
@@ -93,7 +94,7 @@ class Manager:
     async def read(self):
         message = {}
         while True:
-            # What was dialed may have other line ends in it.
+            # The dialed number may contain other line ends.
             try:
                 line = (await self.reader.readuntil(b"\r\n"))[:-2].decode("utf-8", "replace")
             except asyncio.IncompleteReadError:
@@ -111,7 +112,7 @@ class Manager:
                 self.news.set()
 
     async def ask(self, **fields):
-        """All messages that answer an action."""
+        """All messages in response to an action."""
         self.number += 1
         name = f"observer-{self.number}"
         answers = self.waiting[name] = asyncio.Queue()
@@ -124,7 +125,7 @@ class Manager:
         return messages
 
     async def until(self, start, fits, seconds=PATIENCE):
-        """The first event from `start` on that fits."""
+        """The first matching event from `start` on."""
         end = time.monotonic() + seconds
         while True:
             for event in self.events[start:]:
@@ -139,7 +140,7 @@ class Manager:
 
 
 class Asterisk:
-    """A private Asterisk: its own folders and ports, and the fragments as they are."""
+    """A private Asterisk with its own folders and ports, and the unchanged fragments."""
 
     def __init__(self):
         self.root = pathlib.Path(os.environ.get("ASTERISK_ROOT", "/"))
@@ -158,7 +159,7 @@ class Asterisk:
 
     def configure(self):
         if self.root != pathlib.Path("/"):
-            # With a name server that doesn't answer, calls would wait for the machine's own name.
+            # Without a working name server, calls would wait for a lookup of the machine's own name.
             (self.root / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
         etc = self.folder / "etc"
         for name in ["etc", "db", "keys", "spool", "run", "log"]:
@@ -174,7 +175,7 @@ class Asterisk:
             "logger.conf": "[general]\n[logfiles]\nfull => notice,warning,error,verbose\n",
             "rtp.conf": "[general]\nrtpstart=20000\nrtpend=29999\n",
             "extensions.conf": EXTENSIONS + (FRAGMENTS / "extensions.conf").read_text(),
-            # Appended to what the package installs, as the documentation says.
+            # Append it to the package's file, as in the documentation.
             "queues.conf": (self.root / "etc/asterisk/queues.conf").read_text()
             + (FRAGMENTS / "queues.conf").read_text()
             + "[806](queuegate)\nmember => PJSIP/102\n"
@@ -222,14 +223,14 @@ class Asterisk:
         return text.decode("utf-8", "replace")
 
     async def restart(self):
-        """`core restart now`; everybody's connection breaks."""
+        """`core restart now`; all connections break."""
         self.manager.close()
         await self.cli("core restart now")
         await asyncio.sleep(1)
         await self.until_up()
 
     async def members(self, dynamic_only=False):
-        """Who rings: a queue and an interface each."""
+        """The members: pairs of a queue and an interface."""
         messages = await self.manager.ask(Action="QueueStatus")
         return {
             (message["Queue"], message["Location"])
@@ -283,18 +284,18 @@ def binary():
 
 
 class Conversation:
-    """What Asterisk and the handler said to each other in one call."""
+    """The AGI conversation of one call."""
 
     def __init__(self):
         self.environment = {}
-        # Commands, each with what Asterisk said until the next.
+        # Commands, each with Asterisk's replies until the next.
         self.commands = []
         self.replies = []
         self.before = []
         self.hung_up = asyncio.Event()
 
     def sounds(self):
-        """What was begun to be played."""
+        """The sounds whose playback began."""
         played = []
         for command, replies in zip(self.commands, self.replies):
             words = re.findall(r'"([^"]*)"|(\S+)', command)
@@ -305,7 +306,7 @@ class Conversation:
 
 
 class Tap:
-    """Between Asterisk and the handler: writes down what is said, and can wait at any command.
+    """A proxy between Asterisk and the handler: records the conversation, and can pause at any command.
 
     `rule(conversation, number)` is awaited before the command of that number is handed to Asterisk; it may give `cut`, and then
     both connections break."""
@@ -355,7 +356,7 @@ class Tap:
                 conversation.replies.append([])
                 pbx_writer.write(line)
                 await pbx_writer.drain()
-            # What Asterisk says when the handler has closed is of interest, too.
+            # Also record Asterisk's messages after the handler has closed.
             pbx_writer.write_eof()
 
         tasks = [asyncio.create_task(there()), asyncio.create_task(back())]
@@ -370,7 +371,7 @@ class Tap:
 
 
 class Center:
-    """All of it."""
+    """The whole contact center."""
 
     def __init__(self, has_tap=True):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="queuegate-center-"))
@@ -414,7 +415,7 @@ class Center:
         await self.agi.start("members are kept in line" if "--ami" in self.agi.arguments else '"listening"')
 
     def run(self, *words):
-        """Queuegate's own command line."""
+        """Runs queuegate's command line."""
         server = f"http://127.0.0.1:{self.port}"
         return subprocess.run([binary(), *words, "--organization", "acme", "--server", server], capture_output=True, text=True)
 
@@ -425,13 +426,13 @@ class Center:
         return done.stdout
 
     def sessions(self):
-        """Who is signed in: a queue's number and an interface each."""
+        """The live sessions: pairs of a queue's number and an interface."""
         sessions = json.loads(self.ask("sessions", "--json")).get("sessions", [])
         phone = lambda session: session.get("device") or f"PJSIP/{USERS[session['user_id']]}"
         return {(QUEUES[session["queue_id"]], phone(session)) for session in sessions}
 
     def owed(self):
-        """What queuegate is still to be told, as the journal has it."""
+        """The sign-outs in the journal that queuegate doesn't have yet."""
         owed = set()
         for line in (self.folder / "journal").read_text().splitlines():
             entry = json.loads(line)
@@ -441,7 +442,7 @@ class Center:
         return owed
 
     async def until(self, what, fits, seconds=PATIENCE):
-        """Waits until something is so."""
+        """Waits until a condition holds."""
         end = time.monotonic() + seconds
         while True:
             seen = await fits() if asyncio.iscoroutinefunction(fits) else fits()
@@ -458,7 +459,7 @@ class Center:
         await self.until(f"members {expected}", fits)
 
     async def until_agreed(self, seconds=PATIENCE):
-        """Waits until nothing is owed and exactly those ring who are signed in; gives them."""
+        """Waits until the journal is empty and members and sessions agree; returns them."""
 
         async def fits():
             if self.owed():

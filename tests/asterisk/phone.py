@@ -1,5 +1,5 @@
-"""SIP phones, as many as there is port for one: registration, calls out and in, digits by RFC 4733. Only what an
-Asterisk asks of a phone."""
+"""SIP phones, any number of them on one port: registration, outgoing and incoming calls, digits by RFC 4733. Only
+the parts of SIP that Asterisk needs."""
 
 import asyncio
 import hashlib
@@ -9,7 +9,7 @@ import struct
 import time
 import uuid
 
-# How long a request is repeated for an answer, and after which pauses (RFC 3261, T1 and T2).
+# How long a request is repeated without a response, and after which pauses (RFC 3261, T1 and T2).
 PATIENCE = 32
 T1, T2 = 0.5, 4.0
 
@@ -39,7 +39,7 @@ class Message:
 
 
 def digest(header, user, password, method, uri):
-    """An answer to a challenge (RFC 2617, MD5 with qop)."""
+    """The response to a challenge (RFC 2617, MD5 with qop)."""
     given = dict(re.findall(r'(\w+)="?([^",]+)"?', header))
     hashed = lambda text: hashlib.md5(text.encode()).hexdigest()
     own, count = uuid.uuid4().hex[:16], "00000001"
@@ -69,7 +69,7 @@ class Line(asyncio.DatagramProtocol):
     @classmethod
     async def open(cls, pbx):
         loop = asyncio.get_running_loop()
-        # Room for everything that some hundreds of calls send at once.
+        # Enough buffer for hundreds of concurrent calls.
         _, line = await loop.create_datagram_endpoint(lambda: cls(pbx), local_addr=("127.0.0.1", 0))
         line.transport.get_extra_info("socket").setsockopt(1, 8, 8 * 1024 * 1024)
         line.sound, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
@@ -93,7 +93,7 @@ class Line(asyncio.DatagramProtocol):
             if waiting:
                 waiting.put_nowait(message)
             elif message.method == "INVITE" and message.status >= 200:
-                # An answer that is repeated because our ACK was lost.
+                # A repeated response, because our ACK was lost.
                 call = self.calls.get(message.get("call-id"))
                 if call:
                     call.acknowledge(message)
@@ -114,7 +114,7 @@ class Line(asyncio.DatagramProtocol):
             self.send(response(message, "481 Call Does Not Exist"))
 
     async def request(self, text, branch, method, on_provisional=None):
-        """Sends, and again, until there is a final response; None if there is none."""
+        """Sends a request repeatedly until the final response; returns None without one."""
         answers = self.transactions[branch, method] = asyncio.Queue()
         pause, is_heard, begun = T1, False, time.monotonic()
         self.send(text)
@@ -156,7 +156,7 @@ def response(request, status, tag="", more="", body=""):
 
 
 class Phone:
-    """A phone of an endpoint. `name` is what its contact is called; several phones of one endpoint have several."""
+    """A phone of an endpoint. `name` is its contact's name; several phones of one endpoint have different names."""
 
     def __init__(self, line, user, password, name=None):
         self.line, self.user, self.password, self.name = line, user, password, name or user
@@ -166,7 +166,7 @@ class Phone:
         self.answers = False
 
     async def send(self, method, uri, call_id, tag, to, number, more="", body="", source=None, on_provisional=None):
-        """A request with its authentication; gives the last response, and the branch that it came by."""
+        """Sends a request with authentication; returns the last response and its branch."""
         source = source or f"<sip:{self.user}@127.0.0.1>"
         authorization = ""
         for attempt in range(2):
@@ -229,7 +229,7 @@ def acknowledgement(request, answer, branch):
 
 
 class Incoming:
-    """A call that rings at a phone, until whoever makes it gives up."""
+    """A call that rings at a phone until the caller gives up."""
 
     def __init__(self, phone, invite, tag):
         self.phone, self.invite, self.tag = phone, invite, tag
@@ -260,7 +260,7 @@ class Call:
         self.id, self.tag = uuid.uuid4().hex, uuid.uuid4().hex[:8]
         self.uri = f"sip:{number}@{self.line.pbx[0]}:{self.line.pbx[1]}"
         self.heard, self.answered, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        # The final response to the INVITE, and who hung up.
+        # The final response to the INVITE, and the side that hung up.
         self.status = None
         self.by = None
         self.answer = None
@@ -307,7 +307,7 @@ class Call:
         )
 
     def asked(self, request):
-        """Something that Asterisk asks within the call."""
+        """Handles a request of Asterisk within the call."""
         if request.method == "ACK":
             return
         if request.method == "INVITE":
@@ -319,7 +319,7 @@ class Call:
             self.end("pbx")
 
     async def hang_up(self):
-        """By BYE, or by CANCEL if nobody has answered yet."""
+        """Hangs up by BYE, or by CANCEL before the answer."""
         if self.ended.is_set():
             return
         if not self.answered.is_set():
@@ -336,7 +336,7 @@ class Call:
             )
             await self.line.request(cancel, branch, "CANCEL")
             await self.task
-            # It may have been answered at the same moment.
+            # The call may have been answered at the same moment.
             if not self.answered.is_set():
                 self.end("phone")
                 return
@@ -350,14 +350,14 @@ class Call:
             self.by = by
             self.ended_at = time.monotonic()
             self.ended.set()
-            # Long enough for what comes late.
+            # Long enough for late messages.
             asyncio.get_running_loop().call_later(40, self.line.calls.pop, self.id, None)
 
     async def until_ended(self, seconds=60):
         await asyncio.wait_for(self.ended.wait(), seconds)
 
     async def press(self, digits, length_ms=100, pause_ms=100):
-        """Keys, one after the other."""
+        """Presses keys, one after the other."""
         stamp, sequence, source = random.randrange(1 << 31), random.randrange(1 << 15), random.randrange(1 << 32)
         for digit in digits:
             event = "0123456789*#".index(digit)

@@ -1,4 +1,4 @@
-"""The README's story, played by a client that isn't ours: grpcio and server reflection, no generated code."""
+"""The README's story, played by a third-party client: grpcio and server reflection, no generated code."""
 
 import pathlib
 import sys
@@ -42,7 +42,7 @@ expect("an unassigned one does", reason(first), "REASON_UNASSIGNED_ALLOWED")
 settings = {"organization": {"unassigned_queue_sign_in": "UNASSIGNED_QUEUE_SIGN_IN_RESTRICTED"}}
 answer = server.call("PermissionService/PreviewPermissionSettings", ORGANIZATION | {"settings": settings})
 foretold = [(line["session"]["user_id"], line["retained"]) for line in answer["impact"]["sessions"]]
-expect("what restricting it would do is foretold", foretold, [("bo", True)])
+expect("the preview shows the impact of restricting it", foretold, [("bo", True)])
 refused = ORGANIZATION | {"settings": settings, "actor_user_id": "sam"}
 try:
     server.call("PermissionService/UpdatePermissionSettings", refused)
@@ -53,23 +53,23 @@ settings_request = ORGANIZATION | {"settings": settings, "actor_user_id": "petra
 answer = server.call("PermissionService/UpdatePermissionSettings", settings_request)
 expect("the setting is restricted", answer["settings"]["organization"], settings["organization"])
 kept = sign_in("102", "801")
-expect("the one who is signed in keeps the queue", reason(kept), "REASON_ALREADY_SIGNED_IN")
+expect("the signed-in agent keeps the session", reason(kept), "REASON_ALREADY_SIGNED_IN")
 expect("it is the same session", kept["session"]["session_id"], first["session"]["session_id"])
 expect("it is retained", kept["session"]["retained"], True)
 refused = sign_in("103", "801")
 expect("a new one is refused", (refused["decision"]["allowed"], reason(refused)), (False, "REASON_UNASSIGNED_RESTRICTED"))
-expect("and told why", "Cleo Martin (103) isn't assigned to Sales (801)" in refused["decision"]["explanation"], True)
+expect("with an explanation", "Cleo Martin (103) isn't assigned to Sales (801)" in refused["decision"]["explanation"], True)
 request = {"supervisor_extension": "201", "user_extension": "103", "queue_extension": "801", "ttl": "3600s"}
 answer = server.call("QueueAccessService/SupervisorSignIn", ORGANIZATION | request)
 expect("a supervisor signs them in", reason(answer), "REASON_SUPERVISOR_SIGN_IN")
 watch = server.call("QueueAccessService/WatchSessions", ORGANIZATION, timeout=10)
 initial = [next(watch)["session"]["user_id"] for _ in range(3)]
-expect("a watch begins with who is signed in", initial, ["anna", "bo", "cleo"])
+expect("a watch begins with the live sessions", initial, ["anna", "bo", "cleo"])
 expect("then a checkpoint", next(watch)["type"], "WATCH_SESSIONS_TYPE_CHECKPOINT")
 answer = server.call("QueueAccessService/SignOut", ORGANIZATION | {"user_extension": "103", "queue_extension": "801"})
 expect("they sign out", [s["end_reason"] for s in answer["ended_sessions"]], ["END_REASON_SIGNED_OUT"])
-expect("the watch tells it", next(watch)["session"]["end_reason"], "END_REASON_SIGNED_OUT")
-expect("and are refused", reason(sign_in("103", "801")), "REASON_UNASSIGNED_RESTRICTED")
+expect("the watch sends it", next(watch)["session"]["end_reason"], "END_REASON_SIGNED_OUT")
+expect("and are refused again", reason(sign_in("103", "801")), "REASON_UNASSIGNED_RESTRICTED")
 request = ORGANIZATION | {"user_id": "sam", "permission": "PERMISSION_SIGN_IN_AGENTS"}
 decision = server.call("PermissionService/CheckPermission", request | {"queue_id": "support"})["decision"]
 expect("a supervisor reaches their own queues", decision["reason"], "PERMISSION_REASON_QUEUE_NOT_ASSIGNED")
@@ -77,12 +77,12 @@ permissions = server.call("PermissionService/ListUserPermissions", ORGANIZATION 
 expect("every permission is listed", len(permissions), len(server.call("PermissionService/ListPermissions", {})["permissions"]))
 request = ORGANIZATION | {"user_extension": "103", "queue_extension": "801", "allowed": False}
 events = server.call("AuditService/ListAuditEvents", request)["events"]
-expect("why they were refused is on record", [event["reason"] for event in events], ["REASON_UNASSIGNED_RESTRICTED"] * 2)
+expect("the reasons of the refusals are recorded", [event["reason"] for event in events], ["REASON_UNASSIGNED_RESTRICTED"] * 2)
 request = ORGANIZATION | {"allowed": False, "actor_user_id": "sam"}
 events = server.call("AuditService/ListAuditEvents", request)["events"]
-expect("so is who may not change settings", [event["action"] for event in events], ["AUDIT_ACTION_UPDATE_SETTINGS"])
+expect("so is the refused change of settings", [event["action"] for event in events], ["AUDIT_ACTION_UPDATE_SETTINGS"])
 answers = list(server.call("AuditService/VerifyAuditLog", ORGANIZATION))
-expect("and the record is whole", answers[-1]["verification"]["valid"], True)
+expect("and the audit log is intact", answers[-1]["verification"]["valid"], True)
 try:
     server.call("QueueAccessService/CheckQueueAccess", {"organization_id": "nobody", "user_id": "a", "queue_id": "b", "channel": 1})
     expect("an unknown organization is an error", "an answer", "an error")

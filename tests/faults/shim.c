@@ -1,12 +1,12 @@
-/* Stands between a program and the system's calls on the files of one folder, by LD_PRELOAD: so the real SQLite and the
- * real calls are tested. It either records what is done to the files, in one total order, or lets calls fail.
+/* Intercepts a program's system calls on the files of one folder, by LD_PRELOAD, so that tests use the real SQLite and
+ * the real calls. It either records the changes of the files, in one total order, or lets calls fail.
  *
- *   FAULTS_FOLDER  the folder; what is elsewhere is left alone
- *   FAULTS_TRACE   where to record: op, length of the name, name, offset (8 bytes), length (4 bytes), bytes
+ *   FAULTS_FOLDER  the folder; calls on other files pass through
+ *   FAULTS_TRACE   the file for the record: op, length of the name, name, offset (8 bytes), length (4 bytes), bytes
  *   FAULTS_FAIL    kind:number:errno:once or kind:number:errno:on, such as write:17:5:once
  *   FAULTS_FULL    a file; while it exists, no file of the folder grows and none is created
  *
- * The file `acknowledged` is how the program tells what it promised, and never fails. */
+ * The program writes its acknowledgements to the file `acknowledged`, which never fails. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -24,7 +24,7 @@
 #define REAL(name, type, ...) ((type (*)(__VA_ARGS__))dlsym(RTLD_NEXT, name))
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char names[MOST_FILES][128]; /* of the files that are open; "" is none of ours, "." the folder itself */
+static char names[MOST_FILES][128]; /* names of open files; "" is a file outside the folder, "." the folder itself */
 static const char *folder, *full;
 static int trace = -1;
 static char fail_kind[16];
@@ -43,7 +43,7 @@ __attribute__((constructor)) static void begin(void) {
         fail_on = strcmp(how, "on") == 0;
 }
 
-/* The name of a path in the folder; none if it isn't in it. */
+/* The name of a path in the folder; NULL for other paths. */
 static const char *inside(const char *path) {
     size_t length = folder ? strlen(folder) : 0;
     if (!length || !path || strncmp(path, folder, length))
@@ -72,7 +72,7 @@ static void record(char op, const char *name, uint64_t offset, const void *bytes
         abort();
 }
 
-/* Whether this call, of kind 0 write, 1 sync or 2 truncate, is to fail. */
+/* Whether this call, of kind 0 write, 1 sync or 2 truncate, must fail. */
 static int fails(int kind, const char *name) {
     static const char *kinds[] = {"write", "sync", "truncate"};
     if (is_promise(name) || strcmp(fail_kind, kinds[kind]))
@@ -103,7 +103,7 @@ static ssize_t written(int fd, const void *bytes, size_t length, int64_t offset,
     if (!is_promise(name) && is_full() && offset + (int64_t)length > now.st_size) {
         errno = ENOSPC;
     } else if (fails(0, name)) {
-        /* A disk that fills up takes the first half, and then nothing. */
+        /* A disk that fills up writes the first half, and then nothing. */
         if (fail_errno == ENOSPC && length > 1 && counts[0] == fail_number) {
             length /= 2;
             broken = 1;

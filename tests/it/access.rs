@@ -1,4 +1,5 @@
-//! Who may call (`SEMANTICS.md` section 5): tokens, certificates, scopes, organizations, and what strangers learn.
+//! Access of callers (`SEMANTICS.md` section 5): tokens, certificates, scopes, organizations, and the answers to
+//! unknown callers.
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +23,7 @@ use crate::{
     support::{ManualClock, TestServer, described, program},
 };
 
-/// A caller for a token file: their token is their name.
+/// An entry of a token file: the caller's token is the caller's name.
 fn entry(name: &str, scopes: &[Scope], organizations: &[&str]) -> Entry {
     let organizations: BTreeSet<_> = organizations.iter().map(|id| id.parse().unwrap()).collect();
     Entry {
@@ -40,7 +41,7 @@ struct Guarded {
     tokens: TokenFile,
 }
 
-/// A server with the organizations `acme` and `other`, and these callers besides `root`, who may do everything.
+/// A server with the organizations `acme` and `other`, and these callers besides `root`, which has all rights.
 async fn guarded(callers: &[Entry]) -> Guarded {
     let folder = tempfile::tempdir().unwrap();
     let tokens = TokenFile::new(folder.path().join("tokens.toml"));
@@ -64,7 +65,7 @@ async fn client(server: &TestServer, token: &str) -> Client {
     Client::connect_as(&server.address.to_string(), credentials).await.unwrap()
 }
 
-/// The least that a request may say of an organization; none if it names none.
+/// The minimal request that names an organization; empty if it has no such field.
 fn naming(caller: &Caller, rpc: &str, organization_id: &str) -> Option<String> {
     let input = caller.input(rpc);
     if input.get_field_by_name("organization_id").is_some() {
@@ -76,7 +77,7 @@ fn naming(caller: &Caller, rpc: &str, organization_id: &str) -> Option<String> {
     }
 }
 
-/// The scope of an rpc, told a second time, from the words of the specification.
+/// The scope of an rpc, written a second time from the specification.
 fn scope(rpc: &str) -> Scope {
     let (service, method) = rpc.split_once('/').unwrap();
     match (service, method) {
@@ -210,7 +211,7 @@ async fn whoever_is_revoked_is_out_and_their_watches_end() {
     assert!(client(&server, "root").await.permission.list_permissions(ListPermissionsRequest {}).await.is_ok());
 }
 
-/// Not only watches: calls that wait, and changes that were not begun.
+/// Not only watches end, but also waiting calls and changes that the writer hasn't begun.
 #[tokio::test]
 async fn calls_in_flight_end_with_their_credentials_and_an_import_is_not_applied() {
     let Guarded { server, tokens } = guarded(&[entry("board", &[Scope::Admin], &["acme"])]).await;
@@ -263,7 +264,7 @@ async fn health_is_for_everybody_and_reflection_for_nobody_where_it_is_off() {
     let tokens = TokenFile::new(folder.path().join("tokens.toml"));
     tokens.add(&entry("root", &[Scope::Admin], &[])).unwrap();
     let change = |config: &mut Config| (config.tokens, config.reflection) = (Some(tokens), Reflection::Off);
-    // It asks the server's health, without credentials.
+    // Checks the server's health without credentials.
     let server = TestServer::start_as(folder, Arc::new(ManualClock::default()), change).await;
     let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
     let channel = channel.connect().await.unwrap();
@@ -305,7 +306,7 @@ async fn beyond_this_machine_a_server_needs_tokens_and_tls() {
     }
 }
 
-/// An authority, and what it vouches for: a server on this machine, and a client.
+/// An authority, with its certificates for a server on this machine and for a client.
 struct Certificates {
     folder: PathBuf,
 }
@@ -317,7 +318,7 @@ impl Certificates {
         certificates
     }
 
-    /// Writes all of them anew, of another authority.
+    /// Replaces all of them by those of another authority.
     fn renew(&self, authority: &str) {
         use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -337,7 +338,7 @@ impl Certificates {
     }
 
     fn write(&self, name: &str, text: &str) {
-        // Whole or not at all, as those who renew certificates do it.
+        // Atomically, as tools for certificate renewal do it.
         let new = self.folder.join("new");
         fs::write(&new, text).unwrap();
         fs::rename(new, self.folder.join(name)).unwrap();
@@ -364,7 +365,7 @@ impl Certificates {
     }
 }
 
-/// Who calls, and what the server makes of them, over TLS; and certificates that are renewed while it serves.
+/// Authentication of callers over TLS, and certificates that are renewed while the server runs.
 #[tokio::test]
 async fn a_client_certificate_says_who_calls() {
     let folder = tempfile::tempdir().unwrap();
@@ -403,7 +404,7 @@ async fn a_client_certificate_says_who_calls() {
 
     let before = certificates.client();
     certificates.renew("second");
-    // It takes the server a moment to notice; whoever trusts the new authority gets through then.
+    // The server notices after a moment; then clients that trust the new authority can connect.
     while ask(with_token()).await.is_err() {
         tokio::task::yield_now().await;
     }
@@ -413,7 +414,7 @@ async fn a_client_certificate_says_who_calls() {
     running.await.unwrap().unwrap();
 }
 
-/// The whole way by the command line, with the log as talkative as it gets: the token is nowhere but where it was shown.
+/// The whole flow by the command line, with the most verbose log: the token appears only where it was printed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_is_shown_once_and_found_nowhere() {
     let telling = tokio::task::spawn_blocking(|| {
@@ -479,7 +480,7 @@ async fn a_token_is_shown_once_and_found_nowhere() {
         assert!(code == 2 && err.contains("CREDENTIALS_UNKNOWN") && !err.contains(&token), "{err}");
         let (_, err, code) = run(&["check", "anna", "sales", "-o", "acme", "--server", "http://192.0.2.1:1"], &token);
         assert!(
-            code == 2 && err.contains("not sent to another machine in the clear") && !err.contains(&token),
+            code == 2 && err.contains("not sent to another machine in plain text") && !err.contains(&token),
             "{err}"
         );
         let (events, _, code) = run(&["audit", "list", "-o", "acme", "--json", "--server", &address], &token);

@@ -1,4 +1,4 @@
-//! The acting user (`SEMANTICS.md` section 5.2): on whose behalf a system writes.
+//! The acting user (`SEMANTICS.md` section 5.2): the user on whose behalf a system writes.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use tonic_types::StatusExt;
 
 use crate::support::{ACME, TestServer};
 
-/// Every write that may name an acting user, and the permission that it takes; none: no user may.
+/// Every write that may name an acting user, and the permission that it requires; `None`: no user may do it.
 const WRITES: &[(&str, Option<&str>)] = &[
     ("UpdatePermissionSettings", Some("MANAGE_PERMISSIONS")),
     ("AssignRole", Some("ASSIGN_ROLES")),
@@ -133,7 +133,7 @@ async fn write(client: &mut Client, name: &str, actor: &str) -> Result<(), Statu
 #[tokio::test]
 async fn an_acting_user_needs_the_permission_for_each_write() {
     let mut server = TestServer::acme().await;
-    // petra is a contact admin, sam a supervisor, anna an agent, cleo nothing, dan disabled.
+    // petra is a contact admin, sam a supervisor, anna an agent, cleo has no role, dan is disabled.
     for (actor, why) in [
         ("petra", ""),
         ("sam", "ROLE_REQUIRED"),
@@ -164,7 +164,7 @@ async fn an_acting_user_needs_the_permission_for_each_write() {
     }
 }
 
-/// Every directory and settings write has the field, so that a gateway that always fills it in is never ignored.
+/// Every directory and settings write has the field, so that a gateway that always sets it is never ignored.
 #[test]
 fn every_write_of_the_directory_and_the_settings_names_its_acting_user() {
     let pool = prost_reflect::DescriptorPool::decode(queuegate::rpc::FILE_DESCRIPTOR_SET).unwrap();
@@ -215,8 +215,8 @@ async fn a_refused_actor_changes_nothing_and_validate_only_refuses_too() {
     );
 }
 
-/// An administrator loses the role while they change the settings: whichever comes first in the history, it is never done
-/// on a role that was lost, with an etag or without.
+/// An administrator loses the role while changing the settings. In any order of the history, no change uses a lost
+/// role, with an etag or without.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_acts_on_a_role_that_they_have_just_lost() {
     let mut server = TestServer::acme().await;
@@ -274,7 +274,7 @@ async fn nobody_acts_on_a_role_that_they_have_just_lost() {
     println!("{before} updates came before the loss of the role, {after} after");
 }
 
-/// What was attempted is on record: what there is, and what there would have been.
+/// The attempt is recorded: the current state, and the state that it would have made.
 #[tokio::test]
 async fn a_refused_write_is_recorded_with_what_was_attempted() {
     let mut server = TestServer::acme().await;
@@ -304,7 +304,7 @@ async fn a_refused_write_is_recorded_with_what_was_attempted() {
     assert_eq!((user.permission(), user.allowed), (Permission::Unspecified, Some(false)));
 }
 
-/// Nobody learns of a directory by importing on behalf of somebody who may not, and the attempt is on record.
+/// An import on behalf of a user without permission reveals nothing of the directory, and the attempt is recorded.
 #[tokio::test]
 async fn an_import_on_behalf_of_a_user_is_refused_whatever_the_document_says() {
     let mut server = TestServer::acme().await;
@@ -331,7 +331,7 @@ async fn an_import_on_behalf_of_a_user_is_refused_whatever_the_document_says() {
     assert_eq!(events.len(), 3, "one for each that was not a validation");
 }
 
-/// An organization that never was gets no log by being named.
+/// Naming an organization that never existed creates no log.
 #[tokio::test]
 async fn a_refused_actor_leaves_no_trace_of_an_organization_that_is_not_there() {
     let mut server = TestServer::acme().await;

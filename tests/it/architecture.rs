@@ -1,4 +1,4 @@
-//! The rooms of `ARCHITECTURE.md` know only what they may.
+//! The rooms of `ARCHITECTURE.md` import only the rooms that they may use.
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cli", &["agi", "auth", "client", "domain", "rpc", "server", "state", "store", "telemetry"]),
 ];
 
-/// Crates that belong to some rooms only.
+/// Crates that only some rooms may use.
 const OWNED: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
     ("rustix", &["state", "server", "store"]),
@@ -48,7 +48,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["telemetry"]),
 ];
 
-/// What the domain may not touch.
+/// Names that the domain must not use.
 const IMPURE: &[&str] = &["std::fs", "std::net", "std::thread", "std::env", "SystemTime", "Instant", "async fn"];
 
 fn sources(path: &Path) -> Vec<PathBuf> {
@@ -66,7 +66,7 @@ fn room_files() -> Vec<(String, PathBuf, String)> {
         let inside = path.strip_prefix(&src).unwrap();
         let room = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
         if room != "lib" && room != "main" {
-            // What a test module uses is its own business.
+            // Test modules may use everything.
             let text = fs::read_to_string(&path).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap().to_owned();
             files.push((room, path, code));
@@ -75,7 +75,7 @@ fn room_files() -> Vec<(String, PathBuf, String)> {
     files
 }
 
-/// The rooms that a file names after `crate::`, in whichever way it is written.
+/// The rooms that a file names after `crate::`, in any notation.
 fn rooms_used(code: &str) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");

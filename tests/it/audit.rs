@@ -1,5 +1,5 @@
-//! The audit log: what it tells, how it is followed, archived and cut. That nothing is missing from it is in `model`,
-//! and that nothing can be altered in it in `tampering`.
+//! The audit log: its content, and how it is watched, archived and cut. `model` tests that it is complete, and
+//! `tampering` that alterations are found.
 
 use std::time::Duration;
 
@@ -125,7 +125,7 @@ async fn a_change_is_told_with_what_was_before_and_after() {
     assert_eq!(found[2].after.as_ref().unwrap().session.as_ref().unwrap().session_id, session.session_id);
 }
 
-/// Whoever deletes a queue takes the roles on it, and each loss is told.
+/// Deleting a queue removes the roles on it, and each removal is recorded.
 #[tokio::test]
 async fn the_roles_that_go_with_a_queue_are_told_singly() {
     let mut server = TestServer::acme().await;
@@ -146,13 +146,13 @@ async fn what_changes_nothing_is_not_told() {
     let mut server = TestServer::acme().await;
     assert!(server.sign_in("anna", "sales").await.created);
     let before = head(&mut server).await;
-    // Already signed in, already set, nothing to end, already there, only asked.
+    // No changes: already signed in, already set, nothing to end, already assigned, only checked.
     assert!(!server.sign_in("anna", "sales").await.created);
     server.set(UnassignedQueueSignIn::Allowed).await;
     assert!(server.sign_out("bo", "sales").await.ended_sessions.is_empty());
     server.import(include_str!("../../examples/acme.yaml")).await.unwrap();
     server.check("cleo", "front-desk").await;
-    // Not carried out at all.
+    // Not executed at all.
     let missing = DeleteUserRequest { organization_id: ACME.into(), user_id: "nobody".into(), ..Default::default() };
     server.client.directory.delete_user(missing).await.unwrap_err();
     assert_eq!(head(&mut server).await, before);
@@ -206,14 +206,14 @@ async fn filters_narrow_the_list_and_pages_hang_together() {
                 break;
             }
             request.page_token = page.next_page_token;
-            // What happens meanwhile is not part of the list.
+            // Later events are not part of the list.
             server.sign_in("petra", "sales").await;
         }
         assert_eq!(found, whole);
     }
 }
 
-/// An extension that nobody had is found by that extension, and the events of whoever has it now are found with it.
+/// Events with an extension that no user had are found by that extension, together with the events of its current user.
 #[tokio::test]
 async fn a_name_that_nobody_had_is_found_as_it_was_given() {
     let mut server = TestServer::acme().await;
@@ -317,7 +317,7 @@ async fn what_was_archived_can_be_cut_and_the_chain_goes_on() {
     let first_page = ListAuditEventsRequest { page_size: 1, ..list() };
     let page = server.client.audit.list_audit_events(first_page.clone()).await.unwrap().into_inner();
 
-    // Archived: everything before the hour, as lines that chain by themselves.
+    // The archive has everything before the hour, as lines with a chain of their own.
     let (lines, through) = export(&mut server, Some(1_800_000_000 + 3_600)).await;
     let through = through.unwrap();
     assert_eq!(through, early);
@@ -337,7 +337,7 @@ async fn what_was_archived_can_be_cut_and_the_chain_goes_on() {
     }
     assert_eq!(previous, through.hash);
 
-    // Whoever doesn't have it can't cut it.
+    // A caller without the exported events can't cut them.
     let wrong = AuditLogPosition { hash: "ab".repeat(32), ..through.clone() };
     let status = cut(&mut server, wrong, "").await.unwrap_err();
     assert_eq!(described(&status).2, ["through_hash"]);
@@ -347,7 +347,7 @@ async fn what_was_archived_can_be_cut_and_the_chain_goes_on() {
     assert_eq!((status.code(), described(&status).1.as_str()), (Code::OutOfRange, "COMPACTED"));
 
     for _ in 0..2 {
-        // What is left: Bo's sign-in and the cut. It begins where the archive ends, also after a restart.
+        // Bo's sign-in and the cut remain. The log begins where the archive ends, also after a restart.
         let left = events(&mut server, list()).await;
         let told: Vec<_> = left.iter().map(AuditEvent::action).collect();
         assert_eq!(told, [AuditAction::CutAuditLog, AuditAction::SignIn]);
@@ -358,7 +358,7 @@ async fn what_was_archived_can_be_cut_and_the_chain_goes_on() {
         let wrong = AuditLogPosition { hash: "ab".repeat(32), ..through.clone() };
         assert!(verify(&mut server, Some(wrong)).await.fault.is_some());
 
-        // Nothing begins before the cut, and no list goes on over it.
+        // No watch starts before the cut, and no list continues across it.
         let before = revision_before(&through.revision);
         let watch =
             WatchSessionsRequest { organization_id: ACME.into(), start_revision: before.clone(), ..Default::default() };
@@ -375,14 +375,14 @@ async fn what_was_archived_can_be_cut_and_the_chain_goes_on() {
 
         server = server.restart().await;
     }
-    // What was cut is removed from the file, too, a little at a time.
+    // The cut events are also removed from the file, in small steps.
     let file = rusqlite::Connection::open(&server.database).unwrap();
     let number = i64::from_str_radix(through.revision.rsplit('-').next().unwrap(), 16).unwrap();
     let left = "SELECT count(*) FROM audit_log WHERE revision <= ?";
     while file.query_row(left, [number], |row| row.get::<_, i64>(0)).unwrap() > 0 {
         server.sign_out("nobody", "nowhere").await;
     }
-    // All of it can be cut, and revisions go on from where they were.
+    // The whole log can be cut, and revisions continue.
     let all = head(&mut server).await;
     let revision = cut(&mut server, all.clone(), "").await.unwrap();
     assert!(revision > all.revision);
@@ -391,7 +391,7 @@ async fn what_was_archived_can_be_cut_and_the_chain_goes_on() {
     assert_eq!(verify(&mut server, None).await.fault, None);
 }
 
-/// The log of an organization outlives it, and goes on if one of that name is created again.
+/// The log of an organization outlives it, and continues if the same id is created again.
 #[tokio::test]
 async fn the_log_of_a_deleted_organization_stays() {
     let mut server = TestServer::acme().await;
@@ -410,7 +410,7 @@ async fn the_log_of_a_deleted_organization_stays() {
     assert_eq!(described(&status).2, ["queuegate.v1.Organization never-was"]);
 }
 
-/// Each organization has a chain of its own.
+/// Each organization has its own chain.
 #[tokio::test]
 async fn organizations_do_not_see_each_others_events() {
     let mut server = TestServer::acme().await;
@@ -424,7 +424,7 @@ async fn organizations_do_not_see_each_others_events() {
     assert_eq!(verify(&mut server, None).await.fault, None);
 }
 
-/// A thousand events of the largest size are more than one message may hold: the page is shorter, and nothing is lost.
+/// A thousand events of the largest size exceed one message: the page is shorter, and no event is lost.
 #[tokio::test]
 async fn large_events_make_a_page_shorter_and_lose_nothing() {
     let mut server = TestServer::acme().await;
@@ -452,7 +452,7 @@ async fn large_events_make_a_page_shorter_and_lose_nothing() {
     assert!(pages.len() > 1 && pages.iter().sum::<usize>() == 600 + 17, "{pages:?}");
 }
 
-/// A long log is hidden at once where it is cut, and removed in pieces.
+/// The cut part of a long log is hidden immediately, and removed in pieces.
 #[tokio::test]
 async fn a_long_log_is_cut_at_once_and_removed_in_pieces() {
     let mut server = TestServer::start().await;
@@ -473,7 +473,7 @@ async fn a_long_log_is_cut_at_once_and_removed_in_pieces() {
     assert_eq!(left(), 1);
 }
 
-/// One event that can't be read is named, and the log of it points to what says more.
+/// An unreadable event is named, and the log message points to the rpc that says more.
 #[tokio::test]
 async fn a_damaged_event_is_named() {
     let mut server = TestServer::acme().await;
@@ -488,7 +488,7 @@ async fn a_damaged_event_is_named() {
     assert_eq!(events(&mut server, newest).await.len(), 5, "those before it are listed");
 }
 
-/// A filter that hardly an event passes makes no call look at the whole log, and the pages lose nothing.
+/// With a filter that few events match, no call reads the whole log, and the pages lose no event.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_looks_at_so_many_events_and_the_next_goes_on() {
     let mut server = TestServer::start().await;
@@ -510,7 +510,7 @@ async fn a_page_looks_at_so_many_events_and_the_next_goes_on() {
     assert_eq!((pages, found.len()), (2, 1), "the first page has only a token");
 }
 
-/// Readers who don't read hold neither the server nor its end.
+/// Clients that don't read block neither the server nor its stop.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn exports_that_nobody_reads_are_bounded_and_do_not_keep_the_server_from_stopping() {
     const OF_A_CALLER: usize = 4;
@@ -518,7 +518,7 @@ async fn exports_that_nobody_reads_are_bounded_and_do_not_keep_the_server_from_s
     let users: String = (0..20_000).map(|number| format!("  - {{ user_id: u{number} }}\n")).collect();
     server.import(&format!("queues: []\nusers:\n{users}")).await.unwrap();
     let request = ExportAuditLogRequest { organization_id: ACME.into(), before_time: None };
-    // On a connection of their own: what isn't read there holds up whatever else comes over it.
+    // On their own connection, because unread data blocks all other data on it.
     let mut reader = queuegate::client::Client::connect(&server.address.to_string()).await.unwrap().audit;
     let mut stuck = Vec::new();
     let refused = loop {
@@ -528,16 +528,16 @@ async fn exports_that_nobody_reads_are_bounded_and_do_not_keep_the_server_from_s
         }
     };
     assert_eq!((stuck.len(), described(&refused).1.as_str()), (OF_A_CALLER, "OVERLOADED"));
-    // Exports of the directory are as dear, and are counted with them.
+    // Exports of the directory are equally expensive, and count together with them.
     let export = ExportDirectoryRequest { organization_id: ACME.into(), ..Default::default() };
     let refused = server.client.directory.export_directory(export).await.unwrap_err();
     assert_eq!(described(&refused).1, "OVERLOADED");
-    // Others are served all the same.
+    // Other callers are still served.
     assert!(server.sign_in("u1", "none").await.decision.is_some());
     let (running, client, _folder) = server.ask_to_stop();
     drop(client);
     running.await.unwrap().unwrap();
-    // Half an export doesn't end like a whole one.
+    // An incomplete export doesn't end like a complete one.
     stuck.truncate(1);
     let ended = loop {
         match stuck[0].message().await {

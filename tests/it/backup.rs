@@ -1,5 +1,5 @@
-//! Copies of a database, databases made of copies, and what a copy says of itself. After a restore, nothing that was handed
-//! out before is misread, and what was recorded before can still be proven.
+//! Backup, restore, and the integrity check of a backup. After a restore, no older revision, token or etag is misread,
+//! and the older log can still be verified.
 
 use std::{
     os::unix::fs::PermissionsExt,
@@ -16,7 +16,7 @@ use crate::{
     support::{ACME, ManualClock, TestServer, described, program, sign_in},
 };
 
-/// What a command prints, and its exit code.
+/// The output of a command, and its exit code.
 fn run(arguments: &[&str], paths: &[&Path]) -> (String, i32) {
     let (command, flags) = arguments.split_first().unwrap();
     let output = program().arg(command).args(paths).args(flags).output().unwrap();
@@ -39,7 +39,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Copies are made while others write, and each has everything that was acknowledged before it was begun.
+/// Backups are made during writes, and each has every write that was acknowledged before it began.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_made_while_others_write_has_what_was_acknowledged_before() {
     const USERS: usize = 400;
@@ -102,7 +102,7 @@ async fn nothing_is_written_over_and_nothing_is_made_of_what_is_broken() {
     assert!(code == 2 && text.contains("holds no queuegate database"), "{text}");
     let (text, code) = restore(&at("missing"), &at("copy"));
     assert!(code == 2 && text.contains("holds no queuegate database"), "{text}");
-    // A log that is left of another database would be taken for this one's.
+    // SQLite would take a leftover log of another database for this one's.
     std::fs::write(at("copy-wal"), "a log").unwrap();
     let (text, code) = restore(&at("good"), &at("copy"));
     assert!(code == 2 && text.contains("copy-wal` exists"), "{text}");
@@ -128,7 +128,7 @@ async fn nothing_is_written_over_and_nothing_is_made_of_what_is_broken() {
     assert!(std::fs::read(at("good")).unwrap() == before);
 }
 
-/// Verifying compares the tables with what the log led to, which nothing else does.
+/// `verify` compares the tables with the replayed log, which nothing else does.
 #[tokio::test]
 async fn a_state_that_the_log_did_not_lead_to_is_found() {
     let mut server = TestServer::acme().await;
@@ -156,11 +156,11 @@ async fn a_state_that_the_log_did_not_lead_to_is_found() {
     }
 }
 
-/// A database of a backup, and a server on it.
+/// A restored database, and a server on it.
 async fn restored(file: &Path, clock: Arc<ManualClock>) -> TestServer {
     let folder: TempDir = tempfile::tempdir().unwrap();
     let (text, code) = restore(file, &folder.path().join("test.db"));
-    assert!(code == 0 && text.contains("revisions and page tokens from before are refused"), "{text}");
+    assert!(code == 0 && text.contains("earlier revisions and page tokens are refused"), "{text}");
     TestServer::start_in(folder, clock).await
 }
 
@@ -192,7 +192,7 @@ async fn after_a_restore_nothing_from_before_is_misread_and_the_record_still_hol
     let page = server.client.audit.list_audit_events(list.clone()).await.unwrap().into_inner();
     assert_eq!(back_up(&server.database, &at("backup")).1, 0);
 
-    // What is lost: a request with its session, settings with an etag, a head.
+    // The restore loses a request with its session, settings with an etag, and a head.
     let lost_request = SignInRequest { request_id: "lost".into(), ..sign_in("bo", "sales") };
     assert!(server.client.queue_access.sign_in(lost_request.clone()).await.unwrap().into_inner().created);
     let lost_settings = server.set(UnassignedQueueSignIn::Restricted).await;
@@ -201,12 +201,12 @@ async fn after_a_restore_nothing_from_before_is_misread_and_the_record_still_hol
     let (_folder, clock) = server.stop().await;
 
     let mut server = restored(&at("backup"), Arc::clone(&clock)).await;
-    // Repeated, a request from before the backup has its first outcome, by a revision of now.
+    // A repeated request from before the backup has its first outcome, with a current revision.
     let again = server.client.queue_access.sign_in(repeated.clone()).await.unwrap().into_inner();
     assert_eq!((&again.session, again.created), (&first.session, first.created));
     assert!(again.revision != first.revision && again.revision[26..] == first.revision[26..]);
 
-    // Until as much has happened as was lost, and a little more, nothing of the lost time is taken for something else.
+    // Until more has happened than was lost, nothing from the lost time is mistaken for something new.
     for round in 0..4 {
         let update = UpdatePermissionSettingsRequest {
             organization_id: ACME.into(),
@@ -241,7 +241,7 @@ async fn after_a_restore_nothing_from_before_is_misread_and_the_record_still_hol
         let next = ListAuditEventsRequest { page_token: page.next_page_token.clone(), ..list.clone() };
         let status = server.client.audit.list_audit_events(next).await.unwrap_err();
         assert_eq!(described(&status).0, Code::InvalidArgument);
-        // A head that was noted before the backup is in the log; one of the lost time is not.
+        // A head that was saved before the backup is in the log; a head from the lost time is not.
         let position = |noted: &AuditLogPosition| format!("{}:{}", noted.revision, noted.hash);
         let (said, code) = audit(&server, &["verify", "--expected-head", &position(&noted)]);
         assert!(code == 0 && said.starts_with("whole"), "{said}");
@@ -254,11 +254,11 @@ async fn after_a_restore_nothing_from_before_is_misread_and_the_record_still_hol
             .await;
     }
 
-    // The request that was lost is carried out now.
+    // The lost request is executed now.
     server.set(UnassignedQueueSignIn::Allowed).await;
     assert!(server.client.queue_access.sign_in(lost_request).await.unwrap().into_inner().created);
 
-    // Resumed by a revision of now, a watch tells of events of every epoch.
+    // A watch that resumes from a current revision sends events of every epoch.
     let epoch = |revision: &str| revision[17..25].to_owned();
     assert_eq!(epoch(&first.revision), "00000001");
     let start = format!("{}-0000000000000001", &again.revision[..25]);
@@ -272,7 +272,7 @@ async fn after_a_restore_nothing_from_before_is_misread_and_the_record_still_hol
     };
     assert_eq!(told.revision, format!("{}-0000000000000002", &again.revision[..25]));
 
-    // Once more, of a database that has two epochs in it; and the log is cut across them.
+    // Once more, with a database that has two epochs; and the log is cut across them.
     assert_eq!(back_up(&server.database, &at("second")).1, 0);
     let (_folder, _) = server.stop().await;
     let mut server = restored(&at("second"), clock).await;
@@ -291,7 +291,7 @@ async fn after_a_restore_nothing_from_before_is_misread_and_the_record_still_hol
     assert!(code == 0 && said.contains("was cut"), "{said}");
 }
 
-/// The same backup restored twice gives two databases that don't take each other's revisions.
+/// Two restores of the same backup give two databases that refuse each other's revisions.
 #[tokio::test]
 async fn two_databases_of_one_backup_are_told_apart() {
     let server = TestServer::acme().await;
@@ -307,11 +307,11 @@ async fn two_databases_of_one_backup_are_told_apart() {
     let (first, second) = (of(1_800_000_000), of(1_800_000_001));
     assert_eq!(first.store_id, second.store_id);
     assert!(1 < first.epoch && first.epoch < second.epoch);
-    // A clock that says nothing of use still leads on.
+    // Revisions still increase with a useless clock.
     assert_eq!(of(0).epoch, 2);
 }
 
-/// A database that an earlier version wrote is restored, and brought up to date by it.
+/// The restore of a database from an earlier version also migrates it.
 #[tokio::test]
 async fn a_backup_of_the_first_schema_is_restored() {
     let folder = tempfile::tempdir().unwrap();

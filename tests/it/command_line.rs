@@ -1,4 +1,4 @@
-//! The command line as a script sees it: output, JSON and exit codes.
+//! The command line from a script's view: output, JSON and exit codes.
 
 use std::process::Output;
 
@@ -57,18 +57,18 @@ async fn a_script_can_go_by_the_exit_code() {
         ("permissions of petra", 0, "Depends on the queue"),
         ("permissions of cleo", 1, "ROLE_REQUIRED"),
         ("settings preview supervisor.limit_to_assigned_queues=false", 0, "+4"),
-        ("settings preview organization.unassigned_queue_sign_in=ALLOWED", 0, "is retained no more"),
+        ("settings preview organization.unassigned_queue_sign_in=ALLOWED", 0, "is no longer retained"),
         ("settings preview agent.create_custom_tags=false", 0, "Nobody would gain or lose anything."),
         ("settings set agent.create_custom_tags=true --validate-only", 0, "would be true"),
         ("settings get", 0, "agent.create_custom_tags                false"),
         ("settings set agent.create_custom_tags=true --actor petra", 0, "is true"),
         ("audit list --user cleo --queue sales --denied", 0, "UNASSIGNED_RESTRICTED"),
         ("audit list --user ext:103 --denied --at 2027-01-15T08:00:00Z", 0, "Cleo Martin (103) isn't assigned"),
-        ("audit list --user ext:103 --denied --at 2027-01-15T08:01:00Z", 0, "nothing of that kind was recorded"),
+        ("audit list --user ext:103 --denied --at 2027-01-15T08:01:00Z", 0, "no matching events"),
         ("audit list --action update-settings --limit 1", 0, "agent.create_custom_tags: false → true"),
         ("audit list --actor sam", 0, "\"peak\""),
         ("audit list --action AUDIT_ACTION_ASSIGN_ROLE --limit 1", 0, "ASSIGN_ROLE"),
-        ("audit list --since 2030-01-01 --queue sales", 0, "nothing of that kind was recorded from 2030-01-01"),
+        ("audit list --since 2030-01-01 --queue sales", 0, "no matching events from 2030-01-01"),
         ("audit list --limit 3", 0, "there are more; these are the newest 3"),
         ("audit verify", 0, "whole"),
         ("audit export", 0, "\"previous_hash\":\"0000"),
@@ -149,7 +149,7 @@ async fn json_is_the_message_with_every_field() {
     assert_eq!(answer["report"]["users_created"], "0");
 }
 
-/// Archive, cut, and verify both ends; and a faulty archive, or a log that doesn't follow it.
+/// Archive, cut, and verify both parts; also a faulty archive, and a log that doesn't continue it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_audit_log_is_archived_and_cut() {
     let mut server = TestServer::acme().await;
@@ -172,11 +172,11 @@ async fn the_audit_log_is_archived_and_cut() {
     let (out, _, code) = shell.run(&format!("audit verify --archive {first} --archive {second}")).await;
     assert!(code == 0 && out.contains("19 archived"), "{out}");
     let (out, _, code) = shell.run(&format!("audit verify --archive {second} --archive {first}")).await;
-    assert!(code == 1 && out.contains("doesn't go on where"), "{out}");
+    assert!(code == 1 && out.contains("doesn't continue where"), "{out}");
     let (out, _, code) = shell.run(&format!("audit verify --archive {first}")).await;
-    assert!(code == 1 && out.contains("the log begins later than the last archive ends"), "{out}");
+    assert!(code == 1 && out.contains("the log begins after the end of the last archive"), "{out}");
     let (out, _, code) = shell.run(&format!("audit verify --archive {second}")).await;
-    assert!(code == 1 && out.contains("events before it are missing"), "{out}");
+    assert!(code == 1 && out.contains("earlier events are missing"), "{out}");
     let after = noted.split_once(':').unwrap().1;
     let (out, _, code) = shell.run(&format!("audit verify --archive {second} --after {after}")).await;
     assert!(code == 0 && out.contains("2 archived"), "{out}");
@@ -185,7 +185,7 @@ async fn the_audit_log_is_archived_and_cut() {
     assert_eq!(shell.run(&line).await.2, 0);
     let (_, err, code) = shell.run(&format!("audit verify --expected-head {noted}")).await;
     assert!(code == 2 && err.contains("COMPACTED"), "{err}");
-    // What was exported and not cut is part of the log.
+    // Events that were exported and not cut are still in the log.
     let third = path("third.jsonl");
     assert_eq!(shell.run(&format!("audit export --output {third}")).await.2, 0);
     let line = format!("audit verify --archive {first} --archive {second} --archive {third}");
@@ -203,7 +203,7 @@ async fn the_audit_log_is_archived_and_cut() {
     let without_first: String = text.lines().skip(1).map(|line| format!("{line}\n")).collect();
     std::fs::write(&first, without_first).unwrap();
     let (out, _, code) = shell.run(&format!("audit verify --archive {first} --archive {second}")).await;
-    assert!(code == 1 && out.contains("events before it are missing"), "{out}");
+    assert!(code == 1 && out.contains("earlier events are missing"), "{out}");
     let without_third: String =
         text.lines().enumerate().filter(|(n, _)| *n != 2).map(|(_, l)| format!("{l}\n")).collect();
     std::fs::write(&first, without_third).unwrap();
@@ -214,7 +214,7 @@ async fn the_audit_log_is_archived_and_cut() {
     assert!(code == 0 && out.contains("nothing to export") && !std::path::Path::new(&nothing).exists(), "{out}");
 }
 
-/// The README's first command, but for its end.
+/// The README's first command, but with `--exit`.
 #[test]
 fn the_demo_plays_its_story() {
     let output = program().args(["demo", "--listen", "127.0.0.1:0", "--exit"]).output().unwrap();

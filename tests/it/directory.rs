@@ -1,4 +1,4 @@
-//! The directory, one thing at a time and as a document.
+//! The directory, by single calls and by documents.
 
 use queuegate::rpc::proto::*;
 use tonic::Code;
@@ -64,7 +64,7 @@ users:
     assert_eq!(done.report.unwrap(), foretold);
     assert_eq!((foretold.users_deleted, foretold.users_updated, foretold.queues_updated), (4, 2, 2));
     assert_eq!((foretold.queues_deleted, foretold.queues_created, foretold.sessions_ended), (3, 1, 1));
-    // Extensions changed hands.
+    // Extensions moved to other queues.
     let get = GetQueueRequest {
         organization_id: ACME.into(),
         queue: Some(get_queue_request::Queue::QueueExtension("801".into())),
@@ -109,7 +109,7 @@ users:
     }
 }
 
-/// A caller that goes away in the middle of a document must not have the half of it applied.
+/// If a caller disconnects in the middle of a document, none of it is applied.
 #[tokio::test]
 async fn roles_that_a_document_does_not_name_stay_unless_missing_ones_are_deleted() {
     let mut server = TestServer::acme().await;
@@ -120,9 +120,9 @@ async fn roles_that_a_document_does_not_name_stay_unless_missing_ones_are_delete
     let queues = include_str!("../../examples/acme.yaml").split("\nusers:").next().unwrap();
     let request = ImportDirectoryRequest { delete_missing: true, ..import(&format!("{queues}\n{document}\n")) };
     let exact = server.import_with(request).await.0.unwrap().report.unwrap();
-    // Anna's on chat, and those of Petra, Sam and Bo, who are gone.
+    // Anna's on chat, and those of Petra, Sam and Bo, who were deleted.
     assert_eq!((exact.assignments_created, exact.assignments_deleted, exact.users_deleted), (0, 4, 5));
-    // A section that was forgotten is not taken for an empty one.
+    // A missing section is not treated as an empty one.
     let request = ImportDirectoryRequest { delete_missing: true, ..import("settings: {}") };
     let (refused, problems) = server.import_with(request).await;
     assert_eq!(described(&refused.unwrap_err()).2, ["queues", "users"]);
@@ -146,9 +146,9 @@ async fn a_document_that_is_broken_off_is_not_applied() {
         if round % 2 == 0 {
             tokio::task::yield_now().await;
         }
-        // Dropping the answers resets the stream, while the pieces have not come to their end.
+        // Dropping the responses resets the stream before the last piece.
         let reading = tokio::time::timeout(std::time::Duration::from_millis(round % 5), answers.message()).await;
-        // Or the places for uploads are still taken by those who were broken off before.
+        // Or the interrupted uploads still count against the limit.
         assert!(!matches!(reading, Ok(Ok(_))), "nothing is answered before the document is whole");
         drop(answers);
         drop(sender);

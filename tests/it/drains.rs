@@ -1,7 +1,7 @@
-//! A server that is asked to stop while its peers are stuck in every way that we know of, under load: it ends by itself, as
-//! it should, and nothing that it acknowledged is lost.
+//! A server stops under load while its peers are stuck in every known way: it ends by itself with success, and no
+//! acknowledged write is lost.
 //!
-//! `QUEUEGATE_DRAINS=500 cargo test --release --test it drains -- --nocapture` makes a campaign of it, and says how long the
+//! `QUEUEGATE_DRAINS=500 cargo test --release --test it drains -- --nocapture` runs a campaign, and prints how long the
 //! drains took.
 
 use std::{
@@ -20,20 +20,20 @@ use crate::{
     sigkill::{Life, Tally, organizations},
 };
 
-/// How long calls may take to finish.
+/// The drain deadline: time limit for calls in flight and writes.
 const DRAIN_DEADLINE: Duration = Duration::from_millis(300);
 
-/// No drain has any business taking so long.
+/// An upper bound for every drain.
 const HANG: Duration = Duration::from_secs(60);
 
-/// Connections that are stuck, each for as long as it is held.
+/// Stuck connections, each stuck as long as the value is held.
 type Peers = Vec<Box<dyn Any + Send>>;
 
 #[derive(Debug, Clone, Copy)]
 enum Stuck {
-    /// Connects, and says nothing.
+    /// Connects, and sends nothing.
     Silent,
-    /// Says half of what a connection begins with.
+    /// Sends half of the connection preface.
     HalfPreface,
     /// Sends the headers of a request, and half of its message.
     HalfRequest,
@@ -43,9 +43,9 @@ enum Stuck {
     Watch,
     /// Watches, and allows the server to send no byte.
     ClosedWindow,
-    /// Waits for a revision that does not come.
+    /// Waits for a revision that never comes.
     Waits,
-    /// Asks for a document, and does not read it.
+    /// Exports a document, and doesn't read it.
     Export,
 }
 
@@ -60,7 +60,7 @@ const WAYS: [Stuck; 8] = [
     Stuck::Export,
 ];
 
-/// A call over bare HTTP/2, whose body is left open, and whose answer may be as large as `window` allows.
+/// A call over plain HTTP/2 with an open body, whose response may be as large as `window` allows.
 async fn call(address: &str, path: &str, body: Vec<u8>, window: u32) -> Box<dyn Any + Send> {
     let tcp = TcpStream::connect(address).await.unwrap();
     let mut builder = h2::client::Builder::new();
@@ -82,7 +82,7 @@ fn framed(message: &impl Message) -> Vec<u8> {
     [&[0], length.as_slice(), message.as_slice()].concat()
 }
 
-/// Gets stuck, in this way.
+/// Makes a peer stuck in this way.
 async fn stuck(server: &Process, way: Stuck, peers: &mut Peers) {
     let address = server.address();
     let organization_id = organizations().next().unwrap();
@@ -131,7 +131,7 @@ async fn stuck(server: &Process, way: Stuck, peers: &mut Peers) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_ends_whatever_its_peers_do_and_loses_nothing() {
-    /// After so many drains a new database is begun, so that verifying all of its log remains quick.
+    /// Start a new database after this many drains, so that verifying its whole log stays fast.
     const DRAINS_OF_A_DATABASE: usize = 25;
     let drains: usize = std::env::var("QUEUEGATE_DRAINS").ok().map_or(4, |text| text.parse().expect("a number"));
     let deadline = format!("{}ms", DRAIN_DEADLINE.as_millis());
@@ -147,7 +147,7 @@ async fn a_drain_ends_whatever_its_peers_do_and_loses_nothing() {
         drop(life.server.take());
         let server = Process::start_with(&life.database(), &["--drain-deadline", &deadline]);
         let mut peers = Peers::new();
-        // The first drains have them all.
+        // The first drains cover all of them.
         let some = if drain < 3 { WAYS.len() } else { life.rng.random_range(1..=WAYS.len()) };
         for way in WAYS.into_iter().sample(&mut life.rng, some) {
             for _ in 0..life.rng.random_range(1..=4) {

@@ -1,4 +1,4 @@
-//! What was acknowledged is there, whatever happens to the process; and no file is used that shouldn't be.
+//! No acknowledged write is lost, even if the process is killed; and unsuitable files are refused.
 
 use std::{
     io::{BufRead, BufReader},
@@ -11,20 +11,20 @@ use queuegate::{client::Client, rpc::proto::*, store::Store};
 
 use crate::support::{ACME, program, program_by, sign_in, until_serving};
 
-/// The built program, serving.
+/// A running server process of the built program.
 pub struct Process {
     pub child: Child,
     address: String,
 }
 
 impl Process {
-    /// Begins to start.
+    /// Starts the process, without waiting.
     pub fn spawn(database: &Path, flags: &[&str]) -> Self {
         Self::spawn_by(program(), database, flags)
     }
 
     fn spawn_by(mut command: Command, database: &Path, flags: &[&str]) -> Self {
-        // However busy the machine is, nothing is refused for it.
+        // Calls are never shed, even on a busy machine.
         let child = command
             .env("QUEUEGATE_SHED_DELAY", "1h")
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--database"])
@@ -36,7 +36,7 @@ impl Process {
         Self { child, address: String::new() }
     }
 
-    /// Starts, and listens.
+    /// Starts, and waits until it listens.
     pub fn start(database: &Path) -> Self {
         Self::start_with(database, &[])
     }
@@ -45,7 +45,7 @@ impl Process {
         Self::spawn(database, flags).listening()
     }
 
-    /// Like [`Process::start`], with a command that runs the program, such as one that sets something before.
+    /// Like [`Process::start`], with a command that runs the program, such as one that changes its limits first.
     pub fn start_by(command: Command, database: &Path) -> Self {
         Self::spawn_by(command, database, &[]).listening()
     }
@@ -60,7 +60,7 @@ impl Process {
                 break line["address"].as_str().unwrap().to_owned();
             }
         };
-        // Whoever stops reading would stop the server from logging.
+        // Keep reading, or the server's log would block.
         std::thread::spawn(move || lines.for_each(drop));
         started
     }
@@ -70,7 +70,7 @@ impl Process {
         Client::connect(&self.address).await.unwrap()
     }
 
-    /// Starts by another command, such as one that says on which processor to run; none: by itself.
+    /// Starts by another command, such as one that chooses the processor. Empty: starts directly.
     pub fn start_on(by: &[&str], database: &Path, flags: &[&str]) -> Self {
         let command = match by {
             [] => program(),
@@ -96,13 +96,13 @@ impl Process {
         assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits for its own end.
     pub fn ended(mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
 
-    /// Returns once the process has made so many more system calls that read or write, which is a moment in the middle of
-    /// what it does; or has ended, or makes none any more.
+    /// Returns after this many more reading or writing system calls of the process, in the middle of its work; or when
+    /// it has ended or is idle.
     pub fn after_system_calls(&mut self, calls: u64) {
         const IDLE_LOOKS: usize = 1_000;
         let file = format!("/proc/{}/io", self.child.id());
@@ -121,7 +121,7 @@ impl Process {
         }
     }
 
-    /// SIGKILL. Whether the process had not ended before.
+    /// Sends SIGKILL. Returns whether the process was still running.
     pub fn kill(mut self) -> bool {
         self.child.kill().unwrap();
         self.child.wait().unwrap().signal().is_some()
@@ -130,7 +130,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -140,7 +140,7 @@ pub async fn prepared(database: &Path, users: usize) -> Process {
     prepare(Process::start(database), users).await
 }
 
-/// Gives a server a queue and so many users.
+/// Creates a queue and this many users.
 pub async fn prepare(server: Process, users: usize) -> Process {
     let mut client = server.client().await;
     let users: String = (0..users).map(|number| format!("  - {{ user_id: u{number} }}\n")).collect();
@@ -165,7 +165,7 @@ pub async fn get(
     client.get_session(request).await.ok().and_then(|answer| answer.into_inner().session)
 }
 
-/// What the program says, and its exit code, when it can't serve this file.
+/// The program's error and exit code when it can't serve this file.
 fn refused(database: &Path) -> (String, i32) {
     let output = program().args(["serve", "--listen", "127.0.0.1:0", "--database"]).arg(database).output().unwrap();
     (String::from_utf8(output.stderr).unwrap(), output.status.code().unwrap())
@@ -213,7 +213,7 @@ fn a_file_that_is_not_ours_is_refused_and_left_as_it_is() {
     assert!(text.contains("the folder doesn't exist") && code == 2, "{text}");
 }
 
-/// A database from before the audit log keeps its state and its revisions; its history can't be resumed from.
+/// A database from before the audit log keeps its state and its revisions; watches can't resume from its history.
 #[tokio::test]
 async fn a_database_of_the_first_schema_is_brought_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
@@ -257,7 +257,7 @@ async fn a_database_of_the_first_schema_is_brought_up_to_date() {
     assert_eq!((last.verified_events, last.verification.unwrap().valid), (1, Some(true)));
 }
 
-/// SQLite makes a table of its own for some checks, whenever a row is written, which takes longer than all the rest.
+/// For some checks SQLite builds a temporary table on every write, which takes longer than everything else.
 #[tokio::test]
 async fn a_row_of_a_session_or_an_event_is_written_without_a_table_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
@@ -276,7 +276,7 @@ async fn a_row_of_a_session_or_an_event_is_written_without_a_table_of_its_own() 
     }
 }
 
-/// A change that waited longer for its turn than its caller did is not made behind their back.
+/// The writer drops a change whose caller gave up while it was queued.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_whose_deadline_passed_in_the_queue_is_not_executed() {
     let folder = tempfile::tempdir().unwrap();
@@ -287,18 +287,18 @@ async fn a_write_whose_deadline_passed_in_the_queue_is_not_executed() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut first = client.clone();
     let writing = tokio::spawn(async move { first.sign_in(sign_in("u0", "sales")).await });
-    // By the time of these answers the writer has taken the first, and waits for the file with it.
+    // When these responses arrive, the writer has taken the first change and waits for the file.
     for _ in 0..20 {
         assert!(get(&mut client, "u0").await.is_none());
     }
     let mut late = tonic::Request::new(sign_in("u1", "sales"));
     late.set_timeout(std::time::Duration::from_millis(100));
     let status = client.sign_in(late).await.unwrap_err();
-    // The client may be the first to notice, and calls it CANCELLED.
+    // The client may notice first; then the code is CANCELLED.
     assert!(matches!(status.code(), tonic::Code::DeadlineExceeded | tonic::Code::Cancelled), "{status:?}");
     other.execute_batch("ROLLBACK").unwrap();
     assert!(writing.await.unwrap().unwrap().into_inner().created);
-    // What is asked now comes after the late one.
+    // This change is queued after the late one.
     client.sign_out(SignOutRequest { all_queues: true, ..sign_out("u0") }).await.unwrap();
     assert!(get(&mut client, "u1").await.is_none());
 }
@@ -311,7 +311,7 @@ pub fn sign_out(user: &str) -> SignOutRequest {
     }
 }
 
-/// Another program that holds the file stops changes, not decisions, and not for ever.
+/// A program that locks the file stops changes only while it holds the lock, and never stops decisions.
 #[tokio::test]
 async fn a_database_that_another_program_locks_refuses_changes_and_recovers() {
     let folder = tempfile::tempdir().unwrap();

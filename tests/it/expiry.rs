@@ -1,4 +1,4 @@
-//! Sessions that end by themselves.
+//! Sessions that expire.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn an_expired_session_counts_as_absent_at_once() {
     assert!(server.sign_out("cleo", "sales").await.ended_sessions.is_empty(), "it had ended by itself");
 }
 
-/// Nobody calls anything: the writer ends it, and the watch tells the moment at which it ended.
+/// Without any call, the writer ends the session, and the watch sends its end time.
 #[tokio::test]
 async fn the_writer_ends_an_expired_session_by_itself() {
     let mut server = TestServer::acme().await;

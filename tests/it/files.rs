@@ -1,4 +1,4 @@
-//! The database is one file in one place: nobody else serves it, and nothing is acknowledged once it is elsewhere.
+//! The database is one file in one place: no other process serves it, and no write is acknowledged once it is moved.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use crate::{
     support::{described, program, program_by, sign_in},
 };
 
-/// What the program says, and its exit code, when it can't serve this file.
+/// The program's error and exit code when it can't serve this file.
 fn refused(mut command: Command, database: &Path) -> (String, i32) {
     let output = command.args(["serve", "--listen", "127.0.0.1:0", "--database"]).arg(database).output().unwrap();
     (String::from_utf8(output.stderr).unwrap(), output.status.code().unwrap())
@@ -27,7 +27,7 @@ async fn a_second_process_is_turned_away_by_a_path_that_has_no_lock_file() {
     fs::create_dir(&elsewhere).unwrap();
     let server = Process::start(&database);
     server.client().await;
-    // Another name for the file that is served, as a mount in another container would be.
+    // Another path of the served file, like a mount in another container.
     let other_name = elsewhere.join("the.db");
     fs::rename(&database, &other_name).unwrap();
     let (text, code) = refused(program(), &other_name);
@@ -38,7 +38,7 @@ async fn a_second_process_is_turned_away_by_a_path_that_has_no_lock_file() {
     drop(server);
 }
 
-/// Runs a script with mounts of its own, where the system lets this user have some.
+/// Runs a script in its own mount namespace, if the system allows it for this user.
 fn with_mounts(script: &str, folder: &Path) -> Option<Command> {
     let may = Command::new("unshare").args(["--map-root-user", "--mount", "true"]).stderr(Stdio::null()).status();
     if !may.is_ok_and(|status| status.success()) {
@@ -62,14 +62,14 @@ fn a_database_that_is_mounted_without_its_folder_is_refused() {
     assert!(text.contains("the file itself is a mount point") && text.contains("mount its folder instead"), "{text}");
     assert_eq!(code, 2);
     assert!(!folder.path().join("mounted.db.lock").exists());
-    // A copy of it would lack what is in the log.
+    // A copy of it would lack the content of the log.
     let mut command = with_mounts("mount --bind the.db mounted.db", folder.path()).unwrap();
     let output = command.args(["verify", "mounted.db"]).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("the file itself is a mount point") && output.status.code() == Some(2), "{text}");
 }
 
-/// What a sign-in comes to, and how the server ends after it. Everything before was acknowledged.
+/// The outcome of a sign-in, and the server's end after it. Everything before was acknowledged.
 async fn after(folder: &Path, mishap: impl FnOnce(&Path)) -> (tonic::Status, Option<i32>) {
     let database = folder.join("served/the.db");
     fs::create_dir(folder.join("served")).unwrap();
@@ -89,7 +89,7 @@ fn beside(database: &Path, suffix: &str) -> std::path::PathBuf {
     format!("{}{suffix}", database.display()).into()
 }
 
-/// Another file of the same content in the place of one.
+/// Replaces a file by another one with the same content.
 fn replace(file: &Path) {
     fs::copy(file, beside(file, ".new")).unwrap();
     fs::rename(beside(file, ".new"), file).unwrap();

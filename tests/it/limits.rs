@@ -1,4 +1,4 @@
-//! How much a server takes on, from peers that are slow, silent, many or malicious.
+//! The server's limits against peers that are slow, silent, many or malicious.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -24,10 +24,10 @@ async fn server(change: impl FnOnce(&mut Limits)) -> TestServer {
     server
 }
 
-/// Whether the server closed a connection; it waits for that.
+/// Waits until the server closes a connection, and returns whether it did.
 async fn is_closed(mut connection: TcpStream) -> bool {
     let mut rest = Vec::new();
-    // A reset is an end too.
+    // A reset also closes it.
     connection.read_to_end(&mut rest).await.is_ok_and(|_| rest.is_empty()) || rest.is_empty()
 }
 
@@ -46,13 +46,13 @@ async fn who_does_not_speak_http2_in_time_is_let_go() {
 
 #[tokio::test]
 async fn more_connections_than_there_is_room_for_are_closed() {
-    // The test's own client has one.
+    // The test's own client has one connection.
     let mut server = server(|limits| limits.connections = 3).await;
     let connect = async || TcpStream::connect(server.address).await.unwrap();
     let (first, second) = (connect().await, connect().await);
     assert!(is_closed(connect().await).await);
     drop((first, second));
-    // Room comes back, as soon as the server has noticed.
+    // The connections are free again as soon as the server has noticed.
     loop {
         let mut again = TcpStream::connect(server.address).await.unwrap();
         again.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
@@ -70,7 +70,7 @@ async fn a_connection_without_calls_is_closed_and_one_with_a_watch_is_not() {
     let idle = TcpStream::connect(server.address).await.unwrap();
     let (_client, connection) = h2::client::handshake(idle).await.unwrap();
     connection.await.unwrap();
-    // The watch is older than the connection that was closed for being idle, and lives.
+    // The watch is older than the closed idle connection, and continues.
     assert_eq!(watch.message().await.unwrap().unwrap().r#type(), WatchSessionsType::Checkpoint);
     server.sign_in("anna", "sales").await;
     assert_eq!(watch.message().await.unwrap().unwrap().r#type(), WatchSessionsType::SignedIn);
@@ -86,14 +86,14 @@ async fn an_old_connection_takes_no_more_calls_and_those_under_way_have_their_gr
     let connection = TcpStream::connect(server.address).await.unwrap();
     let (_client, connection) = h2::client::handshake(connection).await.unwrap();
     connection.await.unwrap();
-    // A client of gRPC connects anew, and its callers notice nothing; a watch is cut off, and can be resumed.
+    // A gRPC client reconnects unnoticed by its callers; a watch ends and can be resumed.
     let mut watch = server.watch("").await;
     assert!(watch.message().await.is_ok());
     assert!(watch.message().await.is_err());
     assert!(server.check("anna", "sales").await.allowed.unwrap());
 }
 
-/// Calls that wait for a revision that doesn't come.
+/// Calls that wait for a revision that never comes.
 #[tokio::test]
 async fn a_caller_has_so_many_calls_and_streams_at_once() {
     let mut server = server(|limits| (limits.calls_per_caller, limits.streams_per_caller) = (2, 2)).await;
@@ -116,13 +116,13 @@ async fn a_caller_has_so_many_calls_and_streams_at_once() {
     let request = WatchSessionsRequest { organization_id: ACME.into(), ..Default::default() };
     let refused = server.client.queue_access.watch_sessions(request.clone()).await.unwrap_err();
     assert_eq!(described(&refused).1, "CALLER_LIMIT");
-    // Room comes back with the end of a call, as soon as the server has noticed.
+    // The end of a call frees its slot as soon as the server has noticed.
     drop((calls, watches));
     while server.client.queue_access.watch_sessions(request.clone()).await.is_err() {}
 }
 
-/// Clients send the heads of many calls before the first of their messages. Who is answered in between must not look like one
-/// who makes mistakes, or their connection would be given up.
+/// Clients send the headers of many calls before the first message. Early responses must not count as the client's
+/// protocol errors, or the connection would be closed.
 #[tokio::test]
 async fn whoever_is_refused_is_heard_out_for_a_moment() {
     let server = server(|limits| limits.calls_per_caller = 1).await;
@@ -140,7 +140,7 @@ async fn whoever_is_refused_is_heard_out_for_a_moment() {
         tonic::Status::from_header_map(answer.headers()).is_some_and(|status| described(&status).1 == "CALLER_LIMIT")
     };
     let _only_one = ask().await;
-    // More than the mistakes that a connection outlives.
+    // More than the number of errors that a connection survives.
     for _ in 0..4 {
         let mut calls = Vec::new();
         for _ in 0..200 {
@@ -176,7 +176,7 @@ async fn a_stream_ends_at_its_deadline() {
     assert_eq!((status.code(), described(&status).1.as_str()), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
 }
 
-/// A request over a connection of its own, and the answer's head.
+/// Sends a request over its own connection, and returns the response headers.
 async fn raw(
     server: &TestServer,
     method: &str,
@@ -193,7 +193,7 @@ async fn raw(
     answer.await.unwrap().map(drop)
 }
 
-/// A web page can send these to any server that its reader reaches, with the reader's certificate.
+/// A web page can send these to any server that its user can reach, with the user's certificate.
 #[tokio::test]
 async fn what_is_not_sent_as_grpc_is_not_carried_out() {
     let mut server = server(|_| {}).await;
@@ -237,21 +237,21 @@ fn framed(message: &[u8]) -> Vec<u8> {
     [&[0], &length[..], message].concat()
 }
 
-/// How a peer leaves a call that is under way.
+/// The ways in which a peer abandons a call in flight.
 #[derive(Debug, Clone, Copy)]
 enum Leaving {
-    /// They say that they no longer want it.
+    /// The peer cancels the call.
     Reset(h2::Reason),
-    /// Their connection ends in the middle.
+    /// The connection ends during the call.
     Closed,
-    /// They ask for an answer and allow no byte of it to be sent, and then their connection ends.
+    /// The peer's window allows no byte of the response, and then the connection ends.
     NotTaking,
 }
 
 const LEAVINGS: [Leaving; 4] =
     [Leaving::Reset(h2::Reason::CANCEL), Leaving::Reset(h2::Reason::NO_ERROR), Leaving::Closed, Leaving::NotTaking];
 
-/// Every call that was let in has a place, and gives it back: whatever was said of it, however much was answered.
+/// Every admitted call releases its slot, for every kind of end and size of response.
 #[tokio::test]
 async fn whoever_leaves_a_call_in_the_middle_leaves_their_place_too() {
     let (mut server, metrics) = TestServer::measured().await;
@@ -271,7 +271,8 @@ async fn whoever_leaves_a_call_in_the_middle_leaves_their_place_too() {
     };
     let import = framed(&prost::Message::encode_to_vec(&import));
     let half = |message: &[u8]| message[..message.len() / 2].to_vec();
-    // A method, what is said of its message, whether that is all, whether it is answered, and what is then under way.
+    // A method, the bytes of its message, whether they are complete, whether the call is answered, and the calls then
+    // in flight.
     let calls = [
         ("QueueAccessService/CheckQueueAccess", Vec::new(), false, false, [1, 0, 0]),
         ("QueueAccessService/SignIn", half(&waits), false, false, [0, 1, 0]),
@@ -303,7 +304,7 @@ async fn whoever_leaves_a_call_in_the_middle_leaves_their_place_too() {
             drop((answer, client));
         }
     }
-    // None of it was the server's fault, and none of the documents was imported.
+    // No call failed because of the server, and no document was imported.
     let (_, text) = get(metrics, "/metrics").await;
     let calls_of = |path: &str, code: &str| {
         let series = format!("queuegate_grpc_calls_total{{method=\"/queuegate.v1.{path}\",code=\"{code}\"}} ");
@@ -319,7 +320,7 @@ async fn whoever_leaves_a_call_in_the_middle_leaves_their_place_too() {
     assert_eq!(users.len(), 6);
 }
 
-/// "Rapid reset": streams that are begun and given up at once.
+/// "Rapid reset": streams that are opened and cancelled immediately.
 #[tokio::test]
 async fn a_flood_of_resets_ends_its_connection_and_no_other() {
     let mut server = server(|_| {}).await;
@@ -349,7 +350,7 @@ async fn headers_beyond_the_limit_are_refused_and_nothing_else_suffers() {
     assert!(server.check("anna", "sales").await.allowed.unwrap());
 }
 
-/// While others are learning that the server is about to go, it does what it is asked.
+/// While load balancers notice the coming stop, the server still accepts calls.
 #[tokio::test]
 async fn a_draining_server_says_so_before_it_refuses_anything() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What operators and their machinery see: metrics, probes, systemd, traces, configuration.
+//! The interfaces for operators: metrics, probes, systemd, traces, configuration.
 
 use std::{
     fs,
@@ -59,7 +59,7 @@ async fn liveness_is_a_health_question_of_its_own() {
 async fn systemd_is_told_when_the_server_is_ready_and_when_it_stops() {
     let folder = tempfile::tempdir().unwrap();
     let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
-    // Whoever died says nothing more.
+    // A dead process sends no notifications.
     socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
     let telling = tokio::task::spawn_blocking(move || {
         let mut serving = program()
@@ -80,7 +80,7 @@ async fn systemd_is_told_when_the_server_is_ready_and_when_it_stops() {
             }
         };
         hear("READY=1");
-        // There is nothing to read anew, and nothing to die of.
+        // SIGHUP reloads nothing and doesn't end the process.
         assert!(Command::new("kill").args(["-HUP", &serving.id().to_string()]).status().unwrap().success());
         hear("WATCHDOG=1");
         assert!(Command::new("kill").arg(serving.id().to_string()).status().unwrap().success());
@@ -90,7 +90,8 @@ async fn systemd_is_told_when_the_server_is_ready_and_when_it_stops() {
     telling.await.unwrap();
 }
 
-/// A small server would hold pages that it never uses, and a large one would look for them longer than for what is in them.
+/// Huge pages would waste memory in a small server. Without them, a large one would spend more time on address lookups
+/// than on the data.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn huge_pages_are_for_servers_with_much_to_load() {
@@ -110,11 +111,11 @@ async fn huge_pages_are_for_servers_with_much_to_load() {
         .unwrap();
     drop(connection);
     let server = Process::start(&database);
-    // As its system and whoever started it have it.
+    // The server keeps the setting of the system and the parent process.
     assert_eq!(may_be_huge(&server.pid().to_string()), may_be_huge("self"), "one of five megabytes");
 }
 
-/// A collector that answers every export with success, and keeps what it was sent.
+/// A collector that accepts every export, and keeps the spans.
 async fn collector() -> (String, mpsc::UnboundedReceiver<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -140,7 +141,7 @@ async fn collector() -> (String, mpsc::UnboundedReceiver<Vec<u8>>) {
                         sending.send_data(vec![0; 5].into(), false).unwrap();
                         let trailers = [("grpc-status".parse().unwrap(), "0".parse().unwrap())];
                         sending.send_trailers(http::HeaderMap::from_iter(trailers)).unwrap();
-                        // The test may have seen enough.
+                        // The test may have ended.
                         let _ = found.send(bytes);
                     });
                 }
@@ -170,7 +171,7 @@ async fn a_call_is_traced_as_a_part_of_its_callers_trace() {
             server.client.directory.list_organizations(request).await.unwrap();
         }
     }
-    // What is left is exported when the server stops.
+    // The server exports the remaining spans when it stops.
     server.stop().await;
     let exported = collected.recv().await.unwrap();
     let has = |part: &[u8]| exported.windows(part.len()).any(|window| window == part);
@@ -214,7 +215,7 @@ fn flags_come_before_the_environment_that_before_the_file_and_the_file_before_de
         let (_, err, code) = run(&["serve"]);
         assert!(code == 2 && err.contains(says) && err.contains("queuegate.toml"), "{text}: {err}");
     }
-    // Two settings that need each other may come from two places.
+    // Two settings that require each other may come from two sources.
     fs::write(&file, "tls-key = \"key.pem\"\n").unwrap();
     let (out, err, code) = run(&["config", "--tls-certificate", "certificate.pem", "--json"]);
     assert_eq!(code, 0, "{err}");

@@ -1,7 +1,7 @@
-//! Far more is asked than can be done: what is let in is answered in time, and the rest is told when to come again; while
-//! others don't read, say nothing, and flood with resets and headers.
+//! Under overload, admitted calls are answered in time, and shed calls are told when to retry; while other peers don't
+//! read, stay silent, or flood the server with resets and headers.
 //!
-//! `QUEUEGATE_OVERLOAD=60` makes a campaign of it: so many seconds of five times what the server can do, on a release build.
+//! `QUEUEGATE_OVERLOAD=60` runs a campaign: this many seconds of five times the server's capacity, on a release build.
 
 use std::{
     net::SocketAddr,
@@ -25,26 +25,26 @@ use crate::{
     support::ACME,
 };
 
-/// How many users' checks are in one call: enough that asking costs far less than answering.
+/// The number of checks in one call: enough that a request costs far less than its response.
 const CHECKS: usize = 1_000;
 
-/// How many callers there are, and over how many connections.
+/// The numbers of callers and of connections.
 const CALLERS: usize = 400;
 const CONNECTIONS: usize = 16;
 
-/// How much more is asked than can be done.
+/// The load, as a multiple of the capacity.
 const TIMES: f64 = 5.0;
 
-/// How long it takes until it is noticed that more is asked than can be done, and those are refused who came before.
+/// Time until the server detects the overload and sheds the calls that were already queued.
 const SETTLED: Duration = Duration::from_millis(500);
 
 const CHECK: &str = "/queuegate.v1.QueueAccessService/BatchCheckQueueAccess";
 const WATCH: &str = "/queuegate.v1.QueueAccessService/WatchSessions";
 
-/// What callers met.
+/// The outcomes that callers saw.
 #[derive(Default)]
 struct Met {
-    /// When each began that was answered, after the first, and how long it took.
+    /// Start (after the first) and duration of each answered call.
     answered: Mutex<Vec<(Duration, Duration)>>,
     refused: AtomicUsize,
     refused_without_a_time: AtomicUsize,
@@ -52,7 +52,7 @@ struct Met {
 }
 
 impl Met {
-    /// How long those took that began after `from`, but for the slowest.
+    /// The durations of calls that began after `from`, without the slowest.
     fn percentile(&self, from: Duration, of_1000: usize) -> Duration {
         let answered = self.answered.lock().unwrap();
         let mut took: Vec<Duration> =
@@ -96,11 +96,11 @@ fn head(path: &str) -> http::Request<()> {
     http::Request::post(format!("http://localhost{path}")).header("content-type", "application/grpc").body(()).unwrap()
 }
 
-/// One call to its end.
+/// Makes one call.
 async fn call(client: &SendRequest<Bytes>, message: Bytes) -> Result<Status, h2::Error> {
     let mut client = client.clone().ready().await?;
     let (answer, mut sending) = client.send_request(head(CHECK), false)?;
-    // Who is refused at once is told before they have asked, and their stream takes no more.
+    // A call that is shed immediately gets its response before it has sent the request, and its stream is closed.
     let _ = sending.send_data(message, true);
     let answer = answer.await?;
     if let Some(status) = Status::from_header_map(answer.headers()) {
@@ -115,8 +115,8 @@ async fn call(client: &SendRequest<Bytes>, message: Bytes) -> Result<Status, h2:
     Ok(Status::from_header_map(&trailers).unwrap_or_else(|| Status::unknown("no status")))
 }
 
-/// Callers who ask every `each`, more or less, until `deadline`, whatever they are told, as if each time somebody else
-/// asked; without it, as often as they can.
+/// Callers that call about every `each` until `deadline`, regardless of the responses, as if each call came from
+/// somebody else. Without `each`, as often as they can.
 async fn ask(address: SocketAddr, callers: usize, each: Option<Duration>, deadline: Instant) -> Met {
     let (met, message, start) = (Arc::new(Met::default()), request(), Instant::now());
     let mut clients = Vec::new();
@@ -166,16 +166,16 @@ async fn ask(address: SocketAddr, callers: usize, each: Option<Duration>, deadli
     Arc::into_inner(met).unwrap()
 }
 
-/// Those who mean no good, or don't know better, until they are dropped.
+/// Malicious or faulty peers, until the value is dropped.
 async fn nuisances(address: SocketAddr) -> JoinSet<()> {
     let mut nuisances = JoinSet::new();
     for _ in 0..20 {
-        // Says nothing, and stays.
+        // Connects and sends nothing.
         nuisances.spawn(async move {
             let _silent = TcpStream::connect(address).await;
             std::future::pending::<()>().await;
         });
-        // Watches, and doesn't read.
+        // Watches and doesn't read.
         nuisances.spawn(async move {
             let client = connect(address).await;
             let mut client = client.ready().await.unwrap();
@@ -186,7 +186,7 @@ async fn nuisances(address: SocketAddr) -> JoinSet<()> {
             std::future::pending::<()>().await;
         });
     }
-    // Begins calls and gives them up, until it is thrown out, and comes again.
+    // Opens and resets calls until the server closes the connection, and connects again.
     nuisances.spawn(async move {
         loop {
             let mut client = connect(address).await;
@@ -195,13 +195,13 @@ async fn nuisances(address: SocketAddr) -> JoinSet<()> {
                 let Ok((_, mut sending)) = ready.send_request(head(CHECK), false) else { break };
                 sending.send_reset(h2::Reason::CANCEL);
                 client = ready;
-                // The callers share this thread, and aren't to wait for the flood's own work.
+                // The callers share this thread, and must not wait for the flood's own work.
                 tokio::task::yield_now().await;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
-    // Sends headers beyond measure.
+    // Sends endless headers.
     nuisances.spawn(async move {
         loop {
             if let Ok(mut client) = connect(address).await.ready().await {
@@ -217,21 +217,22 @@ async fn nuisances(address: SocketAddr) -> JoinSet<()> {
     nuisances
 }
 
-/// The most memory that a process has had, in bytes.
+/// The peak memory of a process, in bytes.
 fn peak(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
-/// On one thread: two would take the callers' processor from each other for milliseconds, which is not the server's doing.
+/// On one thread: two would take the callers' processor from each other for milliseconds, a delay that the server
+/// doesn't cause.
 #[tokio::test]
 async fn whoever_is_let_in_is_answered_and_the_rest_is_told_when_to_come_again() {
     let seconds: Option<u64> = std::env::var("QUEUEGATE_OVERLOAD").ok().map(|text| text.parse().unwrap());
     let shed_delay = std::env::var("QUEUEGATE_SHED_DELAY").unwrap_or_else(|_| "5ms".to_owned());
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("overload.db");
-    // One processor is the server's, and the callers have the other.
+    // The server has one processor, and the callers the other.
     let command = if seconds.is_some() { &["taskset", "-c", "0"][..] } else { &[] };
     let flags = ["--shed-delay", &shed_delay];
     let server = prepare(Process::start_on(command, &database, &flags), 10).await;

@@ -1,4 +1,4 @@
-//! What is shipped beside the program speaks of what the program has.
+//! The shipped files refer only to metrics and settings that the program has.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ fn the_dashboard_and_the_alerts_name_metrics_that_there_are() {
     let (alerts, dashboard) = (metrics(ALERTS), metrics(DASHBOARD));
     assert!(alerts.len() > 5 && dashboard.is_subset(&documented), "{:?}", dashboard.difference(&documented));
     assert!(alerts.is_subset(&documented), "{:?}", alerts.difference(&documented));
-    // Whatever is measured is shown.
+    // The dashboard shows every metric.
     assert_eq!(documented.difference(&dashboard).collect::<Vec<_>>(), Vec::<&String>::new());
 }
 
@@ -40,7 +40,7 @@ fn the_dashboard_is_one() {
     assert!(ids.len() > 10);
 }
 
-/// The example file is accepted, and so is each setting in it that is written as a comment.
+/// The program accepts the example file, and also each setting in its comments.
 #[test]
 fn the_settings_of_the_service_are_those_of_the_program() {
     let folder = tempfile::tempdir().unwrap();

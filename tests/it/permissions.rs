@@ -62,7 +62,7 @@ async fn a_batch_answers_each_question_and_spoils_none() {
     assert_eq!(answer.results[1].correlation_id, "sam support");
 }
 
-/// A supervisor can't open the Permissions tab, and the sentence says whom it takes.
+/// A supervisor can't open the Permissions tab, and the explanation names the required role.
 #[tokio::test]
 async fn the_permissions_tab_is_hidden_from_supervisors() {
     let mut server = TestServer::acme().await;
@@ -81,7 +81,7 @@ async fn the_permissions_tab_is_hidden_from_supervisors() {
     );
 }
 
-/// The table of `docs/permissions.md`, as the catalogue has it.
+/// The table of `docs/permissions.md`, generated from the catalogue.
 #[test]
 fn the_documented_table_is_the_catalogue() {
     let documented = include_str!("../../docs/permissions.md");

@@ -1,4 +1,4 @@
-//! Writers that race. Whatever the order, every reply is explained by one.
+//! Concurrent writers. Some order of the writes explains all responses.
 
 use std::collections::BTreeSet;
 
@@ -91,7 +91,7 @@ async fn of_two_updates_with_one_etag_one_wins() {
         }
         codes.sort_by_key(|code| *code as i32);
         assert_eq!(codes, [tonic::Code::Ok, tonic::Code::Aborted]);
-        // Both back, for the next round.
+        // Restore both for the next round.
         server
             .client
             .permission

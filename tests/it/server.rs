@@ -1,4 +1,4 @@
-//! Health, reflection, and how the server ends.
+//! Health, reflection, and the stop of the server.
 
 use queuegate::rpc::{SERVICE_NAMES, proto::*};
 use tonic::{Code, transport::Endpoint};
@@ -80,14 +80,14 @@ async fn pages_of_a_list_come_from_one_revision() {
     let second = server.client.directory.list_users(request.clone()).await.unwrap().into_inner();
     assert_eq!(second.revision, first.revision);
     assert_eq!(second.users[0].user_id, "cleo");
-    // After a restart the pinned state is gone, and the page says so rather than guess.
+    // After a restart the pinned state is lost, and the call fails instead of guessing.
     let mut server = server.restart().await;
     let status = server.client.directory.list_users(request).await.unwrap_err();
     let (code, reason, _) = described(&status);
     assert_eq!((code, reason.as_str()), (Code::OutOfRange, "PAGE_TOKEN_EXPIRED"));
 }
 
-/// Over bare HTTP/2, because a gRPC client has a timer of its own, which comes first.
+/// Over plain HTTP/2, because a gRPC client has its own timer, which fires first.
 #[tokio::test]
 async fn a_call_past_its_deadline_is_told_so() {
     let mut server = TestServer::acme().await;

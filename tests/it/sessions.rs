@@ -1,4 +1,4 @@
-//! Signing in and out, as the specification tells it.
+//! Signing in and out, by the specification.
 
 use std::time::Duration;
 

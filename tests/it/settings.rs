@@ -1,4 +1,4 @@
-//! Every setting may be given by flag, environment variable and file, in the file by the TOML type that fits it.
+//! Every setting works as a flag, an environment variable, and in the file with its natural TOML type.
 
 use std::{fs, process::Command};
 
@@ -6,14 +6,14 @@ use serde_json::{Map, Value};
 
 use crate::support::program;
 
-/// What `queuegate config --json` prints: every setting that there is, by clap's own list.
+/// The output of `queuegate config --json`: all settings by clap's own list.
 fn settings(mut program: Command) -> Map<String, Value> {
     let output = program.args(["config", "--json"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// A value other than the default, as TOML writes it. A new setting without a default needs a line here.
+/// A value other than the default, in TOML. A new setting without a default needs a line here.
 fn sample(key: &str, default: &Value) -> String {
     match (key, default.as_str()) {
         ("trace-share", _) => "0.5".to_owned(),
@@ -38,7 +38,7 @@ fn every_setting_is_the_same_by_flag_environment_and_file() {
     defaults.remove("config");
     assert!(defaults.len() > 20, "{defaults:?}");
     let (mut flags, mut environment) = (program(), program());
-    // They stand after the command that they are for.
+    // The flags follow the command.
     flags.arg("config");
     let mut text = String::new();
     for (key, setting) in &defaults {

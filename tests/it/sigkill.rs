@@ -1,8 +1,7 @@
-//! Killed with SIGKILL under load, while it starts, and while it stops, again and again, with a log on the side of the
-//! clients of what was acknowledged: nothing of it is lost, nothing is there that nobody asked for, and the audit log is
-//! whole.
+//! Kills the server with SIGKILL again and again: under load, during its start, and during its stop. The clients log
+//! the acknowledged writes: none is lost, there are no writes without a request, and the audit log is whole.
 //!
-//! `QUEUEGATE_KILLS=3000 cargo test --release --test it sigkill -- --nocapture` makes a campaign of it.
+//! `QUEUEGATE_KILLS=3000 cargo test --release --test it sigkill -- --nocapture` runs a campaign.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -13,28 +12,28 @@ use tokio::sync::mpsc;
 
 use crate::durability::Process;
 
-/// Organizations, each with an audit log of its own.
+/// The number of organizations, each with its own audit log.
 const ORGANIZATIONS: usize = 4;
 
-/// Streams of an organization. Each has a user of its own, so that what it did last is what is known of that user.
+/// The number of writers per organization. Each has its own user, so that its last write determines that user's state.
 const STREAMS: usize = 12;
 
 const QUEUES: [&str; 3] = ["sales", "support", "billing"];
 
-/// After so many kills a new database is begun, so that verifying all of its log remains quick.
+/// Start a new database after this many kills, so that verifying its whole log stays fast.
 const KILLS_OF_A_DATABASE: usize = 25;
 
 /// A user's session on a queue.
 type Place = (String, String, String);
 
-/// What a stream asked for.
+/// The request of a writer.
 #[derive(Clone)]
 enum Asked {
     SignIn(SignInRequest),
     SignOut(SignOutRequest),
 }
 
-/// A request, whom it is about, and the revision and session of its answer if there was one.
+/// A request, its user, and the revision and session of its response, if any.
 pub struct Sent {
     asked: Asked,
     place: Place,
@@ -49,7 +48,7 @@ impl Sent {
         }
     }
 
-    /// Sends it, for the first time or again.
+    /// Sends the request, for the first time or as a retry.
     async fn send(&mut self, client: &mut Client) -> Result<(), tonic::Status> {
         let (revision, session) = match self.asked.clone() {
             Asked::SignIn(request) => {
@@ -68,8 +67,8 @@ impl Sent {
     }
 }
 
-/// Signs a user in and out, one call after the other, until a call fails. What was sent is told when it is answered, and
-/// the last one when it isn't.
+/// Signs a user in and out, one call after the other, until a call fails. Reports each request with its response, and
+/// the last one without.
 async fn stream(
     mut client: Client,
     (organization_id, user): (String, String),
@@ -112,14 +111,14 @@ async fn stream(
     }
 }
 
-/// Streams at work.
+/// The running writers.
 pub struct Load {
     sent: Vec<Sent>,
     heard: mpsc::UnboundedReceiver<Sent>,
 }
 
 impl Load {
-    /// What was sent, once every stream has met with an error.
+    /// Returns all requests, once every writer has failed.
     pub async fn end(mut self) -> Vec<Sent> {
         while let Some(last) = self.heard.recv().await {
             self.sent.push(last);
@@ -128,7 +127,7 @@ impl Load {
     }
 }
 
-/// What a campaign has seen.
+/// The statistics of a campaign.
 #[derive(Debug, Default)]
 pub struct Tally {
     kills_under_load: usize,
@@ -136,7 +135,7 @@ pub struct Tally {
     kills_in_stop: usize,
     pub acknowledged: usize,
     unanswered: usize,
-    /// Unanswered, and there all the same.
+    /// Unanswered but applied.
     carried_out: usize,
     events_verified: usize,
 }
@@ -147,14 +146,14 @@ impl Tally {
     }
 }
 
-/// A database, and what is known of it from outside.
+/// A database, and its expected content.
 pub struct Life {
     folder: TempDir,
     pub rng: StdRng,
     pub server: Option<Process>,
-    /// Who is signed in where, with the session.
+    /// The live sessions by user.
     live: BTreeMap<Place, String>,
-    /// The last revision of each organization's audit log that was looked at.
+    /// The last checked revision of each organization's audit log.
     seen: BTreeMap<String, String>,
 }
 
@@ -192,7 +191,7 @@ impl Life {
         self.folder.path().join("kill.db")
     }
 
-    /// Load, a kill, perhaps more kills while it starts, and a look at everything.
+    /// Load, a kill, perhaps more kills during the start, and a check of everything.
     async fn round(&mut self, tally: &mut Tally) {
         let sent = self.killed_under_load(tally).await;
         while self.rng.random_ratio(1, 4) {
@@ -204,8 +203,7 @@ impl Life {
         self.look(&mut client, sent, tally).await;
     }
 
-    /// Puts every stream to work, and returns once some calls are answered: any number from one batch of the writer's to
-    /// several.
+    /// Starts every writer, and returns after some responses: from one batch of the server's writer to several.
     pub async fn load(&mut self, server: &Process) -> Load {
         let clients = [server.client().await, server.client().await];
         let (told, mut heard) = mpsc::unbounded_channel();
@@ -227,12 +225,13 @@ impl Life {
         Load { sent, heard }
     }
 
-    /// Kills the server while every stream is waiting for an answer or has just got one. What was sent until then.
+    /// Kills the server while every writer waits for a response or has just received one. Returns the requests until
+    /// then.
     async fn killed_under_load(&mut self, tally: &mut Tally) -> Vec<Sent> {
         let mut server = self.server.take().unwrap();
         let load = self.load(&server).await;
         if self.rng.random_ratio(1, 8) {
-            // It drains, writes what is in the WAL back into the database, and is killed somewhere on the way.
+            // The server drains, writes the WAL back into the database, and is killed during that.
             server.ask_to_stop();
             server.after_system_calls(self.rng.random_range(0..400));
             tally.kills_in_stop += usize::from(server.kill());
@@ -242,14 +241,14 @@ impl Life {
         load.end().await
     }
 
-    /// Kills the server while it opens its file and makes good what the kill before left.
+    /// Kills the server while it opens its file and recovers from the previous kill.
     fn kill_in_start(&mut self, tally: &mut Tally) {
         let mut server = Process::spawn(&self.database(), &[]);
         server.after_system_calls(self.rng.random_range(0..300));
         tally.kills_in_start += usize::from(server.kill());
     }
 
-    /// What is there is what was acknowledged, and of the rest whole answers or nothing.
+    /// All acknowledged writes are present; every other write is present in full or not at all.
     pub async fn look(&mut self, client: &mut Client, sent: Vec<Sent>, tally: &mut Tally) {
         let mut events = BTreeMap::new();
         for organization_id in organizations() {
@@ -259,7 +258,7 @@ impl Life {
             sent.into_iter().partition(|sent| sent.answer.is_some());
         tally.acknowledged += acknowledged.len();
         tally.unanswered += unanswered.len();
-        // In the order in which they were made, whoever heard of them first.
+        // In the order of their revisions, regardless of the order of the responses.
         let mut there: BTreeMap<String, (Place, AuditAction, String)> = BTreeMap::new();
         for sent in &acknowledged {
             let (revision, session) = sent.answer.clone().unwrap();
@@ -267,7 +266,7 @@ impl Life {
             assert_eq!(described(&event), (sent.place.clone(), sent.action(), session.clone()));
             there.insert(revision, described(&event));
         }
-        // What is left was asked for too, by somebody who has had no answer, and once.
+        // Every remaining event has exactly one unanswered request.
         let mut found: BTreeMap<Place, (String, String)> = BTreeMap::new();
         for (revision, event) in events {
             let (place, action, session) = described(&event);
@@ -282,7 +281,7 @@ impl Life {
         }
         self.compare(client, tally).await;
 
-        // Whoever had no answer asks again, and is told what became of it or has it done now: never twice.
+        // Retries of unanswered requests return the first outcome or apply now, but never twice.
         for mut sent in unanswered {
             sent.send(client).await.unwrap();
             let (revision, session) = sent.answer.clone().unwrap();
@@ -305,7 +304,7 @@ impl Life {
         assert_eq!(before, None, "{place:?}");
     }
 
-    /// Who is signed in, and whether the audit logs are whole.
+    /// Checks the sessions and the integrity of the audit logs.
     async fn compare(&self, client: &mut Client, tally: &mut Tally) {
         let mut live = BTreeMap::new();
         for organization_id in organizations() {
@@ -334,7 +333,7 @@ impl Life {
         assert!(live == self.live, "{live:?} is not {:?}", self.live);
     }
 
-    /// The events of an organization since the last look, by their revisions.
+    /// The events of an organization since the last check, by their revisions.
     async fn new_events(&mut self, client: &mut Client, organization_id: &str) -> BTreeMap<String, AuditEvent> {
         let request = ListAuditEventsRequest {
             organization_id: organization_id.to_owned(),

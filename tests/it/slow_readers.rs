@@ -1,4 +1,4 @@
-//! Readers who don't read, or have nothing to read: what the server keeps for them is bounded, and it says where to go on.
+//! Slow readers and idle watches: the server's buffers for them are bounded, and it sends revisions to resume from.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,10 +15,10 @@ use tonic_types::StatusExt;
 
 use crate::support::{ACME, ManualClock, TestServer, described, get, sign_in};
 
-/// So long a test waits for what must come, before it fails.
+/// Time limit for expected messages.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A server with Acme's directory and these limits, and where its metrics are.
+/// A server with Acme's directory and these limits, and the address of its metrics.
 async fn server(change: impl FnOnce(&mut Limits)) -> (TestServer, SocketAddr) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let metrics = listener.local_addr().unwrap();
@@ -38,7 +38,7 @@ async fn metric(metrics: SocketAddr, name: &str) -> u64 {
     value.trim().parse().unwrap()
 }
 
-/// A connection that answers pings, and lets nobody send it any data.
+/// A connection that answers pings, but allows the server to send no data.
 async fn closed_window(address: SocketAddr) -> (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>) {
     let tcp = TcpStream::connect(address).await.unwrap();
     let (client, connection) = h2::client::Builder::new().initial_window_size(0).handshake(tcp).await.unwrap();
@@ -83,7 +83,7 @@ async fn a_connection_whose_watch_has_nothing_to_tell_is_left_alone() {
     let (mut server, _) = server(|limits| limits.read_patience = Duration::from_millis(30)).await;
     let mut watch = server.watch("").await;
     watch.message().await.unwrap().unwrap();
-    // Another connection comes to its end meanwhile, which takes longer than the patience.
+    // Another connection is closed meanwhile, which takes longer than the time limit.
     let (client, connection) = closed_window(server.address).await;
     let list = ListSessionsRequest { organization_id: ACME.into(), ..Default::default() };
     let _body = ask(&client, "QueueAccessService/ListSessions", &list).await.await.unwrap();
@@ -139,7 +139,7 @@ async fn a_quiet_watch_tells_how_far_it_is_so_it_can_be_resumed_after_the_log_wa
             break;
         }
     }
-    // After the events, the audit watch too says again and again how far it is.
+    // After the events, the audit watch also sends its revision regularly.
     let mut checkpoints = 0;
     while checkpoints < 2 {
         let message = audit.message().await.unwrap().unwrap();
@@ -188,12 +188,12 @@ async fn a_caller_has_so_many_bytes_of_unread_answers_and_no_more() {
     );
     drop((held, client));
     connection.abort();
-    // Room comes back, as soon as the server has noticed.
+    // The memory is free again as soon as the server has noticed.
     while server.client.directory.list_users(list.clone()).await.is_err() {}
     while metric(metrics, "queuegate_unread_answers_bytes ").await > 0 {}
 }
 
-/// Whether the first message of an import is answered before the caller sends more.
+/// Whether the first message of an import gets a response before the caller sends more.
 async fn begun(
     server: &TestServer,
     organization_id: &str,
@@ -231,7 +231,7 @@ async fn an_import_that_its_first_message_forbids_is_refused_before_the_rest_of_
 async fn an_organization_has_one_import_in_flight_a_caller_four_and_others_have_theirs() {
     let (server, _) = server(|_| {}).await;
     let (pieces, mut first) = begun(&server, "acme", "").await;
-    // A megabyte is reported, so the import is known to be in flight.
+    // The response reports a megabyte, so the import is in flight.
     let some = |bytes: usize| ImportDirectoryRequest { document: vec![b'#'; bytes], ..Default::default() };
     pieces.send(some(1 << 20)).await.unwrap();
     assert_eq!(first.message().await.unwrap().unwrap().stage(), ImportStage::Receiving);
@@ -249,7 +249,7 @@ async fn an_organization_has_one_import_in_flight_a_caller_four_and_others_have_
     let (_fifth, mut fifth) = begun(&server, "e", "").await;
     assert!(refusal(&mut fifth).await.message().contains("a caller may have"));
     drop((pieces, first));
-    // Room comes back, as soon as the server has noticed.
+    // The imports' slots are free again as soon as the server has noticed.
     loop {
         let (pieces, mut answers) = begun(&server, "acme", "").await;
         let document = ImportDirectoryRequest { document: "queues: []\nusers: []\n".into(), ..Default::default() };

@@ -1,4 +1,5 @@
-//! How a server starts: what it refuses, and that it can be stopped meanwhile; and probes beside silent connections.
+//! The start of a server: configurations that it refuses, a stop during the start, and probes beside silent
+//! connections.
 
 use std::{
     os::unix::process::ExitStatusExt,
@@ -13,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::support::{TestServer, get, program};
 
-/// A named pipe stands for a file system that doesn't answer: to read it waits for ever.
+/// A named pipe simulates a file system that doesn't respond: a read blocks for ever.
 #[test]
 fn a_start_that_waits_for_a_file_is_ended_by_sigterm() {
     let folder = tempfile::tempdir().unwrap();
@@ -27,7 +28,7 @@ fn a_start_that_waits_for_a_file_is_ended_by_sigterm() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // Opening it to write waits until the server reads it, so the server waits for the text from then on.
+    // Opening it for writing blocks until the server opens it for reading; the server then waits for the text.
     let writer = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
     assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
     let status = child.wait().unwrap();

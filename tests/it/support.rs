@@ -1,4 +1,4 @@
-//! A real server in this process, on port 0, with a clock that tests move; and short ways to ask it things.
+//! A real server in this process, on port 0, with a clock under the tests' control; and helpers to call it.
 
 use std::{
     net::SocketAddr,
@@ -31,7 +31,7 @@ use tonic_types::StatusExt;
 
 pub const ACME: &str = "acme";
 
-/// A clock that stands still until it is moved.
+/// A clock that only tests advance.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
 
@@ -73,13 +73,13 @@ impl TestServer {
         Self::start_as(folder, clock, |_| {}).await
     }
 
-    /// Starts a server whose configuration was changed.
+    /// Starts a server with a changed configuration.
     pub async fn start_as(folder: TempDir, clock: Arc<ManualClock>, change: impl FnOnce(&mut Config)) -> Self {
         let database = folder.path().join("test.db");
         let clock_of_server = Arc::clone(&clock) as Arc<dyn Clock>;
         let mut config = Config {
             drain_deadline: Duration::from_secs(5),
-            // The tests share few processors, and wait for each other.
+            // The tests share few processors and delay each other, so calls must not be shed.
             limits: Limits { shed_delay: Duration::from_secs(3_600), ..Limits::default() },
             ..Config::new("127.0.0.1:0".parse().unwrap(), database.clone(), clock_of_server)
         };
@@ -109,7 +109,7 @@ impl TestServer {
         Self::start_in(folder, clock).await
     }
 
-    /// Asks the server to stop without waiting.
+    /// Signals the server to stop, without waiting.
     pub fn ask_to_stop(self) -> (JoinHandle<Result<(), server::Error>>, Client, TempDir) {
         self.stop.send(()).unwrap();
         (self.running, self.client, self.folder)
@@ -122,7 +122,7 @@ impl TestServer {
         server
     }
 
-    /// The same, and where it serves its metrics.
+    /// The same, with the address of its metrics.
     pub async fn measured() -> (Self, SocketAddr) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let metrics = listener.local_addr().unwrap();
@@ -143,7 +143,7 @@ impl TestServer {
         .0
     }
 
-    /// The last answer or the error, and the problems before it.
+    /// The last response or the error, and the problems before it.
     pub async fn import_with(
         &mut self,
         request: ImportDirectoryRequest,
@@ -245,7 +245,7 @@ pub fn sign_in(user: &str, queue: &str) -> SignInRequest {
     }
 }
 
-/// Waits until the server says that it serves.
+/// Waits until the health check reports SERVING.
 pub async fn until_serving(address: SocketAddr) {
     let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     let mut health = HealthClient::new(channel);
@@ -253,7 +253,7 @@ pub async fn until_serving(address: SocketAddr) {
     while changes.message().await.unwrap().unwrap().status() != ServingStatus::Serving {}
 }
 
-/// The first line and the body of an answer to plain HTTP.
+/// The first line and the body of a plain HTTP response.
 pub async fn get(address: SocketAddr, path: &str) -> (String, String) {
     let mut connection = TcpStream::connect(address).await.unwrap();
     connection.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
@@ -263,7 +263,7 @@ pub async fn get(address: SocketAddr, path: &str) -> (String, String) {
     (head.lines().next().unwrap().to_owned(), body.to_owned())
 }
 
-/// How many checks, writes and streams are under way, by the server's metrics.
+/// The number of checks, writes and streams in flight, by the server's metrics.
 async fn under_way(metrics: SocketAddr) -> [usize; 3] {
     let (_, text) = get(metrics, "/metrics").await;
     ["check", "write", "stream"].map(|work| {
@@ -272,7 +272,7 @@ async fn under_way(metrics: SocketAddr) -> [usize; 3] {
     })
 }
 
-/// Waits until so many checks, writes and streams are under way, but not for ever.
+/// Waits until this many checks, writes and streams are in flight, up to a time limit.
 pub async fn until_under_way(metrics: SocketAddr, calls: [usize; 3]) {
     let come = async { while under_way(metrics).await != calls {} };
     if tokio::time::timeout(Duration::from_secs(60), come).await.is_err() {
@@ -280,7 +280,7 @@ pub async fn until_under_way(metrics: SocketAddr, calls: [usize; 3]) {
     }
 }
 
-/// The status's code, its ErrorInfo reason, and what it names: fields, or the resource.
+/// The status's code, its ErrorInfo reason, and its fields or resource.
 pub fn described(status: &Status) -> (Code, String, Vec<String>) {
     let details = status.get_error_details();
     let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));
@@ -299,17 +299,17 @@ pub fn described(status: &Status) -> (Code, String, Vec<String>) {
     (status.code(), info.reason.clone(), named)
 }
 
-/// Where the built program is.
+/// The path of the built program.
 pub fn program_path() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_queuegate"))
 }
 
-/// The built program, without the settings of whoever runs the tests.
+/// The built program, without settings from the environment of the tests.
 pub fn program() -> Command {
     without_settings(Command::new(program_path()))
 }
 
-/// The same, started by a command that runs what is appended to it.
+/// The same, started by a command that runs the arguments after it.
 pub fn program_by(mut command: Command) -> Command {
     command.arg(program_path());
     without_settings(command)

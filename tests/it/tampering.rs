@@ -1,5 +1,5 @@
-//! Whoever can write to the database file can alter the audit log, but not unseen: any byte of any row changed, any row
-//! removed, added or swapped is found, and where.
+//! Verification detects every alteration of the audit log in the database file: any changed byte of any row, and any
+//! row removed, added or swapped. It also reports the place.
 
 use std::{ops::ControlFlow, path::Path};
 
@@ -56,7 +56,7 @@ fn rows(connection: &Connection) -> Vec<Vec<Value>> {
     rows.map(Result::unwrap).collect()
 }
 
-/// Every value that differs from this one in one byte; of a number, in one bit.
+/// Every value that differs from this one in one byte; for a number, in one bit.
 fn altered(value: &Value) -> Vec<Value> {
     let bytes = |bytes: &[u8]| -> Vec<Vec<u8>> {
         let flip = |index: usize, with: u8| {
@@ -76,10 +76,10 @@ fn altered(value: &Value) -> Vec<Value> {
 }
 
 fn update(connection: &Connection, column: &str, original: &Value, value: &Value, revision: &Value) -> bool {
-    // Altered text goes in as bytes that are called text, whether they are UTF-8 or not.
+    // Altered text is written as bytes with the type text, which may not be UTF-8.
     let cast = if matches!(original, Value::Text(_)) { "CAST(?1 AS TEXT)" } else { "?1" };
     let sql = format!("UPDATE audit_log SET {column} = {cast} WHERE revision = ?2");
-    // What the table itself refuses needs no finding.
+    // Alterations that the table itself refuses need no detection.
     connection.execute(&sql, params![value, revision]).is_ok()
 }
 
@@ -104,8 +104,8 @@ async fn any_byte_of_any_row_that_is_altered_is_found_where_it_is() {
                 let fault = fault.unwrap_or_else(|| panic!("{column} of {revision}: {value:?} was not seen"));
                 let at = i64::try_from(fault.sequence.0).unwrap();
                 match *column {
-                    // The row is elsewhere in the chain or out of it: the row shows it where it is now, or the next one
-                    // where it was, or the end.
+                    // The row was moved in the chain or out of it. The fault is at its new place, at the row after its
+                    // old place, or at the end.
                     "revision" | "organization_id" => {
                         assert!(value == Value::Integer(at) || (0..=revision + 1).contains(&at), "{fault:?}");
                     }
@@ -122,7 +122,7 @@ async fn any_byte_of_any_row_that_is_altered_is_found_where_it_is() {
     println!("{found} alterations of {} rows, all found", rows.len());
 }
 
-/// Restores the rows after `alter`, and says what a walk found.
+/// Verifies the log after `alter`, and restores the rows.
 fn with(path: &Path, store: &Store, alter: impl FnOnce(&Connection), expected: Option<Link>) -> Verification {
     let connection = Connection::open(path).unwrap();
     connection
@@ -154,7 +154,8 @@ async fn any_row_removed_added_or_swapped_is_found() {
     let at = |found: &Verification| i64::try_from(found.fault.as_ref().expect("a fault").sequence.0).unwrap();
     for row in 1..=rows {
         let found = with(&path, &store, |c| run(c, "DELETE FROM audit_log WHERE revision = ?", &[row]), None);
-        // The row after the gap shows it; after the last there is none, and the one before is where the log ends.
+        // The fault is at the row after the gap. A missing last row has none after it, so the log ends at the one
+        // before.
         assert_eq!(at(&found), if row < rows { row + 1 } else { row - 1 });
 
         let again = "INSERT INTO audit_log SELECT ?2, organization_id, time_ms, action, allowed, actor, user, queue, \
@@ -163,7 +164,7 @@ async fn any_row_removed_added_or_swapped_is_found() {
         assert_eq!(at(&found), rows + 1, "a copy of {row} at the end");
 
         for other in row + 1..=rows {
-            // Everything but their numbers.
+            // Swaps everything but their numbers.
             let swap = "UPDATE audit_log SET (organization_id, time_ms, action, allowed, actor, user, queue, entry, hash) \
                         = (SELECT organization_id, time_ms, action, allowed, actor, user, queue, entry, hash \
                         FROM temp.log WHERE revision = ?1 + ?2 - audit_log.revision) WHERE revision IN (?1, ?2)";
@@ -173,7 +174,8 @@ async fn any_row_removed_added_or_swapped_is_found() {
     }
 }
 
-/// Whoever knows how the chain is made can cut off its end, or make it anew; that shows against a head noted elsewhere.
+/// An attacker who knows the chain's format can cut off its end or rebuild it. A head that was saved elsewhere reveals
+/// that.
 #[tokio::test]
 async fn a_log_that_was_rewritten_is_found_by_a_head_that_was_noted() {
     let (_folder, path) = database().await;
@@ -192,7 +194,7 @@ async fn a_log_that_was_rewritten_is_found_by_a_head_that_was_noted() {
         assert_eq!(verify(&store, Some(*link)).unwrap().fault, None);
     }
 
-    // The end is cut off, and the chain's end moved there.
+    // Cut off the end, and move the chain's end there.
     let shorten = |c: &Connection| {
         let before = noted[noted.len() - 3];
         run(c, "DELETE FROM audit_log WHERE revision > ?", &[i64::try_from(before.sequence.0).unwrap()]);
@@ -204,7 +206,7 @@ async fn a_log_that_was_rewritten_is_found_by_a_head_that_was_noted() {
     let fault = with(&path, &store, shorten, Some(head)).fault.expect("a fault");
     assert_eq!(fault.sequence, noted[noted.len() - 3].sequence);
 
-    // One entry is altered, and every hash from there on made anew.
+    // Alter one entry, and recompute every hash from there on.
     let rewrite = |c: &Connection| {
         let mut previous = Digest::GENESIS;
         for (number, row) in rows.iter().enumerate() {
@@ -222,7 +224,7 @@ async fn a_log_that_was_rewritten_is_found_by_a_head_that_was_noted() {
         assert_eq!(fault.map(|fault| fault.sequence), (link.sequence.0 >= 5).then_some(link.sequence));
     }
 
-    // The noted event is left out, and the rest chained without it.
+    // Remove the event of the saved head, and chain the rest without it.
     let leave_out = |c: &Connection| {
         let mut previous = Digest::GENESIS;
         run(c, "DELETE FROM audit_log WHERE revision = ?", &[5]);
@@ -236,17 +238,17 @@ async fn a_log_that_was_rewritten_is_found_by_a_head_that_was_noted() {
     };
     assert_eq!(with(&path, &store, leave_out, Some(noted[4])).fault.map(|fault| fault.sequence), Some(Sequence(6)));
 
-    // What the chain says of itself is gone.
+    // Remove the chain's own record.
     for altered in ["head_hash = zeroblob(32)", "head_hash = x'00'", "head_revision = -1", "cut_hash = x'01'"] {
         let alter = |c: &Connection| run(c, &format!("UPDATE audit_chain SET {altered}"), &[]);
-        // What the table itself refuses needs no finding.
+        // Alterations that the table itself refuses need no detection.
         if Connection::open(&path).unwrap().prepare(&format!("UPDATE audit_chain SET {altered}")).is_ok() {
             assert!(with(&path, &store, alter, None).fault.is_some(), "{altered}");
         }
     }
 }
 
-/// Bytes of the file itself, where the rows lie.
+/// Alter bytes of the file itself, within the rows.
 #[tokio::test]
 async fn any_byte_of_a_row_that_is_altered_in_the_file_is_found() {
     let (_folder, path) = database().await;
@@ -259,7 +261,7 @@ async fn any_byte_of_a_row_that_is_altered_in_the_file_is_found() {
     for row in [&rows[0], &rows[rows.len() / 2], &rows[rows.len() - 1]] {
         let (Value::Text(organization), Value::Text(entry)) = (&row[1], &row[8]) else { panic!() };
         let entry_at = position(&bytes, entry.as_bytes(), 0);
-        // The columns before the entry begin with the organization; the hash follows it.
+        // The columns before the entry start with the organization; the hash follows the entry.
         let from = (0..entry_at).rev().find(|at| bytes[*at..].starts_with(organization.as_bytes())).unwrap();
         for at in from..entry_at + entry.len() + 32 {
             let mut altered = bytes.clone();
@@ -282,7 +284,7 @@ fn position(bytes: &[u8], wanted: &[u8], from: usize) -> usize {
     from + bytes[from..].windows(wanted.len()).position(|window| window == wanted).unwrap()
 }
 
-/// Whoever only says that the log was cut removes nothing by it, neither unseen nor by the server's own hand.
+/// A forged record of a cut removes no events: verification detects it, and the server's sweep deletes nothing.
 #[tokio::test]
 async fn a_beginning_that_is_said_to_be_cut_is_neither_believed_nor_removed() {
     let (folder, path) = database().await;
@@ -299,7 +301,7 @@ async fn a_beginning_that_is_said_to_be_cut_is_neither_believed_nor_removed() {
     }
     run(&Connection::open(&path).unwrap(), cut, &[]);
     let mut server = TestServer::start_in(folder, std::sync::Arc::new(crate::support::ManualClock::default())).await;
-    // After these the server has had every chance to sweep.
+    // After these writes the server would have swept.
     for _ in 0..20 {
         server.sign_out("nobody", "nowhere").await;
     }

@@ -1,4 +1,4 @@
-//! Following sessions.
+//! Watches of sessions.
 
 use queuegate::rpc::proto::{queue_access_service_client::QueueAccessServiceClient, *};
 use tonic::{Code, transport::Endpoint};
@@ -55,7 +55,7 @@ async fn a_watch_can_be_of_one_user_or_one_queue() {
     assert_eq!(told(&next(&mut of_queue).await).1, "bo");
 }
 
-/// Forty watches are so many that changes are gathered, and told of with one message made for all.
+/// With forty watches the server batches changes, and encodes one message for all watches.
 #[tokio::test]
 async fn many_watches_are_told_the_same_and_each_what_it_asked_for() {
     const CHANGES: usize = 60;
@@ -93,7 +93,7 @@ async fn many_watches_are_told_the_same_and_each_what_it_asked_for() {
     }
 }
 
-/// Every change of one command has a revision of its own, so a watch cut between two of them resumes exactly.
+/// Every change of one command has its own revision, so a watch that ends between two of them resumes exactly.
 #[tokio::test]
 async fn a_watch_resumes_between_two_changes_of_one_command() {
     let mut server = TestServer::acme().await;
@@ -162,18 +162,18 @@ async fn a_watch_ends_when_its_organization_does() {
     server.client.directory.delete_organization(request).await.unwrap();
     let ended = next(&mut watch).await.session.unwrap();
     assert_eq!(ended.end_reason(), EndReason::OrganizationRemoved);
-    // Also if there is one of that name again by the time.
+    // Also if the same id exists again by then.
     server.import(include_str!("../../examples/acme.yaml")).await.unwrap();
     let status = watch.message().await.unwrap_err();
     assert_eq!(described(&status).0, Code::NotFound);
 }
 
-/// The reader takes nothing while more happens than the server keeps for it: it is cut off with an error that says from
-/// where to resume, and resuming gives the rest.
+/// A reader stops while more changes happen than the server buffers for it. The server ends its stream with an error
+/// that says where to resume, and resuming sends the rest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_does_not_keep_up_is_cut_off_and_can_resume() {
     let mut server = TestServer::acme().await;
-    // A small window, so that little is on its way to a reader that doesn't read.
+    // A small window, so that little is in flight to a reader that doesn't read.
     let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
     let channel = endpoint.initial_stream_window_size(1_024).connect().await.unwrap();
     let mut reader = QueueAccessServiceClient::new(channel);
@@ -209,8 +209,8 @@ async fn a_reader_that_does_not_keep_up_is_cut_off_and_can_resume() {
     }
 }
 
-/// Watches begin in the middle of writes, so that some begin just as a change is published: the first change that comes is
-/// the one after the checkpoint, neither the checkpoint's own again nor a later one.
+/// Watches begin during writes, so that some begin just as the writer publishes a change. The first change is the one
+/// right after the checkpoint, neither the checkpoint's own again nor a later one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_that_begins_among_writes_misses_and_repeats_nothing() {
     let mut server = TestServer::acme().await;
@@ -236,13 +236,14 @@ async fn a_watch_that_begins_among_writes_misses_and_repeats_nothing() {
                 break number(&message.revision);
             }
         };
-        // The writer changes nothing but sessions, so revisions have no gaps here.
+        // Only sessions change here, so revisions have no gaps.
         assert_eq!(number(&next(&mut watch).await.revision), checkpoint + 1);
     }
     writing.abort();
 }
 
-/// Whether it is swept before the watch begins or after: what was not live at its beginning is not told to end.
+/// The sweep may come before or after the start of the watch. A session that was not live at the start has no end in
+/// the watch.
 #[tokio::test]
 async fn a_session_that_had_expired_is_neither_initial_nor_ended() {
     let mut server = TestServer::acme().await;
@@ -271,7 +272,7 @@ async fn a_watch_of_a_user_resumes_after_the_user_is_gone() {
     };
     let mut watch = server.client.queue_access.watch_sessions(request.clone()).await.unwrap().into_inner();
     assert_eq!(next(&mut watch).await.session.unwrap().end_reason(), EndReason::UserRemoved);
-    // An extension may have moved to somebody else.
+    // An extension may have moved to another user.
     let by_extension = WatchSessionsRequest {
         user: Some(watch_sessions_request::User::UserExtension("101".into())),
         ..request.clone()

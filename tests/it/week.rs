@@ -1,8 +1,8 @@
-//! A week of a contact center, compressed: what a server keeps must not grow with what it has done.
+//! A compressed week of a contact center: the server's memory and files must not grow with the work that it has done.
 //!
-//! `QUEUEGATE_WEEK=1` makes a campaign of it: seven days of 10,000 agents, 40,000 sign-ins and 40,000 sign-outs a day, each
-//! with a request id, 50 watches, and an audit log that is archived and cut every night. Otherwise it is a small center. The
-//! clock is moved, so a week takes minutes.
+//! `QUEUEGATE_WEEK=1` runs a campaign: seven days of 10,000 agents, 40,000 sign-ins and 40,000 sign-outs a day, each
+//! with a request id, 50 watches, and an audit log that is archived and cut every night. Otherwise it is a small
+//! center. The clock is moved, so a week takes minutes.
 
 use std::{
     path::Path,
@@ -22,15 +22,15 @@ use tokio::{
 
 use crate::support::{ACME, ManualClock, TestServer, sign_in};
 
-/// Where the week passes: in a process of its own, whose memory nothing else uses.
+/// The week runs in its own process, so that its memory can be measured.
 const PROCESS: &str = "QUEUEGATE_WEEK_PROCESS";
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// How many calls are in flight at once.
+/// The number of concurrent calls.
 const IN_FLIGHT: usize = 64;
 
-/// How large the center is.
+/// The size of the contact center.
 #[derive(Debug, Clone, Copy)]
 struct Center {
     agents: usize,
@@ -44,7 +44,7 @@ struct Center {
 const LARGE: Center = Center { agents: 10_000, queues: 200, sign_ins: 40_000, watches: 50, days: 7 };
 const SMALL: Center = Center { agents: 200, queues: 10, sign_ins: 1_200, watches: 6, days: 4 };
 
-/// What the server keeps at the end of a day.
+/// The server's state at the end of a day.
 #[derive(Debug, Clone, Copy)]
 struct Kept {
     memory_mib: f64,
@@ -68,7 +68,7 @@ fn what_is_kept_after_a_week_is_what_was_kept_after_a_day() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("memory MiB"), "the week didn't pass");
 }
 
-/// Does nothing but in a process that the test above starts.
+/// Runs only in a process that the test above starts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_week_in_a_process_of_its_own() {
     let center = match std::env::var(PROCESS).as_deref() {
@@ -76,7 +76,7 @@ async fn a_week_in_a_process_of_its_own() {
         Ok(_) => SMALL,
         Err(_) => return,
     };
-    // Watches tell soon how far they are, so that all of them can be resumed after the cut.
+    // Watches send their revisions soon, so that all of them can resume after the cut.
     let change = |config: &mut Config| config.limits.quiet = Duration::from_millis(300);
     let clock = Arc::new(ManualClock::default());
     let mut server = TestServer::start_as(tempfile::tempdir().unwrap(), clock, change).await;
@@ -99,7 +99,7 @@ async fn a_week_in_a_process_of_its_own() {
             tokio::task::yield_now().await;
         }
         archive(&mut server).await;
-        // Half of the watches are cut every night, and go on where they were.
+        // Half of the watches end every night and resume.
         let resumed = watches.split_off(watches.len() / 2);
         let mut from = Vec::new();
         for watch in resumed {
@@ -114,7 +114,7 @@ async fn a_week_in_a_process_of_its_own() {
     }
     println!("{} messages of watches", told.load(Ordering::Relaxed));
     let (second, last) = (kept[1], kept[kept.len() - 1]);
-    // A day's requests are remembered for a day, and those of one hour more until they are swept.
+    // Request ids are remembered for a day, and for up to an hour more until they are swept.
     assert!(last.requests <= i64::try_from(center.sign_ins * 2 * 26 / 24).unwrap(), "{last:?}");
     assert!(last.events <= second.events + 10 && last.sessions == second.sessions, "{second:?} {last:?}");
     assert!(last.file_mib < second.file_mib * 1.25, "{second:?} {last:?}");
@@ -156,7 +156,7 @@ async fn pass(client: &Client, center: Center, day: usize, numbers: std::ops::Ra
     }
 }
 
-/// Exports the audit log, and cuts off what was exported.
+/// Exports the audit log, and cuts off the exported events.
 async fn archive(server: &mut TestServer) {
     let export = ExportAuditLogRequest { organization_id: ACME.into(), before_time: None };
     let mut pieces = server.client.audit.export_audit_log(export).await.unwrap().into_inner();
@@ -185,7 +185,7 @@ struct Watch {
     running: JoinHandle<()>,
 }
 
-/// Begins the watches, or goes on with those that were stopped: some of everything, some of one queue.
+/// Starts the watches, or resumes stopped ones: some of the whole organization, some of one queue.
 async fn follow(server: &TestServer, center: Center, told: &Arc<AtomicUsize>, from: Vec<String>) -> Vec<Watch> {
     let mut watches = Vec::new();
     let count = if from.is_empty() { center.watches } else { from.len() };
@@ -213,7 +213,7 @@ async fn follow(server: &TestServer, center: Center, told: &Arc<AtomicUsize>, fr
     watches
 }
 
-/// What is kept, once what was cut off is swept and old requests are forgotten.
+/// The server's state, after the cut events are swept and old requests are forgotten.
 async fn measure(database: &Path, center: Center) -> Kept {
     let file = rusqlite::Connection::open(database).unwrap();
     let count = |table: &str| -> i64 {

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes the decision tables beside this file.
 
-It is the rules of the specification told a second time, in another language and sharing nothing with the program, so that a
-mistake has to be made twice to go unseen. The tables are committed: a changed rule shows as changed lines.
+It implements the rules of the specification a second time, in another language and without code of the program, so that
+only a mistake in both goes unnoticed. The tables are committed: a changed rule shows as changed lines.
 
     python3 tests/tables/generate.py
 """
@@ -15,7 +15,7 @@ REACH = {"FEATURE_CODE": {"CALL_QUEUE"}, "AGENT_DASHBOARD": {"CALL_QUEUE", "INBO
 
 ACCESS = {
     "user": ["unknown", "disabled", "enabled"],
-    # The role held, and where: for the organization, or through a queue other than the one asked about.
+    # The role, and its place: for the organization, or on a queue other than the requested one.
     "role": ["none", "AGENT", "AGENT_elsewhere", "SUPERVISOR", "CONTACT_ADMIN"],
     "assigned": ["no", "yes"],
     "queue": ["unknown", *KINDS],
@@ -34,7 +34,8 @@ SUPERVISOR = {
     "action": ["sign_in", "sign_out"],
 }
 
-# Who has what: roles that have it whatever the settings say, and roles that have it by a setting (or one that includes it).
+# The permissions: roles that have it regardless of settings, and roles that have it by a setting (or one that includes
+# it).
 PERMISSIONS = {
     "MANAGE_PERMISSIONS": ("", {"CONTACT_ADMIN"}, {}),
     "ASSIGN_LICENSES": ("", {"CONTACT_ADMIN"}, {}),
@@ -66,8 +67,8 @@ PERMISSIONS = {
 # Any of the three roles, each for the organization.
 ROLES = ["+".join(held) or "none" for n in range(4) for held in itertools.combinations(["CONTACT_ADMIN", "SUPERVISOR", "AGENT"], n)]
 
-# What the user has to do with the queue that is asked about: nothing, an assignment on it (which confers the role), an
-# assignment on another queue (which confers the role too), a live session, one that has expired.
+# The user's relation to the requested queue: none, an assignment on it (which confers the role), an assignment on
+# another queue (which also confers the role), a live session, an expired session.
 RELATIONS = ["none", "AGENT_of", "SUPERVISOR_of", "SUPERVISOR_elsewhere", "AGENT_elsewhere", "signed_in", "expired", "unknown_queue"]
 
 
@@ -75,7 +76,7 @@ def permission_rows(scope, relations):
     everything = {switch for _, _, by_setting in PERMISSIONS.values() for names in by_setting.values() for switch in names}
     for permission in (name for name, (of, _, _) in PERMISSIONS.items() if of == scope):
         switches = sorted({switch for names in PERMISSIONS[permission][2].values() for switch in names})
-        # Every state of the settings that govern the permission, with all others off and all others on.
+        # Every combination of the settings that govern the permission, with all others off and all others on.
         states = [set(on) for n in range(len(switches) + 1) for on in itertools.combinations(switches, n)]
         users = [("unknown", "none", everything, "on", "off"), ("disabled", ROLES[-1], everything, "on", "off")]
         users += [("enabled", *rest) for rest in itertools.product(ROLES, states, ["off", "on"], ["off", "on"])]
@@ -163,9 +164,9 @@ def write_product(name, columns, rule):
 
 write_product("queue_access.txt", ACCESS, access)
 write_product("supervisor.txt", SUPERVISOR, supervisor)
-# One column for each relation, and in it the role that grants the permission or the reason why none does.
+# One column for each relation, with the role that grants the permission or the reason for the denial.
 PERMISSION_COLUMNS = ["permission", "user", "roles", "settings_on", "other_settings", "limit_to_assigned_queues"]
 write("permission_on_queue.txt", [*PERMISSION_COLUMNS, *RELATIONS], list(permission_rows("Q", RELATIONS)))
-# What isn't about a queue is asked without one; an assignment somewhere still confers its role.
+# A check of a permission that isn't on a queue names no queue; an assignment on any queue still confers its role.
 CONFERRED = ["none", "AGENT_elsewhere", "SUPERVISOR_elsewhere"]
 write("permission.txt", [*PERMISSION_COLUMNS, *CONFERRED], list(permission_rows("", CONFERRED)))

@@ -1,18 +1,18 @@
-//! What callers of AuditService should not send, rpc by rpc, and what they get for it.
+//! Invalid requests to AuditService, rpc by rpc, and their errors.
 
 use tonic::Code;
 
 use super::{Case, FIELD};
 
 pub const CASES: &[Case] = &[
-    // Nothing at all: the first field that is missing is named. ListOrganizations asks for nothing.
+    // Empty requests: the error names the first missing field. ListOrganizations has no required field.
     ("AuditService/ListAuditEvents", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("AuditService/WatchAuditEvents", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("AuditService/VerifyAuditLog", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("AuditService/GetAuditLogHead", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("AuditService/ExportAuditLog", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("AuditService/CutAuditLog", "{}", Code::InvalidArgument, FIELD, "organization_id"),
-    // Everything but one field.
+    // Requests with one missing field.
     (
         "AuditService/ListAuditEvents",
         r#"{"organization_id":"acme","user_id":"Anna"}"#,

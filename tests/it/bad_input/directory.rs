@@ -1,11 +1,11 @@
-//! What callers of DirectoryService should not send, rpc by rpc, and what they get for it.
+//! Invalid requests to DirectoryService, rpc by rpc, and their errors.
 
 use tonic::Code;
 
 use super::{Case, FIELD};
 
 pub const CASES: &[Case] = &[
-    // Nothing at all: the first field that is missing is named. ListOrganizations asks for nothing.
+    // Empty requests: the error names the first missing field. ListOrganizations has no required field.
     ("DirectoryService/CreateOrganization", "{}", Code::InvalidArgument, FIELD, "organization"),
     (
         "DirectoryService/CreateOrganization",
@@ -33,7 +33,7 @@ pub const CASES: &[Case] = &[
     ("DirectoryService/ListRoleAssignments", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("DirectoryService/ImportDirectory", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("DirectoryService/ExportDirectory", "{}", Code::InvalidArgument, FIELD, "organization_id"),
-    // Everything but one field.
+    // Requests with one missing field.
     ("DirectoryService/CreateUser", r#"{"organization_id":"acme"}"#, Code::InvalidArgument, FIELD, "user"),
     (
         "DirectoryService/CreateUser",
@@ -199,7 +199,7 @@ pub const CASES: &[Case] = &[
         FIELD,
         "at_least_revision",
     ),
-    // Things that aren't there, and things that are.
+    // Unknown ids, and ids that already exist.
     (
         "DirectoryService/GetUser",
         r#"{"organization_id":"acme","user_extension":"999"}"#,

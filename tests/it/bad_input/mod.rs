@@ -1,4 +1,4 @@
-//! Every rpc against what callers should not send: the status and the detail of `SEMANTICS.md` section 6, over the wire.
+//! Invalid requests to every rpc, over the wire: the status and the details of `SEMANTICS.md` section 6.
 
 mod audit;
 mod directory;
@@ -22,10 +22,10 @@ use crate::support::{TestServer, described};
 /// The reason of every INVALID_ARGUMENT that names a field.
 const FIELD: &str = "INVALID_FIELD";
 
-/// A call, and the code, the reason, and the field or resource that its status must name.
+/// A call, and the expected code, reason, and field or resource in its status.
 type Case = (&'static str, &'static str, Code, &'static str, &'static str);
 
-/// Messages as bytes, so that anything can be sent.
+/// A codec of raw bytes, so that tests can send anything.
 #[derive(Clone, Default)]
 pub struct Raw;
 
@@ -72,7 +72,7 @@ impl Decoder for Raw {
     }
 }
 
-/// A client that sends what it is told to.
+/// A client that sends raw requests.
 #[derive(Clone)]
 pub struct Caller {
     pub grpc: Grpc<Channel>,
@@ -109,7 +109,7 @@ impl Caller {
         service.methods().find(|candidate| candidate.name() == method).unwrap().input()
     }
 
-    /// Whether the first field is text or a message; a few rpcs have a number there, or no field at all.
+    /// Whether the first field is text or a message; in a few rpcs it is a number or missing.
     fn begins_with_bytes(&self, rpc: &str) -> bool {
         self.input(rpc).get_field(1).is_some_and(|field| matches!(field.kind(), Kind::String | Kind::Message(_)))
     }
@@ -119,7 +119,7 @@ impl Caller {
         DynamicMessage::deserialize(self.input(rpc), &mut json).unwrap().encode_to_vec()
     }
 
-    /// The first error of a call, however many answers come before it.
+    /// The first error of a call, after any number of responses.
     pub async fn call(&mut self, rpc: &str, message: Vec<u8>) -> Result<Vec<u8>, Status> {
         self.grpc.ready().await.unwrap();
         let path = format!("/queuegate.v1.{rpc}").parse().unwrap();
@@ -158,7 +158,7 @@ async fn bad_input_gets_the_status_and_detail_of_the_specification() {
     assert_eq!(covered, with_fields, "an rpc without a case");
 }
 
-/// A wrong value for a field of a request, if any value of it is wrong by itself.
+/// An invalid value for a field of a request, or `None` if every value is valid by itself.
 fn wrong(field: &str) -> Option<&'static str> {
     match field {
         "organization_id" | "user_id" | "queue_id" | "supervisor_id" | "actor_user_id" => Some(r#""Not an id""#),
@@ -177,19 +177,19 @@ async fn every_bad_field_of_a_request_is_named_and_not_the_first_alone() {
     let mut caller = Caller::new(&server).await;
     let mut most = 0;
     for rpc in caller.rpcs() {
-        // Which of these are wrong depends on revisions, which are read later.
+        // The validity of these depends on revisions, which are read later.
         if rpc.ends_with("/VerifyAuditLog") || rpc.ends_with("/WatchAuditEvents") {
             continue;
         }
         let input = caller.input(&rpc);
-        // Of two fields of which one may be given, the ids.
+        // Of two exclusive fields, the id.
         let fields: Vec<String> = input.fields().map(|field| field.name().to_owned()).collect();
         let bad: Vec<&str> = fields.iter().map(String::as_str).filter(|field| wrong(field).is_some()).collect();
         let json: Vec<String> = bad.iter().map(|field| format!("\"{field}\": {}", wrong(field).unwrap())).collect();
         if bad.is_empty() {
             continue;
         }
-        // A batch without items is wrong in itself.
+        // A batch without items is invalid.
         let items = if fields.iter().any(|field| field == "items") { r#", "items": [{}]"# } else { "" };
         let message = caller.encoded(&rpc, &format!("{{{}{items}}}", json.join(", ")));
         let status = caller.call(&rpc, message).await.unwrap_err();
@@ -234,10 +234,10 @@ async fn bytes_that_are_no_message_and_messages_too_large_are_the_callers_mistak
     let server = TestServer::acme().await;
     let mut caller = Caller::new(&server).await;
     for rpc in caller.rpcs() {
-        // A length-delimited field that says it is longer than the message.
+        // A length-delimited field with a length beyond the message.
         let status = caller.call(&rpc, vec![0x0a, 0xff, 0x01]).await.unwrap_err();
         assert_eq!(described(&status), (Code::InvalidArgument, FIELD.into(), vec!["request".into()]), "{rpc}");
-        // Text that is no UTF-8.
+        // Text that is not UTF-8.
         if caller.begins_with_bytes(&rpc) {
             let status = caller.call(&rpc, vec![0x0a, 0x01, 0xff]).await.unwrap_err();
             assert_eq!(described(&status).0, Code::InvalidArgument, "{rpc}");
@@ -250,7 +250,7 @@ async fn bytes_that_are_no_message_and_messages_too_large_are_the_callers_mistak
     }
 }
 
-/// Long text in any field is answered, shortly, and nothing of it is kept.
+/// Long text in any field gets a short error, and the server stores nothing of it.
 #[tokio::test]
 async fn oversized_text_is_refused_with_a_short_error() {
     let server = TestServer::acme().await;
@@ -281,7 +281,7 @@ async fn oversized_text_is_refused_with_a_short_error() {
         assert_eq!(described(&status).0, Code::InvalidArgument, "{rpc} {json}");
         assert!(status.message().len() + status.details().len() < 4_000, "{rpc} {json}: {}", status.message().len());
     }
-    // A document whose faults are as long as they like still gives a status that fits a header.
+    // Even a document with very long faulty texts gives a status that fits into a header.
     let document =
         format!("{{\"settings\": {{\"supervisor\": {{\"{long}\": 1}}}}, \"users\": [{{\"user_id\": \"{long}\"}}]}}");
     let mut server = server;

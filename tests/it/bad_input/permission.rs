@@ -1,18 +1,18 @@
-//! What callers of PermissionService should not send, rpc by rpc, and what they get for it.
+//! Invalid requests to PermissionService, rpc by rpc, and their errors.
 
 use tonic::Code;
 
 use super::{Case, FIELD};
 
 pub const CASES: &[Case] = &[
-    // Nothing at all: the first field that is missing is named. ListOrganizations asks for nothing.
+    // Empty requests: the error names the first missing field. ListOrganizations has no required field.
     ("PermissionService/GetPermissionSettings", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("PermissionService/UpdatePermissionSettings", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("PermissionService/PreviewPermissionSettings", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("PermissionService/CheckPermission", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("PermissionService/BatchCheckPermissions", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("PermissionService/ListUserPermissions", "{}", Code::InvalidArgument, FIELD, "organization_id"),
-    // Everything but one field.
+    // Requests with one missing field.
     (
         "PermissionService/UpdatePermissionSettings",
         r#"{"organization_id":"acme"}"#,
@@ -126,7 +126,7 @@ pub const CASES: &[Case] = &[
         FIELD,
         "queue_id",
     ),
-    // Things that aren't there, and things that are.
+    // Unknown ids, and ids that already exist.
     (
         "PermissionService/GetPermissionSettings",
         r#"{"organization_id":"nobody"}"#,

@@ -1,11 +1,11 @@
-//! What callers of QueueAccessService should not send, rpc by rpc, and what they get for it.
+//! Invalid requests to QueueAccessService, rpc by rpc, and their errors.
 
 use tonic::Code;
 
 use super::{Case, FIELD};
 
 pub const CASES: &[Case] = &[
-    // Nothing at all: the first field that is missing is named. ListOrganizations asks for nothing.
+    // Empty requests: the error names the first missing field. ListOrganizations has no required field.
     ("QueueAccessService/CheckQueueAccess", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("QueueAccessService/BatchCheckQueueAccess", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("QueueAccessService/ListAccessibleQueues", "{}", Code::InvalidArgument, FIELD, "organization_id"),
@@ -17,7 +17,7 @@ pub const CASES: &[Case] = &[
     ("QueueAccessService/GetSession", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("QueueAccessService/ListSessions", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("QueueAccessService/WatchSessions", "{}", Code::InvalidArgument, FIELD, "organization_id"),
-    // Everything but one field.
+    // Requests with one missing field.
     ("QueueAccessService/CheckQueueAccess", r#"{"organization_id":"acme"}"#, Code::InvalidArgument, FIELD, "user_id"),
     (
         "QueueAccessService/CheckQueueAccess",
@@ -160,7 +160,7 @@ pub const CASES: &[Case] = &[
         FIELD,
         "start_revision",
     ),
-    // Things that aren't there, and things that are.
+    // Unknown ids, and ids that already exist.
     (
         "QueueAccessService/CheckQueueAccess",
         r#"{"organization_id":"nobody","user_id":"a","queue_id":"b","channel":1}"#,

@@ -1,4 +1,4 @@
-//! The whole decision space against `tests/tables/*.txt`, which `tests/tables/generate.py` wrote from the specification.
+//! Compares all decisions with `tests/tables/*.txt`, which `tests/tables/generate.py` generated from the specification.
 
 mod permission;
 
@@ -40,7 +40,7 @@ fn names<T: ToString>(values: &[T]) -> BTreeSet<String> {
     values.iter().map(ToString::to_string).collect()
 }
 
-/// An organization being put together for one row.
+/// The organization of one row.
 struct Scene(Snapshot);
 
 impl Scene {
@@ -105,7 +105,7 @@ impl Scene {
         self.apply(Event::SessionStarted { session, justification: String::new() });
     }
 
-    /// A user and a queue of a row, and the session between them if both are there.
+    /// A user and a queue of a row, and the session between them if both exist.
     fn user_and_queue(&mut self, row: &Row) {
         self.user("user", &row["user"]);
         if row["queue"] != "unknown" {

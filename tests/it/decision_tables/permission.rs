@@ -1,4 +1,4 @@
-//! The permission matrix: every permission by roles held, settings, and what the user has to do with the queue.
+//! The permission matrix: every permission by roles, settings, and the user's relation to the queue.
 
 use queuegate::domain::{
     explain::explain_permission,
@@ -33,7 +33,7 @@ fn settings(row: &Row) -> PermissionSettings {
     settings
 }
 
-/// The organization of one cell: the row's, and what the column says the user has to do with the queue.
+/// The organization of one cell: the row's settings and roles, and the column's relation of the user to the queue.
 fn scene(row: &Row, relation: &str) -> Scene {
     let mut scene = Scene::new(settings(row));
     scene.user("user", &row["user"]);
@@ -84,7 +84,7 @@ fn permissions_are_decided_as_the_table_says() {
     assert_eq!(cells, 928 * 3 + 338 * 8);
 }
 
-/// Whoever adds a permission, a role, a reason or a setting must tell the tables of it.
+/// A new permission, role, reason or setting must be added to the tables.
 #[test]
 fn the_permission_tables_cover_every_value_there_is() {
     let tables = tables();
@@ -100,7 +100,7 @@ fn the_permission_tables_cover_every_value_there_is() {
         .map(|(_, answer)| if answer.starts_with("by_") { "GRANTED".to_owned() } else { answer.clone() })
         .collect();
     assert_eq!(reasons, names(PermissionReason::ALL));
-    // Every setting that governs a permission is seen on and off there.
+    // The tables have every setting that governs a permission, on and off.
     for permission in Permission::ALL {
         let of_it: Vec<Row> = all
             .iter()

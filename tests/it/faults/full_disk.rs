@@ -1,4 +1,4 @@
-//! A disk that is full, and a disk that is broken, under a server with its clients.
+//! Full disks and broken disks, under a server with clients.
 
 use std::{
     fs::File,
@@ -16,7 +16,7 @@ use crate::{
 
 const USERS: usize = 40;
 
-/// The first change that is refused as long as a disk is full, after those that fit. It says how many did.
+/// Makes changes until a full disk refuses one. Returns how many fit before.
 async fn until_refused(client: &mut Client, live: &mut [Option<String>]) -> usize {
     for change in 0..20_000 {
         let number = change % USERS;
@@ -48,7 +48,7 @@ fn all_queues(user: &str) -> SignOutRequest {
     SignOutRequest { all_queues: true, ..sign_out(user) }
 }
 
-/// Decisions go on, and they are those that follow from what was acknowledged.
+/// Decisions continue, and they follow from the acknowledged writes.
 async fn decides(client: &mut Client, live: &[Option<String>]) {
     for (number, session) in live.iter().enumerate() {
         let found = get(&mut client.queue_access, &format!("u{number}")).await.map(|session| session.session_id);
@@ -75,7 +75,7 @@ async fn log_is_whole(client: &mut Client) {
     assert_eq!(last.unwrap().verification.unwrap().valid, Some(true));
 }
 
-/// Fills the disk and frees it again, so many times, and restarts at the end.
+/// Fills the disk and frees it again, this many times, and restarts at the end.
 async fn fill_and_free(
     server: &Process,
     rounds: usize,
@@ -89,10 +89,10 @@ async fn fill_and_free(
         fill();
         fitted += until_refused(&mut client, &mut live).await;
         decides(&mut client, &live).await;
-        // It stays so, and is not noticed only once.
+        // The refusals continue as long as the disk is full.
         until_refused(&mut client, &mut live).await;
         free();
-        // There is space: the next change is made, by the same server.
+        // With free space, the same server makes the next change.
         for number in [0, 1] {
             let user = format!("u{number}");
             client.queue_access.sign_out(all_queues(&user)).await.unwrap();
@@ -105,7 +105,7 @@ async fn fill_and_free(
     (fitted, live)
 }
 
-/// The library says that the disk is full, as long as a file is there.
+/// The library simulates a full disk as long as a certain file exists.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_changes_and_decisions_go_on() {
     let folder = super::folder();
@@ -119,7 +119,7 @@ async fn a_full_disk_refuses_changes_and_decisions_go_on() {
     let free = || std::fs::remove_file(&full).unwrap();
     let (_, live) = fill_and_free(&server, 4, fill, free).await;
     drop(server);
-    // A start needs a little space, and says so.
+    // A start needs a little space, and the error says so.
     fill();
     let mut command = super::preloaded(program(), &folder.path().join("shim.so"), &data);
     command.env("FAULTS_FULL", &full).args(["serve", "--listen", "127.0.0.1:0", "--database"]).arg(&database);
@@ -131,7 +131,7 @@ async fn a_full_disk_refuses_changes_and_decisions_go_on() {
     decides(&mut server.client().await, &live).await;
 }
 
-/// A disk that fails is not written to again: the process ends, and what it acknowledged is there.
+/// After a disk error the process ends without another write, and no acknowledged write is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_disk_ends_the_process_and_takes_back_nothing() {
     for fault in ["sync:30:5:on", "sync:30:5:once", "write:400:5:once"] {
@@ -164,7 +164,7 @@ async fn a_broken_disk_ends_the_process_and_takes_back_nothing() {
     }
 }
 
-/// A file system of its own, which goes with the process that it was made for.
+/// A separate file system, which ends with its process.
 struct Small {
     kind: &'static str,
     mount: PathBuf,
@@ -172,7 +172,7 @@ struct Small {
 }
 
 impl Small {
-    /// Those that can be made here: tmpfs by whoever may have a name space, ext4 by root.
+    /// The file systems that this user can create: tmpfs with a user namespace, ext4 as root.
     fn all(folder: &Path) -> Vec<Self> {
         let mount = folder.join("small");
         std::fs::create_dir(&mount).unwrap();
@@ -192,7 +192,7 @@ impl Small {
         found
     }
 
-    /// Runs what is appended where the file system is mounted. Only that process sees it.
+    /// Runs the appended command with the file system mounted. Only that process sees it.
     fn command(&self) -> Command {
         let is_root = std::os::unix::fs::MetadataExt::uid(&self.mount.metadata().unwrap()) == 0;
         let mut command = Command::new("unshare");
@@ -202,7 +202,7 @@ impl Small {
     }
 }
 
-/// Real file systems, filled to the last byte and freed, again and again. `QUEUEGATE_FULL_DISKS=50` makes a campaign of it.
+/// Fills real file systems to the last byte and frees them, again and again. `QUEUEGATE_FULL_DISKS=50` runs a campaign.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_system_that_fills_up_refuses_changes_and_recovers() {
     let rounds: usize = std::env::var("QUEUEGATE_FULL_DISKS").ok().map_or(3, |text| text.parse().unwrap());
@@ -215,7 +215,7 @@ async fn a_file_system_that_fills_up_refuses_changes_and_recovers() {
         let database = small.mount.join("small.db");
         let start = || Process::start_by(program_by(small.command()), &database);
         let server = prepare(start(), USERS).await;
-        // The process's own view of the files, in which the small one is.
+        // The process's own view of the files, which includes the small file system.
         let inside = PathBuf::from(format!("/proc/{}/root{}", server.child.id(), small.mount.display()));
         let ballast = inside.join("ballast");
         let fill = || {
@@ -227,7 +227,7 @@ async fn a_file_system_that_fills_up_refuses_changes_and_recovers() {
         let free = || std::fs::remove_file(&ballast).unwrap();
         let (fitted, live) = fill_and_free(&server, rounds, fill, free).await;
         println!("{}: full {rounds} times, {fitted} changes still fitted, and none was lost", small.kind);
-        // Copied out, since the file system goes with the process.
+        // Copy it, because the file system ends with the process.
         for name in ["small.db", "small.db-wal"] {
             std::fs::copy(inside.join(name), folder.path().join(name)).unwrap();
         }

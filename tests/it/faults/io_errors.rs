@@ -1,5 +1,5 @@
-//! A call fails: any of them, once or from then on, for lack of space or because the disk is broken. What the program then
-//! says of each change is true.
+//! Any system call fails, once or permanently, for lack of space or because the disk is broken. The program's report on
+//! each change stays true.
 
 use std::{collections::BTreeMap, path::Path, process::Output};
 
@@ -8,7 +8,7 @@ use super::workload::{self, Said};
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
-/// How a run of the workload ended, and how many changes it said were made.
+/// The end of a run of the workload, and the number of changes that it reported as made.
 #[derive(Debug)]
 struct Run {
     end: &'static str,
@@ -16,7 +16,7 @@ struct Run {
     refused: usize,
 }
 
-/// Runs the workload with one fault in it, and compares what was said with what is there on a disk that is sound again.
+/// Runs the workload with one fault, and compares its reports with the content of a repaired disk.
 fn run(folder: &Path, shim: &Path, fault: &str) -> Run {
     let data = folder.join(fault.replace(':', "-"));
     std::fs::create_dir(&data).unwrap();
@@ -35,7 +35,7 @@ fn run(folder: &Path, shim: &Path, fault: &str) -> Run {
     Run { end, done: count(|said| matches!(said, Said::Done(_))), refused: count(|said| *said == Said::Refused) }
 }
 
-/// How the process ended: as it was asked to, or saying why it couldn't go on. Anything else is a panic.
+/// The end of the process: as requested, or with an error that explains it. Anything else is a panic.
 fn end(output: &Output, fault: &str) -> &'static str {
     let text = String::from_utf8_lossy(&output.stdout);
     let ends = ["stopped", "failed: ", "not opened: ", "not started: "];
@@ -44,7 +44,7 @@ fn end(output: &Output, fault: &str) -> &'static str {
     end.unwrap_or_else(|| panic!("{fault}: {text}"))
 }
 
-/// What a campaign is asked for: `7`, every seventh call, or `7 from write EIO once 1156`, only those that come after.
+/// The range of a campaign: `7` is every seventh call; `7 from write EIO once 1156` is only the later ones of them.
 struct Asked {
     every: usize,
     from: Option<(String, usize)>,
@@ -61,9 +61,9 @@ impl Asked {
     }
 }
 
-/// Calls fail in turn, as long as there is one. `QUEUEGATE_IO_ERRORS=1` makes a campaign of it, in which every call does, and
-/// `QUEUEGATE_IO_ERRORS=7` every seventh; otherwise some of them do. One that was broken off is taken up again by where it
-/// was: `QUEUEGATE_IO_ERRORS='1 from write EIO once 1156'`.
+/// Calls fail in turn, up to the last one. `QUEUEGATE_IO_ERRORS=1` runs a campaign in which every call fails,
+/// `QUEUEGATE_IO_ERRORS=7` one with every seventh; otherwise a few calls fail. To resume an interrupted campaign, give
+/// its position: `QUEUEGATE_IO_ERRORS='1 from write EIO once 1156'`.
 #[test]
 fn whatever_call_fails_nothing_false_is_acknowledged() {
     let asked = std::env::var("QUEUEGATE_IO_ERRORS").ok().map(|text| Asked::read(&text));
@@ -95,11 +95,11 @@ fn whatever_call_fails_nothing_false_is_acknowledged() {
                     runs += 1;
                     refused += run.refused;
                     *ends.entry((series.clone(), run.end)).or_default() += 1;
-                    // A full disk that is full no more is worked with again, and without a restart.
+                    // The server uses a disk again once it has space, without a restart.
                     if kind == "write" && errno == ENOSPC && how == "once" && run.end == "stopped" {
                         assert!(run.done > 50, "{fault}: {run:?}");
                     }
-                    // Nothing failed: there are no more calls of this kind.
+                    // No call failed, so there are no more calls of this kind.
                     if run.end == "stopped" && run.refused == 0 && is_past_the_last(folder.path(), &shim, kind, number)
                     {
                         break;
@@ -115,12 +115,12 @@ fn whatever_call_fails_nothing_false_is_acknowledged() {
         println!("{fault:<22} {end:<14} {count}");
     }
     assert!(ends.keys().any(|(_, end)| *end == "failed: "));
-    // Only writes for which there is no space are refused and can be asked again: the rest of a campaign may have none.
+    // Only writes without space are refused and can be retried; the rest of a campaign may have none.
     assert!(refused > 0 || !is_whole);
 }
 
-/// Whether the workload makes fewer calls of this kind.
+/// Whether the workload makes fewer calls of this kind than this number.
 fn is_past_the_last(folder: &Path, shim: &Path, kind: &str, number: usize) -> bool {
-    // From then on every call of the kind would fail, and nothing could be made.
+    // Otherwise every later call of the kind would fail, and no change would succeed.
     run(folder, shim, &format!("{kind}:{number}:{EIO}:on")).end == "stopped"
 }

@@ -1,5 +1,5 @@
-//! What disks do: they fill up, fail, and lose what was not synced when the power goes. Met with the real SQLite and the
-//! real calls, by a small library (`tests/faults/shim.c`) that stands between the program and the system.
+//! Faults of disks: they fill up, fail, and lose unsynced writes at a power failure. The tests use the real SQLite and
+//! the real system calls; a small library (`tests/faults/shim.c`) intercepts the calls.
 
 mod full_disk;
 mod io_errors;
@@ -24,13 +24,13 @@ use queuegate::{
 };
 use tempfile::TempDir;
 
-/// A folder in memory where there is one: these tests are about which calls are made, and not about how fast a disk is.
+/// A folder in memory, if the system has one: these tests need the system calls, not the disk.
 fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
 
-/// Builds the library that stands between.
+/// Builds the intercepting library.
 fn shim(folder: &Path) -> PathBuf {
     let built = folder.join("shim.so");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/shim.c");
@@ -44,13 +44,13 @@ fn shim(folder: &Path) -> PathBuf {
     built
 }
 
-/// A command whose calls on the files of a folder the library stands between.
+/// A command with the library, which intercepts its calls on the files of a folder.
 fn preloaded(mut command: Command, shim: &Path, folder: &Path) -> Command {
     command.env("LD_PRELOAD", shim).env("FAULTS_FOLDER", folder);
     command
 }
 
-/// An entry of the audit log, which tells how the state came to be.
+/// An entry of the audit log, from which the state can be replayed.
 #[derive(Clone)]
 struct Entry {
     organization_id: OrganizationId,
@@ -75,7 +75,7 @@ fn history(lines: &str) -> History {
     lines.lines().map(|line| entry(line).unwrap_or_else(|| panic!("{line}"))).collect()
 }
 
-/// The state after every entry. A history that is whole begins with the first.
+/// The state after every entry. A complete history begins with the first entry.
 fn states(store: &Store, history: &History) -> Vec<Snapshot> {
     let mut states = vec![Snapshot::empty(store.lineage())];
     for (number, (sequence, entry)) in (1..).zip(history) {
@@ -88,7 +88,7 @@ fn states(store: &Store, history: &History) -> Vec<Snapshot> {
     states
 }
 
-/// Opens a database that nobody serves. Another test that starts a program has every lock of this process for a moment.
+/// Opens a database that no server uses. Another test that starts a program inherits this process's locks for a moment.
 fn open(path: &Path) -> Result<Store, Error> {
     loop {
         match Store::open(path, 7) {
@@ -98,7 +98,7 @@ fn open(path: &Path) -> Result<Store, Error> {
     }
 }
 
-/// Whatever is wrong with a database that isn't open: its pages, its references, its chains.
+/// All faults of a closed database: its pages, its references, its chains.
 fn unsound(path: &Path) -> Option<String> {
     let store = match open(path) {
         Ok(store) => store,

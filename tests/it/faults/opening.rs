@@ -1,4 +1,4 @@
-//! Files that can't be used: each is refused with what to do about it, and left as it is to the byte.
+//! Unusable files: each is refused with a remedy, and not changed by a single byte.
 
 use std::{
     collections::BTreeMap,
@@ -13,10 +13,10 @@ use queuegate::store::Store;
 
 use crate::support::{program, program_by};
 
-/// Whom nothing belongs to.
+/// The id of `nobody`, who owns nothing.
 const NOBODY: u32 = 65_534;
 
-/// The program, run by somebody whom permissions hold for. They don't hold for root.
+/// The program, run by a user without root rights, because permissions don't apply to root.
 fn unprivileged(folder: &Path) -> Command {
     if folder.metadata().unwrap().uid() != 0 {
         return program();
@@ -42,7 +42,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     entries(folder).into_iter().map(named).collect()
 }
 
-/// What the program says of a file, and its exit code. Once it has taken the file, its end is not waited for.
+/// The program's error for a file, and its exit code. If it accepts the file, its end is not awaited.
 fn refused(mut command: Command, database: &Path) -> (String, i32) {
     command.args(["serve", "--listen", "127.0.0.1:0", "--database"]).arg(database);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -58,7 +58,7 @@ fn refused(mut command: Command, database: &Path) -> (String, i32) {
     (said, child.wait().unwrap().code().unwrap())
 }
 
-/// Puts a database in a folder of its own, has it refused, and compares what is there before and after.
+/// Puts a database in its own folder, starts a server that refuses it, and compares the files before and after.
 fn is_refused(prepare: impl FnOnce(&Path), says: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("the.db");
@@ -70,17 +70,17 @@ fn is_refused(prepare: impl FnOnce(&Path), says: &[&str]) {
     }
     assert_eq!(code, 2, "{text}");
     let mut after = files(folder.path());
-    // The index of a log is made anew by whoever reads it, and holds nothing. The lock stays where it was before.
+    // Every reader rebuilds the index of a log, so its content doesn't count. An existing lock file stays.
     after.retain(|name, _| !name.ends_with("-shm") || before.contains_key(name));
     assert!(before.iter().all(|(name, bytes)| name.ends_with("-shm") || after.get(name) == Some(bytes)), "{says:?}");
     let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
     let unasked: Vec<_> = names(&after).into_iter().filter(|name| !before.contains_key(name)).collect();
-    // What is ours, and shows its damage only when it is loaded, was opened before.
+    // A queuegate database that is opened first, and whose damage shows only when it is loaded.
     let may_be = |name: &str| name == "the.db-wal" || (name == "the.db.lock" && says[0] == "is damaged");
     assert!(unasked.iter().all(|name| may_be(name)), "{unasked:?}");
 }
 
-/// A database with something in it, stopped in good order.
+/// A database with content, after a regular stop.
 fn ours(path: &Path) {
     let mut store = Store::open(path, 7).unwrap();
     store.checkpoint().unwrap();
@@ -107,7 +107,7 @@ fn a_damaged_file_is_refused_and_left_as_it_is() {
         bytes[from..to].fill(0xa5);
         std::fs::write(path, bytes).unwrap();
     };
-    // All pages but the first; the first behind its header; what there is on each of them.
+    // All pages but the first; the first after its header; the content of each of them.
     is_refused(|path| overwrite(path, 4_096, usize::MAX), &damaged);
     is_refused(|path| overwrite(path, 100, 4_096), &damaged);
     is_refused(
@@ -146,12 +146,12 @@ fn what_another_program_left_half_done_is_not_touched() {
     let not_ours = ["is not a queuegate database"];
     is_refused(|path| std::fs::write(path, "x").unwrap(), &not_ours);
     is_refused(|path| std::fs::write(path, [0; 70_000]).unwrap(), &not_ours);
-    // With a log that is not in the file yet.
+    // With a log that is not checkpointed yet.
     is_refused(
         |path| half_done(path, "PRAGMA journal_mode = WAL; CREATE TABLE t (x); INSERT INTO t VALUES (1)"),
         &not_ours,
     );
-    // With a journal that would take back what is in the file already.
+    // With a journal that would roll back changes in the file.
     is_refused(
         |path| {
             let many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) \
@@ -171,7 +171,7 @@ fn what_another_program_left_half_done_is_not_touched() {
     );
 }
 
-/// Leaves a file as a program that was killed in the middle of something does.
+/// Leaves a file like a program that was killed during a write.
 fn half_done(path: &Path, sql: &str) {
     let elsewhere = tempfile::tempdir().unwrap();
     let original = elsewhere.path().join("the.db");
@@ -196,7 +196,7 @@ fn what_is_no_file_says_what_to_do() {
     assert!(entries(folder.path()).is_empty());
 }
 
-/// Permissions, met by a user whom they hold for.
+/// Permissions, for a user without root rights.
 #[test]
 fn a_file_or_folder_without_permission_says_what_to_do() {
     for (of_folder, of_file, says) in [
@@ -223,7 +223,7 @@ fn a_file_or_folder_without_permission_says_what_to_do() {
     }
 }
 
-/// Two at once on one new file: one serves, and the other is refused and leaves the lock alone.
+/// Two servers start on one new file: one serves, and the other is refused and doesn't touch the lock.
 #[test]
 fn a_lock_that_is_taken_is_left_to_its_owner() {
     let folder = tempfile::tempdir().unwrap();

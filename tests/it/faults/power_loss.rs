@@ -1,6 +1,6 @@
-//! The power fails. Unlike a process that is killed, a machine that loses power loses what was written and not synced: all
-//! of it, some of it, or parts of single writes, in any order. From a record of every call, disks are made as they could
-//! be at any moment, and opened.
+//! The power fails. Unlike a killed process, a machine without power loses unsynced writes: all, some, or parts of
+//! single writes, in any order. From a record of every call, the tests build the disks that are possible at any moment,
+//! and open them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +21,7 @@ use crate::{
     support::{ACME, program},
 };
 
-/// One call that changed something, as the library recorded it.
+/// A recorded call that changed something.
 #[derive(Debug, Clone)]
 enum Call {
     Write(String, usize, Vec<u8>),
@@ -30,7 +30,7 @@ enum Call {
     Create(String),
     Unlink(String),
     Rename(String, String),
-    /// Something was promised.
+    /// The program acknowledged something.
     Promise(String),
 }
 
@@ -45,7 +45,7 @@ fn calls(trace: &[u8]) -> Vec<Call> {
         let bytes = rest[14 + named..14 + named + length].to_vec();
         let op = rest[0];
         rest = &rest[14 + named + length..];
-        // The index of the log is made anew at every opening, and the lock says nothing.
+        // SQLite rebuilds the index of the log at every opening, and the lock has no content.
         if name.ends_with("-shm") || name.ends_with(".lock") {
             continue;
         }
@@ -64,7 +64,7 @@ fn calls(trace: &[u8]) -> Vec<Call> {
     calls
 }
 
-/// A file as a disk has it: what is certain, and what was asked for since.
+/// A file on a disk: its synced content, and the unsynced writes.
 #[derive(Debug, Clone, Default)]
 struct File {
     certain: Vec<u8>,
@@ -93,21 +93,21 @@ fn put(bytes: &mut Vec<u8>, offset: usize, data: &[u8]) {
     bytes[offset..offset + data.len()].copy_from_slice(data);
 }
 
-/// Which calls to sync a disk honours.
+/// The sync calls that a disk honours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Syncs {
     Honoured,
-    /// As with `synchronous = NORMAL`, which syncs the log only now and then.
+    /// As with `synchronous = NORMAL`, which syncs the log only occasionally.
     NotOfTheLog,
     /// As with `synchronous = OFF`.
     Ignored,
 }
 
-/// A disk that is written to.
+/// A disk in use.
 #[derive(Debug, Clone)]
 struct Disk {
     files: Vec<File>,
-    /// What the folder certainly says, and what was done to it since.
+    /// The folder's synced content, and the unsynced changes.
     certain: BTreeMap<String, usize>,
     now: BTreeMap<String, usize>,
     renamings: Vec<(String, Option<usize>)>,
@@ -159,10 +159,10 @@ impl Disk {
         self.renamings.push((name.to_owned(), file));
     }
 
-    /// The files as they could be if the power failed now.
+    /// A possible state of the files if the power failed now.
     fn after_power_loss(&self, random: &mut StdRng) -> BTreeMap<String, Vec<u8>> {
         let mut names = self.certain.clone();
-        // Of what was done to the folder and not synced, the first so many; they are kept in order by every file system.
+        // The first few of the folder's unsynced changes; every file system keeps their order.
         let kept = random.random_range(0..=self.renamings.len());
         for (name, file) in &self.renamings[..kept] {
             match file {
@@ -179,10 +179,10 @@ impl File {
         let mut bytes = self.certain.clone();
         let pending = &self.pending;
         match random.random_range(0..6) {
-            // Nothing, or everything.
+            // None or all of the writes.
             0 => {}
             1 => pending.iter().for_each(|pending| pending.apply(&mut bytes)),
-            // The first so many, the last of them cut off at any byte.
+            // The first few writes, with the last one torn at any byte.
             2 => {
                 let kept = random.random_range(0..=pending.len());
                 pending[..kept].iter().for_each(|pending| pending.apply(&mut bytes));
@@ -190,18 +190,18 @@ impl File {
                     put(&mut bytes, *offset, &data[..random.random_range(0..=data.len())]);
                 }
             }
-            // Any of them, in their order.
+            // Any of the writes, in their order.
             3 => {
                 let some = pending.iter().filter(|_| random.random());
                 some.for_each(|pending| pending.apply(&mut bytes));
             }
-            // Any of them, in any order.
+            // Any of the writes, in any order.
             4 => {
                 let mut some: Vec<&Pending> = pending.iter().filter(|_| random.random()).collect();
                 some.shuffle(random);
                 some.into_iter().for_each(|pending| pending.apply(&mut bytes));
             }
-            // Any of their sectors.
+            // Any sectors of the writes.
             _ => {
                 for pending in pending {
                     let Pending::Write(offset, data) = pending else {
@@ -210,7 +210,7 @@ impl File {
                     };
                     let mut at = 0;
                     while at < data.len() {
-                        // A sector ends where the disk has its end, not where the write has.
+                        // A sector ends at the disk's boundary, not at the write's end.
                         let end = data.len().min(at + 512 - (offset + at) % 512);
                         if random.random() {
                             put(&mut bytes, offset + at, &data[at..end]);
@@ -224,7 +224,7 @@ impl File {
     }
 }
 
-/// A record of the workload, and all that must hold of it.
+/// A record of the workload, and its expected history.
 struct Recorded {
     calls: Vec<Call>,
     history: History,
@@ -244,7 +244,7 @@ fn recorded() -> Recorded {
     assert!(states.last() == Some(&store.load().unwrap()));
     let calls = calls(&std::fs::read(trace).unwrap());
     let count = |wanted: fn(&Call) -> bool| calls.iter().filter(|call| wanted(call)).count();
-    // What is to be met is there: a log that was moved into the file and begun anew, and folders that were synced.
+    // The record covers the important cases: a log that was checkpointed and restarted, and synced folders.
     let database_syncs = count(|call| matches!(call, Call::Sync(name) if name == "faults.db"));
     let folder_syncs = count(|call| matches!(call, Call::Sync(name) if name == "."));
     let log_starts = count(|call| matches!(call, Call::Write(name, 0, _) if name.ends_with("-wal")));
@@ -253,7 +253,7 @@ fn recorded() -> Recorded {
 }
 
 impl Recorded {
-    /// Cuts the power so often, evenly over the record, and says what was wrong after any of the cuts.
+    /// Cuts the power this many times, evenly over the record, and returns the faults after all cuts.
     fn cut_power(&self, cuts: usize, syncs: Syncs) -> Vec<String> {
         let wrong = std::sync::Mutex::new(Vec::new());
         let done = AtomicUsize::new(0);
@@ -303,7 +303,7 @@ impl Recorded {
         let store = super::open(&path).map_err(|error| error.to_string())?;
         let state = store.load().map_err(|error| error.to_string())?;
         let at = usize::try_from(state.revision().sequence.0).unwrap();
-        // Whatever is there is a moment of the one past that there was, so nothing is there that nobody asked for,
+        // The disk holds one moment of the real history, so it has no change without a request,
         if self.states.get(at) != Some(&state) {
             return Err(format!("the state is not what the log led to at revision {at}"));
         }
@@ -317,7 +317,7 @@ impl Recorded {
                 return Err(format!("the chain of {organization} ends with {head:?}, and not with {expected:?}"));
             }
         }
-        // and everything that was promised is in it.
+        // and it has every acknowledged change.
         if let Some(contradiction) = workload::contradiction(&store, said) {
             return Err(contradiction);
         }
@@ -326,7 +326,8 @@ impl Recorded {
     }
 }
 
-/// What was acknowledged is there, whatever of the rest the disk kept. `QUEUEGATE_POWER_CUTS=20000` makes a campaign of it.
+/// No acknowledged write is lost, with any part of the other writes on the disk. `QUEUEGATE_POWER_CUTS=20000` runs a
+/// campaign.
 #[test]
 fn what_was_acknowledged_survives_power_loss() {
     let cuts: usize = std::env::var("QUEUEGATE_POWER_CUTS").ok().map_or(400, |text| text.parse().unwrap());
@@ -346,8 +347,8 @@ fn what_was_acknowledged_survives_power_loss() {
     );
 }
 
-/// Whoever is told where a log ends may keep it and compare, so it must not be lost any more; and what one connection has
-/// committed, another may read before it is synced.
+/// A caller may save a log's head and compare it later, so that head must be durable; but another connection may read
+/// committed changes before they are synced.
 #[tokio::test]
 async fn where_a_log_ends_is_told_after_a_sync() {
     let folder = super::folder();
@@ -379,7 +380,7 @@ async fn where_a_log_ends_is_told_after_a_sync() {
     assert!(counts.is_sorted_by(|one, next| one < next), "{counts:?}");
 }
 
-/// The first calls, with which a new file begins, many times: a first start that was cut short is no reason to refuse the next.
+/// The first calls on a new file, many times: after an interrupted first start, the next start must succeed.
 #[test]
 fn a_database_whose_creation_was_cut_short_is_created_anew() {
     let recorded = recorded();
@@ -389,7 +390,7 @@ fn a_database_whose_creation_was_cut_short_is_created_anew() {
     assert!(wrong.is_empty(), "{} of 600 power cuts did harm, the first: {:?}", wrong.len(), wrong[0]);
 }
 
-/// The same test finds a store that doesn't sync as it should.
+/// The same test detects a store that doesn't sync correctly.
 #[test]
 fn power_loss_without_syncs_loses_what_was_acknowledged_and_is_found() {
     let recorded = recorded();

@@ -1,4 +1,4 @@
-//! Changes of every kind, asked of a state in a process of its own, which says of each what it was told.
+//! Changes of every kind, made in a separate process, which reports the outcome of each.
 
 use std::{
     fs::{File, OpenOptions},
@@ -26,38 +26,38 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::support::ManualClock;
 
-/// The second one's audit log is cut.
+/// The audit log of the second organization is cut.
 pub const ORGANIZATIONS: [&str; 2] = ["acme", "beta"];
 
-/// So short a log is moved into the file every few changes.
+/// Such a short log is checkpointed every few changes.
 const LOG_OF: u16 = 24;
 
 const GROUPS: usize = 44;
 
-/// Where the workload is to run, if it is another process that does.
+/// The folder of the workload, in the process that runs it.
 const FOLDER: &str = "QUEUEGATE_WORKLOAD_FOLDER";
 
-/// What a process said of a change that it was asked for.
+/// The reported outcome of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
-    /// It is made, and the state has it at this revision.
+    /// The change is made, at this revision.
     Done(Sequence),
     /// The state doesn't allow it, and nothing changed.
     Rejected,
     /// The database can't be written to, and nothing changed.
     Refused,
-    /// Nobody knows.
+    /// The outcome is unknown.
     Unknown,
 }
 
-/// What was said of each change, by its number.
+/// The reported outcome of each change, by its number.
 pub type Promises = std::collections::BTreeMap<usize, Said>;
 
 pub fn database(folder: &Path) -> PathBuf {
     folder.join("faults.db")
 }
 
-/// Reads what a process told. A line that isn't whole was not told.
+/// Reads the reports of a process. An incomplete line doesn't count.
 pub fn promises(text: &str) -> Promises {
     let line = |line: &str| {
         let words: Vec<&str> = line.split(' ').collect();
@@ -74,18 +74,18 @@ pub fn promises(text: &str) -> Promises {
     whole.lines().map(line).collect()
 }
 
-/// The request id of a change, by which it is found again.
+/// The request id of a change, which identifies it later.
 pub fn request_id(number: usize) -> RequestId {
     format!("change-{number}").parse().unwrap()
 }
 
-/// Which organization a change is of.
+/// The organization of a change.
 pub fn organization(number: usize) -> OrganizationId {
     ORGANIZATIONS[usize::from(number % 3 == 2)].parse().unwrap()
 }
 
-/// A command that runs the workload in this folder and keeps its history in that file. It ends with success if the writer
-/// ended as asked or the store failed as a store may; anything else is a panic.
+/// A command that runs the workload in this folder and keeps its history in that file. It succeeds if the writer ended
+/// as requested or the store failed with an expected error; anything else is a panic.
 pub fn command(shim: &Path, folder: &Path) -> Command {
     let mut command = super::preloaded(Command::new(std::env::current_exe().unwrap()), shim, folder);
     command
@@ -94,12 +94,14 @@ pub fn command(shim: &Path, folder: &Path) -> Command {
     command
 }
 
-/// Everything that is known of a database's past, beside the database: the folder is for what is watched.
+/// The known history of a database. It is kept in another folder, because every call on the database's folder is
+/// intercepted.
 pub fn history_of(folder: &Path) -> PathBuf {
     folder.with_extension("history")
 }
 
-/// By itself it checks that without faults every change is made; in a process of its own it is what faults meet.
+/// As a test, it checks that every change is made without faults; in a separate process it is the workload for the
+/// faults.
 #[test]
 fn every_kind_of_change_is_made_and_found_again() {
     let own = super::folder();
@@ -126,7 +128,7 @@ fn every_kind_of_change_is_made_and_found_again() {
     assert_eq!(super::unsound(&database(&folder)), None);
 }
 
-/// What the process tells, a line each.
+/// The reports of the process, one per line.
 struct Told(Mutex<File>);
 
 impl Told {
@@ -135,7 +137,7 @@ impl Told {
     }
 }
 
-/// What there is to keep of a history before some of it is cut off.
+/// The history to save before a part of it is cut off.
 struct Keeper {
     file: File,
     kept: [Sequence; 2],
@@ -164,7 +166,7 @@ async fn run(folder: &Path) {
     let mut keeper = Keeper { file: File::create(history_of(folder)).unwrap(), kept: [Sequence(0); 2] };
     let mut random = StdRng::seed_from_u64(20_261_122);
     let mut number = 0;
-    // Stopped once on the way, so that the last moves of a log and the opening of an old file are met too.
+    // Stop once in between, to cover the last checkpoint of a log and the opening of an existing file.
     for part in 0..2 {
         let store = match Store::open(&database(folder), 7) {
             Ok(store) => store.with_log_of(LOG_OF),
@@ -177,7 +179,7 @@ async fn run(folder: &Path) {
         };
         for group in 0..GROUPS / 2 {
             clock.advance(Duration::from_secs(7));
-            // Some at once, which come to be one commit.
+            // Several concurrent changes, which become one commit.
             let size = if part == 0 && group < 2 { 1 } else { random.random_range(1..=4) };
             let changes: Vec<_> = (0..size)
                 .map(|_| {
@@ -186,7 +188,7 @@ async fn run(folder: &Path) {
                     (number - 1, Change { organization_id: organization(number - 1), action, actor: None })
                 })
                 .collect();
-            // What is cut off now is kept before. The writer may add to it meanwhile, as sessions expire.
+            // Save the history before the cut. The writer may add to it meanwhile, because sessions expire.
             keeper.keep(&state);
             let asked: Vec<_> = changes
                 .into_iter()
@@ -226,7 +228,7 @@ fn action(number: usize, state: &State, random: &mut StdRng) -> Action {
     let organization_id = organization(number);
     let cut = state.log_reader().ok().and_then(|log| log.chain(&organization_id).ok()).flatten();
     match number % 16 {
-        // The first of each organization makes it what it is; later ones make it so again.
+        // The first import creates each organization; later ones restore it.
         0 | 2 => Action::Import { directory: directory(number), missing: Missing::Keep },
         1 => Action::UpdateOrganization { display_name: Some(format!("Acme {number}")) },
         3 => {
@@ -240,7 +242,7 @@ fn action(number: usize, state: &State, random: &mut StdRng) -> Action {
         }
         4 => Action::SignOut { user: some_user, queues: QueueSelection::All },
         5 => Action::AssignRole { user: user(number / 16), role: Role::Agent, queue: Some(some_queue) },
-        // Only what the second organization's log has can be cut off it.
+        // Only existing events of the second organization can be cut off.
         6 | 8 if organization_id.as_str() == ORGANIZATIONS[1] && cut.is_some() && number > 60 => {
             let (_, head) = cut.unwrap();
             Action::CutAuditLog { through: head.sequence, hash: head.hash }
@@ -305,7 +307,7 @@ fn directory(number: usize) -> Directory {
     }
 }
 
-/// What a database says of the changes that were asked for, against what was said of them.
+/// Compares the changes in a database with their reported outcomes.
 pub fn contradiction(store: &Store, said: &Promises) -> Option<String> {
     for (number, said) in said {
         let found = store.request(&organization(*number), &request_id(*number), Timestamp::from_unix_ms(0));

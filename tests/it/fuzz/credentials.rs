@@ -1,4 +1,4 @@
-//! Who may call: the token file, and `authorization` headers.
+//! Fuzz tests of credentials: the token file, and `authorization` headers.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -18,10 +18,10 @@ use super::{
 };
 use crate::support::{ManualClock, TestServer, described};
 
-/// What a token has behind its prefix. None of these may be in what anybody is told.
+/// The parts of tokens after the prefix. No message may contain any of them.
 const SECRETS: [&str; 2] = ["aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF", "zY8xW7vU6tS5rQ4pO3nM2lK1jI0hG9fE"];
 
-/// Whether what is said of a text repeats a token. One that was torn in the text can't be told from other words.
+/// Whether a message about a text contains one of its tokens. A token that is torn in the text can't be recognized.
 fn tells_a_secret(text: &str, said: &str) -> bool {
     const TOO_MUCH: usize = 8;
     let is_in = |text: &str, secret: &str| {
@@ -33,7 +33,7 @@ fn tells_a_secret(text: &str, said: &str) -> bool {
     is_shown || SECRETS.iter().any(|secret| is_in(said, secret) && !is_torn(secret))
 }
 
-/// An entry as `token new` makes them.
+/// An entry as `token new` writes it.
 fn entry(inputs: &mut Mutator, number: usize) -> Entry {
     let rng = &mut inputs.rng;
     let is_certificate = rng.random_ratio(1, 4);
@@ -42,7 +42,7 @@ fn entry(inputs: &mut Mutator, number: usize) -> Entry {
         .map(|_| ["acme", "beta", "0.a_b-c"].choose(rng).unwrap().parse().unwrap())
         .collect();
     let expires = rng.random::<bool>().then(|| Timestamp::from_unix_ms(rng.random_range(0..253_402_300_799) * 1_000));
-    // A certificate's name is the one text that may be any.
+    // A certificate's name is the only arbitrary text.
     let name = format!("{number} {}", inputs.text());
     Entry {
         name: format!("caller-{number}").parse().unwrap(),
@@ -62,7 +62,7 @@ fn no_token_file_tells_a_secret_and_what_was_written_is_read_as_it_was() {
          organizations = [\"acme\"]\nexpires = 2027-01-01T00:00:00Z\n\n\
          [[token]]\nname = \"board\"\ncertificate = \"board.example\"\nscopes = [\"admin\"]\n"
     );
-    // What people write by mistake where a hash belongs, and everywhere else.
+    // Common mistakes in the place of a hash, and everywhere else.
     let [first, second] = SECRETS.map(|secret| format!("qgt_{secret}"));
     let mistaken = both.replace(&hash.to_string(), &first);
     let everywhere = format!(
@@ -95,7 +95,7 @@ fn no_token_file_tells_a_secret_and_what_was_written_is_read_as_it_was() {
     println!("token files: {tried} texts, {read} of them read; {written} entries written and read");
 }
 
-/// Whose token a header has: the rule, told a second time.
+/// The caller of a header's token: a second implementation of the rule.
 fn is_known(header: &[u8]) -> bool {
     let header = String::from_utf8_lossy(header);
     let Some((scheme, token)) = header.split_once(' ') else { return false };
@@ -131,7 +131,7 @@ async fn no_header_lets_anybody_in_but_a_token_that_is_known() {
     let mut requests = connected(server.address).await;
     for _ in 0..tried {
         let headers: Vec<Vec<u8>> = (0..inputs.rng.random_range(1..=2)).map(|_| inputs.input()).collect();
-        // What no client can send, and what is larger than headers may be.
+        // Headers that no client can send, or that are too large.
         let values = headers.iter().filter(|header| header.len() < 4_000);
         let values: Vec<_> = values.filter_map(|header| http::HeaderValue::from_bytes(header).ok()).collect();
         let shown = format!("{values:?}");
@@ -143,11 +143,11 @@ async fn no_header_lets_anybody_in_but_a_token_that_is_known() {
         }
         requests = within("place for a stream", requests.ready()).await.unwrap();
         let (answer, mut sending) = requests.send_request(request, false).unwrap();
-        // Whoever isn't let in is not listened to.
+        // Messages of unauthenticated callers are not read.
         let _ = sending.send_data(Bytes::from(framed(&[])), true);
         let answer = within("answer", answer).await.unwrap();
         let status = within("end of the answer", status(answer)).await.unwrap();
-        // Of two, the first counts.
+        // Of two headers, the first counts.
         if values.first().is_some_and(|value| is_known(value.as_bytes())) {
             assert_eq!(status.code(), Code::Ok, "{status:?}");
             let_in += 1;

@@ -1,4 +1,4 @@
-//! Import documents: whatever is read without a problem is written so that it reads back the same.
+//! Fuzz tests of import documents: a document without problems is the same after writing and reading.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ fn without_lines(mut directory: Directory) -> Directory {
     directory
 }
 
-/// What a document says, if nothing is wrong with it.
+/// The content of a document without problems.
 fn said(text: &str) -> Option<(Directory, PermissionSettings)> {
     let Reading { directory, problems } = read(text);
     let settings = directory.settings.applied_to(PermissionSettings::default());
@@ -53,8 +53,8 @@ fn check(text: &str) -> bool {
         assert_eq!(again.organization_id, directory.organization_id);
         assert_eq!(again.display_name.unwrap_or_default(), directory.display_name.clone().unwrap_or_default());
     }
-    // JSON is YAML too, and must not mean something else then. The comment keeps it from being taken for JSON. YAML may not
-    // read it at all: it knows no `\ud83d\ude00`.
+    // JSON is also YAML, and must have the same meaning there. The comment prevents its detection as JSON. YAML may be
+    // unable to read it, because it has no `\ud83d\ude00`.
     if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
         && let Some((as_yaml, settings_as_yaml)) = said(&format!("#\n{text}"))
     {
@@ -81,7 +81,7 @@ fn a_document_that_is_read_is_written_so_that_it_reads_the_same() {
     println!("documents: {tried} texts, {good} without a problem; the slowest took {slowest:?}; at most {peak} MiB");
 }
 
-/// Names of every sort of character, as people can have them in their directory.
+/// Names with all kinds of characters, as in real directories.
 #[test]
 fn every_name_that_is_allowed_survives_export_and_import() {
     let letters = (' '..=char::MAX).filter(|letter| !is_hidden(*letter));

@@ -1,4 +1,4 @@
-//! What is under the messages: gRPC's frames and headers, and HTTP/2 itself.
+//! Fuzz tests below the messages: gRPC's frames and headers, and HTTP/2 itself.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -33,7 +33,7 @@ const PATHS: &[&str] = &[
 /// A connection, ready for calls.
 pub(super) async fn connected(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
     let tcp = within("connection", TcpStream::connect(address)).await.unwrap();
-    // A body may be sent behind its headers; unless it is sent at once, it waits 40 ms for them to be acknowledged.
+    // A body may follow its headers. Without TCP_NODELAY it would wait 40 ms for their acknowledgement.
     tcp.set_nodelay(true).unwrap();
     let (requests, connection) = within("handshake", h2::client::handshake(tcp)).await.unwrap();
     tokio::spawn(connection);
@@ -60,7 +60,7 @@ fn bodies() -> Vec<Vec<u8>> {
     ]
 }
 
-/// A header that clients send, with a value that they may not.
+/// A header that clients send, with an invalid value.
 fn header(inputs: &mut Mutator) -> (&'static str, Vec<u8>) {
     let headers: &[(&'static str, &[u8])] = &[
         ("content-type", b"application/grpc"),
@@ -86,11 +86,11 @@ fn header(inputs: &mut Mutator) -> (&'static str, Vec<u8>) {
     (name, value)
 }
 
-/// The status of an answer, from its headers or its trailers; none if it isn't gRPC's.
+/// The status of a response, from its headers or its trailers; `None` if it isn't gRPC.
 pub(super) async fn status(answer: http::Response<h2::RecvStream>) -> Option<Status> {
     let (parts, mut body) = answer.into_parts();
     if parts.status != http::StatusCode::OK {
-        // Not asked in gRPC, so not answered in gRPC.
+        // The request isn't gRPC, so the response isn't either.
         assert!(parts.status.is_client_error(), "{parts:?}");
         return None;
     }
@@ -104,21 +104,21 @@ pub(super) async fn status(answer: http::Response<h2::RecvStream>) -> Option<Sta
     Status::from_header_map(&body.trailers().await.ok()??)
 }
 
-/// The code of an answer, if it is one that this may be answered with.
+/// The code of a response, if it is permitted for this request.
 fn judged(path: &str, status: &Status) -> i32 {
     let code = status.code();
     match code {
-        // gRPC itself asks for INTERNAL where a message says that it is compressed and the call doesn't.
+        // gRPC itself requires INTERNAL for a compressed message in a call without compression.
         Code::Internal if status.message().contains("compressed-flag") => {}
         Code::Internal | Code::Unknown | Code::DataLoss => panic!("{path}: {status:?}"),
         Code::Ok | Code::Unimplemented => {}
-        // What the standard services refuse has no details.
+        // Errors of the standard services have no details.
         code => assert!(!path.starts_with("/queuegate") || described(status).0 == code, "{path}: {status:?}"),
     }
     code as i32
 }
 
-/// Frames, headers and paths that are almost right: every answer is a sensible one.
+/// Frames, headers and paths that are almost right: every response is a permitted one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_frame_or_header_makes_the_server_fail() {
     note_panics();
@@ -145,7 +145,7 @@ async fn no_frame_or_header_makes_the_server_fail() {
             .method(method)
             .uri(format!("http://{}{path}", server.address))
             .header("content-type", "application/grpc")
-            // What would be waited for need not be.
+            // Ends calls that would wait.
             .header("grpc-timeout", "5S");
         for _ in 0..inputs.rng.random_range(0..3) {
             let (name, value) = header(&mut inputs);
@@ -153,12 +153,12 @@ async fn no_frame_or_header_makes_the_server_fail() {
                 headers.insert(name, value);
             }
         }
-        // A path may have become one that no client can send.
+        // No client can send the mutated path.
         let Ok(request) = request.body(()) else { continue };
         let Ok(ready) = within("place for a stream", requests.ready()).await else { continue };
         requests = ready;
         let Ok((answer, mut sending)) = requests.send_request(request, false) else { continue };
-        // In pieces that have nothing to do with where its frames begin.
+        // In pieces with boundaries independent of the frames.
         let split = inputs.rng.random_range(0..=body.len());
         let (first, second) = body.split_at(split);
         let breaks_off = inputs.rng.random_ratio(1, 20);
@@ -170,7 +170,7 @@ async fn no_frame_or_header_makes_the_server_fail() {
             continue;
         }
         let _ = sending.send_data(Bytes::copy_from_slice(second), true);
-        // An error is a stream or a connection that the server refused to go on with.
+        // An error means that the server refused the stream or the connection.
         match within("answer", answer).await {
             Ok(answer) => match within("end of the answer", status(answer)).await {
                 Some(status) => {
@@ -197,7 +197,7 @@ async fn no_frame_or_header_makes_the_server_fail() {
     println!("frames: {tried} streams, answered {answers:?} by code; {not_grpc} were no gRPC, {cut_off} were cut off");
 }
 
-/// Found by fuzzing: whoever sent half a frame was told INTERNAL.
+/// Found by fuzzing: a client with half a frame got INTERNAL.
 #[tokio::test]
 async fn a_frame_that_is_not_whole_is_the_callers_mistake() {
     let server = TestServer::acme().await;
@@ -226,7 +226,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], stream.to_be_bytes().as_slice(), payload].concat()
 }
 
-/// What a client says on a connection, from its first byte on.
+/// A client's bytes on a connection, from the first on.
 fn connections() -> Vec<Vec<u8>> {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     const END_OF_HEADERS: u8 = 4;
@@ -254,7 +254,7 @@ fn connections() -> Vec<Vec<u8>> {
         for body in bodies() {
             let data = frame(0, END_OF_STREAM, 1, &body);
             all.push([begin.clone(), frame(1, END_OF_HEADERS, 1, &headers), data.clone()].concat());
-            // The headers in two frames, and everything else that may come between.
+            // The headers in two frames, and other frames in between.
             let (first, second) = headers.split_at(headers.len() / 2);
             let frames = [
                 frame(1, 0, 1, first),
@@ -275,7 +275,7 @@ fn connections() -> Vec<Vec<u8>> {
     all
 }
 
-/// Bytes that were HTTP/2 before they were changed: the connection ends, and the server goes on.
+/// Mutated HTTP/2 bytes: the connection ends, and the server continues.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_bytes_make_the_server_fail() {
     const AT_ONCE: usize = 8;
@@ -292,7 +292,7 @@ async fn no_bytes_make_the_server_fail() {
                 let bytes = inputs.input();
                 let _shown = Shown(&bytes);
                 let mut tcp = within("connection", TcpStream::connect(address)).await.unwrap();
-                // The server may have closed it in the middle.
+                // The server may have closed it meanwhile.
                 let _ = within("reader", tcp.write_all(&bytes)).await;
                 let _ = tcp.shutdown().await;
                 let mut answer = Vec::new();

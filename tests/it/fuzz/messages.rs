@@ -1,5 +1,5 @@
-//! Every rpc, over the wire, with messages of its own type and any values in their fields, and with bytes that were such a
-//! message before they were changed. New rpcs and fields are tried without anybody adding them here.
+//! Fuzz tests of every rpc over the wire: messages of its own type with random values, and mutated bytes of such
+//! messages. New rpcs and fields are covered automatically.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,13 +21,13 @@ use crate::{
     support::{ACME, TestServer, described},
 };
 
-/// How many calls are under way at once.
+/// The number of concurrent calls.
 const CALLERS: usize = 16;
 
-/// After so many inputs a caller looks whether the server still answers as it should, and fills it again.
+/// After this many inputs, a caller checks that the server still works, and fills it again.
 const LOOK_AFTER: usize = 250;
 
-/// Texts that get past the first look, so that what is behind is tried too.
+/// Texts that pass the first validation, so that the later code is tested too.
 const TEXTS: &[&str] = &[
     "acme",
     "anna",
@@ -53,10 +53,10 @@ const TEXTS: &[&str] = &[
     "request-1",
 ];
 
-/// Makes messages for rpcs.
+/// Generates messages for rpcs.
 struct Messages {
     changes: Mutator,
-    /// What earlier answers had in fields of these names, such as revisions and page tokens.
+    /// Values of these fields in earlier responses, such as revisions and page tokens.
     heard: BTreeMap<String, Vec<String>>,
 }
 
@@ -109,7 +109,7 @@ impl Messages {
         if field == "organization_id" && self.changes.rng.random_ratio(19, 20) {
             return ACME.to_owned();
         }
-        // What stands for a user or a queue mostly is one.
+        // A field for a user or a queue mostly names an existing one.
         let known = if field.contains("extension") {
             TEXTS.iter().filter(|text| text.starts_with(|first: char| first.is_ascii_digit())).collect()
         } else if field.contains("queue_id") {
@@ -136,7 +136,7 @@ impl Messages {
         }
     }
 
-    /// A page token is changed inside, a revision as text.
+    /// A page token is mutated inside, a revision as text.
     fn changed_token(&mut self, token: &str) -> String {
         match BASE64URL_NOPAD.decode(token.as_bytes()) {
             Ok(mut inside) if inside.starts_with(b"{") => {
@@ -151,7 +151,7 @@ impl Messages {
         }
     }
 
-    /// Notes what an answer has that can be sent back.
+    /// Records the values of a response that can be sent back.
     fn hear(&mut self, answer: &DynamicMessage) {
         for (field, value) in answer.fields() {
             if let Value::String(text) = value
@@ -159,7 +159,7 @@ impl Messages {
             {
                 let heard = self.heard.entry(heard_as(field.name())).or_default();
                 heard.push(text.clone());
-                // The newest few are enough.
+                // The newest few values are enough.
                 if heard.len() > 20 {
                     heard.remove(0);
                 }
@@ -168,7 +168,7 @@ impl Messages {
     }
 }
 
-/// Fields that take each other's values have one name here.
+/// Fields with interchangeable values share a name here.
 fn heard_as(field: &str) -> String {
     if field.ends_with("revision") {
         return "revision".to_owned();
@@ -186,14 +186,14 @@ async fn attempt(
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name()).parse().unwrap();
     within("connection", caller.grpc.ready()).await.unwrap();
     let mut request = Request::new(bytes.to_vec());
-    // A revision that is still to come is waited for.
+    // The server waits for a future revision.
     request.set_timeout(Duration::from_millis(200));
     let answers = within("answer", caller.grpc.server_streaming(request, path, Raw)).await;
     let mut answers = match answers {
         Ok(answers) => answers.into_inner(),
         Err(status) => return Err(judged(&status)),
     };
-    // Watches have no end; one message of theirs is enough, and there may be none.
+    // Watches have no end; read at most one message.
     let is_watch = method.name().starts_with("Watch");
     loop {
         let patience = if is_watch { Duration::from_millis(5) } else { HANG };
@@ -214,10 +214,10 @@ async fn attempt(
     }
 }
 
-/// Any error but those that mean that the server is at fault.
+/// Any error except those for the server's own faults.
 fn judged(status: &Status) -> Code {
     match status.code() {
-        // The client's own timer knows of no details.
+        // The client's own deadline error has no details.
         Code::Cancelled => Code::DeadlineExceeded,
         Code::Internal | Code::Unknown | Code::DataLoss | Code::Unimplemented => panic!("{status:?}"),
         code => {
@@ -228,7 +228,7 @@ fn judged(status: &Status) -> Code {
     }
 }
 
-/// The server answers still; and its organization is filled again, since much of what is tried takes from it.
+/// The server still responds. Fill its organization again, because many inputs delete from it.
 pub(super) async fn look(client: &mut Client) {
     let request = CheckQueueAccessRequest {
         organization_id: ACME.into(),
@@ -247,14 +247,14 @@ pub(super) async fn look(client: &mut Client) {
         ImportDirectoryRequest { organization_id: ACME.into(), document: document.into(), ..Default::default() };
     let answers = within("answer", client.directory.import_directory(tokio_stream::once(request))).await;
     let mut answers = answers.unwrap().into_inner();
-    // It may be refused, because of what others have put there in the meantime.
+    // The server may refuse it, because of changes by other callers.
     while let Ok(Some(_)) = within("answer", answers.message()).await {}
 }
 
-/// How often each code was answered; none is OK.
+/// The number of responses with each code; `None` is OK.
 type Answers = BTreeMap<Option<i32>, usize>;
 
-/// Calls a new server so many times, from several connections at once.
+/// Calls a new server this many times, over several connections concurrently.
 async fn round(number: usize, calls: usize) -> Answers {
     let server = TestServer::acme().await;
     let caller = Caller::new(&server).await;
@@ -296,7 +296,7 @@ fn add(answers: impl IntoIterator<Item = Answers>) -> Answers {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_message_makes_the_server_fail() {
-    /// After so many calls a new server is begun: some rpcs read all of a log that the others make longer.
+    /// Start a new server after this many calls, because some rpcs read a whole log that the others extend.
     const CALLS_OF_A_SERVER: usize = 10_000;
     note_panics();
     let mut left = share(25);

@@ -1,8 +1,9 @@
-//! Every decoder that faces outside, against inputs that nobody should send: no panic, no endless work, no INTERNAL, and
-//! what is accepted means one thing only.
+//! Fuzz tests of every decoder of external input: no panic, no endless work, no INTERNAL, and accepted input has
+//! exactly one meaning.
 //!
-//! A short run is part of the tests. `QUEUEGATE_FUZZ=5000000 cargo test --release fuzz -- --nocapture` makes a campaign of
-//! so many inputs in all. The command line's own decoders are tried by `src/cli/fuzz.rs`, which the same command runs.
+//! A short run is part of the tests. `QUEUEGATE_FUZZ=5000000 cargo test --release fuzz -- --nocapture` runs a campaign
+//! with this many inputs in total. The same command runs `src/cli/fuzz.rs`, which tests the command line's own
+//! decoders.
 
 mod credentials;
 mod documents;
@@ -19,25 +20,24 @@ use std::{
 
 use tokio::time::timeout;
 
-/// No wait of these tests has any business lasting so long.
+/// Upper bound for every wait of these tests.
 const HANG: Duration = Duration::from_secs(60);
 
-/// Waits, but not for ever.
+/// Waits up to a time limit.
 async fn within<T>(what: &str, waited_for: impl Future<Output = T>) -> T {
     timeout(HANG, waited_for).await.unwrap_or_else(|_| panic!("no {what} in {HANG:?}"))
 }
 
-/// The panics of threads that are not tests: a server's, of which its clients see no more than a broken stream.
+/// The panics of a server's threads, of which its clients see only a broken stream.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Notes panics from here on.
+/// Records panics from here on.
 fn note_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let print = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            // The test runner names the threads of tests after them. What panics in a file of the tests is another test that
-            // fails.
+            // The test runner names threads after their tests. A panic in a test file is another failing test.
             let is_test = std::thread::current().name().is_some_and(|name| name.contains("::"))
                 || info.location().is_some_and(|location| location.file().starts_with("tests/"));
             if !is_test {
@@ -52,7 +52,7 @@ fn no_panics() {
     assert_eq!(*PANICS.lock().unwrap_or_else(PoisonError::into_inner), Vec::<String>::new());
 }
 
-/// The most memory that this process has held so far, in MiB. All tests share it, so the bound is a generous one.
+/// The peak memory of this process, in MiB. All tests share the process, so the bound is generous.
 fn memory_is_bounded() -> u64 {
     const MOST_MIB: u64 = 2_048;
     let status = fs::read_to_string("/proc/self/status").unwrap();

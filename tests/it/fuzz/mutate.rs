@@ -1,14 +1,14 @@
-//! Valid inputs made invalid, a little or altogether. The same seed makes the same inputs.
+//! Mutates valid inputs, slightly or completely. The same seed gives the same inputs.
 
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
-/// How many inputs all the fuzz tests together try when nobody asks for a campaign.
+/// Total number of inputs of all fuzz tests without a campaign.
 const INPUTS: usize = 25_000;
 
-/// The longest input that repetition makes, in bytes.
+/// Maximum length of an input after repetitions, in bytes.
 const LONGEST: usize = 64 * 1024;
 
-/// What decoders stumble over, whatever they decode.
+/// Texts that are difficult for every kind of decoder.
 const TROUBLE: &[&[u8]] = &[
     b"",
     b"\0",
@@ -64,21 +64,21 @@ const TROUBLE: &[&[u8]] = &[
     b"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80",
 ];
 
-/// What opens a level of something, so that repeated it nests.
+/// Texts that open a level of nesting.
 const OPENERS: &[&[u8]] =
     &[b"[", b"{", b"{\"a\":", b"- ", b"? ", b"a: {", b"[{", b"\x0a\x7e", b"\x0b", b"\n  - ", b"!a ", b"&a "];
 
-/// How many inputs a test should try that has `percent` of them.
+/// The number of inputs of a test that has `percent` of them.
 pub fn share(percent: usize) -> usize {
     let all = std::env::var("QUEUEGATE_FUZZ").ok().map_or(INPUTS, |text| text.parse().expect("a number"));
     (all * percent).div_ceil(100)
 }
 
-/// Makes inputs out of a corpus.
+/// Generates inputs from a corpus.
 pub struct Mutator {
     pub rng: StdRng,
     corpus: Vec<Vec<u8>>,
-    /// What the corpus is made of: names, numbers, punctuation.
+    /// The parts of the corpus: names, numbers, punctuation.
     words: Vec<Vec<u8>>,
 }
 
@@ -93,7 +93,7 @@ impl Mutator {
         Self { rng: StdRng::seed_from_u64(seed), corpus, words }
     }
 
-    /// The next input: one of the corpus, changed up to six times; now and then not at all.
+    /// Returns the next input: one from the corpus with up to six mutations, sometimes none.
     pub fn input(&mut self) -> Vec<u8> {
         let mut input = self.corpus.choose(&mut self.rng).unwrap().clone();
         for _ in 0..self.rng.random_range(0..=6) {
@@ -102,12 +102,12 @@ impl Mutator {
         input
     }
 
-    /// The next input as text. Mostly it is UTF-8 already; what isn't is made so.
+    /// Returns the next input as text. Replaces invalid UTF-8.
     pub fn text(&mut self) -> String {
         String::from_utf8_lossy(&self.input()).into_owned()
     }
 
-    /// Changes an input in one place.
+    /// Mutates an input in one place.
     pub fn change(&mut self, input: &mut Vec<u8>) {
         let range = self.range(input.len());
         match self.rng.random_range(0..12) {
@@ -137,7 +137,7 @@ impl Mutator {
                 let random: Vec<u8> = (0..self.rng.random_range(1..16)).map(|_| self.rng.random()).collect();
                 input.splice(range, random);
             }
-            // Seldom, because it makes inputs large.
+            // Rarely, because it makes inputs large.
             11 if self.rng.random_ratio(1, 8) => {
                 let piece = if self.rng.random() {
                     OPENERS.choose(&mut self.rng).unwrap().to_vec()
@@ -152,7 +152,7 @@ impl Mutator {
         }
     }
 
-    /// A short stretch of an input of this length.
+    /// A short range in an input of this length.
     fn range(&mut self, length: usize) -> std::ops::Range<usize> {
         let start = self.rng.random_range(0..=length);
         let longest = if self.rng.random_ratio(1, 10) { length } else { 8 };
@@ -160,7 +160,7 @@ impl Mutator {
     }
 }
 
-/// Shows the input that is being tried if a test fails over it.
+/// Prints the current input if its test fails.
 pub struct Shown<'i>(pub &'i [u8]);
 
 impl Drop for Shown<'_> {

@@ -1,4 +1,4 @@
-//! Ids, extensions, revisions, settings and their like: what is read is printed as it was written.
+//! Fuzz tests of ids, extensions, revisions, settings and similar texts: parsing and printing gives the same text.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -11,7 +11,7 @@ use queuegate::domain::{
 
 use super::mutate::{Mutator, Shown, share};
 
-/// Whether the text is one. If so, no other text is the same.
+/// Whether the text is valid. If so, no other text has the same meaning.
 fn is<T: FromStr + Display>(text: &str) -> bool
 where
     T::Err: Display,
@@ -75,7 +75,7 @@ fn a_name_that_is_read_is_printed_as_it_was_written() {
             *read += usize::from(reader(&text));
         }
     }
-    // Inputs that are all wrong, or all right, prove little.
+    // Only invalid inputs, or only valid ones, would prove little.
     assert!(read.iter().all(|read| *read > 0 && *read < tried), "{read:?}");
     println!("names: {tried} texts, each read in {} ways", readers.len());
 }

@@ -1,4 +1,4 @@
-//! The audit log against what the model did: nothing changes unrecorded, and nothing is recorded that didn't happen.
+//! Compares the audit log with the model: no change without an event, and no event without a change.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use queuegate::rpc::proto::*;
 use super::world::{Model, Name, Told};
 use crate::support::{ACME, TestServer};
 
-/// Notes an attempt to sign in or out that was refused.
+/// Records a refused attempt to sign in or out.
 pub fn attempt(model: &mut Model, action: &str, reason: Reason, user: &Name, queue: &Name) {
     let allowed = matches!(
         reason,
@@ -24,10 +24,10 @@ pub fn attempt(model: &mut Model, action: &str, reason: Reason, user: &Name, que
     }
 }
 
-/// What the log must have since it was last compared.
+/// The expected events since the last comparison.
 pub struct Trail {
     expected: Vec<Told>,
-    /// An import may also let go of an extension on its way.
+    /// An import may also remove an extension temporarily.
     imported: bool,
     last: String,
 }
@@ -39,7 +39,7 @@ impl Trail {
         Self { expected: Vec::new(), imported: false, last: head.revision }
     }
 
-    /// Notes how the model differs from what it was before.
+    /// Records the differences of the model from its previous state.
     pub fn expect(&mut self, before: &Model, after: &Model) {
         let told = |action: &str, user: &str, queue: &str, why: &str| -> Told {
             (action.to_owned(), true, after.actor.clone(), user.to_owned(), queue.to_owned(), why.to_owned())
@@ -94,9 +94,9 @@ impl Trail {
         self.imported |= after.imports > before.imports;
     }
 
-    /// Compares what was expected with what the log has, and begins anew.
+    /// Compares the expected events with the log, and clears them.
     pub async fn compare(&mut self, server: &mut TestServer) {
-        // Whatever is expired by now is swept with the next write.
+        // The next write sweeps all expired sessions.
         assert!(server.sign_out("nobody", "nowhere").await.ended_sessions.is_empty());
         let events = all_events(server).await;
         let new: Vec<&AuditEvent> = events.iter().take_while(|event| event.revision > self.last).collect();
@@ -113,7 +113,7 @@ impl Trail {
             expected.retain(|told| !is_update(told));
         }
         assert_eq!(found, expected, "the audit log");
-        // Every revision is an event's, and there is one organization.
+        // Every revision belongs to an event, and there is one organization.
         let number = |revision: &str| u64::from_str_radix(revision.rsplit('-').next().unwrap(), 16).unwrap();
         for (event, before) in events.iter().zip(&events[1..]) {
             assert_eq!(number(&event.revision), number(&before.revision) + 1);

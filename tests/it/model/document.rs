@@ -1,4 +1,4 @@
-//! Random documents to import, and what the specification says of them.
+//! Random documents to import, and their effects by the specification.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,7 +78,7 @@ impl Document {
         text
     }
 
-    /// Whether the document can be imported as a whole.
+    /// Whether the whole document can be imported.
     pub fn fits(&self, model: &Model) -> bool {
         let stays = |there: bool| there && !self.delete_missing;
         let clash = |named: Vec<(&String, &String)>, all: Vec<(&String, &String)>| {

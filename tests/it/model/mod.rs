@@ -1,7 +1,7 @@
-//! Long random sequences of writes against the real server and a naive model of the specification; then everything that
-//! can be asked is asked of both. `QUEUEGATE_MODEL_SEQUENCES=500` makes a campaign of it.
+//! Long random sequences of writes against the real server and a naive model of the specification; then every possible
+//! read goes to both. `QUEUEGATE_MODEL_SEQUENCES=500` runs a campaign.
 
-/// The `oneof` of a request's own for a name.
+/// A request's own `oneof` for a name.
 macro_rules! one_of {
     ($name:expr, $module:ident::$one_of:ident, $id:ident, $extension:ident) => {
         match $name.clone() {
@@ -46,7 +46,7 @@ fn keys(sessions: &[Session]) -> Vec<(String, String)> {
     sessions.iter().map(|session| (session.user_id.clone(), session.queue_id.clone())).collect()
 }
 
-/// Asks the server everything that the model can answer.
+/// Sends the server every read that the model can answer.
 async fn compare(server: &mut TestServer, model: &Model) {
     let organization_id = ACME.to_owned();
     for channel in [Channel::FeatureCode, Channel::AgentDashboard] {
@@ -151,7 +151,7 @@ async fn compare(server: &mut TestServer, model: &Model) {
     permissions::compare(server, model).await;
 }
 
-/// The messages of a watch, without its checkpoints, that ends with the session of `marker`, which must be the last thing that happened.
+/// The messages of a watch without checkpoints, up to the session of `marker`, which must be the last event.
 async fn watched(watch: &mut tonic::Streaming<WatchSessionsResponse>, marker: &str) -> Vec<WatchSessionsResponse> {
     let mut messages = Vec::new();
     loop {
@@ -175,7 +175,7 @@ fn events(messages: &[WatchSessionsResponse]) -> Vec<(WatchSessionsType, String,
         .collect()
 }
 
-/// Something to begin with, so that not everything is refused for what isn't there; and the markers.
+/// The initial directory, so that not every request names something unknown; and the markers.
 fn beginning(model: &mut Model, rng: &mut StdRng) -> String {
     let mut document = String::from("queues:\n");
     for (number, queue_id) in QUEUES[..3].iter().enumerate() {
@@ -234,7 +234,7 @@ async fn run_sequence(seed: u64) -> Model {
     compare(&mut server, &model).await;
     trail.compare(&mut server).await;
 
-    // The marker is allowed in whatever the settings are now.
+    // The marker may sign in under any settings.
     server.set(UnassignedQueueSignIn::Allowed).await;
     model.restricted = false;
     assert!(server.sign_in("marker", "marker").await.created);
@@ -249,7 +249,7 @@ async fn run_sequence(seed: u64) -> Model {
     assert!(server.sign_in("marker2", "marker").await.created);
     model.start("marker2".into(), "marker".into(), SessionM { by: "marker2".into(), ..session });
 
-    // Resumed from anywhere, before the restart too, a watch sends exactly what came after.
+    // A watch that resumes from any revision, even before the restart, sends exactly the later changes.
     for _ in 0..5 {
         let from = rng.random_range(0..messages.len());
         let mut watch = server.watch(&messages[from].revision).await;
@@ -264,7 +264,7 @@ async fn run_sequence(seed: u64) -> Model {
     model
 }
 
-/// Deletes the organization, and sees every session end with it.
+/// Deletes the organization, and checks that every session ends.
 async fn delete_everything(server: &mut TestServer, model: &mut Model) {
     let mut watch = server.watch("").await;
     while watch.message().await.unwrap().unwrap().r#type() != WatchSessionsType::Checkpoint {}
@@ -282,7 +282,7 @@ async fn delete_everything(server: &mut TestServer, model: &mut Model) {
     assert_eq!(events(&found), model.events[model.events.len() - ended.len()..]);
 }
 
-/// Replaying the log from the first change gives what the tables say.
+/// Replaying the log from the first change gives the state in the tables.
 fn replays_to_the_same_state(database: &std::path::Path) {
     let store = Store::open(database, 0).unwrap();
     let live = store.load().unwrap();
@@ -296,7 +296,7 @@ fn replays_to_the_same_state(database: &std::path::Path) {
     assert!(replayed == live, "the log replays to another state");
 }
 
-/// What a sequence did, which is told if it fails.
+/// The steps of a sequence, which are printed if it fails.
 struct Log {
     seed: u64,
     steps: Vec<String>,
@@ -327,7 +327,7 @@ async fn the_server_does_what_a_naive_model_does() {
         imports += model.imports;
         ends.extend(model.events.into_iter().map(|(.., reason)| reason));
     }
-    // A model that seldom gets anywhere proves little: every reason was met, and every end.
+    // The sequences must cover every reason and every end of a session, or they prove little.
     let met: Vec<&str> = reasons.iter().map(|reason| reason.as_str_name()).collect();
     let missed: Vec<_> = queuegate::domain::vocabulary::Reason::ALL
         .iter()

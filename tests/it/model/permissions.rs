@@ -1,4 +1,4 @@
-//! Settings, permissions and previews against the model.
+//! Compares settings, permissions and previews with the model.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::support::{ACME, TestServer};
 
 const UNASSIGNED: &str = "organization.unassigned_queue_sign_in";
 
-/// What everybody may do on every queue, and whose sessions are retained, as the server says.
+/// The server's permissions of every user on every queue, and the retained sessions.
 #[derive(PartialEq, Debug)]
 struct Observed {
     granted: BTreeSet<(String, Permission, String)>,
@@ -47,7 +47,7 @@ async fn permissions_of(server: &mut TestServer, user: &str, queue: &str) -> Vec
     answer.permissions.into_iter().map(|listed| (listed.permission(), listed.decision.unwrap())).collect()
 }
 
-/// Every permission of everybody on every queue, listed and checked.
+/// Every permission of every user on every queue, listed and checked.
 pub async fn compare(server: &mut TestServer, model: &Model) {
     let mut items = Vec::new();
     let mut listed = Vec::new();
@@ -76,7 +76,7 @@ pub async fn compare(server: &mut TestServer, model: &Model) {
     assert_eq!(checked, listed, "list and check disagree");
 }
 
-/// Changes some settings at random, having asked before what that would do.
+/// Changes random settings, after a preview.
 pub async fn change_settings(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log: &mut Vec<String>) {
     let mut settings = PermissionSettings::default();
     let mut paths: Vec<String> = Vec::new();
@@ -91,7 +91,7 @@ pub async fn change_settings(server: &mut TestServer, model: &mut Model, rng: &m
         paths.push(UNASSIGNED.to_owned());
     }
     for _ in 0..rng.random_range(0..4) {
-        // The one that moves queues is worth more than one in eleven.
+        // The setting that moves queues in and out of reach must change more often than one time in eleven.
         let path = if rng.random_bool(0.3) { SWITCHES[1] } else { *SWITCHES.choose(rng).unwrap() };
         let on = rng.random_bool(0.5) || path == "supervisor.view_queue_settings" && rng.random_bool(0.8);
         set(&mut settings, path, on);
@@ -152,7 +152,7 @@ pub async fn change_settings(server: &mut TestServer, model: &mut Model, rng: &m
     }
 }
 
-/// Every page of a preview as one.
+/// All pages of a preview as one.
 async fn foretold(server: &mut TestServer, mut request: PreviewPermissionSettingsRequest) -> PermissionSettingsImpact {
     let mut all: Option<PermissionSettingsImpact> = None;
     loop {
@@ -173,7 +173,7 @@ async fn foretold(server: &mut TestServer, mut request: PreviewPermissionSetting
     }
 }
 
-/// What was foretold is exactly the difference between before and after.
+/// The preview is exactly the difference between before and after.
 fn happened_as(foretold: &PermissionSettingsImpact, before: &Observed, after: &Observed) {
     let difference = |some: &Observed, others: &Observed| -> BTreeSet<(String, Permission)> {
         let gone = some.granted.difference(&others.granted);
@@ -194,7 +194,7 @@ fn happened_as(foretold: &PermissionSettingsImpact, before: &Observed, after: &O
         told_counts.map(|impact| (impact.permission(), (impact.users_gaining, impact.users_losing))).collect();
     assert_eq!(counts, told_counts);
 
-    // A supervisor's queues are those whose reports they may see.
+    // A supervisor's queues are the queues whose reports they may see.
     let queues = |observed: &Observed| -> BTreeMap<String, i64> {
         let mut queues = BTreeMap::new();
         for (user, permission, _) in &observed.granted {

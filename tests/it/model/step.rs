@@ -1,4 +1,4 @@
-//! One random write, on the server and on the model.
+//! A random write, on the server and on the model.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::support::{ACME, TestServer};
 
-/// One random write on both; panics where they differ.
+/// Makes one random write on both; panics if the outcomes differ.
 pub async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, log: &mut Vec<String>) {
     let user = Name::random(rng, &USERS);
     let queue = Name::random(rng, &QUEUES);

@@ -1,4 +1,4 @@
-//! The specification, as plainly as it can be written.
+//! The specification as a naive model.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ pub const EXTENSIONS: [&str; 4] = ["", "01", "1", "2"];
 pub const KINDS: [QueueKind; 4] = [QueueKind::CallQueue, QueueKind::Inbox, QueueKind::Campaign, QueueKind::RingGroup];
 pub const ROLES: [Role; 3] = [Role::ContactAdmin, Role::Supervisor, Role::Agent];
 
-/// Every setting that is on or off.
+/// Every boolean setting.
 pub const SWITCHES: [&str; 11] = [
     "supervisor.access_configuration_portal",
     "supervisor.limit_to_assigned_queues",
@@ -31,7 +31,7 @@ const A: Role = Role::ContactAdmin;
 const S: Role = Role::Supervisor;
 const G: Role = Role::Agent;
 
-/// Every permission, whether it is about a queue, and the roles that have it: always, or by any of these settings.
+/// Every permission, whether it is on a queue, and the roles that have it: always, or by any of these settings.
 pub const PERMISSIONS: &[(&str, bool, Rules)] = &[
     ("MANAGE_PERMISSIONS", false, &[(A, &[])]),
     ("ASSIGN_LICENSES", false, &[(A, &[])]),
@@ -85,33 +85,33 @@ pub struct SessionM {
     pub expires: Option<i64>,
 }
 
-/// The specification, as plainly as it can be written: lists of facts, searched from end to end.
+/// The specification as a naive model: lists of facts, searched linearly.
 #[derive(Clone, Debug)]
 pub struct Model {
     pub now: i64,
     pub restricted: bool,
-    /// The settings that are on, but for the one above.
+    /// The settings that are on, except the one above.
     pub on: BTreeSet<&'static str>,
     pub users: BTreeMap<String, UserM>,
     pub queues: BTreeMap<String, QueueM>,
     /// User, queue (empty: the organization), role.
     pub roles: BTreeSet<(String, String, i32)>,
     pub sessions: BTreeMap<(String, String), SessionM>,
-    /// How many documents were imported.
+    /// The number of imported documents.
     pub imports: usize,
-    /// The reasons that writes were answered with.
+    /// The reasons of the responses to writes.
     pub reasons: BTreeSet<Reason>,
-    /// What a watch must have sent: in or out, user, queue, end reason.
+    /// The expected messages of a watch: in or out, user, queue, end reason.
     pub events: Vec<(WatchSessionsType, String, String, EndReason)>,
-    /// What previews foretold.
+    /// The effects in previews.
     pub foretold: BTreeSet<&'static str>,
-    /// What was refused, as the audit log must tell it.
+    /// The refusals that the audit log must have.
     pub refusals: Vec<Told>,
-    /// Who does what is being done: an acting user or a supervisor; empty: the system on its own.
+    /// The actor of the current write: an acting user or a supervisor. Empty: the system on its own.
     pub actor: String,
 }
 
-/// An event of the audit log: the action, whether it was done, by whom, to whom, on which queue, and why.
+/// An event of the audit log: the action, whether it was done, the actor, the user, the queue, and the reason.
 pub type Told = (String, bool, String, String, String, String);
 
 impl Default for Model {
@@ -135,7 +135,7 @@ impl Default for Model {
 }
 
 impl Model {
-    /// Why a user has a permission or not.
+    /// The reason why a user has a permission or not.
     pub fn permission(&self, user: &str, permission: &str, queue: &str) -> &'static str {
         let (_, about_queue, rules) = PERMISSIONS.iter().find(|(name, ..)| *name == permission).unwrap();
         match self.users.get(user) {
@@ -173,7 +173,7 @@ impl Model {
         answer
     }
 
-    /// Whether the acting user may not do this; then it is told.
+    /// Whether the acting user may not do this; if so, records the refusal.
     pub fn refuses(&mut self, action: &str, permission: Option<&str>, user: &str, queue: &str) -> bool {
         let why = match permission {
             _ if self.actor.is_empty() => return false,
@@ -188,7 +188,7 @@ impl Model {
         true
     }
 
-    /// The id of whoever a name stands for, or the name.
+    /// The id that a name stands for, or the name itself.
     pub fn user_key(&self, name: &Name) -> String {
         self.user(name).unwrap_or_else(|| name.key())
     }
@@ -323,7 +323,7 @@ impl Name {
     }
 
     pub fn random(rng: &mut StdRng, ids: &[&str]) -> Self {
-        // The last of the ids is one that nobody ever has.
+        // No user ever has the last of the ids.
         let known = &ids[..ids.len() - 1];
         if rng.random_bool(0.85) {
             Self::Id((*known.choose(rng).unwrap()).into())
