@@ -56,7 +56,7 @@ use crate::{
         time::Timestamp,
         vocabulary::Reason,
     },
-    state::{Done, Mailbox, State},
+    state::{Done, ReplyBatches, State},
     telemetry::metrics::{CallLabels, Metrics},
 };
 
@@ -96,7 +96,7 @@ pub struct Rpc {
     draining: signal::Receiver<bool>,
     metrics: Arc<Metrics>,
     /// Opened by the first who waits for an answer there.
-    mailbox: Arc<OnceLock<Mailbox>>,
+    replies: Arc<OnceLock<ReplyBatches>>,
     imports: transfer::Imports,
     /// Exports and verifications in flight: each has a thread, and some memory.
     long_reads: Permits,
@@ -116,7 +116,7 @@ impl Rpc {
             state,
             draining,
             metrics,
-            mailbox: Arc::default(),
+            replies: Arc::default(),
             imports: transfer::Imports::new(),
             long_reads: Permits::new(stream::MOST_LONG_READS),
             scans: scan::Scans::new(),
@@ -127,7 +127,7 @@ impl Rpc {
     /// The same, for a runtime of its own.
     #[must_use]
     pub fn for_another_runtime(&self) -> Self {
-        Self { mailbox: Arc::default(), ..self.clone() }
+        Self { replies: Arc::default(), ..self.clone() }
     }
 
     /// The services, for one caller.
@@ -140,8 +140,8 @@ impl Rpc {
     }
 
     /// Where the answers to changes arrive.
-    fn mailbox(&self) -> &Mailbox {
-        self.mailbox.get_or_init(Mailbox::open)
+    fn replies(&self) -> &ReplyBatches {
+        self.replies.get_or_init(ReplyBatches::open)
     }
 
     /// The state, at `at_least_revision` or later.
@@ -251,7 +251,7 @@ impl Desk {
         let command = Command { organization_id: organization_id.clone(), action, actor };
         authorize(&self.caller, &command)?;
         let caller = self.caller.caller().clone();
-        Ok((organization_id, self.state()?.execute(self.mailbox(), command, caller, request_id).await?))
+        Ok((organization_id, self.state()?.execute(self.replies(), command, caller, request_id).await?))
     }
 }
 

@@ -346,7 +346,7 @@ impl Import {
         let hashed = blocking(move || (request_id.map(|id| Request::new(id, &command)), command));
         let (request, command) = hashed.await?;
         let done = self.desk.state()?.execute_with_progress(
-            self.desk.mailbox(),
+            self.desk.replies(),
             command,
             self.desk.caller.caller().clone(),
             request,

@@ -17,8 +17,9 @@ use std::{
 use tracing::error;
 
 use super::{
-    Committed, Ended, Shared, chain,
-    mailbox::{self, Reply},
+    error::{Ended, chain},
+    replies::{self, Reply},
+    shared::{Committed, Shared},
 };
 use crate::{
     domain::{change::Record, snapshot::Snapshot},
@@ -31,7 +32,7 @@ const MOST_WAITING: usize = 64;
 
 /// What watches need of a batch: what they tell of, and the last change of each organization, so that they know how far they
 /// are. A slow watch keeps batches in memory, and an import may change a hundred thousand users.
-fn news(records: Vec<Record>) -> Arc<[Committed]> {
+fn for_watches(records: Vec<Record>) -> Arc<[Committed]> {
     let mut kept = Vec::new();
     let mut records = records.into_iter().peekable();
     while let Some(record) = records.next() {
@@ -44,7 +45,7 @@ fn news(records: Vec<Record>) -> Arc<[Committed]> {
 }
 
 /// A batch that is in the log, and not known to be durable.
-pub(super) struct Written {
+pub(super) struct WrittenBatch {
     /// The state after it, and what was changed; none if nothing was written.
     pub state: Option<(Arc<Snapshot>, Vec<Record>)>,
     /// Held back until it is durable, and whatever it rests on.
@@ -60,32 +61,32 @@ pub(super) struct Syncer {
 }
 
 /// The writer's way to the thread that syncs beside it.
-pub(super) struct Handover {
-    batches: SyncSender<Written>,
-    /// How many were handed over and are not concluded.
+pub(super) struct SyncQueue {
+    batches: SyncSender<WrittenBatch>,
+    /// How many were receiver over and are not concluded.
     waiting: Arc<AtomicUsize>,
 }
 
-/// The other end of a [`Handover`].
-pub(super) struct Handed {
-    batches: Receiver<Written>,
+/// The other end of a [`SyncQueue`].
+pub(super) struct SyncQueueReceiver {
+    batches: Receiver<WrittenBatch>,
     waiting: Arc<AtomicUsize>,
 }
 
-pub(super) fn handover() -> (Handover, Handed) {
+pub(super) fn sync_queue() -> (SyncQueue, SyncQueueReceiver) {
     let (sender, batches) = sync_channel(MOST_WAITING);
     let waiting = Arc::new(AtomicUsize::new(0));
-    (Handover { batches: sender, waiting: Arc::clone(&waiting) }, Handed { batches, waiting })
+    (SyncQueue { batches: sender, waiting: Arc::clone(&waiting) }, SyncQueueReceiver { batches, waiting })
 }
 
-impl Handover {
-    /// Whether everything that was handed over is concluded.
+impl SyncQueue {
+    /// Whether everything that was receiver over is concluded.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.load(Ordering::Acquire) == 0
     }
 
     /// Hands a batch over, and waits while there are too many. Gives it back if nobody takes it any more.
-    pub(super) fn hand(&self, written: Written) -> Result<(), Written> {
+    pub(super) fn hand(&self, written: WrittenBatch) -> Result<(), WrittenBatch> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.batches.send(written).map_err(|refused| refused.0)
     }
@@ -96,9 +97,13 @@ impl Syncer {
         Self { log, shared }
     }
 
-    /// Concludes what is handed over until the writer ends, and says how it all ended; nothing if the writer panicked.
-    pub(super) fn run(&self, handed: &Handed, writer: JoinHandle<Result<(), store::Error>>) -> Option<Ended> {
-        let concluded = self.conclude_handed(handed);
+    /// Concludes what is receiver over until the writer ends, and says how it all ended; nothing if the writer panicked.
+    pub(super) fn run(
+        &self,
+        receiver: &SyncQueueReceiver,
+        writer: JoinHandle<Result<(), store::Error>>,
+    ) -> Option<Ended> {
+        let concluded = self.conclude_received(receiver);
         let ended = match concluded {
             Ok(()) => writer.join().ok()?,
             // The writer finds nobody to hand over to, and ends too.
@@ -113,33 +118,33 @@ impl Syncer {
         })
     }
 
-    fn conclude_handed(&self, handed: &Handed) -> Result<(), store::Error> {
-        while let Ok(first) = handed.batches.recv() {
+    fn conclude_received(&self, receiver: &SyncQueueReceiver) -> Result<(), store::Error> {
+        while let Ok(first) = receiver.batches.recv() {
             let began = Instant::now();
             self.shared.busy.syncing(Some(began));
-            let batches: Vec<Written> = iter::once(first).chain(handed.batches.try_iter()).collect();
+            let batches: Vec<WrittenBatch> = iter::once(first).chain(receiver.batches.try_iter()).collect();
             let count = batches.len();
             self.conclude(batches)?;
             self.shared.busy.syncing(None);
-            handed.waiting.fetch_sub(count, Ordering::Release);
+            receiver.waiting.fetch_sub(count, Ordering::Release);
         }
         Ok(())
     }
 
     /// Makes batches durable, publishes them and answers.
-    pub(super) fn conclude(&self, batches: Vec<Written>) -> Result<(), store::Error> {
+    pub(super) fn conclude(&self, batches: Vec<WrittenBatch>) -> Result<(), store::Error> {
         if batches.iter().any(|batch| batch.state.is_some()) {
             self.log.sync()?;
         }
         let mut answers = Vec::new();
-        for Written { state, replies, began } in batches {
+        for WrittenBatch { state, replies, began } in batches {
             if let Some((snapshot, records)) = state {
                 self.shared.metrics.committed(replies.len(), began.elapsed());
                 self.publish(snapshot, records);
             }
             answers.extend(replies);
         }
-        mailbox::send(answers);
+        replies::send(answers);
         Ok(())
     }
 
@@ -149,7 +154,7 @@ impl Syncer {
         self.shared.sequence.send_replace(sequence);
         if !records.is_empty() {
             // Nobody may be watching.
-            let _ = self.shared.changes.send(news(records));
+            let _ = self.shared.changes.send(for_watches(records));
         }
     }
 }
@@ -194,7 +199,7 @@ mod tests {
             origin: Origin { caller: Caller::server(), actor: None },
             change: Change { organization_id: organization_id.parse().unwrap(), event },
         });
-        let kept = news(records.collect());
+        let kept = for_watches(records.collect());
         let sequences: Vec<u64> = kept.iter().map(|committed| committed.record.sequence.0).collect();
         assert_eq!(sequences, [1_001, 1_002, 1_007, 2_007]);
     }

@@ -18,7 +18,7 @@ use queuegate::{
         settings::{SettingsPatch, UnassignedQueueSignIn},
         time::Timestamp,
     },
-    state::{Ended, Error, Mailbox, State},
+    state::{Ended, Error, ReplyBatches, State},
     store::Store,
     telemetry::metrics::{CallLabels, Metrics},
 };
@@ -211,7 +211,7 @@ async fn run(folder: &Path) {
 
 async fn ask(state: State, number: usize, change: Change, told: Arc<Told>) {
     told.say(&format!("asked {number}"));
-    match state.execute(&Mailbox::open(), change, Caller::server(), Some(request_id(number))).await {
+    match state.execute(&ReplyBatches::open(), change, Caller::server(), Some(request_id(number))).await {
         Ok(done) => told.say(&format!("done {number} {}", done.revision.sequence.0)),
         Err(Error::Rejected(_)) => told.say(&format!("rejected {number}")),
         Err(Error::NotWritable(_)) => told.say(&format!("refused {number}")),

@@ -4,35 +4,45 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Done, Error};
+use super::error::Error;
+use crate::domain::{command::Outcome, ids::Revision};
+
+/// A command that was carried out.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The revision at which it is part of the state.
+    pub revision: Revision,
+}
 
 /// Where answers for one runtime arrive.
 #[derive(Debug, Clone)]
-pub struct Mailbox(mpsc::UnboundedSender<Vec<Reply>>);
+pub struct ReplyBatches(mpsc::UnboundedSender<Vec<Reply>>);
 
 /// Who waits for an answer, and where.
 #[derive(Debug)]
-pub(super) struct Asker {
-    mailbox: Mailbox,
+pub(super) struct ReplyTo {
+    replies: ReplyBatches,
     waiting: oneshot::Sender<Result<Done, Error>>,
 }
 
 /// An answer, and to whom.
 #[derive(Debug)]
 pub(super) struct Reply {
-    pub asker: Asker,
+    pub reply_to: ReplyTo,
     pub answer: Result<Done, Error>,
 }
 
-impl Mailbox {
+impl ReplyBatches {
     /// One for the runtime on which this is called.
     pub fn open() -> Self {
         let (sender, mut receiver) = mpsc::unbounded_channel::<Vec<Reply>>();
         tokio::spawn(async move {
             while let Some(replies) = receiver.recv().await {
-                for Reply { asker, answer } in replies {
+                for Reply { reply_to, answer } in replies {
                     // Whoever asked may have gone away; what was done is done.
-                    let _ = asker.waiting.send(answer);
+                    let _ = reply_to.waiting.send(answer);
                 }
             }
         });
@@ -40,13 +50,13 @@ impl Mailbox {
     }
 
     /// Somebody who asks, and what they wait for.
-    pub(super) fn asker(&self) -> (Asker, oneshot::Receiver<Result<Done, Error>>) {
+    pub(super) fn reply_to(&self) -> (ReplyTo, oneshot::Receiver<Result<Done, Error>>) {
         let (waiting, answer) = oneshot::channel();
-        (Asker { mailbox: self.clone(), waiting }, answer)
+        (ReplyTo { replies: self.clone(), waiting }, answer)
     }
 }
 
-impl Asker {
+impl ReplyTo {
     /// Whether they have given up, at their deadline or by hanging up.
     pub(super) fn has_given_up(&self) -> bool {
         self.waiting.is_closed()
@@ -55,15 +65,15 @@ impl Asker {
 
 /// Sends answers to those who asked.
 pub(super) fn send(replies: impl IntoIterator<Item = Reply>) {
-    let mut by_mailbox: Vec<(Mailbox, Vec<Reply>)> = Vec::new();
+    let mut by_mailbox: Vec<(ReplyBatches, Vec<Reply>)> = Vec::new();
     for reply in replies {
-        let Mailbox(of) = &reply.asker.mailbox;
-        match by_mailbox.iter_mut().find(|(Mailbox(known), _)| known.same_channel(of)) {
+        let ReplyBatches(of) = &reply.reply_to.replies;
+        match by_mailbox.iter_mut().find(|(ReplyBatches(known), _)| known.same_channel(of)) {
             Some((_, replies)) => replies.push(reply),
-            None => by_mailbox.push((reply.asker.mailbox.clone(), vec![reply])),
+            None => by_mailbox.push((reply.reply_to.replies.clone(), vec![reply])),
         }
     }
-    for (Mailbox(runtime), replies) in by_mailbox {
+    for (ReplyBatches(runtime), replies) in by_mailbox {
         // On a runtime that has ended nobody waits.
         let _ = runtime.send(replies);
     }
@@ -77,9 +87,10 @@ mod tests {
     fn a_runtime_is_woken_once_for_all_of_its_answers() {
         let (one, mut at_one) = mpsc::unbounded_channel();
         let (other, mut at_other) = mpsc::unbounded_channel();
-        let (one, other) = (Mailbox(one), Mailbox(other));
-        let (askers, _waiting): (Vec<Asker>, Vec<_>) = [&one, &other, &one].map(Mailbox::asker).into_iter().unzip();
-        send(askers.into_iter().map(|asker| Reply { asker, answer: Err(Error::Overloaded) }));
+        let (one, other) = (ReplyBatches(one), ReplyBatches(other));
+        let (reply_tos, _waiting): (Vec<ReplyTo>, Vec<_>) =
+            [&one, &other, &one].map(ReplyBatches::reply_to).into_iter().unzip();
+        send(reply_tos.into_iter().map(|reply_to| Reply { reply_to, answer: Err(Error::Overloaded) }));
         let arrived = |at: &mut mpsc::UnboundedReceiver<Vec<Reply>>| {
             std::iter::from_fn(|| at.try_recv().ok()).map(|replies| replies.len()).collect::<Vec<_>>()
         };
@@ -88,13 +99,13 @@ mod tests {
 
     #[tokio::test]
     async fn everybody_gets_their_own_answer_and_whoever_gave_up_is_known() {
-        let mailbox = Mailbox::open();
-        let ((first, told_first), (second, told_second)) = (mailbox.asker(), mailbox.asker());
-        let (third, gone) = mailbox.asker();
+        let replies = ReplyBatches::open();
+        let ((first, told_first), (second, told_second)) = (replies.reply_to(), replies.reply_to());
+        let (third, gone) = replies.reply_to();
         drop(gone);
-        assert_eq!([&first, &second, &third].map(Asker::has_given_up), [false, false, true]);
+        assert_eq!([&first, &second, &third].map(ReplyTo::has_given_up), [false, false, true]);
         let answers = [(third, Error::Stopped), (first, Error::Overloaded), (second, Error::Stopped)];
-        send(answers.map(|(asker, error)| Reply { asker, answer: Err(error) }));
+        send(answers.map(|(reply_to, error)| Reply { reply_to, answer: Err(error) }));
         assert!(matches!(told_first.await, Ok(Err(Error::Overloaded))));
         assert!(matches!(told_second.await, Ok(Err(Error::Stopped))));
     }

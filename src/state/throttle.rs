@@ -22,12 +22,12 @@ const MEMORY: Duration = Duration::from_millis(50);
 const LONGEST_REST: Duration = Duration::from_millis(10);
 
 /// How many commands to take up at once, and how long to rest after them.
-pub(super) struct Pace {
+pub(super) struct Throttle {
     processors: usize,
     last_asked: Option<Instant>,
 }
 
-impl Pace {
+impl Throttle {
     /// On so many processors.
     pub(super) fn new(processors: usize) -> Self {
         Self { processors, last_asked: None }
@@ -98,22 +98,23 @@ mod tests {
     fn beside_questions_a_commit_takes_up_a_few_for_each_processor_until_nobody_has_asked_for_a_while() {
         let began = Instant::now();
         for (processors, few, most) in [(1, 6, 16), (2, 12, 32), (16, 96, 256)] {
-            let mut pace = Pace::new(processors);
-            assert_eq!(pace.most(began), most);
-            pace.asked(began);
-            assert_eq!([0, 49, 50].map(|passed| pace.most(began + ms(passed))), [few, few, most]);
+            let mut throttle = Throttle::new(processors);
+            assert_eq!(throttle.most(began), most);
+            throttle.asked(began);
+            assert_eq!([0, 49, 50].map(|passed| throttle.most(began + ms(passed))), [few, few, most]);
         }
     }
 
     #[test]
     fn beside_questions_the_writer_rests_for_three_times_as_long_as_it_worked_and_the_disk_is_a_rest() {
-        let mut pace = Pace::new(2);
+        let mut throttle = Throttle::new(2);
         let now = Instant::now();
-        let rest = |pace: &Pace, passed, worked| pace.rest(now, Effort { passed: ms(passed), worked: ms(worked) });
-        assert_eq!(rest(&pace, 3, 3), Duration::ZERO, "nobody asks");
-        pace.asked(now);
+        let rest =
+            |throttle: &Throttle, passed, worked| throttle.rest(now, Effort { passed: ms(passed), worked: ms(worked) });
+        assert_eq!(rest(&throttle, 3, 3), Duration::ZERO, "nobody asks");
+        throttle.asked(now);
         let efforts = [(3, 3), (4, 3), (9, 3), (20, 3), (5_000, 5_000)];
-        assert_eq!(efforts.map(|(passed, worked)| rest(&pace, passed, worked)), [9, 8, 3, 0, 10].map(ms));
+        assert_eq!(efforts.map(|(passed, worked)| rest(&throttle, passed, worked)), [9, 8, 3, 0, 10].map(ms));
     }
 
     #[test]

@@ -1,0 +1,138 @@
+//! The writer's work between batches: forget old request ids, sweep cut audit logs, checkpoint the write-ahead log.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::{
+    error::{Error, chain},
+    writer::{REQUEST_LIFE, Writer},
+};
+use crate::{
+    domain::{
+        change::{Event, Record},
+        time::Timestamp,
+    },
+    store,
+};
+
+/// How many audit events that were cut off are removed in one go.
+const MOST_SWEPT: usize = 1_000;
+
+/// How often the writer begins to forget old request ids.
+pub(super) const FORGET_EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// How many it forgets in one step. No batch brings as many, so it comes to the end however much is asked.
+pub(super) const MOST_FORGOTTEN: usize = 256;
+
+impl Writer {
+    /// What nobody waits for.
+    pub(super) fn tidy_up(&mut self, now: Timestamp) -> Result<(), store::Error> {
+        self.forget(now)?;
+        self.sweep()?;
+        self.checkpoint()
+    }
+
+    /// Moves the write-ahead log into the file where it could not be moved before. INVARIANT: nothing more is written to a
+    /// log that is long for lack of space; so it doesn't grow without bound while space comes and goes.
+    pub(super) fn shorten_log(&mut self) -> Result<(), store::Error> {
+        if self.is_log_long {
+            self.store.checkpoint_if_due()?;
+            self.is_log_long = false;
+        }
+        Ok(())
+    }
+
+    /// Moves the write-ahead log into the file if it is long. Nobody waits for it: whoever asked has been answered.
+    pub(super) fn checkpoint(&mut self) -> Result<(), store::Error> {
+        if self.is_blocked {
+            return Ok(());
+        }
+        match self.store.checkpoint_if_due() {
+            Err(error) if error.is_temporary() => {
+                self.is_log_long = true;
+                self.not_writable(&error);
+                Ok(())
+            }
+            checkpointed => checkpointed,
+        }
+    }
+
+    /// Notes that the database can't be written to now, once, and gives the error for whoever asked for it.
+    pub(super) fn not_writable(&mut self, error: &store::Error) -> Error {
+        if !self.is_blocked {
+            warn!(error = %chain(error), "database can't be written to; changes are refused, decisions go on");
+        }
+        self.set_blocked(true);
+        Error::NotWritable(error.to_string())
+    }
+
+    pub(super) fn unblocked(&mut self) {
+        if self.is_blocked {
+            info!("database can be written to again");
+        }
+        self.set_blocked(false);
+    }
+
+    pub(super) fn set_blocked(&mut self, is_blocked: bool) {
+        self.is_blocked = is_blocked;
+        self.shared.metrics.store_writable.set(i64::from(!is_blocked));
+    }
+
+    /// Forgets some of the request ids that are older than their life: a few at a time, and now and then all of them.
+    pub(super) fn forget(&mut self, now: Timestamp) -> Result<(), store::Error> {
+        if self.is_blocked {
+            return Ok(());
+        }
+        if now.since(self.last_forgotten) >= FORGET_EVERY {
+            self.last_forgotten = now;
+            self.is_forgetting = true;
+        }
+        if self.is_forgetting {
+            let forgotten = match self.store.forget_requests(now.minus(REQUEST_LIFE), MOST_FORGOTTEN) {
+                // They stay until the next time.
+                Err(error) if error.is_temporary() => 0,
+                forgotten => forgotten?,
+            };
+            self.is_forgetting = forgotten == MOST_FORGOTTEN;
+        }
+        Ok(())
+    }
+
+    pub(super) fn note_cuts(&mut self, records: &[Record]) {
+        for record in records {
+            if let (Event::AuditLogCut { through, hash: _ }, Some(unswept)) = (&record.change.event, &mut self.unswept)
+            {
+                unswept.push((record.change.organization_id.clone(), *through));
+            }
+        }
+    }
+
+    /// Removes some of the audit events that were cut off: a few at a time, so that no caller waits for long.
+    pub(super) fn sweep(&mut self) -> Result<(), store::Error> {
+        if self.is_blocked {
+            return Ok(());
+        }
+        match self.sweep_some() {
+            // It goes on once something could be written again.
+            Err(error) if error.is_temporary() => {
+                self.not_writable(&error);
+                Ok(())
+            }
+            swept => swept,
+        }
+    }
+
+    pub(super) fn sweep_some(&mut self) -> Result<(), store::Error> {
+        let Some(unswept) = &mut self.unswept else {
+            self.unswept = Some(self.store.unswept()?);
+            return Ok(());
+        };
+        if let Some((organization_id, through)) = unswept.last()
+            && self.store.sweep(organization_id, *through, MOST_SWEPT)? == 0
+        {
+            unswept.pop();
+        }
+        Ok(())
+    }
+}

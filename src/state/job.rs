@@ -1,0 +1,101 @@
+//! The commands that wait for the writer.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+
+use super::{
+    error::Error,
+    replies::{self, Reply, ReplyTo},
+};
+use crate::domain::{
+    command::Command,
+    ids::{Caller, RequestId},
+};
+
+/// What the writer is asked to do.
+pub(super) enum Job {
+    Execute(Queued),
+    /// Finish: what was asked before this is done, what comes after is refused.
+    Stop,
+}
+
+/// A command that waits for the writer. Dropped before the writer takes it up, it answers that nothing was done; a command that
+/// was taken up and is dropped without an answer has an unknown outcome.
+pub(super) struct Queued(pub(super) Option<Box<Execute>>);
+
+impl Queued {
+    pub(super) fn take_up(mut self) -> Option<Box<Execute>> {
+        self.0.take()
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        if let Some(execute) = self.0.take() {
+            replies::send([Reply { reply_to: execute.reply_to, answer: Err(Error::Stopped) }]);
+        }
+    }
+}
+
+pub(super) struct Execute {
+    pub(super) command: Command,
+    pub(super) caller: Caller,
+    pub(super) request: Option<Request>,
+    pub(super) progress: Option<Arc<Progress>>,
+    pub(super) reply_to: ReplyTo,
+}
+
+/// A request that its caller named.
+#[derive(Debug)]
+pub struct Request {
+    pub(super) id: RequestId,
+    pub(super) content_sha256: String,
+}
+
+impl Request {
+    /// The request that asks for this command. Reads all of the command, which takes a while if it imports a large directory.
+    pub fn new(id: RequestId, command: &Command) -> Self {
+        Self { id, content_sha256: content_sha256(command) }
+    }
+}
+
+/// How far the storing of a large command is.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Changes written so far.
+    pub done: AtomicU64,
+    /// Changes to write; 0 while that isn't known.
+    pub total: AtomicU64,
+}
+
+impl Progress {
+    /// Changes written, and changes to write.
+    pub fn get(&self) -> (u64, u64) {
+        (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
+    }
+}
+
+fn content_sha256(command: &Command) -> String {
+    let mut hash = Sha256::new();
+    // A command is plain data, which always serializes.
+    let _ = serde_json::to_writer(HashWriter(&mut hash), command);
+    HEXLOWER.encode(&hash.finalize())
+}
+
+struct HashWriter<'h>(&'h mut Sha256);
+
+impl std::io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! The parts of the state that its readers and its owners share.
+
+use std::{
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{broadcast, watch};
+
+use super::{clock::Clock, page_snapshots::PageSnapshots};
+use crate::{
+    domain::{change::Record, ids::Sequence, snapshot::Snapshot},
+    store::LogReader,
+    telemetry::metrics::Metrics,
+};
+
+pub(super) struct Shared {
+    pub(super) published: ArcSwap<Snapshot>,
+    pub(super) sequence: watch::Sender<Sequence>,
+    pub(super) changes: broadcast::Sender<Arc<[Committed]>>,
+    pub(super) log: Mutex<LogReader>,
+    /// Readers of the log that nobody uses at the moment.
+    pub(super) idle_readers: Mutex<Vec<LogReader>>,
+    pub(super) page_snapshots: Mutex<PageSnapshots>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Whether anybody has asked since the writer last looked.
+    pub(super) asked: AtomicBool,
+    pub(super) busy: Busy,
+}
+
+/// What the disk is waited for, if it is: so one that doesn't answer is noticed.
+#[derive(Default)]
+pub(super) struct Busy {
+    /// Since when the writer has been at one batch.
+    writing: Mutex<Option<Instant>>,
+    /// Since when a batch is being synced beside it.
+    syncing: Mutex<Option<Instant>>,
+}
+
+impl Busy {
+    pub(super) fn writing(&self, since: Option<Instant>) {
+        *self.writing.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    pub(super) fn syncing(&self, since: Option<Instant>) {
+        *self.syncing.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    pub(super) fn longest(&self) -> Duration {
+        let since = |busy: &Mutex<Option<Instant>>| *busy.lock().unwrap_or_else(PoisonError::into_inner);
+        [&self.writing, &self.syncing]
+            .into_iter()
+            .filter_map(since)
+            .min()
+            .map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
+/// A change that was committed, for everybody who follows.
+#[derive(Debug)]
+pub struct Committed {
+    /// The change.
+    pub record: Record,
+    message: OnceLock<Arc<[u8]>>,
+}
+
+impl Committed {
+    pub(super) fn new(record: Record) -> Self {
+        Self { record, message: OnceLock::new() }
+    }
+
+    /// The change as it is told. Made once, by the first who tells of it, however many are told.
+    pub fn message(&self, make: impl FnOnce() -> Arc<[u8]>) -> Arc<[u8]> {
+        Arc::clone(self.message.get_or_init(make))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_does_not_answer_is_noticed_wherever_it_is_waited_for() {
+        let busy = Busy::default();
+        assert_eq!(busy.longest(), Duration::ZERO);
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds));
+        busy.writing(ago(1));
+        busy.syncing(ago(60));
+        assert!(busy.longest() >= Duration::from_secs(60));
+        busy.syncing(None);
+        assert!((1..60).contains(&busy.longest().as_secs()));
+        busy.writing(None);
+        assert_eq!(busy.longest(), Duration::ZERO);
+    }
+}
