@@ -157,7 +157,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     /// A fraction, an exponent, or more digits than a number can hold. Printing it would change the text, so the
     /// document is read as YAML, which keeps the text.
     fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Value, E> {
-        Err(E::custom("a number that is not a plain whole one; write it in quotes"))
+        Err(E::custom("a number that is not a plain integer; write it in quotes"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {

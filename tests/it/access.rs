@@ -296,7 +296,7 @@ async fn beyond_this_machine_a_server_needs_tokens_and_tls() {
     {
         let error = server::start(config(has_tokens, has_tls, Exposure::Refused)).await.err().unwrap().to_string();
         assert!(error.contains(says) && error.contains("--insecure") && error.contains("127.0.0.1"), "{error}");
-        assert!(!folder.path().join("test.db").exists(), "nothing was begun");
+        assert!(!folder.path().join("test.db").exists(), "no database was created");
     }
     for (database, config) in
         [("a.db", config(true, true, Exposure::Refused)), ("b.db", config(false, false, Exposure::Accepted))]

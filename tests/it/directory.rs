@@ -149,7 +149,7 @@ async fn a_document_that_is_broken_off_is_not_applied() {
         // Dropping the responses resets the stream before the last piece.
         let reading = tokio::time::timeout(std::time::Duration::from_millis(round % 5), answers.message()).await;
         // Or the interrupted uploads still count against the limit.
-        assert!(!matches!(reading, Ok(Ok(_))), "nothing is answered before the document is whole");
+        assert!(!matches!(reading, Ok(Ok(_))), "no report before the document is complete");
         drop(answers);
         drop(sender);
     }
@@ -198,7 +198,11 @@ async fn an_update_changes_what_its_mask_names_and_without_one_what_it_carries()
         update(User { extension: Some("77".into()), contact_center_license: Some(true), ..named("All") }, &["*"]).await;
     assert_eq!((user.display_name(), user.extension()), ("All", "77"));
     let user = update(User { extension: Some(String::new()), ..Default::default() }, &[]).await;
-    assert_eq!((user.display_name(), user.extension.as_deref()), ("All", None), "an empty extension is none");
+    assert_eq!(
+        (user.display_name(), user.extension.as_deref()),
+        ("All", None),
+        "an empty extension means no extension"
+    );
 }
 
 #[tokio::test]

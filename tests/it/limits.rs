@@ -35,13 +35,13 @@ async fn is_closed(mut connection: TcpStream) -> bool {
 async fn who_does_not_speak_http2_in_time_is_let_go() {
     let server = server(|limits| limits.handshake = Duration::from_millis(50)).await;
     let silent = TcpStream::connect(server.address).await.unwrap();
-    assert!(is_closed(silent).await, "it said nothing");
+    assert!(is_closed(silent).await, "it sent nothing");
     let mut slow = TcpStream::connect(server.address).await.unwrap();
     slow.write_all(b"PRI * HTTP/2.0\r\n\r\n").await.unwrap();
     assert!(is_closed(slow).await, "it did not say all");
     let mut other = TcpStream::connect(server.address).await.unwrap();
     other.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-    assert!(is_closed(other).await, "it said something else");
+    assert!(is_closed(other).await, "it sent something else");
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn whoever_is_refused_is_heard_out_for_a_moment() {
         }
     }
     let (answer, _unfinished) = ask().await;
-    assert!(refused(answer).await, "who never comes to the end is told too");
+    assert!(refused(answer).await, "an incomplete call is refused too");
 }
 
 #[tokio::test]

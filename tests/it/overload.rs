@@ -254,7 +254,7 @@ async fn whoever_is_let_in_is_answered_and_the_rest_is_told_when_to_come_again()
     let asked = overloaded.answered() + overloaded.refused.load(Ordering::Relaxed);
     let times = asked as f64 / overload.as_secs_f64() / capacity;
     println!(
-        "capacity {capacity:.0} calls of {CHECKS} checks a second; {times:.2} times that was asked, shed delay {shed_delay}"
+        "capacity {capacity:.0} calls of {CHECKS} checks a second; load {times:.2} times that, shed delay {shed_delay}"
     );
     let all = Duration::ZERO;
     let rows = [
@@ -277,13 +277,13 @@ async fn whoever_is_let_in_is_answered_and_the_rest_is_told_when_to_come_again()
     }
     let ratio = overloaded.percentile(SETTLED, 990).as_secs_f64() / quiet.percentile(all, 990).as_secs_f64();
     println!(
-        "p99 of what was let in: {ratio:.2} times the quiet one; memory at most {} MiB, {} before",
+        "p99 of admitted calls: {ratio:.2} times that without load; memory at most {} MiB, {} before",
         after >> 20,
         before >> 20
     );
     for met in [&quiet, &full, &overloaded, &again] {
-        assert_eq!(met.refused_without_a_time.load(Ordering::Relaxed), 0, "everybody is told when to come again");
-        assert_eq!(met.failed.load(Ordering::Relaxed), 0, "nobody is let down otherwise");
+        assert_eq!(met.refused_without_a_time.load(Ordering::Relaxed), 0, "every shed call has a retry delay");
+        assert_eq!(met.failed.load(Ordering::Relaxed), 0, "no call fails otherwise");
         assert!(met.answered() > 0);
     }
     assert!(after < 256 << 20, "{after}");

@@ -220,7 +220,7 @@ impl Life {
         let mut sent = Vec::new();
         let enough = self.rng.random_range(1..200);
         while sent.len() < enough {
-            sent.push(heard.recv().await.expect("the streams go on"));
+            sent.push(heard.recv().await.expect("the writers are still running"));
         }
         Load { sent, heard }
     }
@@ -272,7 +272,7 @@ impl Life {
             let (place, action, session) = described(&event);
             let asked = unanswered.iter().any(|sent| sent.place == place && sent.action() == action);
             let before = found.insert(place.clone(), (revision.clone(), session.clone()));
-            assert!(asked && before.is_none(), "nobody asked for {event:?}");
+            assert!(asked && before.is_none(), "{event:?} has no request");
             there.insert(revision, (place, action, session));
         }
         tally.carried_out += found.len();

@@ -110,7 +110,7 @@ async fn an_audit_watch_that_is_not_read_is_cut_off_and_names_the_last_event_tha
     let mut last = String::new();
     let status = loop {
         match watch.message().await {
-            Ok(message) => last = message.expect("the end says why").revision,
+            Ok(message) => last = message.expect("the stream ends with a reason").revision,
             Err(status) => break status,
         }
     };
@@ -214,7 +214,7 @@ async fn begun(
 async fn refusal(answers: &mut tonic::Streaming<ImportDirectoryResponse>) -> tonic::Status {
     loop {
         match answers.message().await {
-            Ok(message) => assert_ne!(message.expect("the end says why").stage(), ImportStage::Done),
+            Ok(message) => assert_ne!(message.expect("the stream ends with a reason").stage(), ImportStage::Done),
             Err(status) => return status,
         }
     }

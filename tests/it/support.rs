@@ -276,7 +276,7 @@ async fn under_way(metrics: SocketAddr) -> [usize; 3] {
 pub async fn until_under_way(metrics: SocketAddr, calls: [usize; 3]) {
     let come = async { while under_way(metrics).await != calls {} };
     if tokio::time::timeout(Duration::from_secs(60), come).await.is_err() {
-        panic!("{:?} are under way, and not {calls:?}", under_way(metrics).await);
+        panic!("{:?} are in flight instead of {calls:?}", under_way(metrics).await);
     }
 }
 

@@ -296,7 +296,7 @@ async fn a_beginning_that_is_said_to_be_cut_is_neither_believed_nor_removed() {
         for expected in [None, Some(head)] {
             let fault = with(&path, &store, |c| run(c, cut, &[]), expected).fault.expect("a fault");
             assert_eq!(fault.sequence, Sequence(5), "{fault:?}");
-            assert!(fault.description.contains("no event says that it was cut"), "{fault:?}");
+            assert!(fault.description.contains("no event records the cut"), "{fault:?}");
         }
     }
     run(&Connection::open(&path).unwrap(), cut, &[]);

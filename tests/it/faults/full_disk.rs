@@ -226,7 +226,7 @@ async fn a_file_system_that_fills_up_refuses_changes_and_recovers() {
         };
         let free = || std::fs::remove_file(&ballast).unwrap();
         let (fitted, live) = fill_and_free(&server, rounds, fill, free).await;
-        println!("{}: full {rounds} times, {fitted} changes still fitted, and none was lost", small.kind);
+        println!("{}: full {rounds} times, {fitted} changes still fit, and no acknowledged one was lost", small.kind);
         // Copy it, because the file system ends with the process.
         for name in ["small.db", "small.db-wal"] {
             std::fs::copy(inside.join(name), folder.path().join(name)).unwrap();

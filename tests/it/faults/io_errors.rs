@@ -110,7 +110,7 @@ fn whatever_call_fails_nothing_false_is_acknowledged() {
         }
     }
     assert!(from.is_none(), "there is no such series");
-    println!("{runs} faults, {refused} changes refused, and nothing false was said");
+    println!("{runs} faults, {refused} changes refused, and no false report");
     for ((fault, end), count) in &ends {
         println!("{fault:<22} {end:<14} {count}");
     }

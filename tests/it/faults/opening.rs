@@ -52,7 +52,7 @@ fn refused(mut command: Command, database: &Path) -> (String, i32) {
         said.push('\n');
         if said.contains("database loaded") {
             child.kill().unwrap();
-            panic!("{} was taken: {said}", database.display());
+            panic!("{} was accepted: {said}", database.display());
         }
     }
     (said, child.wait().unwrap().code().unwrap())

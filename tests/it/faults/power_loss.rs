@@ -305,7 +305,7 @@ impl Recorded {
         let at = usize::try_from(state.revision().sequence.0).unwrap();
         // The disk holds one moment of the real history, so it has no change without a request,
         if self.states.get(at) != Some(&state) {
-            return Err(format!("the state is not what the log led to at revision {at}"));
+            return Err(format!("the state differs from the replayed log at revision {at}"));
         }
         let log = store.log_reader().map_err(|error| error.to_string())?;
         for organization in workload::ORGANIZATIONS {
@@ -396,8 +396,8 @@ fn power_loss_without_syncs_loses_what_was_acknowledged_and_is_found() {
     let recorded = recorded();
     for syncs in [Syncs::NotOfTheLog, Syncs::Ignored] {
         let wrong = recorded.cut_power(100, syncs);
-        let lost: BTreeSet<&String> = wrong.iter().filter(|wrong| wrong.contains("was said to be Done")).collect();
-        println!("{syncs:?}: {} of 100 power cuts did harm, {} lost what was acknowledged", wrong.len(), lost.len());
+        let lost: BTreeSet<&String> = wrong.iter().filter(|wrong| wrong.contains("was reported as Done")).collect();
+        println!("{syncs:?}: {} of 100 power cuts did harm, {} lost acknowledged writes", wrong.len(), lost.len());
         assert!(lost.len() >= 10, "{wrong:?}");
     }
 }

@@ -201,7 +201,7 @@ async fn run(folder: &Path) {
         keeper.keep(&state);
         let stopping = state.clone();
         std::thread::spawn(move || stopping.stop());
-        match ended.await.expect("the writer ended without a word") {
+        match ended.await.expect("the writer ended without a report") {
             Ended::Stopped => {}
             Ended::Failed(error) => return println!("failed: {error}"),
         }
@@ -314,7 +314,7 @@ pub fn contradiction(store: &Store, said: &Promises) -> Option<String> {
         let found = match found {
             Ok(found) => found.map(|record| record.sequence),
             Err(error) => {
-                return Some(format!("change {number} was said to be {said:?}, and can't be looked for: {error}"));
+                return Some(format!("change {number} was reported as {said:?}, and can't be looked for: {error}"));
             }
         };
         let holds = match said {
@@ -323,7 +323,7 @@ pub fn contradiction(store: &Store, said: &Promises) -> Option<String> {
             Said::Unknown => true,
         };
         if !holds {
-            return Some(format!("change {number} was said to be {said:?}, and is found at {found:?}"));
+            return Some(format!("change {number} was reported as {said:?}, and is found at {found:?}"));
         }
     }
     None

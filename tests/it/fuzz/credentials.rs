@@ -159,5 +159,5 @@ async fn no_header_lets_anybody_in_but_a_token_that_is_known() {
     }
     no_panics();
     assert!(let_in > 0 && kept_out > 0);
-    println!("headers: {let_in} were let in and {kept_out} kept out");
+    println!("headers: {let_in} were accepted and {kept_out} refused");
 }

@@ -310,5 +310,5 @@ async fn no_bytes_make_the_server_fail() {
     until_under_way(metrics, [0; 3]).await;
     no_panics();
     assert!(heard > 0);
-    println!("bytes: {} connections, {heard} got an answer", tried * AT_ONCE);
+    println!("bytes: {} connections, {heard} got a response", tried * AT_ONCE);
 }
