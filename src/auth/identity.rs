@@ -11,7 +11,7 @@ use crate::domain::{
 };
 
 named_enum!(
-    /// A right of a caller (`SEMANTICS.md` section 5.1).
+    /// A right of a caller (`docs/semantics.md` section 5.1).
     Scope, "check, sign-in, supervise, settings, directory, audit or admin" {
         /// Decisions, permission checks, lists, sessions.
         Check = "check",

@@ -1,5 +1,5 @@
 //! The callers: bearer tokens and client certificates, their scopes, and the organizations that they may use
-//! (`SEMANTICS.md` section 5.1).
+//! (`docs/semantics.md` section 5.1).
 //!
 //! INVARIANT: a secret is in memory only while it is generated or presented. Only its hash or its name is stored,
 //! compared or logged.

@@ -211,7 +211,7 @@ pub struct RefusedWrite {
     pub wanted: Option<Box<Event>>,
 }
 
-/// Why an acting user may not do what was asked on their behalf (`SEMANTICS.md` section 5.2).
+/// Why an acting user may not do what was asked on their behalf (`docs/semantics.md` section 5.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActorRefusal {
     /// The acting user, as named.

@@ -101,7 +101,7 @@ impl Action {
     }
 
     /// Whether it changes directory, settings or audit log, which a system does on behalf of an acting user or as an
-    /// administrator of its own (`SEMANTICS.md` section 5.2).
+    /// administrator of its own (`docs/semantics.md` section 5.2).
     pub fn is_administration(&self) -> bool {
         match self {
             Self::SignIn { .. }

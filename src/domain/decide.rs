@@ -1,4 +1,4 @@
-//! The queue-access decision: `SEMANTICS.md` section 2, and the supervisor's of section 3.
+//! The queue-access decision: `docs/semantics.md` section 2, and the supervisor's of section 3.
 //!
 //! The rules stand here in their order, each a few lines, and the first that matches decides. No allocation, no I/O: a
 //! decision borrows what it found.
@@ -161,7 +161,7 @@ pub fn decide_supervisor<'s>(
     Decision { reason, supervisor, user, queue, session }
 }
 
-/// Whether the user keeps the session although, without it, they would be refused by rule 9 now (`SEMANTICS.md`
+/// Whether the user keeps the session although, without it, they would be refused by rule 9 now (`docs/semantics.md`
 /// section 3). What a supervisor gave is never "retained".
 pub fn is_retained(organization: &OrganizationState, session: &Session, now: Timestamp) -> bool {
     let channel = match session.channel {

@@ -76,8 +76,8 @@ pub fn explain_permission(decision: &permission::Decision<'_>, request: &permiss
             format!("{user} may not {doing}: they are {}, but {settings}.", role.map_or("nobody", a_role))
         }
         PermissionReason::RoleRequired => {
-            let roles: Vec<&str> = entry.grants.iter().map(|(role, _)| a_role(*role)).collect();
-            format!("{user} may not {doing}: that takes {}.", roles.join(" or "))
+            let roles: Vec<&str> = entry.grants.iter().map(|(role, _)| role_name(*role)).collect();
+            format!("{user} may not {doing}: that requires the {} role.", roles.join(" or "))
         }
     }
 }
@@ -196,6 +196,14 @@ fn a(kind: QueueKind) -> &'static str {
         QueueKind::Inbox => "an inbox",
         QueueKind::Campaign => "a campaign",
         QueueKind::RingGroup => "a ring group",
+    }
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::ContactAdmin => "contact admin",
+        Role::Supervisor => "supervisor",
+        Role::Agent => "agent",
     }
 }
 
@@ -323,7 +331,7 @@ mod tests {
                 "eve",
                 Permission::MonitorQueue,
                 Some("q2"),
-                "eve may not watch calls and agents on q2: that takes a contact admin or a supervisor.",
+                "eve may not watch calls and agents on q2: that requires the contact admin or supervisor role.",
             ),
         ] {
             let (user, queue) = (by_user_id(user), queue.map(by_queue_id));

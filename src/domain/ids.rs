@@ -1,5 +1,5 @@
 //! Names of things, as types. INVARIANT: a value of one of these types is well-formed, because parsing is the only way
-//! to get one (`SEMANTICS.md` section 1).
+//! to get one (`docs/semantics.md` section 1).
 
 use std::{borrow::Borrow, fmt, num::NonZeroU64, ops::Deref, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! The things of `SEMANTICS.md` section 1, as plain data.
+//! The things of `docs/semantics.md` section 1, as plain data.
 
 use arcstr::ArcStr;
 use serde::{Deserialize, Serialize};
@@ -79,7 +79,7 @@ named_enum!(
 );
 
 named_enum!(
-    /// Why a session ended (`SEMANTICS.md` section 3).
+    /// Why a session ended (`docs/semantics.md` section 3).
     EndReason, "an end reason" {
         /// The user signed out.
         SignedOut = "SIGNED_OUT",
@@ -190,7 +190,7 @@ pub struct SessionEnd {
 
 impl Session {
     /// Whether the session is live: it has not ended, and its expire time, if any, is later than `now`. An expired
-    /// session counts as absent at once, swept or not (`SEMANTICS.md` section 2).
+    /// session counts as absent at once, swept or not (`docs/semantics.md` section 2).
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.end.is_none() && self.expire_time.is_none_or(|expire_time| expire_time > now)
     }

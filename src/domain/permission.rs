@@ -1,4 +1,4 @@
-//! What a role lets a user do: the catalogue of permissions and the check (`SEMANTICS.md` section 4).
+//! What a role lets a user do: the catalogue of permissions and the check (`docs/semantics.md` section 4).
 //!
 //! INVARIANT: the catalogue below is the one place that says who may do what. The check, the lists, the preview, what an
 //! acting user needs, the API's ListPermissions and `docs/permissions.md` all come from it.

@@ -1,4 +1,4 @@
-//! An organization's permission settings (`SEMANTICS.md` section 4): one table, from which the store, documents, field
+//! An organization's permission settings (`docs/semantics.md` section 4): one table, from which the store, documents, field
 //! masks and the command line all read names and defaults.
 
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,7 @@ named_enum!(
         ViewSkills = "supervisor.view_skills",
         /// Supervisors change skills and who has them.
         ManageSkills = "supervisor.manage_skills",
-        /// Agents keep prerecorded messages.
+        /// Agents manage prerecorded messages.
         ManagePrerecordedMessages = "agent.manage_prerecorded_messages",
         /// Agents keep public canned messages.
         ManagePublicCannedMessages = "agent.manage_public_canned_messages",
@@ -67,7 +67,7 @@ impl Row {
 }
 
 impl Switch {
-    /// The table of `SEMANTICS.md` section 4.
+    /// The table of `docs/semantics.md` section 4.
     fn row(self) -> Row {
         match self {
             Self::AccessConfigurationPortal => Row::OFF,

@@ -271,7 +271,7 @@ impl Drop for Watcher {
     }
 }
 
-/// Refuses a change that its caller may ask for only on behalf of an acting user (`SEMANTICS.md` section 5.2).
+/// Refuses a change that its caller may ask for only on behalf of an acting user (`docs/semantics.md` section 5.2).
 fn authorize(caller: &Identity, command: &Command) -> Result<(), Error> {
     if command.actor.is_none() && command.action.is_administration() && !caller.holds(Scope::Admin) {
         return Err(Error::ActorRequired);

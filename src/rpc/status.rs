@@ -1,4 +1,4 @@
-//! Errors to gRPC statuses: the one place (`SEMANTICS.md` section 6).
+//! Errors to gRPC statuses: the one place (`docs/semantics.md` section 6).
 //!
 //! Every status carries an ErrorInfo with domain `queuegate` and a stable upper-case reason, and what else its row of the
 //! table asks for. Callers get safe text; what they can't act on is logged here, once.

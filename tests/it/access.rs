@@ -1,4 +1,4 @@
-//! Access of callers (`SEMANTICS.md` section 5): tokens, certificates, scopes, organizations, and the answers to
+//! Access of callers (`docs/semantics.md` section 5): tokens, certificates, scopes, organizations, and the answers to
 //! unknown callers.
 
 use std::{

@@ -1,4 +1,4 @@
-//! The acting user (`SEMANTICS.md` section 5.2): the user on whose behalf a system writes.
+//! The acting user (`docs/semantics.md` section 5.2): the user on whose behalf a system writes.
 
 use std::collections::BTreeMap;
 

@@ -77,7 +77,7 @@ async fn the_permissions_tab_is_hidden_from_supervisors() {
     assert_eq!((decision.allowed, decision.reason()), (Some(false), PermissionReason::RoleRequired));
     assert_eq!(
         decision.explanation,
-        "Sam Okafor (201) may not change what each role may do: that takes a contact admin."
+        "Sam Okafor (201) may not change the permissions of roles: that requires the contact admin role."
     );
 }
 

@@ -1,4 +1,4 @@
-//! The acting user: whoever a system asks on behalf of must hold the permission for it (`SEMANTICS.md` section 5.2).
+//! The acting user: whoever a system asks on behalf of must hold the permission for it (`docs/semantics.md` section 5.2).
 //!
 //! INVARIANT: it is decided in the same step as the change itself, against the same state, so that nobody acts on a role
 //! that they have just lost.

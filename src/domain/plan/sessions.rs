@@ -1,4 +1,4 @@
-//! Signing in and out: `SEMANTICS.md` section 3.
+//! Signing in and out: `docs/semantics.md` section 3.
 
 use std::{sync::Arc, time::Duration};
 

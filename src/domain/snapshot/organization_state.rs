@@ -188,7 +188,7 @@ impl OrganizationState {
     }
 
     /// The roles that a user holds: those for the organization, and those that any queue assignment confers
-    /// (`SEMANTICS.md` section 1).
+    /// (`docs/semantics.md` section 1).
     pub fn roles_held(&self, user_id: &str) -> RoleSet {
         self.users.get(user_id).map(UserState::roles_held).unwrap_or_default()
     }

@@ -54,7 +54,7 @@ impl UserState {
     }
 
     /// The roles that the user holds: those for the organization, and those that any queue assignment confers
-    /// (`SEMANTICS.md` section 1).
+    /// (`docs/semantics.md` section 1).
     pub fn roles_held(&self) -> RoleSet {
         self.organization_roles.union(self.conferred)
     }

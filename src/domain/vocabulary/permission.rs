@@ -1,4 +1,4 @@
-//! The catalogue of permissions: what each role lets a user do (`SEMANTICS.md` section 4).
+//! The catalogue of permissions: what each role lets a user do (`docs/semantics.md` section 4).
 //!
 //! INVARIANT: the catalogue below is the one place that says who may do what. The check, the lists, the preview, what an
 //! acting user needs, the API's ListPermissions and `docs/permissions.md` all come from it.
@@ -73,7 +73,7 @@ macro_rules! catalogue {
 // One entry a permission: its name, what it lets somebody do, what it is about, and each role that has it, `always` or
 // while the (setting) grants it.
 catalogue! {
-    ManagePermissions = "MANAGE_PERMISSIONS", "change what each role may do", Organization, [ContactAdmin always];
+    ManagePermissions = "MANAGE_PERMISSIONS", "change the permissions of roles", Organization, [ContactAdmin always];
     AssignLicenses = "ASSIGN_LICENSES", "give and take contact-center licences", Organization, [ContactAdmin always];
     AssignRoles = "ASSIGN_ROLES", "give and take roles", Organization, [ContactAdmin always];
     ConfigureQueues = "CONFIGURE_QUEUES", "create, change and delete queues", Organization, [ContactAdmin always];
@@ -102,9 +102,9 @@ catalogue! {
     AcceptDirectCalls = "ACCEPT_DIRECT_CALLS", "accept direct calls", Organization, [Agent always];
     PlaceOutboundCalls = "PLACE_OUTBOUND_CALLS", "place outbound calls", Organization, [Agent always];
     ServeQueue = "SERVE_QUEUE", "serve contacts", Queue, [Agent always];
-    ManagePrerecordedMessages = "MANAGE_PRERECORDED_MESSAGES", "keep prerecorded messages", Organization,
+    ManagePrerecordedMessages = "MANAGE_PRERECORDED_MESSAGES", "manage prerecorded messages", Organization,
         [Agent (ManagePrerecordedMessages)];
-    ManagePublicCannedMessages = "MANAGE_PUBLIC_CANNED_MESSAGES", "keep the canned messages that everybody uses",
+    ManagePublicCannedMessages = "MANAGE_PUBLIC_CANNED_MESSAGES", "manage the canned messages that everybody uses",
         Organization, [Agent (ManagePublicCannedMessages)];
     CreateCustomTags = "CREATE_CUSTOM_TAGS", "create tags of their own", Organization, [Agent (CreateCustomTags)];
 }

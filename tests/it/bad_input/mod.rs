@@ -1,4 +1,4 @@
-//! Invalid requests to every rpc, over the wire: the status and the details of `SEMANTICS.md` section 6.
+//! Invalid requests to every rpc, over the wire: the status and the details of `docs/semantics.md` section 6.
 
 mod audit;
 mod directory;
