@@ -5,7 +5,7 @@ use std::{cell::RefCell, ops::ControlFlow, sync::Arc};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Desk, Rpc, audit_watch, blocking,
+    CallerServices, Rpc, audit_watch, blocking,
     from_proto::{self, all},
     own_revision,
     page::{LogPage, Names, Paging},
@@ -38,7 +38,7 @@ const PIECE: usize = 256 * 1024;
 const CHUNK: u32 = 1_000;
 
 #[tonic::async_trait]
-impl AuditService for Desk {
+impl AuditService for CallerServices {
     async fn list_audit_events(
         &self,
         request: Request<proto::ListAuditEventsRequest>,

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    Desk, Watcher, blocking, from_proto, own_revision, proto,
+    CallerServices, Watcher, blocking, from_proto, own_revision, proto,
     status::Error,
     stream::{self, StreamTimes},
     to_proto,
@@ -29,13 +29,16 @@ const CHUNK: u32 = 256;
 pub(super) type Messages = stream::Messages<proto::WatchAuditEventsResponse>;
 
 /// Begins a watch.
-pub(super) async fn begin(desk: &Desk, request: proto::WatchAuditEventsRequest) -> Result<Messages, Error> {
+pub(super) async fn begin(
+    services: &CallerServices,
+    request: proto::WatchAuditEventsRequest,
+) -> Result<Messages, Error> {
     let proto::WatchAuditEventsRequest { organization_id, start_revision } = request;
-    let organization_id = from_proto::organization_id(&desk.caller, &organization_id)?;
-    let state = desk.state()?;
+    let organization_id = from_proto::organization_id(&services.caller, &organization_id)?;
+    let state = services.state()?;
     let bell = state.subscribe();
     let snapshot = state.snapshot();
-    desk.known_log(&snapshot, &organization_id).await?;
+    services.known_log(&snapshot, &organization_id).await?;
     let start = if start_revision.is_empty() {
         snapshot.revision().sequence
     } else {
@@ -47,9 +50,9 @@ pub(super) async fn begin(desk: &Desk, request: proto::WatchAuditEventsRequest) 
     };
     let (sender, tell_end, messages) = stream::channel(BUFFER);
     let mut watch =
-        Watch { state: state.clone(), times: desk.times, organization_id, sender: sender.clone(), last: start };
-    let mut draining: signal::Receiver<bool> = desk.draining.clone();
-    let watcher = Watcher::new(&desk.metrics);
+        Watch { state: state.clone(), times: services.times, organization_id, sender: sender.clone(), last: start };
+    let mut draining: signal::Receiver<bool> = services.draining.clone();
+    let watcher = Watcher::new(&services.metrics);
     tokio::spawn(async move {
         let ended = tokio::select! {
             ended = watch.follow(bell) => ended,

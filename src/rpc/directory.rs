@@ -5,7 +5,7 @@ use std::{ops::Bound, sync::Arc};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Desk,
+    CallerServices,
     from_proto::{self, all},
     page::{Page, Paging},
     proto::{self, directory_service_server::DirectoryService},
@@ -22,7 +22,7 @@ use crate::domain::{
 };
 
 #[tonic::async_trait]
-impl DirectoryService for Desk {
+impl DirectoryService for CallerServices {
     async fn create_organization(
         &self,
         request: Request<proto::CreateOrganizationRequest>,
@@ -410,7 +410,7 @@ impl DirectoryService for Desk {
     }
 }
 
-impl Desk {
+impl CallerServices {
     /// The id of an organization that a request gives as a whole, and its name.
     fn organization(
         &self,

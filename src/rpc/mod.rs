@@ -131,8 +131,8 @@ impl Rpc {
     }
 
     /// The services, for one caller.
-    pub fn desk(&self, caller: Arc<Identity>) -> Desk {
-        Desk { rpc: self.clone(), caller }
+    pub fn services(&self, caller: Arc<Identity>) -> CallerServices {
+        CallerServices { rpc: self.clone(), caller }
     }
 
     fn state(&self) -> Result<&State, Error> {
@@ -191,12 +191,12 @@ impl Rpc {
 
 /// The services as one caller has them.
 #[derive(Clone)]
-pub struct Desk {
+pub struct CallerServices {
     rpc: Rpc,
     caller: Arc<Identity>,
 }
 
-impl Deref for Desk {
+impl Deref for CallerServices {
     type Target = Rpc;
 
     fn deref(&self) -> &Rpc {
@@ -204,7 +204,7 @@ impl Deref for Desk {
     }
 }
 
-impl Desk {
+impl CallerServices {
     /// The service that decides and keeps sessions.
     pub fn queue_access(&self) -> QueueAccessServiceServer<Self> {
         QueueAccessServiceServer::new(self.clone())
@@ -225,7 +225,7 @@ impl Desk {
         AuditServiceServer::new(self.clone())
     }
 
-    /// Answers a call of WatchSessions like [`Desk::queue_access`], but encodes each change once for all who watch.
+    /// Answers a call of WatchSessions like [`CallerServices::queue_access`], but encodes each change once for all who watch.
     pub async fn watch_sessions<B>(self, request: http::Request<B>) -> http::Response<Body>
     where
         B: codegen::Body + Send + 'static,

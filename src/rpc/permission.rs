@@ -4,7 +4,7 @@ use prost_types::FieldMask;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Desk, authorize, batch,
+    CallerServices, authorize, batch,
     from_proto::{self, all},
     page::{Page, Paging},
     proto::{self, permission_service_server::PermissionService},
@@ -24,7 +24,7 @@ use crate::domain::{
 };
 
 #[tonic::async_trait]
-impl PermissionService for Desk {
+impl PermissionService for CallerServices {
     async fn list_permissions(
         &self,
         request: Request<proto::ListPermissionsRequest>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Desk, Rpc, batch,
+    CallerServices, Rpc, batch,
     from_proto::{self, all},
     page::{Page, Paging},
     proto::{self, queue_access_service_server::QueueAccessService},
@@ -25,7 +25,7 @@ use crate::domain::{
 };
 
 #[tonic::async_trait]
-impl QueueAccessService for Desk {
+impl QueueAccessService for CallerServices {
     async fn check_queue_access(
         &self,
         request: Request<proto::CheckQueueAccessRequest>,
@@ -329,7 +329,7 @@ impl QueueAccessService for Desk {
 
     type WatchSessionsStream = watch::Decoded;
 
-    /// For callers in this process; the server answers with [`Desk::watch_sessions`], which encodes once for all.
+    /// For callers in this process; the server answers with [`CallerServices::watch_sessions`], which encodes once for all.
     async fn watch_sessions(
         &self,
         request: Request<proto::WatchSessionsRequest>,

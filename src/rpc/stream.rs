@@ -19,7 +19,7 @@ use tokio::{
 };
 use tonic::Status;
 
-use super::{Desk, status::Error};
+use super::{CallerServices, status::Error};
 
 /// How many exports and verifications may be in flight.
 pub(super) const MOST_LONG_READS: usize = 8;
@@ -68,7 +68,7 @@ impl<T> tokio_stream::Stream for Messages<T> {
     }
 }
 
-impl Desk {
+impl CallerServices {
     /// Sends a long answer from a thread that may block, while there is a permit for it.
     pub(super) fn read_long<T: Send + 'static>(
         &self,

@@ -18,7 +18,7 @@ use tokio_stream::StreamExt;
 use tonic::{Status, Streaming};
 
 use super::{
-    Desk, blocking,
+    CallerServices, blocking,
     from_proto::{self, all},
     permits::{Permit, Permits, Refused},
     proto,
@@ -91,7 +91,10 @@ impl tokio_stream::Stream for ImportMessages {
 pub(super) type ExportMessages = Messages<proto::ExportDirectoryResponse>;
 
 /// Writes an organization as a document.
-pub(super) async fn export(desk: &Desk, request: proto::ExportDirectoryRequest) -> Result<ExportMessages, Error> {
+pub(super) async fn export(
+    services: &CallerServices,
+    request: proto::ExportDirectoryRequest,
+) -> Result<ExportMessages, Error> {
     let proto::ExportDirectoryRequest { organization_id, format, at_least_revision } = request;
     let format = match proto::DocumentFormat::try_from(format) {
         Ok(proto::DocumentFormat::Unspecified | proto::DocumentFormat::Yaml) => Ok(document::Format::Yaml),
@@ -102,14 +105,14 @@ pub(super) async fn export(desk: &Desk, request: proto::ExportDirectoryRequest) 
         }
     };
     let (organization_id, format, ()) = all((
-        from_proto::organization_id(&desk.caller, &organization_id),
+        from_proto::organization_id(&services.caller, &organization_id),
         format,
         from_proto::at_least(&at_least_revision),
     ))?;
-    let snapshot = desk.snapshot(&at_least_revision).await?;
+    let snapshot = services.snapshot(&at_least_revision).await?;
     found_organization(&snapshot, &organization_id)?;
     let revision = snapshot.revision().to_string();
-    desk.read_long(EXPORT_BUFFER, move |answers| {
+    services.read_long(EXPORT_BUFFER, move |answers| {
         let organization = found_organization(&snapshot, &organization_id).map_err(|error| Some(error.into()))?;
         let header = document::Header {
             organization_id: Some(&organization_id),
@@ -124,13 +127,13 @@ pub(super) async fn export(desk: &Desk, request: proto::ExportDirectoryRequest) 
 }
 
 /// Carries out an import, and tells how far it is.
-pub(super) fn import(desk: &Desk, pieces: Streaming<proto::ImportDirectoryRequest>) -> ImportMessages {
+pub(super) fn import(services: &CallerServices, pieces: Streaming<proto::ImportDirectoryRequest>) -> ImportMessages {
     let (answers, messages) = mpsc::channel(16);
-    let import = Import { desk: desk.clone(), answers };
+    let import = Import { services: services.clone(), answers };
     tokio::spawn(async move {
         if let Err(status) = import.run(pieces).await {
             // The caller may be gone, or not read.
-            let _ = timeout(import.desk.times.patience, import.answers.send(Err(status))).await;
+            let _ = timeout(import.services.times.patience, import.answers.send(Err(status))).await;
         }
     });
     ImportMessages(messages)
@@ -162,7 +165,7 @@ impl Imports {
 }
 
 struct Import {
-    desk: Desk,
+    services: CallerServices,
     answers: mpsc::Sender<Result<proto::ImportDirectoryResponse, Status>>,
 }
 
@@ -190,19 +193,19 @@ struct Arrived {
 
 impl Import {
     async fn run(&self, pieces: Streaming<proto::ImportDirectoryRequest>) -> Result<(), Status> {
-        let mut draining = self.desk.draining.clone();
+        let mut draining = self.services.draining.clone();
         let Arrived { options, bytes, permit } = tokio::select! {
             arrived = timeout(UPLOAD_DEADLINE, self.receive(pieces)) => {
                 arrived.map_err(|_| Error::invalid("document", &"must arrive within 10 minutes"))??
             }
-            () = self.desk.caller.ended() => return Err(Error::CredentialsEnded.into()),
+            () = self.services.caller.ended() => return Err(Error::CredentialsEnded.into()),
             _ = draining.wait_for(|draining| *draining) => return Err(Error::Stopping.into()),
         };
         self.tell(proto::ImportStage::Planning, 0, 0)?;
         // Nothing was begun yet, so a caller whose credentials end while others are planned is turned away.
         let plan = tokio::select! {
-            plan = self.desk.imports.plans.acquire() => plan.map_err(|error| Error::Internal(error.to_string()))?,
-            () = self.desk.caller.ended() => return Err(Error::CredentialsEnded.into()),
+            plan = self.services.imports.plans.acquire() => plan.map_err(|error| Error::Internal(error.to_string()))?,
+            () = self.services.caller.ended() => return Err(Error::CredentialsEnded.into()),
         };
         let outcome = self.carry_out(options, bytes).await;
         drop((plan, permit));
@@ -238,7 +241,7 @@ impl Import {
             actor_user_id,
         } = first;
         let (organization_id, request_id, actor) = all((
-            from_proto::organization_id(&self.desk.caller, &organization_id),
+            from_proto::organization_id(&self.services.caller, &organization_id),
             from_proto::optional("request_id", &request_id),
             from_proto::optional("actor_user_id", &actor_user_id),
         ))?;
@@ -249,10 +252,10 @@ impl Import {
             request_id,
             actor,
         };
-        if options.actor.is_none() && !self.desk.caller.holds(Scope::Admin) {
+        if options.actor.is_none() && !self.services.caller.holds(Scope::Admin) {
             return Err(Error::ActorRequired.into());
         }
-        let permit = self.desk.imports.permit(&self.desk.caller, &options.organization_id)?;
+        let permit = self.services.imports.permit(&self.services.caller, &options.organization_id)?;
         if options.actor.is_some() {
             // No user may import, so the rest of the document is not waited for.
             return Ok(Arrived { options, bytes: Vec::new(), permit });
@@ -298,7 +301,7 @@ impl Import {
                 Mode::Apply => self.apply(options, Directory::default()).await,
             };
         }
-        let (snapshot, organization_id) = (self.desk.state()?.snapshot(), options.organization_id.clone());
+        let (snapshot, organization_id) = (self.services.state()?.snapshot(), options.organization_id.clone());
         let missing = options.missing;
         let read = blocking(move || {
             let document = String::from_utf8(bytes).map_err(|_| Error::invalid("document", &"must be UTF-8 text"))?;
@@ -326,7 +329,7 @@ impl Import {
     /// Says what an import would do, by the same plan, and does nothing.
     async fn validate(&self, options: Options, directory: Directory) -> Result<(ImportReport, Revision), Error> {
         let Options { organization_id, mode: _, missing, request_id: _, actor } = options;
-        let state = self.desk.state()?;
+        let state = self.services.state()?;
         let snapshot = state.snapshot();
         let revision = snapshot.revision();
         let now = state.now();
@@ -345,10 +348,10 @@ impl Import {
         // Large documents take a while to be hashed.
         let hashed = blocking(move || (request_id.map(|id| Request::new(id, &command)), command));
         let (request, command) = hashed.await?;
-        let done = self.desk.state()?.execute_with_progress(
-            self.desk.replies(),
+        let done = self.services.state()?.execute_with_progress(
+            self.services.replies(),
             command,
-            self.desk.caller.caller().clone(),
+            self.services.caller.caller().clone(),
             request,
             Arc::clone(&progress),
         );
@@ -380,7 +383,7 @@ impl Import {
     }
 
     async fn send(&self, message: proto::ImportDirectoryResponse) -> Result<(), Status> {
-        match timeout(self.desk.times.patience, self.answers.send(Ok(message))).await {
+        match timeout(self.services.times.patience, self.answers.send(Ok(message))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Status::cancelled("the caller is gone, or doesn't read")),
         }

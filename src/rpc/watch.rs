@@ -33,7 +33,7 @@ use tonic::{
 use tonic_prost::ProstDecoder;
 
 use super::{
-    Desk, Watcher,
+    CallerServices, Watcher,
     from_proto::{self, all},
     own_revision, proto,
     queue_access::sessions,
@@ -84,12 +84,12 @@ type Encoded = Arc<[u8]>;
 pub(super) type Messages = stream::Messages<Encoded>;
 
 /// Answers with messages that are encoded already.
-pub(super) async fn serve<B>(desk: Desk, request: http::Request<B>) -> http::Response<Body>
+pub(super) async fn serve<B>(services: CallerServices, request: http::Request<B>) -> http::Response<Body>
 where
     B: tonic::codegen::Body + Send + 'static,
     B::Error: Into<StdError> + Send,
 {
-    Grpc::new(EncodedAlready).server_streaming(Watches(desk), request).await
+    Grpc::new(EncodedAlready).server_streaming(Watches(services), request).await
 }
 
 /// The messages of one watch as values, for whoever is not at the other end of a wire.
@@ -109,7 +109,7 @@ impl Stream for Decoded {
     }
 }
 
-struct Watches(Desk);
+struct Watches(CallerServices);
 
 impl ServerStreamingService<proto::WatchSessionsRequest> for Watches {
     type Response = Encoded;
@@ -117,8 +117,8 @@ impl ServerStreamingService<proto::WatchSessionsRequest> for Watches {
     type Future = Ready<Result<Response<Messages>, Status>>;
 
     fn call(&mut self, request: Request<proto::WatchSessionsRequest>) -> Self::Future {
-        let Self(desk) = self;
-        let begun = begin(desk, request.into_inner());
+        let Self(services) = self;
+        let begun = begin(services, request.into_inner());
         future::ready(begun.map(Response::new).map_err(Status::from))
     }
 }
@@ -152,14 +152,14 @@ impl Encoder for EncodedAlready {
 }
 
 /// Begins a watch.
-pub(super) fn begin(desk: &Desk, request: proto::WatchSessionsRequest) -> Result<Messages, Error> {
+pub(super) fn begin(services: &CallerServices, request: proto::WatchSessionsRequest) -> Result<Messages, Error> {
     let proto::WatchSessionsRequest { organization_id, user, queue, start_revision } = request;
     let (organization_id, user, queue) = all((
-        from_proto::organization_id(&desk.caller, &organization_id),
+        from_proto::organization_id(&services.caller, &organization_id),
         from_proto::optional_user(user),
         from_proto::optional_queue(queue),
     ))?;
-    let state = desk.state()?;
+    let state = services.state()?;
     let snapshot = state.snapshot();
     let organization = found_organization(&snapshot, &organization_id)?;
     let start = if start_revision.is_empty() {
@@ -190,18 +190,18 @@ pub(super) fn begin(desk: &Desk, request: proto::WatchSessionsRequest) -> Result
     let (sender, tell_end, messages) = stream::channel(BUFFER);
     let watch = Watch {
         state: state.clone(),
-        metrics: Arc::clone(&desk.metrics),
-        draining: desk.draining.clone(),
-        times: desk.times,
+        metrics: Arc::clone(&services.metrics),
+        draining: services.draining.clone(),
+        times: services.times,
         organization_id,
         user_id,
         queue_id,
         sender,
         last: start,
         initial_time: None,
-        checkpoint_at: Instant::now() + desk.times.quiet,
+        checkpoint_at: Instant::now() + services.times.quiet,
     };
-    let watcher = Watcher::new(&desk.metrics);
+    let watcher = Watcher::new(&services.metrics);
     tokio::spawn(async move {
         let ended = match watch.run(start).await {
             Err(Stop::Error(error)) => Err(error),

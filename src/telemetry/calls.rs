@@ -8,7 +8,7 @@ use std::{
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, metrics::MetricType, registry::Unit};
 
-use super::metrics::DURATIONS;
+use super::buckets::DURATIONS;
 
 /// The number of counter sets. More threads than that share sets, which is slower but still correct.
 const STRIPES: usize = 8;

@@ -12,14 +12,10 @@ use prometheus_client::{
 pub use prometheus_client::metrics::gauge::Gauge;
 
 pub use super::calls::CallLabels;
-use super::calls::Calls;
+use super::{buckets::DURATIONS, calls::Calls};
 
 /// Labels with fixed names.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
-
-/// Histogram buckets of the durations of calls and commits, in seconds: from 50 microseconds to 10 seconds.
-pub(super) const DURATIONS: [f64; 16] =
-    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 /// Histogram buckets of batch sizes.
 const SIZES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
@@ -71,7 +67,7 @@ pub struct Sizes {
 #[derive(Debug)]
 pub struct Metrics {
     calls: Arc<Calls>,
-    calls_under_way: Family<Labels<1>, Gauge>,
+    calls_in_flight: Family<Labels<1>, Gauge>,
     sheds: Family<Labels<1>, Counter>,
     shedding: Gauge,
     reload_failures: Family<Labels<1>, Counter>,
@@ -103,7 +99,7 @@ impl Metrics {
     pub fn new(labels: CallLabels) -> Self {
         Self {
             calls: Arc::new(Calls::new(labels)),
-            calls_under_way: Family::default(),
+            calls_in_flight: Family::default(),
             sheds: Family::default(),
             shedding: Gauge::default(),
             reload_failures: Family::default(),
@@ -128,8 +124,8 @@ impl Metrics {
     }
 
     /// Sets the number of calls of a kind in flight.
-    pub fn set_calls_under_way(&self, work: &'static str, calls: usize) {
-        self.calls_under_way.get_or_create(&[("work", work)]).set(i64::try_from(calls).unwrap_or(i64::MAX));
+    pub fn set_calls_in_flight(&self, work: &'static str, calls: usize) {
+        self.calls_in_flight.get_or_create(&[("work", work)]).set(i64::try_from(calls).unwrap_or(i64::MAX));
     }
 
     /// Counts a decision by the label index of its reason.
@@ -174,7 +170,7 @@ impl Metrics {
         let all = &mut registry;
         all.register_collector(Box::new(Arc::clone(&self.calls)));
         let text = "Calls in flight: checks, scans, writes, and streams";
-        all.register("grpc_calls_under_way", text, self.calls_under_way.clone());
+        all.register("grpc_calls_under_way", text, self.calls_in_flight.clone());
         let text = "Shed calls and connections, by reason";
         all.register("sheds", text, self.sheds.clone());
         let text = "How often the queue of waiting calls was halved for lack of processor time, from 0 (nothing is shed) to 10";
@@ -249,7 +245,7 @@ mod tests {
         let labels = CallLabels { methods: vec!["/a.B/C"], codes: vec!["OK"], reasons: vec!["ASSIGNED"] };
         let metrics = Metrics::new(labels);
         metrics.call_ended(0, 0, Duration::from_millis(2));
-        metrics.set_calls_under_way("check", 1);
+        metrics.set_calls_in_flight("check", 1);
         metrics.decided(0);
         metrics.shed(Shed::Overloaded);
         metrics.reload_failed("tokens");

@@ -1,5 +1,6 @@
 //! The server's log, metrics and traces.
 
+mod buckets;
 mod calls;
 pub mod logging;
 pub mod metrics;

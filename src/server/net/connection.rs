@@ -14,14 +14,18 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::{
-    answer::Activity,
-    gate::{Entrance, Gate},
-    limits::Limits,
     preface::Begun,
     ticks::TickTimer,
     tls::{Tls, client_names},
 };
-use crate::telemetry::metrics::Metrics;
+use crate::{
+    server::{
+        call::{Activity, ConnectionService, Gate},
+        drain::began,
+        limits::Limits,
+    },
+    telemetry::metrics::Metrics,
+};
 
 /// The largest part of an answer that is kept ready for a slow reader, in bytes.
 const SEND_BUFFER: usize = 128 * 1024;
@@ -39,7 +43,7 @@ const FAREWELL: Duration = Duration::from_secs(10);
 const LOOKS: u32 = 3;
 
 /// What connections need.
-pub(super) struct Connections {
+pub struct Connections {
     pub gate: Arc<Gate>,
     pub limits: Limits,
     pub tls: Option<Arc<Tls>>,
@@ -49,7 +53,7 @@ pub(super) struct Connections {
 
 impl Connections {
     /// Serves a connection to its end.
-    pub(super) async fn serve(&self, stream: std::net::TcpStream, address: SocketAddr) {
+    pub async fn serve(&self, stream: std::net::TcpStream, address: SocketAddr) {
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => return warn!(%error, "can't serve a connection"),
@@ -64,26 +68,26 @@ impl Connections {
         let begun = timeout(self.limits.handshake, async {
             match &self.tls {
                 None => {
-                    let entrance = Entrance::new(Arc::clone(&self.gate), address.ip(), Vec::new());
-                    Ok((entrance, Either::Plain(Begun::read(stream).await?)))
+                    let service = ConnectionService::new(Arc::clone(&self.gate), address.ip(), Vec::new());
+                    Ok((service, Either::Plain(Begun::read(stream).await?)))
                 }
                 Some(tls) => {
                     let stream = TlsAcceptor::from(tls.config()).accept(stream).await?;
                     let names = client_names(stream.get_ref().1);
-                    let entrance = Entrance::new(Arc::clone(&self.gate), address.ip(), names);
-                    Ok::<_, std::io::Error>((entrance, Either::Tls(Box::new(Begun::read(stream).await?))))
+                    let service = ConnectionService::new(Arc::clone(&self.gate), address.ip(), names);
+                    Ok::<_, std::io::Error>((service, Either::Tls(Box::new(Begun::read(stream).await?))))
                 }
             }
         });
         match begun.await {
             Err(_) => refused(&"the handshake took too long"),
             Ok(Err(error)) => refused(&error),
-            Ok(Ok((entrance, Either::Plain(stream)))) => self.converse(stream, entrance).await,
-            Ok(Ok((entrance, Either::Tls(stream)))) => self.converse(stream, entrance).await,
+            Ok(Ok((service, Either::Plain(stream)))) => self.converse(stream, service).await,
+            Ok(Ok((service, Either::Tls(stream)))) => self.converse(stream, service).await,
         }
     }
 
-    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, entrance: Entrance) {
+    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, service: ConnectionService) {
         let Limits {
             streams_per_connection,
             header_bytes,
@@ -106,19 +110,19 @@ impl Connections {
             .max_local_error_reset_streams(MISTAKES)
             .keep_alive_interval(keepalive_interval)
             .keep_alive_timeout(keepalive_timeout);
-        let mut conversation = std::pin::pin!(http.serve_connection(TokioIo::new(stream), entrance.clone()));
+        let mut conversation = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service.clone()));
         let mut draining = self.draining.clone();
         let mut until_old = std::pin::pin!(sleep(jittered(age)));
         let mut look_for_idle = std::pin::pin!(sleep(idle));
-        let mut until_stuck = std::pin::pin!(stuck(entrance.activity(), read_patience));
+        let mut until_stuck = std::pin::pin!(stuck(service.activity(), read_patience));
         loop {
             let grace = tokio::select! {
                 ended = &mut conversation => return note(ended),
                 // The server's own deadline ends what doesn't end by itself.
-                () = super::began(&mut draining) => None,
+                () = began(&mut draining) => None,
                 () = &mut until_old => Some(age_grace),
                 () = &mut until_stuck => return debug!("connection closed: its peer takes no answers"),
-                () = &mut look_for_idle => match entrance.activity().idle_for() {
+                () = &mut look_for_idle => match service.activity().idle_for() {
                     Some(quiet) if quiet >= idle => Some(FAREWELL),
                     quiet => {
                         let rest = idle.saturating_sub(quiet.unwrap_or_default());

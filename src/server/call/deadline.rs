@@ -6,10 +6,10 @@ use http::HeaderMap;
 
 /// A `grpc-timeout` header that is not a deadline.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub struct Malformed;
 
 /// The deadline of the `grpc-timeout` header (up to eight digits and a unit), or `None` without the header.
-pub(super) fn grpc_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Malformed> {
+pub fn grpc_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Malformed> {
     headers.get("grpc-timeout").map(|value| value.to_str().ok().and_then(parse).ok_or(Malformed)).transpose()
 }
 

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
-use super::tls::Tls;
 use crate::{
     auth::{Authority, Keeping, exposure},
+    server::net::Tls,
     state::clock::Clock,
     telemetry::metrics::Metrics,
 };
@@ -17,7 +17,7 @@ const EVERY: Duration = Duration::from_secs(2);
 
 /// Watches the files for as long as it runs. What is wrong with one is said when it begins to be wrong, and leaves what
 /// was read before in force. From when this returns SIGHUP doesn't end the process, even where there is nothing to read.
-pub(super) fn watch(
+pub fn watch(
     authority: Option<Arc<Authority>>,
     tls: Option<Arc<Tls>>,
     clock: Arc<dyn Clock>,

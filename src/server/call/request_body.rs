@@ -19,23 +19,23 @@ use crate::rpc::status;
 
 /// Whether the caller of a call went away before they had asked. What is answered then, nobody hears.
 #[derive(Debug, Clone, Default)]
-pub(super) struct BrokenOff(Arc<AtomicBool>);
+pub struct BrokenOff(Arc<AtomicBool>);
 
 impl BrokenOff {
     /// Whether they did.
-    pub(super) fn is_set(&self) -> bool {
+    pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// The body of a request.
-pub(super) struct RequestBody {
+pub struct RequestBody {
     body: Incoming,
     broken_off: BrokenOff,
 }
 
 impl RequestBody {
-    pub(super) fn new(body: Incoming, broken_off: BrokenOff) -> Self {
+    pub fn new(body: Incoming, broken_off: BrokenOff) -> Self {
         Self { body, broken_off }
     }
 }

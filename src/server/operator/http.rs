@@ -19,12 +19,12 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    admission::{Admission, Callers},
     health::{Health, ServingStatus},
     quiet::Quiet,
 };
 use crate::{
     rpc::methods::Work,
+    server::call::{Admission, Callers},
     state::State,
     store::write_ahead_log,
     telemetry::metrics::{Metrics, Sizes},
@@ -44,7 +44,7 @@ const MOST_READERS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Answers the operator.
-pub(super) struct Operator {
+pub struct Operator {
     metrics: Arc<Metrics>,
     state: Arc<OnceLock<State>>,
     write_ahead_log: PathBuf,
@@ -54,7 +54,7 @@ pub(super) struct Operator {
 }
 
 impl Operator {
-    pub(super) fn new(
+    pub fn new(
         metrics: Arc<Metrics>,
         state: Arc<OnceLock<State>>,
         database: &Path,
@@ -77,7 +77,7 @@ impl Operator {
     }
 
     /// Tells the health service and systemd, for as long as it runs, whether the process is alive.
-    pub(super) async fn watch(self: Arc<Self>, health: Health) {
+    pub async fn watch(self: Arc<Self>, health: Health) {
         let watchdog = sd_notify::watchdog_enabled();
         let every = watchdog.map_or(LOOK_EVERY, |watchdog| LOOK_EVERY.min(watchdog / 3));
         let mut interval = tokio::time::interval(every);
@@ -105,7 +105,7 @@ impl Operator {
     }
 
     /// Serves `/metrics`, `/livez` and `/readyz`.
-    pub(super) async fn serve(self: Arc<Self>, listener: TcpListener) {
+    pub async fn serve(self: Arc<Self>, listener: TcpListener) {
         if let Ok(address) = listener.local_addr() {
             info!(%address, "serving metrics");
         }
@@ -195,7 +195,7 @@ impl Operator {
         for (name, work) in
             [("check", Work::Check), ("scan", Work::Scan), ("write", Work::Write), ("stream", Work::Stream)]
         {
-            self.metrics.set_calls_under_way(name, self.callers.under_way(work));
+            self.metrics.set_calls_in_flight(name, self.callers.in_flight(work));
         }
         self.metrics.unread_answers.set(i64::try_from(self.callers.held()).unwrap_or(i64::MAX));
         let shedding = self.admissions.iter().map(|admission| admission.shedding()).max();
@@ -207,7 +207,7 @@ impl Operator {
 }
 
 /// Tells systemd, if it started the process and wants to know.
-pub(super) fn tell_systemd(what: &[NotifyState<'_>]) {
+pub fn tell_systemd(what: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(what) {
         warn!(%error, "can't tell systemd how the server is");
     }

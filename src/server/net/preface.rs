@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A connection whose first bytes were read already, and are read once more.
-pub(super) struct Begun<S> {
+pub struct Begun<S> {
     /// How many of them were read once more.
     repeated: usize,
     stream: S,
@@ -21,7 +21,7 @@ pub(super) struct Begun<S> {
 
 impl<S: AsyncRead + Unpin> Begun<S> {
     /// Waits for the first bytes. What begins otherwise, such as HTTP/1, is an error.
-    pub(super) async fn read(mut stream: S) -> io::Result<Self> {
+    pub async fn read(mut stream: S) -> io::Result<Self> {
         let mut first = [0; PREFACE.len()];
         stream.read_exact(&mut first).await?;
         if first == *PREFACE { Ok(Self { repeated: 0, stream }) } else { Err(io::ErrorKind::InvalidData.into()) }

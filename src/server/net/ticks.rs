@@ -18,14 +18,14 @@ const CLOCK: ClockId = ClockId::Monotonic;
 
 /// Sleeps as tokio does, and says which time it was at the last tick.
 #[derive(Debug, Clone)]
-pub(super) struct TickTimer {
+pub struct TickTimer {
     sleeps: TokioTimer,
     began: Instant,
     began_at: Duration,
 }
 
 impl TickTimer {
-    pub(super) fn start() -> Self {
+    pub fn start() -> Self {
         Self { sleeps: TokioTimer::new(), began: Instant::now(), began_at: last_tick() }
     }
 }

@@ -8,7 +8,7 @@ use tower::Service;
 
 use super::request_body::RequestBody;
 use crate::rpc::{
-    Desk,
+    CallerServices,
     proto::{
         audit_service_server::AuditServiceServer, directory_service_server::DirectoryServiceServer,
         permission_service_server::PermissionServiceServer, queue_access_service_server::QueueAccessServiceServer,
@@ -19,35 +19,35 @@ use crate::rpc::{
 const WATCH_SESSIONS: &str = "/queuegate.v1.QueueAccessService/WatchSessions";
 
 /// What comes of a call.
-pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+pub type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 /// All services, for one caller. Ours are called without a router on the way, which takes longer than a decision.
-pub(super) struct Services {
-    queue_access: QueueAccessServiceServer<Desk>,
-    permission: PermissionServiceServer<Desk>,
-    directory: DirectoryServiceServer<Desk>,
-    audit: AuditServiceServer<Desk>,
-    desk: Desk,
+pub struct Services {
+    queue_access: QueueAccessServiceServer<CallerServices>,
+    permission: PermissionServiceServer<CallerServices>,
+    directory: DirectoryServiceServer<CallerServices>,
+    audit: AuditServiceServer<CallerServices>,
+    services: CallerServices,
     others: Routes,
 }
 
 impl Services {
     /// Ours, and others.
-    pub(super) fn new(desk: Desk, others: Routes) -> Self {
+    pub fn new(services: CallerServices, others: Routes) -> Self {
         Self {
-            queue_access: desk.queue_access(),
-            permission: desk.permission(),
-            directory: desk.directory(),
-            audit: desk.audit(),
-            desk,
+            queue_access: services.queue_access(),
+            permission: services.permission(),
+            directory: services.directory(),
+            audit: services.audit(),
+            services,
             others,
         }
     }
 
     /// Calls a method.
-    pub(super) fn call(&self, request: Request<RequestBody>) -> Answering {
+    pub fn call(&self, request: Request<RequestBody>) -> Answering {
         if request.uri().path() == WATCH_SESSIONS {
-            let answering = self.desk.clone().watch_sessions(request);
+            let answering = self.services.clone().watch_sessions(request);
             return Box::pin(async { Ok(answering.await) });
         }
         let service = request.uri().path().rsplit_once('/').map(|(service, _)| service);

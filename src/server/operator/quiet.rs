@@ -13,7 +13,7 @@ const MOST: usize = 64;
 
 /// The connections, oldest first. Past the most that there may be, the oldest of the address that has the most ends.
 #[derive(Default)]
-pub(super) struct Quiet(Mutex<Connections>);
+pub struct Quiet(Mutex<Connections>);
 
 #[derive(Default)]
 struct Connections {
@@ -23,7 +23,7 @@ struct Connections {
 
 impl Quiet {
     /// Adds a connection, which `serve` begins to serve by its number.
-    pub(super) fn add(&self, address: IpAddr, serve: impl FnOnce(u64) -> AbortHandle) {
+    pub fn add(&self, address: IpAddr, serve: impl FnOnce(u64) -> AbortHandle) {
         let mut connections = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let number = connections.next;
         connections.next += 1;
@@ -36,7 +36,7 @@ impl Quiet {
     }
 
     /// Removes a connection: it asked something, or it ended.
-    pub(super) fn remove(&self, number: u64) {
+    pub fn remove(&self, number: u64) {
         let mut connections = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         connections.open.retain(|(other, ..)| *other != number);
     }

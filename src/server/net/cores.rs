@@ -23,7 +23,7 @@ use tokio::{
 use super::connection::Connections;
 
 /// All of them. Dropping it cuts off what they are at.
-pub(super) struct Cores(Vec<Core>);
+pub struct Cores(Vec<Core>);
 
 struct Core {
     connections: mpsc::UnboundedSender<(TcpStream, SocketAddr)>,
@@ -36,17 +36,17 @@ struct Core {
 
 impl Cores {
     /// One for each of `connections`, which says how it serves them.
-    pub(super) fn start(connections: Vec<Connections>) -> io::Result<Self> {
+    pub fn start(connections: Vec<Connections>) -> io::Result<Self> {
         connections.into_iter().map(Core::start).collect::<Result<_, _>>().map(Self)
     }
 
     /// How many connections are open.
-    pub(super) fn open(&self) -> usize {
+    pub fn open(&self) -> usize {
         self.0.iter().map(Core::open).sum()
     }
 
     /// Serves a connection.
-    pub(super) fn serve(&self, stream: TcpStream, address: SocketAddr) {
+    pub fn serve(&self, stream: TcpStream, address: SocketAddr) {
         if let Some(core) = self.0.iter().min_by_key(|core| core.open()) {
             core.open.fetch_add(1, Ordering::Relaxed);
             // A core that is gone has failed; the connection is closed, as it would be there.
@@ -55,7 +55,7 @@ impl Cores {
     }
 
     /// Takes no more connections, and waits for the end of those that are open.
-    pub(super) async fn finish(self) {
+    pub async fn finish(self) {
         let leases: Vec<_> = self.0.into_iter().map(|core| (core.done, core._lease)).collect();
         for (done, _lease) in leases {
             // A core that is gone has no connections.

@@ -44,7 +44,7 @@ impl Error {
 }
 
 /// What is needed to speak TLS, as it is now.
-pub(super) struct Tls {
+pub struct Tls {
     files: TlsFiles,
     current: ArcSwap<ServerConfig>,
     /// What was last read, so that files that didn't change are let alone. Held while they are read anew.
@@ -61,26 +61,26 @@ struct Read {
 }
 
 impl Tls {
-    pub(super) fn open(files: TlsFiles) -> Result<Self, Error> {
+    pub fn open(files: TlsFiles) -> Result<Self, Error> {
         let reserve = Reserve::default();
         let read = Read::of(&files, &reserve)?;
         let current = ArcSwap::from(read.config(&files)?);
         Ok(Self { files, current, last_read: Mutex::new(read), reserve })
     }
 
-    pub(super) fn config(&self) -> Arc<ServerConfig> {
+    pub fn config(&self) -> Arc<ServerConfig> {
         self.current.load_full()
     }
 
     /// What others may do to the files and should not.
-    pub(super) fn exposures(&self) -> impl Iterator<Item = String> {
+    pub fn exposures(&self) -> impl Iterator<Item = String> {
         let TlsFiles { certificate, key, client_ca } = &self.files;
         let public = [Some(certificate), client_ca.as_ref()].into_iter().flatten();
         public.filter_map(|path| exposure(path, Keeping::Public)).chain(exposure(key, Keeping::Secret))
     }
 
     /// Reads the files anew, and says whether they changed. What is wrong with them leaves everything as it was.
-    pub(super) fn refresh(&self) -> Result<bool, Error> {
+    pub fn refresh(&self) -> Result<bool, Error> {
         let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
         let read = Read::of(&self.files, &self.reserve)?;
         if read == *last_read {
@@ -141,7 +141,7 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
 }
 
 /// The subject alternative names of the certificate that a client showed, and that was verified.
-pub(super) fn client_names(connection: &ServerConnection) -> Vec<CertificateName> {
+pub fn client_names(connection: &ServerConnection) -> Vec<CertificateName> {
     let Some(certificate) = connection.peer_certificates().and_then(<[_]>::first) else { return Vec::new() };
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Vec::new() };
     let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };

@@ -5,10 +5,7 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -19,8 +16,8 @@ use tokio::time::Sleep;
 use tonic::{Code, Status, body::Body};
 
 use super::{
-    admission::{Held, Place},
-    gate::Peer,
+    callers::{CallPermit, HeldBytes},
+    peer::Peer,
     request_body::BrokenOff,
 };
 use crate::{
@@ -36,67 +33,21 @@ use crate::{
 const PIECE: usize = 16 * 1024;
 
 /// Completes when a caller's credentials were revoked or have expired.
-pub(super) type Revoked = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub type Revoked = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Completes when the credentials of `identity` end.
-pub(super) fn revoked(identity: &Arc<Identity>) -> Revoked {
+pub fn revoked(identity: &Arc<Identity>) -> Revoked {
     let identity = Arc::clone(identity);
     Box::pin(async move { identity.ended().await })
 }
 
-/// What goes on on a connection.
-pub(super) struct Activity {
-    began: Instant,
-    calls: AtomicUsize,
-    /// When the last call ended, in milliseconds after `began`.
-    last_ended_ms: AtomicU64,
-    /// Answers with something to send that was not asked for yet.
-    untaken: AtomicUsize,
-    /// Counts pieces of answers that were taken.
-    taken: AtomicUsize,
-}
-
-impl Activity {
-    pub(super) fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            calls: AtomicUsize::new(0),
-            last_ended_ms: AtomicU64::new(0),
-            untaken: AtomicUsize::new(0),
-            taken: AtomicUsize::new(0),
-        }
-    }
-
-    /// How long there has been no call, or `None` while there is one.
-    pub(super) fn idle_for(&self) -> Option<Duration> {
-        let last_ended = Duration::from_millis(self.last_ended_ms.load(Ordering::Relaxed));
-        (self.calls.load(Ordering::Relaxed) == 0).then(|| self.began.elapsed().saturating_sub(last_ended))
-    }
-
-    /// An answer has something to send. A connection is served by one thread, so nothing else counts meanwhile.
-    fn offered(&self) {
-        self.untaken.store(self.untaken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-    }
-
-    /// Something that an answer offered was taken.
-    fn taken(&self) {
-        self.untaken.store(self.untaken.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed);
-        self.taken.store(self.taken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-    }
-
-    /// How many pieces of answers were taken so far, while others wait; `None` if no answer waits for its reader.
-    pub(super) fn taken_while_answers_wait(&self) -> Option<usize> {
-        (self.untaken.load(Ordering::Relaxed) > 0).then(|| self.taken.load(Ordering::Relaxed))
-    }
-}
-
 /// A call in flight. When it is dropped, its end is counted.
-pub(super) struct Call {
+pub struct Call {
     peer: Arc<Peer>,
     pub began: Instant,
     /// Its index in [`methods::METHODS`](crate::rpc::methods::METHODS).
     pub method: usize,
-    pub place: Option<Place>,
+    pub permit: Option<CallPermit>,
     /// Rarely there, and large.
     pub span: Option<Box<CallSpan>>,
     /// `None` while it isn't known how the call ends: then its caller went away.
@@ -105,13 +56,13 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn begin(peer: &Arc<Peer>) -> Self {
-        peer.activity.calls.fetch_add(1, Ordering::Relaxed);
+    pub fn begin(peer: &Arc<Peer>) -> Self {
+        peer.activity.call_began();
         Self {
             peer: Arc::clone(peer),
             began: Instant::now(),
             method: usize::MAX,
-            place: None,
+            permit: None,
             span: None,
             code: None,
             broken_off: BrokenOff::default(),
@@ -119,29 +70,29 @@ impl Call {
     }
 
     /// Completes when the call has lasted this long.
-    pub(super) fn sleep_until(&self, longest: Duration) -> Pin<Box<Sleep>> {
+    pub fn sleep_until(&self, longest: Duration) -> Pin<Box<Sleep>> {
         Box::pin(tokio::time::sleep(longest.saturating_sub(self.began.elapsed())))
     }
 
     /// An answer that was made at the gate.
-    pub(super) fn refused(self, error: Error) -> Response<Answer> {
+    pub fn refused(self, error: Error) -> Response<Answer> {
         self.answered(status::answer(error))
     }
 
     /// An answer that is nothing but a status.
-    pub(super) fn answered(self, answer: Response<Body>) -> Response<Answer> {
+    pub fn answered(self, answer: Response<Body>) -> Response<Answer> {
         self.stream(answer, None, None)
     }
 
     /// An answer of one message. It is encoded here, so that what waits for its reader is bytes, and they are counted.
-    pub(super) fn unary(mut self, answer: Response<Body>, context: &mut Context<'_>) -> Response<Answer> {
+    pub fn unary(mut self, answer: Response<Body>, context: &mut Context<'_>) -> Response<Answer> {
         let (mut parts, mut body) = answer.into_parts();
         let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(context) else {
             return self.answered(Response::from_parts(parts, body));
         };
         let large = frame.data_ref().map(Bytes::len).filter(|bytes| *bytes > PIECE);
-        let held = match large.zip(self.place.as_ref()) {
-            Some((bytes, place)) => match self.peer.gate.admission.hold(place, bytes) {
+        let held = match large.zip(self.permit.as_ref()) {
+            Some((bytes, permit)) => match self.peer.gate.admission.hold(permit, bytes) {
                 Ok(held) => Some(held),
                 Err(error) => return self.refused(error),
             },
@@ -162,7 +113,7 @@ impl Call {
     }
 
     /// An answer that goes on, at most until the deadline and the end of the caller's credentials.
-    pub(super) fn stream(
+    pub fn stream(
         mut self,
         answer: Response<Body>,
         deadline: Option<Pin<Box<Sleep>>>,
@@ -177,12 +128,9 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let Activity { began, calls, last_ended_ms, .. } = &self.peer.activity;
         let now = Instant::now();
-        let ended_ms = now.saturating_duration_since(*began).as_millis();
-        last_ended_ms.store(u64::try_from(ended_ms).unwrap_or(u64::MAX), Ordering::Relaxed);
-        calls.fetch_sub(1, Ordering::Relaxed);
-        // What half a question is answered with says nothing about the server.
+        self.peer.activity.call_ended(now);
+        // What half a request_body is answered with says nothing about the server.
         let code = self.code.filter(|_| !self.broken_off.is_set()).unwrap_or(Code::Cancelled);
         self.peer.gate.metrics.call_ended(self.method, code as usize, now.saturating_duration_since(self.began));
         if let Some(span) = self.span.take() {
@@ -196,14 +144,14 @@ fn code(headers: &HeaderMap) -> Option<Code> {
 }
 
 /// The body of an answer.
-pub(super) struct Answer {
+pub struct Answer {
     body: Body,
     /// What the body gave and HTTP/2 did not get yet.
     ready: Bytes,
     /// Whether it has something to send that was not asked for yet.
     is_waiting: bool,
     /// Counts the answer if it is large.
-    held: Option<Held>,
+    held: Option<HeldBytes>,
     call: Call,
     /// When a stream must have ended.
     deadline: Option<Pin<Box<Sleep>>>,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt, wrappers::WatchStream};
-pub(super) use tonic_health::pb::health_check_response::ServingStatus;
+pub use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse,
     health_server::{Health as Service, HealthServer},
@@ -15,22 +15,22 @@ use tonic::{Request, Response, Status};
 
 /// How each service is.
 #[derive(Debug, Clone)]
-pub(super) struct Health(Arc<watch::Sender<BTreeMap<String, ServingStatus>>>);
+pub struct Health(Arc<watch::Sender<BTreeMap<String, ServingStatus>>>);
 
 impl Health {
     /// None of `services` is served yet.
-    pub(super) fn of<'s>(services: impl IntoIterator<Item = &'s str>) -> Self {
+    pub fn of<'s>(services: impl IntoIterator<Item = &'s str>) -> Self {
         let statuses = services.into_iter().map(|service| (service.to_owned(), ServingStatus::NotServing));
         Self(Arc::new(watch::Sender::new(statuses.collect())))
     }
 
     /// Says how a service is, now and to those who watch it.
-    pub(super) fn set(&self, service: &str, status: ServingStatus) {
+    pub fn set(&self, service: &str, status: ServingStatus) {
         self.0.send_if_modified(|statuses| statuses.insert(service.to_owned(), status) != Some(status));
     }
 
     /// The service.
-    pub(super) fn service(&self) -> HealthServer<Self> {
+    pub fn service(&self) -> HealthServer<Self> {
         HealthServer::new(self.clone())
     }
 }

@@ -1,14 +1,13 @@
 //! How much work is taken on: so many calls of each caller, and no more in all than is done in time.
 //!
-//! Whether work is done in time is measured: now and then a task is put in line behind what there is to do, and says how
+//! Whether work is done in time is measured: now and then a task is put in queue behind what there is to do, and says how
 //! long it stood there. A moment's rush may wait. But where most of those tasks waited too long, more is asked than can be
-//! done, and a line makes everybody wait for nothing: then it may only be as long as keeps the processors busy, whoever has
+//! done, and a queue makes everybody wait for nothing: then it may only be as long as keeps the processors busy, whoever has
 //! waited too long is refused when their turn comes, and it may be twice as long, and again, as soon as few are refused or
 //! most hardly wait.
 //! What can wait is refused first: long answers and lists, then changes, then checks. Probes are never refused.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -16,36 +15,36 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::callers::{CallPermit, ConnectionCalls, HeldBytes};
 use crate::{
-    domain::ids::Caller,
     rpc::{methods::Work, status::Error},
     server::limits::Limits,
     telemetry::metrics::{Metrics, Shed},
 };
 
-/// How long a line is looked at before anything is made of it.
+/// How long a queue is looked at before anything is made of it.
 const WINDOW: Duration = Duration::from_millis(50);
 
 /// Whoever waits for less than this part of what is too long hardly waits.
 const HARDLY: u32 = 32;
 
-/// Of how many calls one has a task put in line behind it.
+/// Of how many calls one has a task put in queue behind it.
 const MEASURED: usize = 16;
 
-/// How many calls may stand in line if nobody has to wait too long.
-const LONGEST_LINE: usize = 1_024;
+/// How many calls may stand in queue if nobody has to wait too long.
+const LONGEST_QUEUE: usize = 1_024;
 
 /// What is left of that however long the wait: enough that the processor isn't idle.
-const SHORTEST_LINE: usize = 1;
+const SHORTEST_QUEUE: usize = 1;
 
 /// What is let in on one processor.
-pub(super) struct Admission {
+pub struct Admission {
     limits: Limits,
     metrics: Arc<Metrics>,
-    /// How many calls may stand in line.
-    longest_line: AtomicUsize,
+    /// How many calls may stand in queue.
+    longest_queue: AtomicUsize,
     /// How many calls were let in and not begun yet.
-    line: AtomicUsize,
+    queue: AtomicUsize,
     /// Counts calls, so that of so many one is measured.
     turn: AtomicUsize,
     refused: AtomicUsize,
@@ -64,144 +63,37 @@ struct Window {
     refused: usize,
 }
 
-/// The callers with calls in flight, on all processors.
-#[derive(Debug, Default)]
-pub(super) struct Callers {
-    in_flight: Mutex<HashMap<Caller, Arc<UnderWay>>>,
-    /// Bytes of large answers that wait for their readers.
-    held: Arc<AtomicUsize>,
-}
-
-/// How many calls of one caller are under way.
-#[derive(Debug, Default)]
-pub(super) struct UnderWay {
-    probes: AtomicUsize,
-    checks: AtomicUsize,
-    scans: AtomicUsize,
-    writes: AtomicUsize,
-    streams: AtomicUsize,
-    /// Bytes of large answers that wait for this caller.
-    held: AtomicUsize,
-    held_for_all: Arc<AtomicUsize>,
-}
-
-/// What is under way of the caller of one connection. Each connection has its own, so that no two processors count who
-/// holds it.
-#[derive(Debug)]
-pub(super) struct OfConnection(Arc<UnderWay>);
-
-impl OfConnection {
-    pub(super) fn new(under_way: Arc<UnderWay>) -> Self {
-        Self(under_way)
-    }
-}
-
-impl Callers {
-    /// What is under way of one.
-    pub(super) fn of(&self, caller: &Caller) -> Arc<UnderWay> {
-        let mut callers = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = callers.get(caller) {
-            return Arc::clone(found);
-        }
-        // Those of whom nothing is under way need not be remembered.
-        callers.retain(|_, under_way| Arc::strong_count(under_way) > 1);
-        let new = UnderWay { held_for_all: Arc::clone(&self.held), ..UnderWay::default() };
-        Arc::clone(callers.entry(caller.clone()).or_insert_with(|| Arc::new(new)))
-    }
-
-    /// Bytes of large answers that wait for their readers.
-    pub(super) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
-    }
-
-    /// How many calls of all of them are under way.
-    pub(super) fn under_way(&self, work: Work) -> usize {
-        let callers = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        callers.values().map(|under_way| under_way.count(work).load(Ordering::Relaxed)).sum()
-    }
-}
-
-impl UnderWay {
-    fn count(&self, work: Work) -> &AtomicUsize {
-        match work {
-            Work::Probe => &self.probes,
-            Work::Check => &self.checks,
-            Work::Scan => &self.scans,
-            Work::Write => &self.writes,
-            Work::Stream | Work::Import => &self.streams,
-        }
-    }
-
-    /// How many are counted together with those of `work`.
-    fn together(&self, work: Work) -> usize {
-        match work {
-            // Not limited.
-            Work::Probe => 0,
-            Work::Check | Work::Scan | Work::Write => {
-                [&self.checks, &self.scans, &self.writes].iter().map(|count| count.load(Ordering::Relaxed)).sum()
-            }
-            Work::Stream | Work::Import => self.streams.load(Ordering::Relaxed),
-        }
-    }
-}
-
-/// A call that was let in, for as long as it lasts.
-pub(super) struct Place {
-    caller: Arc<OfConnection>,
-    work: Work,
-}
-
-/// A large answer that waits for its reader, counted until it is dropped.
-pub(super) struct Held {
-    caller: Arc<OfConnection>,
-    bytes: usize,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let UnderWay { held, held_for_all, .. } = &*self.caller.0;
-        held.fetch_sub(self.bytes, Ordering::Relaxed);
-        held_for_all.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// A call that stands in line, until it is begun.
-pub(super) struct InLine {
+/// A call that stands in queue, until it is begun.
+pub struct QueuedCall {
     admission: Arc<Admission>,
     since: Instant,
 }
 
-impl InLine {
+impl QueuedCall {
     /// It is this call's turn; if it still makes sense to do it.
-    pub(super) fn leave(self) -> Result<(), Error> {
-        let Admission { limits, longest_line, .. } = &*self.admission;
+    pub fn begin(self) -> Result<(), Error> {
+        let Admission { limits, longest_queue, .. } = &*self.admission;
         // Its caller is better served elsewhere, and the others by its not being done.
-        if longest_line.load(Ordering::Relaxed) < LONGEST_LINE && self.since.elapsed() > limits.shed_delay {
+        if longest_queue.load(Ordering::Relaxed) < LONGEST_QUEUE && self.since.elapsed() > limits.shed_delay {
             return Err(self.admission.overloaded());
         }
         Ok(())
     }
 }
 
-impl Drop for InLine {
+impl Drop for QueuedCall {
     fn drop(&mut self) {
-        self.admission.line.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.caller.0.count(self.work).fetch_sub(1, Ordering::Relaxed);
+        self.admission.queue.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Admission {
-    pub(super) fn new(limits: Limits, metrics: Arc<Metrics>) -> Self {
+    pub fn new(limits: Limits, metrics: Arc<Metrics>) -> Self {
         Self {
             limits,
             metrics,
-            longest_line: AtomicUsize::new(LONGEST_LINE),
-            line: AtomicUsize::new(0),
+            longest_queue: AtomicUsize::new(LONGEST_QUEUE),
+            queue: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
             window: Mutex::new(Window {
@@ -216,35 +108,32 @@ impl Admission {
     }
 
     /// Lets a call in, or says why not.
-    pub(super) fn enter(&self, caller: &Arc<OfConnection>, work: Work) -> Result<Place, Error> {
+    pub fn enter(&self, caller: &Arc<ConnectionCalls>, work: Work) -> Result<CallPermit, Error> {
         self.turn.fetch_add(1, Ordering::Relaxed);
-        if self.line.load(Ordering::Relaxed) >= self.longest_line_of(work) {
+        if self.queue.load(Ordering::Relaxed) >= self.longest_queue_of(work) {
             return Err(self.overloaded());
         }
         let most = if work.is_unary() { self.limits.calls_per_caller } else { self.limits.streams_per_caller };
-        caller.0.count(work).fetch_add(1, Ordering::Relaxed);
         // Dropped again, if there are too many.
-        let place = Place { caller: Arc::clone(caller), work };
-        if caller.0.together(work) > most {
+        let permit = CallPermit::begin(caller, work);
+        if permit.calls_together() > most {
             self.metrics.shed(Shed::CallerLimit);
             return Err(Error::CallerLimit { most });
         }
-        Ok(place)
+        Ok(permit)
     }
 
-    /// Counts a large answer against what its caller, and all callers together, may leave unread.
-    pub(super) fn hold(&self, place: &Place, bytes: usize) -> Result<Held, Error> {
-        let UnderWay { held, held_for_all, .. } = &*place.caller.0;
-        let of_caller = held.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let of_all = held_for_all.fetch_add(bytes, Ordering::Relaxed) + bytes;
+    /// Counts a large answer against what its caller, and all callers together, may begin unread.
+    pub fn hold(&self, permit: &CallPermit, bytes: usize) -> Result<HeldBytes, Error> {
         // Dropped again if it is too much.
-        let counted = Held { caller: Arc::clone(&place.caller), bytes };
+        let held = permit.hold(bytes);
+        let (of_caller, of_all) = (held.of_caller, held.of_all);
         // One answer at a time is always allowed.
         if (of_caller > self.limits.unread_bytes_per_caller || of_all > self.limits.unread_bytes) && of_caller > bytes {
             self.metrics.shed(Shed::UnreadAnswers);
             return Err(Error::TooMuchUnread);
         }
-        Ok(counted)
+        Ok(held)
     }
 
     fn overloaded(&self) -> Error {
@@ -253,8 +142,8 @@ impl Admission {
         Error::Overloaded
     }
 
-    fn longest_line_of(&self, work: Work) -> usize {
-        let longest = self.longest_line.load(Ordering::Relaxed);
+    fn longest_queue_of(&self, work: Work) -> usize {
+        let longest = self.longest_queue.load(Ordering::Relaxed);
         match work {
             Work::Probe => usize::MAX,
             Work::Check => longest,
@@ -263,20 +152,20 @@ impl Admission {
         }
     }
 
-    /// How often the line was halved.
-    pub(super) fn shedding(&self) -> u32 {
-        (LONGEST_LINE / self.longest_line.load(Ordering::Relaxed)).ilog2()
+    /// How often the queue was halved.
+    pub fn shedding(&self) -> u32 {
+        (LONGEST_QUEUE / self.longest_queue.load(Ordering::Relaxed)).ilog2()
     }
 
-    /// Puts a call in line, until it is begun.
-    pub(super) fn stand_in_line(self: &Arc<Self>, since: Instant) -> InLine {
-        self.line.fetch_add(1, Ordering::Relaxed);
-        InLine { admission: Arc::clone(self), since }
+    /// Puts a call in queue, until it is begun.
+    pub fn enqueue(self: &Arc<Self>, since: Instant) -> QueuedCall {
+        self.queue.fetch_add(1, Ordering::Relaxed);
+        QueuedCall { admission: Arc::clone(self), since }
     }
 
-    /// Measures the line now and then. Called for each call, on the runtime and before the call's own task is spawned, which
+    /// Measures the queue now and then. Called for each call, on the runtime and before the call's own task is spawned, which
     /// so comes to stand before the one that measures: the latest task is the first to run, and the others are run in turn.
-    pub(super) fn measure(self: &Arc<Self>) {
+    pub fn measure(self: &Arc<Self>) {
         if !self.turn.load(Ordering::Relaxed).is_multiple_of(MEASURED) {
             return;
         }
@@ -284,24 +173,24 @@ impl Admission {
         tokio::spawn(async move { admission.note(began.elapsed(), Instant::now()) });
     }
 
-    /// Takes note of how long a task stood in line.
+    /// Takes note of how long a task stood in queue.
     fn note(&self, waited: Duration, now: Instant) {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = now.saturating_duration_since(window.began).as_millis() / WINDOW.as_millis();
         if let passed @ 1.. = u32::try_from(passed).unwrap_or(u32::MAX) {
             let (turn, refused) = (self.turn.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed));
             let (calls, lately_refused) = (turn.wrapping_sub(window.turn), refused.wrapping_sub(window.refused));
-            let mut longest = self.longest_line.load(Ordering::Relaxed);
-            // In the windows after the first nobody stood in line.
+            let mut longest = self.longest_queue.load(Ordering::Relaxed);
+            // In the windows after the first nobody stood in queue.
             let mut quiet = passed - 1;
             if window.long_waits * 2 > window.waits {
-                longest = SHORTEST_LINE;
+                longest = SHORTEST_QUEUE;
             } else if lately_refused * 3 <= calls || window.short_waits * 2 > window.waits {
                 // Many may be refused although there is time for all, if they come several at once.
                 quiet += 1;
             }
-            let longest = (longest << quiet.min(LONGEST_LINE.ilog2())).min(LONGEST_LINE);
-            self.longest_line.store(longest, Ordering::Relaxed);
+            let longest = (longest << quiet.min(LONGEST_QUEUE.ilog2())).min(LONGEST_QUEUE);
+            self.longest_queue.store(longest, Ordering::Relaxed);
             *window = Window { began: now, waits: 0, long_waits: 0, short_waits: 0, turn, refused };
         }
         window.waits += 1;
@@ -312,19 +201,19 @@ impl Admission {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::telemetry::metrics::CallLabels;
+    use super::{super::callers::Callers, *};
+    use crate::{domain::ids::Caller, telemetry::metrics::CallLabels};
 
     fn admission() -> Arc<Admission> {
         let limits = Limits { calls_per_caller: 2_000, streams_per_caller: 2_000, ..Limits::default() };
         Arc::new(Admission::new(limits, Arc::new(Metrics::new(CallLabels::default()))))
     }
 
-    /// How many of `calls` get in line at once.
+    /// How many of `calls` get in queue at once.
     fn rush(admission: &Arc<Admission>, work: Work, calls: usize) -> usize {
-        let caller = Arc::new(OfConnection::new(Arc::default()));
-        let enter = |_| admission.enter(&caller, work).ok().map(|_| admission.stand_in_line(Instant::now()));
-        (0..calls).filter_map(enter).collect::<Vec<InLine>>().len()
+        let caller = Arc::new(ConnectionCalls::new(Arc::default()));
+        let enter = |_| admission.enter(&caller, work).ok().map(|_| admission.enqueue(Instant::now()));
+        (0..calls).filter_map(enter).collect::<Vec<QueuedCall>>().len()
     }
 
     const fn long() -> Duration {
@@ -340,22 +229,22 @@ mod tests {
         let limits = Limits { calls_per_caller: 3, streams_per_caller: 2, ..Limits::default() };
         let admission = Admission::new(limits, Arc::new(Metrics::new(CallLabels::default())));
         let callers = Callers::default();
-        let someone = |name: &str| Arc::new(OfConnection::new(callers.of(&Caller::named(&name.parse().unwrap()))));
+        let someone = |name: &str| Arc::new(ConnectionCalls::new(callers.of(&Caller::named(&name.parse().unwrap()))));
         let (pbx, other) = (someone("pbx"), someone("other"));
-        let mut places: Vec<Place> = (0..3).map(|_| admission.enter(&pbx, Work::Check).unwrap()).collect();
+        let mut permits: Vec<CallPermit> = (0..3).map(|_| admission.enter(&pbx, Work::Check).unwrap()).collect();
         assert!(matches!(admission.enter(&pbx, Work::Write), Err(Error::CallerLimit { most: 3 })));
-        let streams: Vec<Place> = (0..2).map(|_| admission.enter(&pbx, Work::Stream).unwrap()).collect();
+        let streams: Vec<CallPermit> = (0..2).map(|_| admission.enter(&pbx, Work::Stream).unwrap()).collect();
         assert!(matches!(admission.enter(&pbx, Work::Stream), Err(Error::CallerLimit { most: 2 })));
         assert!(admission.enter(&other, Work::Check).is_ok());
-        places.pop();
+        permits.pop();
         let writing = admission.enter(&someone("pbx"), Work::Write);
         assert!(writing.is_ok(), "one is done");
-        let under_way = || [Work::Check, Work::Write, Work::Stream].map(|work| callers.under_way(work));
-        assert_eq!(under_way(), [2, 1, 2]);
-        drop((places, writing, pbx, other, streams));
-        assert_eq!(under_way(), [0, 0, 0]);
+        let in_flight = || [Work::Check, Work::Write, Work::Stream].map(|work| callers.in_flight(work));
+        assert_eq!(in_flight(), [2, 1, 2]);
+        drop((permits, writing, pbx, other, streams));
+        assert_eq!(in_flight(), [0, 0, 0]);
         someone("third");
-        assert_eq!(callers.in_flight.lock().unwrap().len(), 1, "a caller without calls is forgotten");
+        assert_eq!(callers.len(), 1, "a caller without calls is forgotten");
     }
 
     #[test]
@@ -406,7 +295,7 @@ mod tests {
     #[test]
     fn a_probe_is_let_in_however_much_is_refused() {
         let admission = admission();
-        admission.longest_line.store(SHORTEST_LINE, Ordering::Relaxed);
+        admission.longest_queue.store(SHORTEST_QUEUE, Ordering::Relaxed);
         assert_eq!([Work::Check, Work::Probe].map(|work| rush(&admission, work, 3_000)), [1, 3_000]);
     }
 
@@ -417,7 +306,7 @@ mod tests {
             [Work::Check, Work::Write, Work::Stream, Work::Scan].map(|work| rush(&admission, work, 2_000)),
             [1_024, 512, 256, 256]
         );
-        assert_eq!(admission.line.load(Ordering::Relaxed), 0, "whoever is given up leaves");
+        assert_eq!(admission.queue.load(Ordering::Relaxed), 0, "whoever is given up leaves");
     }
 
     #[test]
@@ -425,12 +314,12 @@ mod tests {
         const HOUR: Duration = Duration::from_secs(60 * 60);
         let limits = Limits { shed_delay: HOUR, ..Limits::default() };
         let admission = Arc::new(Admission::new(limits, Arc::new(Metrics::new(CallLabels::default()))));
-        let ago = |waited| admission.stand_in_line(Instant::now() - waited);
-        assert!(ago(HOUR * 2).leave().is_ok());
-        admission.longest_line.store(512, Ordering::Relaxed);
-        assert!(matches!(ago(HOUR * 2).leave(), Err(Error::Overloaded)));
-        assert!(ago(HOUR / 2).leave().is_ok());
-        assert_eq!(admission.line.load(Ordering::Relaxed), 0);
+        let ago = |waited| admission.enqueue(Instant::now() - waited);
+        assert!(ago(HOUR * 2).begin().is_ok());
+        admission.longest_queue.store(512, Ordering::Relaxed);
+        assert!(matches!(ago(HOUR * 2).begin(), Err(Error::Overloaded)));
+        assert!(ago(HOUR / 2).begin().is_ok());
+        assert_eq!(admission.queue.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -1,0 +1,98 @@
+//! A call that was admitted, until its answer begins.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::Response;
+use tokio::time::Sleep;
+use tonic::body::Body;
+
+use super::{
+    admission::QueuedCall,
+    answer::{Answer, Call, Revoked, revoked},
+    services::Answering,
+};
+use crate::{
+    auth::Identity,
+    rpc::{
+        methods::Work,
+        status::{self, Error},
+    },
+};
+
+/// A call that was let in.
+pub struct AdmittedCall {
+    /// `None` once there is an answer.
+    pub call: Option<Call>,
+    /// `None` once the call began.
+    pub queued: Option<QueuedCall>,
+    pub work: Work,
+    /// How long the call may take.
+    pub longest: Option<Duration>,
+    pub answering: Answering,
+    /// Whose credentials must stay valid; `None` where no credentials are needed.
+    pub identity: Option<Arc<Identity>>,
+    /// Most calls are answered at once, and need no clock to wait for.
+    pub deadline: Option<Pin<Box<Sleep>>>,
+    pub revoked: Option<Revoked>,
+}
+
+impl AdmittedCall {
+    /// The answer, or `None` if it was handed on before.
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Response<Answer>>> {
+        if let Some(Err(error)) = self.queued.take().map(QueuedCall::begin) {
+            return Poll::Ready(self.call.take().map(|call| call.refused(error)));
+        }
+        match self.answering.as_mut().poll(context) {
+            Poll::Ready(Ok(answer)) => {
+                let answer = status::mend_answer(answer);
+                if !self.work.is_unary() {
+                    self.guard();
+                }
+                let (deadline, revoked) = (self.deadline.take(), self.revoked.take());
+                Poll::Ready(self.call.take().map(|call| {
+                    if self.work.is_unary() {
+                        call.unary(answer, context)
+                    } else {
+                        call.stream(answer, deadline, revoked)
+                    }
+                }))
+            }
+            Poll::Pending => {
+                self.guard();
+                let cut_off = ready!(self.poll_guards(context));
+                Poll::Ready(self.call.take().map(|call| call.answered(cut_off)))
+            }
+        }
+    }
+
+    /// Begins to watch the deadline, and the caller's credentials.
+    fn guard(&mut self) {
+        let Self { call, longest, work, identity, deadline, revoked: ended, .. } = self;
+        if deadline.is_none() {
+            *deadline = call.as_ref().zip(*longest).map(|(call, longest)| call.sleep_until(longest));
+        }
+        // A change that was begun is carried out, and its outcome told. An import looks for itself.
+        if ended.is_none() && !work.may_change() {
+            *ended = identity.as_ref().map(revoked);
+        }
+    }
+
+    /// The answer to a call that can't go on.
+    fn poll_guards(&mut self, context: &mut Context<'_>) -> Poll<Response<Body>> {
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(context).is_ready()
+        {
+            let outcome = if self.work.may_change() { status::Outcome::Unknown } else { status::Outcome::Certain };
+            return Poll::Ready(status::deadline_exceeded(outcome));
+        }
+        match &mut self.revoked {
+            Some(revoked) => revoked.as_mut().poll(context).map(|()| status::answer(Error::CredentialsEnded)),
+            None => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What every call passes: who is it, may they, is there room, how long have they got; and, behind it, how it ended.
+//!
+//! INVARIANT: nothing of a call is read before its caller is known, and no method is reached that
+//! [`methods`](crate::rpc::methods) doesn't name.
+
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::{Request, Response, header::AUTHORIZATION};
+use hyper::body::Incoming;
+use tonic::body::Body;
+
+use super::{
+    activity::Activity,
+    admitted::AdmittedCall,
+    answer::{Answer, Call},
+    content_type::is_grpc,
+    deadline::grpc_timeout,
+    peer::{Gate, Peer},
+    refused::RefusedCall,
+    request_body::RequestBody,
+};
+use crate::{
+    auth::CertificateName,
+    rpc::{
+        methods::{self, Work},
+        status::Error,
+    },
+};
+
+/// How long a call that is answered once may take if its caller doesn't say.
+const LONGEST_CALL: Duration = Duration::from_secs(6 * 60);
+
+/// The gate, for one connection.
+#[derive(Clone)]
+pub struct ConnectionService {
+    peer: Arc<Peer>,
+}
+
+impl ConnectionService {
+    pub fn new(gate: Arc<Gate>, address: IpAddr, certificate_names: Vec<CertificateName>) -> Self {
+        Self { peer: Arc::new(Peer::new(gate, address, certificate_names)) }
+    }
+
+    /// What goes on on the connection.
+    pub fn activity(&self) -> &Activity {
+        &self.peer.activity
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for ConnectionService {
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = CallFuture;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let mut call = Call::begin(&self.peer);
+        self.peer.gate.admission.measure();
+        if let Err(status) = is_grpc(&request) {
+            let mut answer = call.answered(Response::new(Body::empty()));
+            *answer.status_mut() = status;
+            return CallFuture::refused(answer);
+        }
+        let Some((index, method)) = methods::find(request.uri().path()) else {
+            return CallFuture::refused(call.refused(Error::UnknownMethod));
+        };
+        call.method = index;
+        if let Some(traces) = &self.peer.gate.traces {
+            call.span = traces.begin(method.path, request.headers(), random_share()).map(Box::new);
+        }
+        // Nothing behind the gate needs to see a secret.
+        let authorization = request.headers_mut().remove(AUTHORIZATION);
+        let admitted = self.peer.admit(method, authorization.as_ref()).and_then(|admitted| {
+            let given = grpc_timeout(request.headers()).map_err(|_| Error::malformed_deadline())?;
+            Ok((admitted, given))
+        });
+        let ((connection_caller, permit), given) = match admitted {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                // The request of a known caller is read to its end, unless it may be long or go on for ever.
+                let reads_request = matches!(error, Error::Overloaded | Error::CallerLimit { .. });
+                let request_body = (reads_request && method.work.is_unary()).then(|| request.into_body());
+                return CallFuture::RefusedCall(RefusedCall::new(call.refused(error), request_body));
+            }
+        };
+        call.permit = Some(permit);
+        let broken_off = call.broken_off.clone();
+        let request = request.map(|body| RequestBody::new(body, broken_off));
+        let queued = match method.work {
+            Work::Probe => None,
+            Work::Check | Work::Scan | Work::Write | Work::Stream | Work::Import => {
+                Some(self.peer.gate.admission.enqueue(call.began))
+            }
+        };
+        let longest = if method.work.is_unary() { Some(given.unwrap_or(LONGEST_CALL)) } else { given };
+        let answering = connection_caller.services.call(request);
+        // The identity of a caller without credentials never ends.
+        let identity = self.peer.gate.authority.is_some().then(|| Arc::clone(&connection_caller.identity));
+        CallFuture::AdmittedCall(AdmittedCall {
+            call: Some(call),
+            queued,
+            work: method.work,
+            longest,
+            answering,
+            identity,
+            deadline: None,
+            revoked: None,
+        })
+    }
+}
+
+/// What was asked, until there is an answer.
+pub enum CallFuture {
+    /// It was answered at the gate.
+    RefusedCall(RefusedCall),
+    /// It is being answered.
+    AdmittedCall(AdmittedCall),
+}
+
+impl CallFuture {
+    fn refused(answer: Response<Answer>) -> Self {
+        Self::RefusedCall(RefusedCall::new(answer, None))
+    }
+}
+
+impl Future for CallFuture {
+    type Output = Result<Response<Answer>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = match &mut *self {
+            Self::RefusedCall(refused) => ready!(refused.poll(context)),
+            Self::AdmittedCall(call) => ready!(call.poll(context)),
+        };
+        answer.map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)))
+    }
+}
+
+/// A random number from 0 to 1.
+fn random_share() -> f64 {
+    // Without randomness nothing is traced by chance.
+    getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX))
+}

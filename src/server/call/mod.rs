@@ -1,0 +1,18 @@
+//! A call, from its headers to the last byte of its answer.
+
+mod activity;
+mod content_type;
+mod deadline;
+mod request_body;
+mod services;
+mod callers;
+mod admission;
+mod peer;
+mod answer;
+mod refused;
+mod admitted;
+mod gate;
+
+pub(super) use self::{
+    activity::Activity, admission::Admission, callers::Callers, gate::ConnectionService, peer::Gate,
+};

@@ -1,0 +1,63 @@
+//! The errors of a server.
+
+use std::net::SocketAddr;
+
+use super::net::TlsError;
+use crate::{auth, store};
+
+/// Why a server can't start, or how it failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address is taken, or isn't one of this machine's.
+    #[error("can't listen on {address}: {problem}; give another {flag} address")]
+    Listen {
+        /// The address.
+        address: String,
+        /// The flag that says it.
+        flag: &'static str,
+        /// Why not.
+        problem: std::io::Error,
+    },
+    /// Strangers could call.
+    #[error(
+        "{address} can be reached from other machines, and the server has no {missing}: anybody could sign agents in and \
+         out, or read along; give {flags}, listen on 127.0.0.1, or say --insecure if something else keeps strangers out"
+    )]
+    Exposed {
+        /// The address.
+        address: SocketAddr,
+        /// What is missing.
+        missing: &'static str,
+        /// The flags that give it.
+        flags: &'static str,
+    },
+    /// Strangers could read metrics, and hold up probes.
+    #[error(
+        "{address} can be reached from other machines, and metrics and probes have neither tokens nor TLS; listen on \
+         127.0.0.1, or say --metrics-insecure if something else keeps strangers out"
+    )]
+    MetricsExposed {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// A certificate or key can't be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// The token file can't be used.
+    #[error(transparent)]
+    Tokens(#[from] auth::Error),
+    /// The database can't be used, or failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// There are too many threads.
+    #[error("can't start the threads that serve calls: {0}")]
+    Threads(std::io::Error),
+    /// A part of the server ended that must not.
+    #[error("the {0} ended unexpectedly")]
+    Broken(&'static str),
+    /// The disk didn't answer in time when the server was asked to stop.
+    #[error(
+        "the writer didn't finish in time; what was acknowledged is safe, what was not may or may not have happened"
+    )]
+    Stuck,
+}

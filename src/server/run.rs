@@ -1,0 +1,282 @@
+//! A server's life: start, serve, drain, stop.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{oneshot, watch},
+    task::{JoinHandle, JoinSet},
+    time::{Instant, timeout, timeout_at},
+};
+use tonic::service::Routes;
+use tonic_reflection::pb::{
+    v1::server_reflection_server::ServerReflectionServer as ReflectionV1,
+    v1alpha::server_reflection_server::ServerReflectionServer as ReflectionV1Alpha,
+};
+use tracing::{error, info, warn};
+
+use super::{
+    call::{Admission, Callers, Gate},
+    config::{Config, Exposure, Reflection, local_address, refuse_exposure},
+    error::Error,
+    net::{Connections, Cores, Tls, accept},
+    operator::{Health, Operator, ServingStatus, reload, tell_systemd},
+};
+use crate::{
+    auth::Authority,
+    rpc::{
+        self, Rpc, StreamTimes,
+        reflection::{Descriptors, V1, V1Alpha},
+    },
+    state::{Ended, State, WriterEnd},
+    store::{self, Store},
+    telemetry::{metrics::Metrics, traces::Traces},
+};
+
+/// A server that listens. It answers health checks with NOT_SERVING, and everything else with UNAVAILABLE, until its
+/// database is loaded.
+pub struct Server {
+    address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
+    drain_delay: Duration,
+    drain_deadline: Duration,
+    health: Health,
+    metrics: Arc<Metrics>,
+    traces: Option<Arc<Traces>>,
+    state: Arc<OnceLock<State>>,
+    loading: JoinHandle<Result<(State, WriterEnd), store::Error>>,
+    serving: JoinHandle<()>,
+    /// What goes on beside the calls, and ends with the server.
+    beside: JoinSet<()>,
+    drain: watch::Sender<bool>,
+}
+
+/// Opens the database, begins to listen, and begins to load.
+pub async fn start(config: Config) -> Result<Server, Error> {
+    let Config {
+        listen,
+        database,
+        tokens,
+        tls,
+        exposure,
+        metrics_exposure,
+        reflection,
+        metrics: metrics_listen,
+        traces,
+        limits,
+        drain_delay,
+        drain_deadline,
+        clock,
+    } = config;
+    let limits = limits.within_descriptors(processors());
+    // Files are read where waiting for them holds up nothing else, not even a stop.
+    let reading = tokio::task::spawn_blocking(move || {
+        let authority = tokens.map(Authority::open).transpose()?.map(Arc::new);
+        Ok::<_, Error>((authority, tls.map(Tls::open).transpose()?.map(Arc::new)))
+    });
+    let (authority, tls) = reading.await.map_err(|_| Error::Broken("reading of the token file"))??;
+    let listener = listen.bind("--listen").await?;
+    let address = local_address(&listener)?;
+    if exposure == Exposure::Refused {
+        refuse_exposure(address, authority.is_some(), tls.is_some())?;
+    }
+    let metrics_listener = match metrics_listen {
+        Some(listen) => Some(listen.bind("--metrics-listen").await?),
+        None => None,
+    };
+    let metrics_address = metrics_listener.as_ref().map(local_address).transpose()?;
+    if let Some(address) = metrics_address.filter(|address| !address.ip().is_loopback())
+        && [exposure, metrics_exposure] == [Exposure::Refused; 2]
+    {
+        return Err(Error::MetricsExposed { address });
+    }
+    let path = database.clone();
+    let store = tokio::task::spawn_blocking(move || Store::open(&path, new_store_id()));
+    let store = store.await.map_err(|_| Error::Broken("opening of the database"))??;
+
+    let metrics = Arc::new(Metrics::new(rpc::call_labels()));
+    let traces = traces.map(Arc::new);
+    let state = Arc::new(OnceLock::new());
+    let (drain, draining) = watch::channel(false);
+    let rpc = Rpc::new(
+        Arc::clone(&state),
+        draining.clone(),
+        Arc::clone(&metrics),
+        StreamTimes { patience: limits.read_patience, quiet: limits.quiet },
+    );
+    let health = Health::of([""].into_iter().chain(rpc::SERVICE_NAMES));
+    let mut routes = Routes::new(health.service());
+    if reflection == Reflection::On {
+        let descriptors = Descriptors::new().ok_or(Error::Broken("set of service descriptors"))?;
+        routes = routes
+            .add_service(ReflectionV1::new(V1(Arc::clone(&descriptors))))
+            .add_service(ReflectionV1Alpha::new(V1Alpha(descriptors)));
+    }
+    let routes = routes.prepare();
+    let callers = Arc::new(Callers::default());
+    let connections_of_a_core = || {
+        let gate = Gate {
+            rpc: rpc.for_another_runtime(),
+            others: routes.clone(),
+            authority: authority.clone(),
+            admission: Arc::new(Admission::new(limits, Arc::clone(&metrics))),
+            callers: Arc::clone(&callers),
+            metrics: Arc::clone(&metrics),
+            traces: traces.clone(),
+            clock: Arc::clone(&clock),
+        };
+        Connections { gate: Arc::new(gate), limits, tls: tls.clone(), draining: draining.clone() }
+    };
+    let connections: Vec<Connections> = std::iter::repeat_with(connections_of_a_core).take(processors()).collect();
+    let admissions = connections.iter().map(|connections| Arc::clone(&connections.gate.admission)).collect();
+    let cores = Cores::start(connections).map_err(Error::Threads)?;
+    let mut beside = JoinSet::new();
+    beside.spawn(reload(authority, tls, Arc::clone(&clock), Arc::clone(&metrics)));
+    let operator = Arc::new(Operator::new(Arc::clone(&metrics), Arc::clone(&state), &database, callers, admissions));
+    beside.spawn(Arc::clone(&operator).watch(health.clone()));
+    if let Some(listener) = metrics_listener {
+        beside.spawn(operator.serve(listener));
+    }
+    let serving = tokio::spawn(accept(listener, cores, limits, Arc::clone(&metrics), draining));
+    info!(%address, "listening");
+    let loaded = Arc::clone(&metrics);
+    let loading = tokio::task::spawn_blocking(move || State::start(store, clock, loaded, processors()));
+    Ok(Server {
+        address,
+        metrics_address,
+        drain_delay,
+        drain_deadline,
+        health,
+        metrics,
+        traces,
+        state,
+        loading,
+        serving,
+        beside,
+        drain,
+    })
+}
+
+/// How much of the time that a drain may take is for the calls under way; the rest is for the end of the writer.
+const CALLS_SHARE_OF_DRAIN: f64 = 0.75;
+
+/// How long the writer is waited for at least, before its disk is said to hang.
+const SHORTEST_FLUSH: Duration = Duration::from_secs(1);
+
+impl Server {
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the server serves its metrics, if it does.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// Serves until `stop` completes, then drains: health says NOT_SERVING; after a delay no more connections and calls
+    /// are taken and watches end; calls under way finish or are cut off at the deadline; and every acknowledged change is
+    /// in the file. Ends early if the store fails.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
+        let Self {
+            drain_delay,
+            drain_deadline,
+            health,
+            metrics,
+            traces,
+            state,
+            loading,
+            mut serving,
+            beside,
+            drain,
+            ..
+        } = self;
+        tokio::pin!(stop);
+        let loaded = tokio::select! {
+            loaded = loading => loaded.map_err(|_| Error::Broken("loading of the database"))?,
+            () = &mut stop => {
+                // Nothing was promised to anybody yet.
+                info!("stopped before the database was loaded");
+                return Ok(());
+            }
+        };
+        let (loaded, mut writer_end) = loaded?;
+        info!(revision = %loaded.snapshot().revision(), "database loaded");
+        // Set once, here.
+        let _ = state.set(loaded.clone());
+        set_health(&health, ServingStatus::Serving);
+        metrics.ready.set(1);
+        tell_systemd(&[sd_notify::NotifyState::Ready]);
+
+        let failed = tokio::select! {
+            () = &mut stop => None,
+            ended = &mut writer_end => Some(writer_failed(ended)),
+            _ = &mut serving => Some(Err(Error::Broken("listener"))),
+        };
+        set_health(&health, ServingStatus::NotServing);
+        metrics.ready.set(0);
+        tell_systemd(&[sd_notify::NotifyState::Stopping]);
+        if failed.is_none() && !drain_delay.is_zero() {
+            info!(delay = ?drain_delay, "stopping: calls are still taken until others have learnt of it");
+            tokio::time::sleep(drain_delay).await;
+        }
+        info!("stopping");
+        let deadline = Instant::now() + drain_deadline;
+        drain.send_replace(true);
+        let calls_deadline = drain_deadline.mul_f64(CALLS_SHARE_OF_DRAIN);
+        if !serving.is_finished() && timeout(calls_deadline, &mut serving).await.is_err() {
+            warn!(after = ?calls_deadline, "calls that were still under way are cut off");
+            serving.abort();
+        }
+        drop(beside);
+        let ended = match failed {
+            Some(failed) => failed,
+            None => {
+                // Asking may have to wait for a place in the queue; and not for a thread of those that calls may hold.
+                std::thread::spawn(move || loaded.stop());
+                match timeout_at(deadline.max(Instant::now() + SHORTEST_FLUSH), writer_end).await {
+                    Ok(ended) => writer_failed(ended),
+                    Err(_) => Err(Error::Stuck),
+                }
+            }
+        };
+        if let Some(traces) = traces {
+            // Nothing depends on it.
+            let _ = timeout_at(deadline, tokio::task::spawn_blocking(move || traces.finish())).await;
+        }
+        ended?;
+        info!("stopped");
+        Ok(())
+    }
+}
+
+/// Whether the writer ended as it should.
+fn writer_failed(ended: Result<Ended, oneshot::error::RecvError>) -> Result<(), Error> {
+    match ended {
+        Ok(Ended::Stopped) => Ok(()),
+        Ok(Ended::Failed(error)) => {
+            error!("nothing more is acknowledged; what became of the changes under way is unknown");
+            Err(Error::Store(error))
+        }
+        Err(_) => Err(Error::Broken("writer thread")),
+    }
+}
+
+fn set_health(health: &Health, status: ServingStatus) {
+    for name in [""].into_iter().chain(rpc::SERVICE_NAMES) {
+        health.set(name, status);
+    }
+}
+
+/// How many processors there are to serve with.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn new_store_id() -> u64 {
+    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+    high ^ low
+}
