@@ -4,12 +4,12 @@
 //! list costs what is in it: where the setting restricts sign-in, what the user is assigned or signed in to; on the agent
 //! dashboard, whoever holds a role.
 
-use std::ops::Bound;
+use std::{ops::Bound, sync::Arc};
 
 use super::{
     decide::{needs_agent_role, reaches, reason},
     ids::{QueueRef, UserRef},
-    model::{Queue, Role, SignInChannel, User},
+    model::{Queue, Role, Session, SignInChannel, User},
     settings::UnassignedQueueSignIn,
     snapshot::{OrganizationState, QueueState, UserState},
     time::Timestamp,
@@ -85,6 +85,30 @@ pub fn eligible_agents<'s>(
     };
     let reached = organization.queue_state(queue).filter(|queue_state| reaches(channel, queue_state.queue().kind));
     reached.into_iter().flat_map(allowed_among).filter(|(_, reason)| reason.is_allowed())
+}
+
+/// Sessions of a user, on a queue, or both, in order of users' and queues' ids, from the first after the session `after`.
+/// Who doesn't exist has none.
+pub fn sessions<'s>(
+    organization: &'s OrganizationState,
+    user: Option<&UserRef>,
+    queue: Option<&QueueRef>,
+    after: Option<(&'s str, &'s str)>,
+) -> Box<dyn Iterator<Item = &'s Arc<Session>> + Send + 's> {
+    let user_id = user.map(|user| organization.user(user).map(|user| &user.user_id));
+    let queue_id = queue.map(|queue| organization.queue(queue).map(|queue| &queue.queue_id));
+    match (user_id, queue_id) {
+        (Some(None), _) | (_, Some(None)) => Box::new(std::iter::empty()),
+        (None, None) => Box::new(organization.sessions_after(after)),
+        (None, Some(Some(queue_id))) => {
+            Box::new(organization.sessions_on_queue(queue_id.as_str(), after.map(|(user_id, _)| user_id)))
+        }
+        (Some(Some(user_id)), queue_id) => {
+            let of_user = organization.sessions_of_user(user_id.as_str());
+            let of_user = of_user.filter(move |session| after.is_none_or(|(_, last)| session.queue_id.as_str() > last));
+            Box::new(of_user.filter(move |session| queue_id.flatten().is_none_or(|id| session.queue_id == *id)))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,15 +5,16 @@ use std::{cell::RefCell, ops::ControlFlow, sync::Arc};
 use tonic::{Request, Response, Status};
 
 use super::{
-    CallerServices, Rpc, audit_watch, blocking,
+    audit_watch,
+    background::blocking,
+    error::Error,
     from_proto::{self, all},
-    own_revision,
     page::{LogPage, Names, Paging},
     proto::{self, audit_service_server::AuditService},
-    revision_of_history,
-    status::Error,
+    revisions::{own_revision, revision_of_history},
+    services::{CallerServices, Rpc, unexpected},
     stream::{BlockingSender, Messages, Unsent},
-    to_proto, unexpected,
+    to_proto,
 };
 use crate::{
     domain::{

@@ -9,10 +9,14 @@ use tokio::{
 };
 
 use super::{
-    CallerServices, Watcher, blocking, from_proto, own_revision, proto,
-    status::Error,
-    stream::{self, StreamTimes},
+    background::blocking,
+    error::Error,
+    from_proto, proto,
+    revisions::own_revision,
+    services::{CallerServices, StreamTimes},
+    stream::{self},
     to_proto,
+    watchers::Watcher,
 };
 use crate::{
     domain::ids::{OrganizationId, Revision, Sequence},

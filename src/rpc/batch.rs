@@ -1,6 +1,6 @@
 //! Many questions in one call: how many there may be, and what becomes of one that can't be answered.
 
-use super::status::{Error, item_status};
+use super::{error::Error, status::item_status};
 use crate::domain::ids::shortened;
 
 /// How many questions a batch may hold.

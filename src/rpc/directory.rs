@@ -5,12 +5,14 @@ use std::{ops::Bound, sync::Arc};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    CallerServices,
+    error::Error,
+    export,
     from_proto::{self, all},
+    import,
     page::{Page, Paging},
     proto::{self, directory_service_server::DirectoryService},
-    status::Error,
-    to_proto, transfer, unexpected,
+    services::{CallerServices, unexpected},
+    to_proto,
 };
 use crate::domain::{
     command::{Action, Outcome, SessionsThen},
@@ -391,22 +393,22 @@ impl DirectoryService for CallerServices {
         Ok(Response::new(self.scan(&owner, list).await??))
     }
 
-    type ImportDirectoryStream = transfer::ImportMessages;
+    type ImportDirectoryStream = import::ImportMessages;
 
     async fn import_directory(
         &self,
         request: Request<Streaming<proto::ImportDirectoryRequest>>,
     ) -> Result<Response<Self::ImportDirectoryStream>, Status> {
-        Ok(Response::new(transfer::import(self, request.into_inner())))
+        Ok(Response::new(import::import(self, request.into_inner())))
     }
 
-    type ExportDirectoryStream = transfer::ExportMessages;
+    type ExportDirectoryStream = export::ExportMessages;
 
     async fn export_directory(
         &self,
         request: Request<proto::ExportDirectoryRequest>,
     ) -> Result<Response<Self::ExportDirectoryStream>, Status> {
-        Ok(Response::new(transfer::export(self, request.into_inner()).await?))
+        Ok(Response::new(export::export(self, request.into_inner()).await?))
     }
 }
 

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Rpc,
+    error::Error,
     from_proto::{self, all},
-    own_revision,
-    status::Error,
+    revisions::own_revision,
+    services::Rpc,
 };
 use crate::{
     domain::{

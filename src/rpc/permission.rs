@@ -4,12 +4,13 @@ use prost_types::FieldMask;
 use tonic::{Request, Response, Status};
 
 use super::{
-    CallerServices, authorize, batch,
+    batch,
+    error::Error,
     from_proto::{self, all},
     page::{Page, Paging},
     proto::{self, permission_service_server::PermissionService},
-    status::Error,
-    to_proto, try_out, unexpected,
+    services::{CallerServices, authorize, try_out, unexpected},
+    to_proto,
 };
 use crate::domain::{
     command::{Action, Command, Outcome, Rejection},

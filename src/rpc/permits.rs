@@ -5,6 +5,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+/// How many exports and verifications may be in flight.
+pub(super) const MOST_LONG_READS: usize = 8;
+
 /// The permits for one kind of work.
 #[derive(Clone)]
 pub(super) struct Permits(Arc<Pool>);

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::{
-    CallerServices, Rpc, batch,
+    batch,
+    error::Error,
     from_proto::{self, all},
     page::{Page, Paging},
     proto::{self, queue_access_service_server::QueueAccessService},
-    status::Error,
-    to_proto, unexpected, watch,
+    services::{CallerServices, Rpc, unexpected},
+    to_proto, watch,
 };
 use crate::domain::{
     command::{Action, Outcome, QueueSelection, Rejection, Resource},
     decide::{AccessRequest, decide, is_retained},
     explain::explain,
     ids::{OrganizationId, QueueRef, UserRef},
-    list::{accessible_queues, denied_everywhere, denied_to_everybody, eligible_agents},
+    list::{accessible_queues, denied_everywhere, denied_to_everybody, eligible_agents, sessions},
     model::{Session, SignInChannel},
     plan::found_organization,
     snapshot::{OrganizationState, Snapshot},
@@ -395,28 +396,4 @@ fn live_session<'s>(
     let user_id = &organization.user(user)?.user_id;
     let queue_id = &organization.queue(queue)?.queue_id;
     organization.live_session(user_id.as_str(), queue_id.as_str(), now)
-}
-
-/// Sessions of a user, on a queue, or both, in order of users' and queues' ids, from the first after the session `after`.
-/// Who doesn't exist has none.
-pub(super) fn sessions<'s>(
-    organization: &'s OrganizationState,
-    user: Option<&UserRef>,
-    queue: Option<&QueueRef>,
-    after: Option<(&'s str, &'s str)>,
-) -> Box<dyn Iterator<Item = &'s Arc<Session>> + Send + 's> {
-    let user_id = user.map(|user| organization.user(user).map(|user| &user.user_id));
-    let queue_id = queue.map(|queue| organization.queue(queue).map(|queue| &queue.queue_id));
-    match (user_id, queue_id) {
-        (Some(None), _) | (_, Some(None)) => Box::new(std::iter::empty()),
-        (None, None) => Box::new(organization.sessions_after(after)),
-        (None, Some(Some(queue_id))) => {
-            Box::new(organization.sessions_on_queue(queue_id.as_str(), after.map(|(user_id, _)| user_id)))
-        }
-        (Some(Some(user_id)), queue_id) => {
-            let of_user = organization.sessions_of_user(user_id.as_str());
-            let of_user = of_user.filter(move |session| after.is_none_or(|(_, last)| session.queue_id.as_str() > last));
-            Box::new(of_user.filter(move |session| queue_id.flatten().is_none_or(|id| session.queue_id == *id)))
-        }
-    }
 }

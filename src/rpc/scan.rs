@@ -2,7 +2,7 @@
 //! the threads that answer checks.
 //!
 //! INVARIANT: the lists of one organization wait for each other, and not the lists of another organization for them. Each
-//! owner (an organization, or a caller who lists organizations) has as many places in the common line as calls are computed at once.
+//! owner (an organization, or a caller who lists organizations) has as many permits as there are background threads.
 
 use std::{
     collections::HashMap,
@@ -16,24 +16,24 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{Rpc, blocking, status::Error};
+use super::{background::blocking, error::Error};
 use crate::telemetry::metrics::{Metrics, Shed};
 
 /// How many calls of one owner may wait.
 const MOST_WAITING: usize = 256;
 
-/// The line of calls that wait for the background threads.
+/// The queue of calls that wait for the background threads.
 #[derive(Clone)]
-pub(super) struct Scans(Arc<Line>);
+pub(super) struct Scans(Arc<WorkQueue>);
 
-struct Line {
+struct WorkQueue {
     threads: usize,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     owners: Mutex<HashMap<String, Arc<Owner>>>,
 }
 
 struct Owner {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
 
@@ -44,12 +44,12 @@ impl Scans {
     pub(super) fn new() -> Self {
         // One processor is left to checks: the system lets even a thread of low priority run for some milliseconds before another.
         let threads = available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1);
-        Self(Arc::new(Line { threads, places: Arc::new(Semaphore::new(threads)), owners: Mutex::default() }))
+        Self(Arc::new(WorkQueue { threads, permits: Arc::new(Semaphore::new(threads)), owners: Mutex::default() }))
     }
 
-    /// The places in the common line, for long answers, which take one for each of their pieces.
-    pub(super) fn places(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.0.places)
+    /// The permits in the common queue, for long answers, which take one for each of their pieces.
+    pub(super) fn permits(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.0.permits)
     }
 
     fn owner(&self, name: &str) -> Arc<Owner> {
@@ -59,7 +59,8 @@ impl Scans {
         }
         // An owner without calls need not be remembered.
         owners.retain(|_, owner| Arc::strong_count(owner) > 1);
-        let new = || Arc::new(Owner { places: Arc::new(Semaphore::new(self.0.threads)), waiting: AtomicUsize::new(0) });
+        let new =
+            || Arc::new(Owner { permits: Arc::new(Semaphore::new(self.0.threads)), waiting: AtomicUsize::new(0) });
         Arc::clone(owners.entry(name.to_owned()).or_insert_with(new))
     }
 }
@@ -81,22 +82,23 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Rpc {
-    /// Does work on a background thread, when it is the turn of its owner.
-    pub(super) async fn scan<T: Send + 'static>(
+impl Scans {
+    /// Run work on a background thread, when it is the turn of its owner.
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         owner: &str,
+        metrics: &Metrics,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let owner = self.scans.owner(owner);
-        let waiting = Waiting::new(&owner, &self.metrics)?;
-        let closed = |_| Error::Internal("the line of lists and batches was closed".to_owned());
-        let own = Arc::clone(&owner.places).acquire_owned().await.map_err(closed)?;
-        let place = Arc::clone(&self.scans.0.places).acquire_owned().await.map_err(closed)?;
+        let owner = self.owner(owner);
+        let waiting = Waiting::new(&owner, metrics)?;
+        let closed = |_| Error::Internal("the queue of lists and batches was closed".to_owned());
+        let own = Arc::clone(&owner.permits).acquire_owned().await.map_err(closed)?;
+        let permit = Arc::clone(&self.0.permits).acquire_owned().await.map_err(closed)?;
         drop(waiting);
         blocking(move || {
             let done = work();
-            drop((own, place));
+            drop((own, permit));
             done
         })
         .await

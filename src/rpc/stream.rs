@@ -19,22 +19,10 @@ use tokio::{
 };
 use tonic::Status;
 
-use super::{CallerServices, status::Error};
-
-/// How many exports and verifications may be in flight.
-pub(super) const MOST_LONG_READS: usize = 8;
+use super::{error::Error, services::CallerServices};
 
 /// How many of them one caller may have.
 const LONG_READS_OF_CALLER: usize = 4;
-
-/// How long streams wait.
-#[derive(Debug, Clone, Copy)]
-pub struct StreamTimes {
-    /// How long a message may wait for its reader before the stream is cut off.
-    pub patience: Duration,
-    /// How long a watch says nothing before it sends a CHECKPOINT.
-    pub quiet: Duration,
-}
 
 /// The messages of one stream, and how it ended.
 #[derive(Debug)]
@@ -78,9 +66,9 @@ impl CallerServices {
         let owner = (self.caller.caller().to_string(), LONG_READS_OF_CALLER);
         let permit = self.long_reads.take(&[owner]).map_err(|_| Error::TooManyReaders)?;
         let (sender, tell_end, messages) = channel(buffer);
-        let (patience, draining, places) = (self.times.patience, self.draining.clone(), self.scans.places());
+        let (patience, draining, permits) = (self.times.patience, self.draining.clone(), self.scans.permits());
         tokio::task::spawn_blocking(move || {
-            let answers = BlockingSender { sender, patience, draining, places, turn: RefCell::default() };
+            let answers = BlockingSender { sender, patience, draining, permits, turn: RefCell::default() };
             answers.take_turn();
             // The reader may be gone.
             let _ = tell_end.send(end(read(&answers)));
@@ -97,8 +85,8 @@ pub(super) struct BlockingSender<T> {
     pub patience: Duration,
     /// Turns true once the server is going to stop.
     pub draining: signal::Receiver<bool>,
-    /// Where lists wait too. INVARIANT: a place is held only while a piece is made, never while a reader is waited for.
-    places: Arc<Semaphore>,
+    /// Where lists wait too. INVARIANT: a permit is held only while a piece is made, never while a reader is waited for.
+    permits: Arc<Semaphore>,
     turn: RefCell<Option<OwnedSemaphorePermit>>,
 }
 
@@ -133,7 +121,7 @@ impl<T> BlockingSender<T> {
     fn take_turn(&self) {
         self.end_turn();
         // The line is never closed.
-        let turn = Handle::current().block_on(Arc::clone(&self.places).acquire_owned());
+        let turn = Handle::current().block_on(Arc::clone(&self.permits).acquire_owned());
         *self.turn.borrow_mut() = turn.ok();
     }
 

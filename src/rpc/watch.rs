@@ -33,18 +33,20 @@ use tonic::{
 use tonic_prost::ProstDecoder;
 
 use super::{
-    CallerServices, Watcher,
+    error::Error,
     from_proto::{self, all},
-    own_revision, proto,
-    queue_access::sessions,
-    status::Error,
-    stream::{self, StreamTimes},
+    proto,
+    revisions::own_revision,
+    services::{CallerServices, StreamTimes},
+    stream::{self},
     to_proto,
+    watchers::Watcher,
 };
 use crate::{
     domain::{
         change::{Event, Record, Watched},
         ids::{OrganizationId, QueueId, QueueRef, Revision, Sequence, UserId, UserRef},
+        list::sessions,
         model::{EndReason, Session, SessionEnd},
         plan::{found_organization, found_queue, found_user, no_organization},
         snapshot::Snapshot,
@@ -84,7 +86,7 @@ type Encoded = Arc<[u8]>;
 pub(super) type Messages = stream::Messages<Encoded>;
 
 /// Answers with messages that are encoded already.
-pub(super) async fn serve<B>(services: CallerServices, request: http::Request<B>) -> http::Response<Body>
+pub async fn serve<B>(services: CallerServices, request: http::Request<B>) -> http::Response<Body>
 where
     B: tonic::codegen::Body + Send + 'static,
     B::Error: Into<StdError> + Send,

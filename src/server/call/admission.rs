@@ -17,7 +17,7 @@ use std::{
 
 use super::callers::{CallPermit, ConnectionCalls, HeldBytes};
 use crate::{
-    rpc::{methods::Work, status::Error},
+    rpc::{error::Error, methods::Work},
     server::limits::Limits,
     telemetry::metrics::{Metrics, Shed},
 };

@@ -19,8 +19,9 @@ use super::{
 use crate::{
     auth::Identity,
     rpc::{
+        error::Error,
         methods::Work,
-        status::{self, Error},
+        status::{self},
     },
 };
 

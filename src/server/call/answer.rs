@@ -24,7 +24,8 @@ use crate::{
     auth::Identity,
     rpc::{
         code,
-        status::{self, Error},
+        error::Error,
+        status::{self},
     },
     telemetry::traces::CallSpan,
 };

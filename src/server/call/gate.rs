@@ -29,8 +29,8 @@ use super::{
 use crate::{
     auth::CertificateName,
     rpc::{
+        error::Error,
         methods::{self, Work},
-        status::Error,
     },
 };
 

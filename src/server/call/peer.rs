@@ -18,8 +18,8 @@ use crate::{
     auth::{Authority, CertificateName, Identity, Presented, Recognized},
     rpc::{
         Rpc,
+        error::Error,
         methods::{self, Access},
-        status::Error,
     },
     state::clock::Clock,
     telemetry::{metrics::Metrics, traces::Traces},

@@ -13,6 +13,7 @@ use crate::rpc::{
         audit_service_server::AuditServiceServer, directory_service_server::DirectoryServiceServer,
         permission_service_server::PermissionServiceServer, queue_access_service_server::QueueAccessServiceServer,
     },
+    watch_sessions,
 };
 
 /// The method whose messages are not encoded anew for each who calls it.
@@ -47,7 +48,7 @@ impl Services {
     /// Calls a method.
     pub fn call(&self, request: Request<RequestBody>) -> Answering {
         if request.uri().path() == WATCH_SESSIONS {
-            let answering = self.services.clone().watch_sessions(request);
+            let answering = watch_sessions(self.services.clone(), request);
             return Box::pin(async { Ok(answering.await) });
         }
         let service = request.uri().path().rsplit_once('/').map(|(service, _)| service);

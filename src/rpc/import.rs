@@ -1,4 +1,4 @@
-//! Import and export of whole directories, in pieces.
+//! Import of whole directories, in pieces.
 
 use std::{
     pin::Pin,
@@ -8,42 +8,35 @@ use std::{
 };
 
 use tokio::{
-    sync::{
-        Semaphore,
-        mpsc::{self, error::TrySendError},
-    },
+    sync::mpsc::{self, error::TrySendError},
     time::{Instant, timeout},
 };
 use tokio_stream::StreamExt;
 use tonic::{Status, Streaming};
 
 use super::{
-    CallerServices, blocking,
+    background::blocking,
+    error::Error,
     from_proto::{self, all},
-    permits::{Permit, Permits, Refused},
+    permits::Permit,
     proto,
-    status::{Error, mended},
-    stream::Messages,
-    to_proto, try_out, unexpected,
+    services::{CallerServices, require_actor, try_out, unexpected},
+    status::mended,
+    to_proto,
 };
 use crate::{
-    auth::{Identity, Scope},
     document,
     domain::{
         command::{Action, Command, ImportReport, Missing, Outcome, Rejection},
         directory::Directory,
-        export::{queue_entries, user_entries},
         ids::{OrganizationId, RequestId, Revision, UserId},
-        plan::{found_organization, import_problems},
+        plan::import_problems,
     },
     state::{self, Progress, Request},
 };
 
 /// The largest document, in bytes.
 const LARGEST_DOCUMENT: usize = 512 * 1024 * 1024;
-
-/// How many pieces of an export may wait for the reader.
-const EXPORT_BUFFER: usize = 4;
 
 /// How many problems go into one message.
 const PROBLEMS_IN_MESSAGE: usize = 500;
@@ -59,15 +52,6 @@ const SLOWEST: usize = 16 * 1024;
 
 /// How long a document may take to begin to arrive.
 const HEAD_START: Duration = Duration::from_secs(10);
-
-/// How many imports may be in flight.
-const MOST_IMPORTS: usize = 8;
-
-/// How many of them one caller may have. An organization has one at a time.
-const IMPORTS_OF_CALLER: usize = 4;
-
-/// How many documents may be planned at once: each is in memory several times over.
-const MOST_PLANS: usize = 2;
 
 /// How often an import tells how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(100);
@@ -87,45 +71,6 @@ impl tokio_stream::Stream for ImportMessages {
     }
 }
 
-/// The pieces of an export.
-pub(super) type ExportMessages = Messages<proto::ExportDirectoryResponse>;
-
-/// Writes an organization as a document.
-pub(super) async fn export(
-    services: &CallerServices,
-    request: proto::ExportDirectoryRequest,
-) -> Result<ExportMessages, Error> {
-    let proto::ExportDirectoryRequest { organization_id, format, at_least_revision } = request;
-    let format = match proto::DocumentFormat::try_from(format) {
-        Ok(proto::DocumentFormat::Unspecified | proto::DocumentFormat::Yaml) => Ok(document::Format::Yaml),
-        Ok(proto::DocumentFormat::Json) => Ok(document::Format::Json),
-        Err(_) => {
-            let problem = format_args!("must be DOCUMENT_FORMAT_YAML or DOCUMENT_FORMAT_JSON, but is {format}");
-            Err(Error::invalid("format", &problem))
-        }
-    };
-    let (organization_id, format, ()) = all((
-        from_proto::organization_id(&services.caller, &organization_id),
-        format,
-        from_proto::at_least(&at_least_revision),
-    ))?;
-    let snapshot = services.snapshot(&at_least_revision).await?;
-    found_organization(&snapshot, &organization_id)?;
-    let revision = snapshot.revision().to_string();
-    services.read_long(EXPORT_BUFFER, move |answers| {
-        let organization = found_organization(&snapshot, &organization_id).map_err(|error| Some(error.into()))?;
-        let header = document::Header {
-            organization_id: Some(&organization_id),
-            display_name: &organization.attributes().display_name,
-            settings: organization.settings(),
-        };
-        document::write(&header, queue_entries(organization), user_entries(organization), format, |piece| {
-            let document = piece.into_bytes();
-            answers.send(proto::ExportDirectoryResponse { document, revision: revision.clone() })
-        })
-    })
-}
-
 /// Carries out an import, and tells how far it is.
 pub(super) fn import(services: &CallerServices, pieces: Streaming<proto::ImportDirectoryRequest>) -> ImportMessages {
     let (answers, messages) = mpsc::channel(16);
@@ -137,31 +82,6 @@ pub(super) fn import(services: &CallerServices, pieces: Streaming<proto::ImportD
         }
     });
     ImportMessages(messages)
-}
-
-/// Bounds the memory that imports take.
-#[derive(Clone)]
-pub(super) struct Imports {
-    /// Imports from their first message to the end of their change.
-    in_flight: Permits,
-    /// Documents that are being read and planned.
-    plans: Arc<Semaphore>,
-}
-
-impl Imports {
-    pub(super) fn new() -> Self {
-        Self { in_flight: Permits::new(MOST_IMPORTS), plans: Arc::new(Semaphore::new(MOST_PLANS)) }
-    }
-
-    fn permit(&self, caller: &Identity, organization_id: &OrganizationId) -> Result<Permit, Error> {
-        // No organization has a name with a space.
-        let of_caller = (format!("caller {}", caller.caller()), IMPORTS_OF_CALLER);
-        self.in_flight.take(&[of_caller, (organization_id.to_string(), 1)]).map_err(|refused| match refused {
-            Refused::All => Error::TooManyImports,
-            Refused::Share(0) => Error::ImportInFlight("you have as many imports in flight as a caller may have"),
-            Refused::Share(_) => Error::ImportInFlight("an import of this organization is in flight"),
-        })
-    }
 }
 
 struct Import {
@@ -252,9 +172,7 @@ impl Import {
             request_id,
             actor,
         };
-        if options.actor.is_none() && !self.services.caller.holds(Scope::Admin) {
-            return Err(Error::ActorRequired.into());
-        }
+        require_actor(&self.services.caller, options.actor.as_ref())?;
         let permit = self.services.imports.permit(&self.services.caller, &options.organization_id)?;
         if options.actor.is_some() {
             // No user may import, so the rest of the document is not waited for.

@@ -1,0 +1,17 @@
+//! Messages to domain values. A malformed field is an [`Error::Invalid`](super::error::Error::Invalid) that names it.
+
+mod all;
+mod values;
+mod names;
+mod patch;
+
+pub(super) use self::{
+    all::all,
+    names::{NamesQueue, NamesUser, optional_queue, optional_user, queue, supervisor, user},
+    patch::{Mask, queue_patch, settings_patch, user_patch},
+    values::{
+        at_least, audit_action, channel, device, if_missing, justification, name, new_queue, new_user, optional,
+        optional_role, organization, organization_id, permission, required, role, time, ttl, unassigned_queue_sign_in,
+        wrong_scope,
+    },
+};

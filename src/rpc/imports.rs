@@ -1,0 +1,45 @@
+//! The permits for imports, which bound the memory that imports take.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::{
+    error::Error,
+    permits::{Permit, Permits, Refused},
+};
+use crate::{auth::Identity, domain::ids::OrganizationId};
+
+/// How many imports may be in flight.
+const MOST_IMPORTS: usize = 8;
+
+/// How many of them one caller may have. An organization has one at a time.
+const IMPORTS_OF_CALLER: usize = 4;
+
+/// How many documents may be planned at once: each is in memory several times over.
+const MOST_PLANS: usize = 2;
+
+/// Bounds the memory that imports take.
+#[derive(Clone)]
+pub(super) struct Imports {
+    /// Imports from their first message to the end of their change.
+    in_flight: Permits,
+    /// Documents that are being read and planned.
+    pub(super) plans: Arc<Semaphore>,
+}
+
+impl Imports {
+    pub(super) fn new() -> Self {
+        Self { in_flight: Permits::new(MOST_IMPORTS), plans: Arc::new(Semaphore::new(MOST_PLANS)) }
+    }
+
+    pub(super) fn permit(&self, caller: &Identity, organization_id: &OrganizationId) -> Result<Permit, Error> {
+        // No organization has a name with a space.
+        let of_caller = (format!("caller {}", caller.caller()), IMPORTS_OF_CALLER);
+        self.in_flight.take(&[of_caller, (organization_id.to_string(), 1)]).map_err(|refused| match refused {
+            Refused::All => Error::TooManyImports,
+            Refused::Share(0) => Error::ImportInFlight("you have as many imports in flight as a caller may have"),
+            Refused::Share(_) => Error::ImportInFlight("an import of this organization is in flight"),
+        })
+    }
+}

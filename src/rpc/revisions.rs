@@ -1,0 +1,26 @@
+//! The revisions that callers send.
+
+use super::error::Error;
+use crate::domain::{ids::Revision, snapshot::Snapshot};
+
+/// A revision of this store.
+pub(super) fn own_revision(field: &'static str, text: &str, snapshot: &Snapshot) -> Result<Revision, Error> {
+    let revision: Revision = text.parse().map_err(|error| Error::invalid(field, &error))?;
+    if revision.lineage == snapshot.revision().lineage {
+        Ok(revision)
+    } else {
+        Err(Error::invalid(field, &format_args!("is a revision of another store: `{revision}`")))
+    }
+}
+
+/// A revision of this store's history, of this epoch or one before a backup was restored. It names an event only together
+/// with the event's hash: what was recorded after the backup is lost, and its numbers are given again.
+pub(super) fn revision_of_history(field: &'static str, text: &str, snapshot: &Snapshot) -> Result<Revision, Error> {
+    let revision: Revision = text.parse().map_err(|error| Error::invalid(field, &error))?;
+    let (of, own) = (revision.lineage, snapshot.revision().lineage);
+    if of.store_id == own.store_id && of.epoch <= own.epoch {
+        Ok(revision)
+    } else {
+        Err(Error::invalid(field, &format_args!("is a revision of another store: `{revision}`")))
+    }
+}
