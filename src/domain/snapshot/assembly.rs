@@ -10,11 +10,13 @@ use foldhash::fast::FixedState;
 use imbl::OrdSet;
 
 use super::{
-    OrganizationState, QueueState, Snapshot, UserState,
     named::HasNames,
+    organization_state::OrganizationState,
+    queue_state::QueueState,
     role_holders::RoleHolders,
     slots::{QueueRoles, Slot},
-    whole::expiration,
+    user_state::UserState,
+    whole::{Snapshot, expiration},
 };
 use crate::domain::{
     ids::{Lineage, OrganizationId, QueueId, Sequence, UserId},
