@@ -3,8 +3,7 @@
 use std::{convert::Infallible, pin::Pin};
 
 use http::{Request, Response};
-use tonic::{body::Body, service::Routes};
-use tower::Service;
+use tonic::{body::Body, codegen::Service, service::Routes};
 
 use super::request_body::RequestBody;
 use crate::rpc::{
