@@ -1,6 +1,6 @@
 //! The load generator: connections, worker threads, pacing, measurements and reports.
 //!
-//! INVARIANT: the harness knows no server and no scenario. It calls a [`connection::Target`].
+//! INVARIANT: the harness imports no server and no scenario. It calls a [`connection::Target`].
 
 pub mod request;
 pub mod process_usage;

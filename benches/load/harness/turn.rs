@@ -22,7 +22,7 @@ use crate::harness::{
 /// The length of the warm-up, as a part of the measured period.
 const WARM_UP: f64 = 0.15;
 
-/// The phase of a turn, which all threads share: warm-up, measured, over.
+/// The phase of a turn, the same for all threads: warm-up, measured, over.
 #[derive(Clone, Default)]
 pub struct Phase(Arc<AtomicU8>);
 

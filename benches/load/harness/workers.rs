@@ -1,4 +1,4 @@
-//! The threads that call a server. Each has connections of its own, so that threads share no state.
+//! The threads that call a server. Each has connections of its own, so that threads don't wait for each other.
 
 use std::{future::Future, pin::Pin, rc::Rc, thread};
 

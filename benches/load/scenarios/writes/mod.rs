@@ -157,7 +157,8 @@ impl Writes<'_> {
             "more than {CHANGES_LIMIT} changes; measure for fewer seconds"
         );
         let (sqlite_time, _) = self.copy.write(&rows, batch_limit)?;
-        // Calls without an effect are not changes. The revisions include the warm-up, so only their share counts.
+        // Calls without an effect are not changes. Commands and revisions include those of the warm-up, so the measured rate
+        // of calls is multiplied by the revisions per command.
         let changes_per_second = queuegate.rate() * (last - first) as f64 / commands;
         let config = StoringConfig {
             database: self.database.clone(),
