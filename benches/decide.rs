@@ -1,7 +1,8 @@
 //! The cost of the pure functions: `cargo bench --bench decide`.
 //!
-//! The organizations have a thousand, a hundred thousand and a million users, each with ten assignments. Requests are chosen
-//! at random. A thousand repeated requests find their data in the processor's caches, and a hundred thousand don't.
+//! The organizations have a thousand, a hundred thousand and a million users, each with ten assignments. Requests are
+//! chosen at random. A thousand repeated requests find their data in the processor's caches, and a hundred thousand
+//! don't.
 
 #[path = "shared/organization.rs"]
 mod organization;
@@ -84,12 +85,12 @@ impl TestOrganization {
         chosen
     }
 
-    /// Name random users and a queue of theirs by id.
+    /// Choose random users, and one queue of each, by id.
     fn by_id(&self, count: usize) -> anyhow::Result<Vec<OwnedRequest>> {
         self.requests(count, |user, queue| Ok((UserRef::Id(user_id(user)?), QueueRef::Id(queue_id(queue)?))))
     }
 
-    /// Name the same users and queues by extension, as a PBX does.
+    /// Choose the same users and queues by extension, as a PBX does.
     fn by_extension(&self, count: usize) -> anyhow::Result<Vec<OwnedRequest>> {
         self.requests(count, |user, queue| {
             Ok((UserRef::Extension(user_extension(user)?), QueueRef::Extension(queue_extension(queue)?)))

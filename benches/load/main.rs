@@ -1,5 +1,5 @@
-//! The load program. It starts the built server and servers that do nothing, calls them in turn over loopback, and prints
-//! the ratios: `cargo bench --bench load -- --help`.
+//! The load program. It starts the built server and servers that do nothing, calls them in turn over loopback, and
+//! prints the ratios: `cargo bench --bench load -- --help`.
 //!
 //! The [`harness`] makes load and measures it. The [`servers`] are the processes under test. The [`scenarios`] put both
 //! together.

@@ -65,8 +65,8 @@ pub struct Options {
     /// Program to test instead of the one that was built with this benchmark.
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_queuegate"))]
     pub program: PathBuf,
-    /// Program of before a change, which `checks` measures in the same rounds. The speed of a machine varies, so only such
-    /// a comparison shows differences of a few percent.
+    /// Older program, which `checks` measures in the same rounds. The speed of a machine varies, so only
+    /// such a comparison shows differences of a few percent.
     #[arg(long, value_name = "FILE")]
     pub before: Option<PathBuf>,
     /// Program of Cerbos.
@@ -101,8 +101,8 @@ pub enum Scenario {
     Batch,
     /// Measure SignIn and SignOut, next to SQLite alone and to a server that only stores.
     Writes,
-    /// Measure the start, checks and changes with a million users, ten million assignments and a million sessions. --users
-    /// and --organizations change these numbers.
+    /// Measure the start, checks and changes with a million users, ten million assignments and a million sessions.
+    /// --users and --organizations change these numbers.
     Size,
     /// Measure the checks of a small organization beside each rpc of a large one.
     Neighbours,

@@ -98,8 +98,8 @@ pub fn queue(number: usize) -> Result<Queue, Malformed> {
 
 /// Return a session that doesn't expire.
 pub fn session(organization_id: &OrganizationId, user: usize, queue: usize) -> Result<Session, Malformed> {
-    // Sessions of all organizations have different ids. The hashes differ, because the names of the organizations have one
-    // length and differ in their last digits.
+    // Sessions of all organizations have different ids. The hashes differ, because the names of the organizations have
+    // one length and differ in their last digits.
     let organization_hash =
         organization_id.as_str().bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     Ok(Session {

@@ -21,8 +21,8 @@ use crate::harness::{
     workers::{Worker, Workers},
 };
 
-/// Call as often as possible, with a number of callers per connection. Each caller repeats requests of its own, and waits
-/// for each response.
+/// Call as often as possible, with a number of callers per connection. Each caller repeats requests of its own, and
+/// waits for each response.
 pub async fn closed(
     workers: &Workers,
     callers: usize,

@@ -38,7 +38,7 @@ impl Phase {
         self.0.load(Ordering::Relaxed) == Self::MEASURED
     }
 
-    /// Go through the phases. Return the measured seconds and the server's processor time in them.
+    /// Advance through the phases. Return the measured seconds and the server's processor time in them.
     async fn advance(&self, server: ProcessUsage, seconds: f64) -> anyhow::Result<(f64, Duration)> {
         tokio::time::sleep(Duration::from_secs_f64(seconds * WARM_UP)).await;
         self.0.store(Self::MEASURED, Ordering::Relaxed);

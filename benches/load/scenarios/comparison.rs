@@ -54,8 +54,8 @@ impl ComparedServer {
     }
 }
 
-/// Start both floors, which repeat queuegate's response to the first request. Return `floor-per-core`, `floor-stock` and
-/// queuegate.
+/// Start both floors, which repeat queuegate's response to the first request. Return `floor-per-core`, `floor-stock`
+/// and queuegate.
 pub async fn with_floors(
     environment: &Environment,
     options: &Options,

@@ -1,10 +1,6 @@
 //! The same load by this program and by other load generators, h2load and k6: do their figures agree?
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    sync::Arc,
-};
+use std::{path::Path, process::Command, sync::Arc};
 
 use anyhow::Context;
 
@@ -55,7 +51,7 @@ async fn compare_with_h2load(
     environment: &Environment,
     servers: &[ComparedServer],
     requests: &Arc<[EncodedRequest]>,
-    body: &PathBuf,
+    body: &Path,
 ) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for ComparedServer { process, workers, .. } in servers {

@@ -36,7 +36,7 @@ pub fn random_users(users: usize, amount: usize) -> impl Iterator<Item = usize> 
     chosen.into_iter().cycle().take(amount)
 }
 
-/// Check random users and queues of theirs by extension, as a PBX does when a user dials *13.
+/// Encode checks of random users on queues of theirs, by extension, as a PBX sends them when a user dials *13.
 pub fn checks(plans: &[Plan]) -> anyhow::Result<Vec<EncodedRequest>> {
     let chosen =
         plans.iter().map(|plan| random_users(plan.users, CHECKS / plans.len() + 1).map(move |user| (plan, user)));
@@ -54,7 +54,7 @@ pub fn checks(plans: &[Plan]) -> anyhow::Result<Vec<EncodedRequest>> {
     requests.map(|request| Ok(EncodedRequest::new(CHECK, &request?))).collect()
 }
 
-/// Check the same way, in batches of the largest size.
+/// Encode the same kind of checks, in batches of the largest size.
 pub fn batch_checks(plan: &Plan) -> anyhow::Result<Vec<EncodedRequest>> {
     let items = random_users(plan.users, 64 * BATCH).enumerate().map(|(number, user)| {
         let queue = plan.queue_of(user, 1 + number % (plan.assignments - 1));
@@ -75,7 +75,7 @@ pub fn batch_checks(plan: &Plan) -> anyhow::Result<Vec<EncodedRequest>> {
     Ok(batches.collect())
 }
 
-/// Sign random users in to the first of their queues, and each out again directly, so that each request is a change.
+/// Encode sign-ins of random users, each with its sign-out after it, so that each request is a change.
 pub fn changes(plan: &Plan, users: usize) -> anyhow::Result<Vec<EncodedRequest>> {
     let pairs = random_users(plan.users, users).map(|user| {
         let (organization_id, queue) =
@@ -101,7 +101,7 @@ pub fn changes(plan: &Plan, users: usize) -> anyhow::Result<Vec<EncodedRequest>>
     Ok(pairs.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
-/// Make the same changes, with all sign-ins before all sign-outs.
+/// Encode the same changes, with all sign-ins before all sign-outs.
 ///
 /// An open loop doesn't wait for a user's sign-in before it sends the sign-out, so the two must be far apart.
 pub fn distant_changes(plan: &Plan, users: usize) -> anyhow::Result<Vec<EncodedRequest>> {

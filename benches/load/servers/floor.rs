@@ -1,5 +1,5 @@
-//! Floors: tonic servers that decode the request, and answer with a response given in advance, which they encode for each
-//! call. One of them also stores the changes.
+//! Floors: tonic servers that decode the request, and answer with a response given in advance, which they encode for
+//! each call. One of them also stores the changes.
 
 use std::{fs, io::Read, net::SocketAddr, path::Path};
 
@@ -21,8 +21,8 @@ pub enum Layout {
     Stock,
     /// One single-threaded runtime per processor. Connections are assigned to them in turn.
     ///
-    /// With SO_REUSEPORT the kernel would assign them, but a few connections are seldom spread evenly. The floor would then
-    /// measure that.
+    /// With SO_REUSEPORT the kernel would assign them, but a few connections are seldom spread evenly. The floor would
+    /// then measure that.
     PerCore,
     /// The same, and changes are stored.
     Storing,
@@ -41,8 +41,8 @@ impl Layout {
 
 /// Serve until standard input ends.
 ///
-/// The arguments are the layout, the folder of answers, which also has the configuration of [`Layout::Storing`], and, for
-/// TLS, a certificate and its key.
+/// The arguments are the layout, the folder of answers, which also has the configuration of [`Layout::Storing`], and,
+/// for TLS, a certificate and its key.
 pub fn main(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     let layout = arguments.next().context("no layout")?;
     let answers = arguments.next().context("no folder of answers")?;

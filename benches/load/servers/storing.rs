@@ -1,4 +1,5 @@
-//! The store of `floor-storing`. It writes the same rows as queuegate did, in commits of the same size, and knows no rules.
+//! The store of `floor-storing`. It writes the same rows as queuegate did, in commits of the same size, and knows no
+//! rules.
 
 use std::{
     fs, iter,

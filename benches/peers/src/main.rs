@@ -1,8 +1,8 @@
 //! The same decision by other engines, in one process, next to queuegate and to one lookup in std's HashMap.
 //!
-//! The organization has a thousand users, twenty queues, and ten assignments per user. All engines decide the same 1,024
-//! requests. The user of every other request is assigned to the queue. An engine whose decisions differ from queuegate's is
-//! an error. The program prints nanoseconds per decision.
+//! The organization has a thousand users, twenty queues, and ten assignments per user. All engines decide the same
+//! 1,024 requests. The user of every other request is assigned to the queue. An engine whose decisions differ from
+//! queuegate's is an error. The program prints nanoseconds per decision.
 
 #[path = "../../shared/organization.rs"]
 mod organization;
@@ -217,7 +217,8 @@ entitled if user.agent_of[input.queue]
 entitled if data.unassigned_queue_sign_in == "ALLOWED"
 "#;
 
-/// Decide with regorus. Users and queues are data. Data and inputs are built in advance, and each decision sets its input.
+/// Decide with regorus. Users and queues are data. Data and inputs are built in advance, and each decision sets its
+/// input.
 fn rego<'d>(plan: &Plan, asked: &[(usize, usize)]) -> anyhow::Result<Decide<'d>> {
     let (mut users, mut queues) = (serde_json::Map::new(), serde_json::Map::new());
     for number in 0..plan.queues {
@@ -262,8 +263,8 @@ e = some(where (p.eft == allow))
 m = r.queue == p.queue && r.channel == p.channel && (g(r.user, p.agents) || p.unassigned == \"ALLOWED\")
 ";
 
-/// Create an enforcer of casbin. Each queue has a policy, and its agents are a role. A disabled user would have no role, and
-/// sessions would also be roles.
+/// Create an enforcer of casbin. Each queue has a policy, and its agents are a role. A disabled user would have no
+/// role, and sessions would also be roles.
 fn casbin(plan: &Plan) -> anyhow::Result<Enforcer> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(async {

@@ -19,7 +19,8 @@ const ROLE: &str = "user";
 /// `EFFECT_ALLOW`.
 pub const ALLOW: i32 = 1;
 
-/// Encode the same checks as [`requests::checks`]. Cerbos keeps no state, so each request has all the data of the decision.
+/// Encode the same checks as [`requests::checks`]. Cerbos keeps no state, so each request has all the data of the
+/// decision.
 pub fn checks(plan: &Plan) -> anyhow::Result<Vec<EncodedRequest>> {
     let requests = requests::random_users(plan.users, CHECKS).enumerate().map(|(number, user)| {
         let agent_of = (0..plan.assignments).map(|number| Ok(text(queue_id(plan.queue_of(user, number))?.to_string())));

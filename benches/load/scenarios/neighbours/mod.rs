@@ -1,7 +1,7 @@
 //! Checks of a small organization beside each rpc of a large one: how much longer do the checks take?
 //!
-//! Two callers of the large organization repeat one rpc in a closed loop, while the small organization's checks follow a
-//! schedule. Each rpc has a turn, next to a quiet turn without it. The scenario prints the ratio of the two p99.
+//! Two callers of the large organization repeat one rpc in a closed loop, while the small organization's checks follow
+//! a schedule. Each rpc has a turn, next to a quiet turn without it. The scenario prints the ratio of the two p99.
 
 mod rpc_requests;
 

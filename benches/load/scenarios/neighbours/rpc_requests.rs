@@ -1,4 +1,4 @@
-//! One request for each rpc, by which the rpc costs as much as possible.
+//! One request for each rpc, chosen so that the call is expensive.
 
 use anyhow::Context;
 use prost_reflect::{DescriptorPool, DynamicMessage};
@@ -10,7 +10,7 @@ use crate::{
     scenarios::requests::{BATCH, ORGANIZATION},
 };
 
-/// Requests that cost more than ids alone would, each with the end of its method's path.
+/// Requests that cost more than the default ones. Each has the end of its method's path.
 const EXPENSIVE: [(&str, &str); 15] = [
     // The names are unknown, so that nothing is deleted.
     ("/DeleteOrganization", r#"{"organization_id":"nobody"}"#),
@@ -36,7 +36,7 @@ const EXPENSIVE: [(&str, &str); 15] = [
     ("/UpdateQueue", r#"{"organization_id":"bench","queue":{"queue_id":"q30000000","display_name":"N"}}"#),
 ];
 
-/// Encode a request about the large organization.
+/// Encode the request of a method about the large organization.
 pub fn request(path: &'static str) -> anyhow::Result<EncodedRequest> {
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET)?;
     let (service, method) = path.trim_start_matches('/').split_once('/').context("no method")?;

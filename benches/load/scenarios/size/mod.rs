@@ -98,7 +98,7 @@ async fn measure_changes(
     Ok(changes)
 }
 
-/// Sign users out and in again, because all users of the large state have a session.
+/// Encode sign-outs, each with a sign-in after it, because all users of the large state have a session.
 fn sign_outs_and_sign_ins(plans: &[Plan]) -> anyhow::Result<Vec<EncodedRequest>> {
     let mut all = Vec::new();
     for plan in plans.iter().take(100) {

@@ -17,9 +17,9 @@ use crate::{harness::report::mebibytes, organization::Plan};
 
 /// Create a database with these organizations.
 ///
-/// Eleven million changes would take hours, so this function writes the rows of imports and sign-ins directly. The audit
-/// log is empty, as after an archive and a cut. The server creates the tables. Rows are written in the order of their keys,
-/// and synced once at the end.
+/// Eleven million changes would take hours, so this function writes the rows of imports and sign-ins directly. The
+/// audit log is empty, as after an archive and a cut. The store creates the tables. Rows are written in the order of
+/// their keys, and synced once at the end.
 pub fn prepare(file: &Path, plans: &[Plan]) -> anyhow::Result<()> {
     let start = Instant::now();
     Store::open(file, 1)?.checkpoint()?;

@@ -1,6 +1,7 @@
 //! Changes under three kinds of load.
 //!
-//! - Many changes in flight, next to SQLite alone and `floor-storing`, which write the same rows in commits of the same size.
+//! - Many changes in flight, next to SQLite alone and `floor-storing`. They write the same rows in commits of the same
+//!   size.
 //! - One change at a time, next to one commit of SQLite and one call of a server that does nothing.
 //! - Checks on a schedule, while many changes are in flight.
 
@@ -157,8 +158,8 @@ impl Writes<'_> {
             "more than {CHANGES_LIMIT} changes; measure for fewer seconds"
         );
         let (sqlite_time, _) = self.copy.write(&rows, batch_limit)?;
-        // Calls without an effect are not changes. Commands and revisions include those of the warm-up, so the measured rate
-        // of calls is multiplied by the revisions per command.
+        // Calls without an effect are not changes. Commands and revisions include those of the warm-up, so the measured
+        // rate of calls is multiplied by the revisions per command.
         let changes_per_second = queuegate.rate() * (last - first) as f64 / commands;
         let config = StoringConfig {
             database: self.database.clone(),
