@@ -1,4 +1,4 @@
-// One check, asked at a fixed rate by k6: what the load program's open loop does, by somebody else.
+// One check at a fixed rate by k6, to confirm the open loop of the load program.
 import grpc from 'k6/net/grpc';
 import { check } from 'k6';
 
@@ -20,7 +20,7 @@ export const options = {
 const client = new grpc.Client();
 client.load([__ENV.PROTO], 'queuegate/v1/queue_access.proto');
 const params = { metadata: { authorization: `Bearer ${__ENV.TOKEN}` }, timeout: '1s' };
-const question = {
+const request = {
   organization_id: __ENV.ORGANIZATION,
   user_extension: __ENV.USER_EXTENSION,
   queue_extension: __ENV.QUEUE_EXTENSION,
@@ -32,14 +32,14 @@ export default () => {
   if (__ITER === 0) {
     client.connect(__ENV.ADDRESS, { plaintext: true });
   }
-  const answer = client.invoke('queuegate.v1.QueueAccessService/CheckQueueAccess', question, params);
-  check(answer, { allowed: (answer) => answer && answer.status === grpc.StatusOK && answer.message.decision.allowed });
+  const response = client.invoke('queuegate.v1.QueueAccessService/CheckQueueAccess', request, params);
+  check(response, { allowed: (response) => response && response.status === grpc.StatusOK && response.message.decision.allowed });
 };
 
 export function handleSummary(data) {
-  const took = data.metrics.grpc_req_duration.values;
+  const duration_ms = data.metrics.grpc_req_duration.values;
   const checks = data.metrics.checks.values;
   return {
-    stdout: JSON.stringify({ allowed: checks.passes, failed: checks.fails, p50_us: took.med * 1e3, p99_us: took['p(99)'] * 1e3 }),
+    stdout: JSON.stringify({ allowed: checks.passes, failed: checks.fails, p50_us: duration_ms.med * 1e3, p99_us: duration_ms['p(99)'] * 1e3 }),
   };
 }

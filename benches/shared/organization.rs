@@ -1,4 +1,4 @@
-//! A large organization, made up: the changes that lead to it, and who is where in it.
+//! A generated organization: its users, queues, assignments and sessions, and the changes that create them.
 
 use queuegate::domain::{
     change::{Change, Event},
@@ -8,25 +8,27 @@ use queuegate::domain::{
     time::Timestamp,
 };
 
-/// How large an organization is, and what it is called.
+/// The id and the size of an organization.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub organization_id: OrganizationId,
     pub users: usize,
     pub queues: usize,
-    /// How many queues each user is an agent of; no more than there are.
+    /// The number of queues to which each user is assigned. It is at most `queues`.
     pub assignments: usize,
-    /// How many users, from the first on, are signed in to the first of their queues.
+    /// The number of users with a session on the first of their queues. They are the first users.
     pub sessions: usize,
 }
 
 impl Plan {
-    /// A queue of a user, by a number below `assignments`; no user has one twice. Neighbours share some, as teams do.
+    /// Return a queue of a user, by a number below `assignments`.
+    ///
+    /// The queues of a user are distinct. Users with nearby numbers have the same queues, like a team.
     pub fn queue_of(&self, user: usize, number: usize) -> usize {
         (user / 50 + number * (self.queues / self.assignments).max(1)) % self.queues
     }
 
-    /// The organization and then, in an order in which each fits, everything in it.
+    /// Return the changes that create the organization and its content, in a valid order.
     pub fn changes(&self) -> impl Iterator<Item = Result<Change, Malformed>> + '_ {
         let mut settings = PermissionSettings::default();
         settings.unassigned_queue_sign_in = UnassignedQueueSignIn::Restricted;
@@ -53,27 +55,27 @@ impl Plan {
     }
 }
 
-/// Names and extensions are of one length, so that answers are of one size.
+/// Return a user's extension. All names and extensions have the same length, so that all responses have the same size.
 pub fn user_extension(number: usize) -> Result<Extension, Malformed> {
     (20_000_000 + number).to_string().parse()
 }
 
-/// See [`user_extension`].
+/// Return a queue's extension, which is as long as [`user_extension`].
 pub fn queue_extension(number: usize) -> Result<Extension, Malformed> {
     (30_000_000 + number).to_string().parse()
 }
 
-/// A user's id.
+/// Return a user's id.
 pub fn user_id(number: usize) -> Result<UserId, Malformed> {
     format!("u{}", 20_000_000 + number).parse()
 }
 
-/// A queue's id.
+/// Return a queue's id.
 pub fn queue_id(number: usize) -> Result<QueueId, Malformed> {
     format!("q{}", 30_000_000 + number).parse()
 }
 
-/// A user, licensed.
+/// Return a user with a licence.
 pub fn user(number: usize) -> Result<User, Malformed> {
     Ok(User {
         user_id: user_id(number)?,
@@ -84,7 +86,7 @@ pub fn user(number: usize) -> Result<User, Malformed> {
     })
 }
 
-/// A call queue.
+/// Return a call queue.
 pub fn queue(number: usize) -> Result<Queue, Malformed> {
     Ok(Queue {
         queue_id: queue_id(number)?,
@@ -94,12 +96,16 @@ pub fn queue(number: usize) -> Result<Queue, Malformed> {
     })
 }
 
-/// A session that began long ago and doesn't end by itself.
+/// Return a session that doesn't expire.
 pub fn session(organization_id: &OrganizationId, user: usize, queue: usize) -> Result<Session, Malformed> {
-    // Users of all organizations sign in at the same time; names of one length that end in a number differ in this.
-    let of = organization_id.as_str().bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    // Sessions of all organizations have different ids. The hashes differ, because the names of the organizations have
+    // one length and differ in their last digits.
+    let organization_hash =
+        organization_id.as_str().bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     Ok(Session {
-        session_id: SessionId::from_bits(((user as u128) << 64) | (u128::from(of) << 32) | queue as u128),
+        session_id: SessionId::from_bits(
+            ((user as u128) << 64) | (u128::from(organization_hash) << 32) | queue as u128,
+        ),
         user_id: user_id(user)?,
         queue_id: queue_id(queue)?,
         channel: Channel::FeatureCode,

@@ -1,6 +1,8 @@
-//! The same decision by others, in this process, next to ours and to one look into std's map: nanoseconds for each, with a
-//! thousand users, twenty queues and ten assignments for every user. Everybody decides the same 1,024 requests, half of
-//! them about a queue that isn't the user's, and is measured only if they answer as we do.
+//! The same decision by other engines, in one process, next to queuegate and to one lookup in std's HashMap.
+//!
+//! The organization has a thousand users, twenty queues, and ten assignments per user. All engines decide the same
+//! 1,024 requests. The user of every other request is assigned to the queue. An engine whose decisions differ from
+//! queuegate's is an error. The program prints nanoseconds per decision.
 
 #[path = "../../shared/organization.rs"]
 mod organization;
@@ -29,19 +31,21 @@ use serde_json::json;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const QUESTIONS: usize = 1_024;
+/// The number of requests.
+const REQUESTS: usize = 1_024;
+/// The number of rounds, in each of which every engine has one turn.
 const ROUNDS: usize = 7;
 
-/// How long each is measured in a round.
+/// The measured time of an engine per round.
 const TURN: Duration = Duration::from_millis(300);
 
-/// Somebody who decides: the request's number in, whether it is allowed out.
+/// Decides the request with this number, and returns whether it is allowed.
 type Decide<'d> = Box<dyn FnMut(usize) -> anyhow::Result<bool> + 'd>;
 
 fn main() -> anyhow::Result<()> {
     let plan = Plan { organization_id: "bench".parse()?, users: 1_000, queues: 20, assignments: 10, sessions: 0 };
     let random = &mut StdRng::seed_from_u64(13);
-    let asked: Vec<(usize, usize)> = (0..QUESTIONS)
+    let asked: Vec<(usize, usize)> = (0..REQUESTS)
         .map(|number| {
             let user = index::sample(random, plan.users, 1).index(0);
             let own: HashSet<usize> = (0..plan.assignments).map(|number| plan.queue_of(user, number)).collect();
@@ -64,7 +68,7 @@ fn main() -> anyhow::Result<()> {
         ("regorus", rego),
         ("casbin", enforced(enforcer, &asked)?),
     ];
-    for number in 0..QUESTIONS {
+    for number in 0..REQUESTS {
         let answers = all.iter_mut().map(|(name, decide)| Ok((*name, decide(number)?)));
         let answers = answers.collect::<anyhow::Result<Vec<_>>>()?;
         ensure!(answers.iter().all(|(_, allowed)| *allowed == (number % 2 == 0)), "request {number}: {answers:?}");
@@ -73,14 +77,14 @@ fn main() -> anyhow::Result<()> {
     let mut took = vec![Vec::new(); all.len()];
     for _ in 0..ROUNDS {
         for ((_, decide), took) in all.iter_mut().zip(&mut took) {
-            let (began, mut decided) = (Instant::now(), 0_u32);
-            while began.elapsed() < TURN {
-                for number in 0..QUESTIONS {
+            let (start, mut decided) = (Instant::now(), 0_u32);
+            while start.elapsed() < TURN {
+                for number in 0..REQUESTS {
                     black_box(decide(number)?);
                 }
-                decided += u32::try_from(QUESTIONS)?;
+                decided += u32::try_from(REQUESTS)?;
             }
-            took.push(began.elapsed().as_secs_f64() * 1e9 / f64::from(decided));
+            took.push(start.elapsed().as_secs_f64() * 1e9 / f64::from(decided));
         }
     }
     let median = |values: &[f64]| {
@@ -88,7 +92,7 @@ fn main() -> anyhow::Result<()> {
         values.sort_unstable_by(f64::total_cmp);
         values[values.len() / 2]
     };
-    println!("| decides | ns | to queuegate |\n|---|---:|---:|");
+    println!("| engine | ns per decision | to queuegate |\n|---|---:|---:|");
     let of_ours = took[1].clone();
     for ((name, _), took) in all.iter().zip(&took) {
         let ratios: Vec<f64> = took.iter().zip(&of_ours).map(|(took, ours)| took / ours).collect();
@@ -97,7 +101,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One look, and a comparison with what is found.
+/// Look the user and the queue up in std's HashMap.
 fn hash_map<'d>(plan: &Plan, asked: &[(usize, usize)]) -> anyhow::Result<Decide<'d>> {
     let mut map: HashMap<(UserId, QueueId), bool> = HashMap::new();
     for user in 0..plan.users {
@@ -109,10 +113,12 @@ fn hash_map<'d>(plan: &Plan, asked: &[(usize, usize)]) -> anyhow::Result<Decide<
     Ok(Box::new(move |number| Ok(map.get(&asked[number]).copied().unwrap_or_default())))
 }
 
+/// Return the ids of the users and queues.
 fn named(asked: &[(usize, usize)]) -> anyhow::Result<Vec<(UserId, QueueId)>> {
     asked.iter().map(|(user, queue)| Ok((user_id(*user)?, queue_id(*queue)?))).collect()
 }
 
+/// Decide with queuegate.
 fn ours<'d>(snapshot: &'d Snapshot, asked: &[(usize, usize)]) -> anyhow::Result<Decide<'d>> {
     let organization = snapshot.organization("bench").context("no organization")?;
     let asked: Vec<(UserRef, QueueRef)> =
@@ -137,7 +143,7 @@ when {
         || resource.unassigned_queue_sign_in == "ALLOWED")
 };"#;
 
-/// All users and queues are entities, made once, as are the requests.
+/// Decide with cedar-policy. Users and queues are entities. Entities and requests are built in advance.
 fn cedar<'d>(plan: &Plan, asked: &[(usize, usize)]) -> anyhow::Result<Decide<'d>> {
     let queue = |number| anyhow::Ok(json!({ "__entity": { "type": "Queue", "id": queue_id(number)?.as_str() } }));
     let mut entities = Vec::new();
@@ -211,7 +217,8 @@ entitled if user.agent_of[input.queue]
 entitled if data.unassigned_queue_sign_in == "ALLOWED"
 "#;
 
-/// Users and queues are data, given once; inputs are made once too, and a new one set for each request.
+/// Decide with regorus. Users and queues are data. Data and inputs are built in advance, and each decision sets its
+/// input.
 fn rego<'d>(plan: &Plan, asked: &[(usize, usize)]) -> anyhow::Result<Decide<'d>> {
     let (mut users, mut queues) = (serde_json::Map::new(), serde_json::Map::new());
     for number in 0..plan.queues {
@@ -256,7 +263,8 @@ e = some(where (p.eft == allow))
 m = r.queue == p.queue && r.channel == p.channel && (g(r.user, p.agents) || p.unassigned == \"ALLOWED\")
 ";
 
-/// A policy for each queue, whose agents are a role. Who is disabled has no role; sessions would be roles as well.
+/// Create an enforcer of casbin. Each queue has a policy, and its agents are a role. A disabled user would have no
+/// role, and sessions would also be roles.
 fn casbin(plan: &Plan) -> anyhow::Result<Enforcer> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(async {
@@ -279,6 +287,7 @@ fn casbin(plan: &Plan) -> anyhow::Result<Enforcer> {
     })
 }
 
+/// Decide with casbin.
 fn enforced<'d>(enforcer: Enforcer, asked: &[(usize, usize)]) -> anyhow::Result<Decide<'d>> {
     let asked = named(asked)?;
     Ok(Box::new(move |number| {
