@@ -16,7 +16,7 @@ use crate::{
         config::DoneBy,
         context::AgiContext,
         journal::{JournalEntry, MAX_REQUEST_IDS, PendingAction},
-        protocol::{AgiConnection, Application, MemberStatus},
+        protocol::{AgiConnection, MemberApplication, MemberStatus},
         request::Request,
     },
     domain::ids::OrganizationId,
@@ -130,7 +130,7 @@ async fn restore_journal(context: &AgiContext, phone: &PhoneOnQueue, before: Opt
 async fn remove_member_without_session(connection: &mut AgiConnection, phone: &PhoneOnQueue) {
     if let Some(pbx_queue) = phone.managed_queue() {
         let member = format!("{pbx_queue},{}", phone.interface);
-        if let Ok(MemberStatus::Removed) = connection.change_member(Application::RemoveQueueMember, &member).await {
+        if let Ok(MemberStatus::Removed) = connection.change_member(MemberApplication::Remove, &member).await {
             info!(queue = pbx_queue, interface = phone.interface, "a member without a session was removed");
         }
     }
@@ -154,11 +154,11 @@ async fn add_member(
         Some(state_interface) => format!("{member},,,,{state_interface}"),
         None => member.clone(),
     };
-    match connection.change_member(Application::AddQueueMember, &arguments).await {
+    match connection.change_member(MemberApplication::Add, &arguments).await {
         Ok(MemberStatus::Added) => Ok(()),
         Ok(MemberStatus::AlreadyMember) => {
             // The agent wants calls. A pause, such as Asterisk's Auto-Pause, would keep them away.
-            if let Err(error) = connection.change_member(Application::UnpauseQueueMember, &member).await {
+            if let Err(error) = connection.change_member(MemberApplication::Unpause, &member).await {
                 debug!(%error, "whether the member was unpaused is unknown");
             }
             Ok(())

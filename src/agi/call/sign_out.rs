@@ -6,7 +6,7 @@ use super::{phone::PhoneOnQueue, result::CallResult};
 use crate::agi::{
     context::AgiContext,
     journal::PendingAction,
-    protocol::{AgiConnection, Application, MemberStatus},
+    protocol::{AgiConnection, MemberApplication, MemberStatus},
     request::Request,
 };
 
@@ -46,7 +46,7 @@ pub(super) async fn sign_out(
     if let Some(pbx_queue) = phone.managed_queue() {
         for interface in &interfaces {
             let member = format!("{pbx_queue},{interface}");
-            match connection.change_member(Application::RemoveQueueMember, &member).await {
+            match connection.change_member(MemberApplication::Remove, &member).await {
                 Ok(MemberStatus::Removed) => was_member = true,
                 Ok(MemberStatus::NotMember | MemberStatus::NoSuchQueue) => {}
                 // The session is ended, but the static member still rings.

@@ -4,7 +4,7 @@ use super::{phone::PhoneOnQueue, result::CallResult, sign_in::sign_in, sign_out:
 use crate::agi::{
     context::AgiContext,
     journal::PendingAction,
-    protocol::{AgiConnection, Application, MemberStatus},
+    protocol::{AgiConnection, MemberApplication, MemberStatus},
     request::Request,
 };
 
@@ -25,7 +25,7 @@ pub(super) async fn toggle(
             // If the phone is a member, the user was signed in, so the toggle is a sign-out.
             if let Some(pbx_queue) = phone.managed_queue().filter(|_| !failure.is_permanent()) {
                 let member = format!("{pbx_queue},{}", phone.interface);
-                let removed = connection.change_member(Application::RemoveQueueMember, &member).await;
+                let removed = connection.change_member(MemberApplication::Remove, &member).await;
                 if let Ok(MemberStatus::Removed) = removed {
                     context.journal.add(phone.journal_entry(request, PendingAction::SignOut)).await;
                     return CallResult::signed_out("SIGN_OUT_REMEMBERED", String::new());

@@ -7,32 +7,32 @@ pub(crate) const MAX_LINE_BYTES: usize = 2_047;
 
 /// The dialplan applications that this handler executes. It executes no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Application {
+pub(crate) enum MemberApplication {
     /// Adds a member to a queue.
-    AddQueueMember,
+    Add,
     /// Removes a member from a queue.
-    RemoveQueueMember,
+    Remove,
     /// Ends the pause of a member.
-    UnpauseQueueMember,
+    Unpause,
 }
 
-impl Application {
+impl MemberApplication {
     /// Return the channel variable that holds the application's result. The reply to EXEC is 0 in any case.
     pub(crate) fn status_variable(self) -> &'static str {
         match self {
-            Self::AddQueueMember => "AQMSTATUS",
-            Self::RemoveQueueMember => "RQMSTATUS",
-            Self::UnpauseQueueMember => "UPQMSTATUS",
+            Self::Add => "AQMSTATUS",
+            Self::Remove => "RQMSTATUS",
+            Self::Unpause => "UPQMSTATUS",
         }
     }
 }
 
-impl fmt::Display for Application {
+impl fmt::Display for MemberApplication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::AddQueueMember => "AddQueueMember",
-            Self::RemoveQueueMember => "RemoveQueueMember",
-            Self::UnpauseQueueMember => "UnpauseQueueMember",
+            Self::Add => "AddQueueMember",
+            Self::Remove => "RemoveQueueMember",
+            Self::Unpause => "UnpauseQueueMember",
         })
     }
 }
@@ -45,7 +45,7 @@ const TRANSFERS: [&str; 5] =
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Command<'c> {
     /// Execute a dialplan application. Works on a dead channel too.
-    Exec(Application, &'c str),
+    Exec(MemberApplication, &'c str),
     /// Read a channel variable. Works on a dead channel too.
     GetVariable(&'c str),
     /// Read the channel's name, the transfer variables and the given nonce as one text. Only a reply to this command can
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn commands_are_lines_that_asterisk_reads_back_word_by_word() {
-        let exec = Command::Exec(Application::AddQueueMember, "801,PJSIP/101");
+        let exec = Command::Exec(MemberApplication::Add, "801,PJSIP/101");
         assert_eq!(exec.encode().unwrap(), "EXEC AddQueueMember \"801,PJSIP/101\"\n");
         assert_eq!(Command::GetVariable("AQMSTATUS").encode().unwrap(), "GET VARIABLE \"AQMSTATUS\"\n");
         assert_eq!(

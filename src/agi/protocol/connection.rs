@@ -13,7 +13,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    command::{Application, Command, MAX_LINE_BYTES},
+    command::{Command, MAX_LINE_BYTES, MemberApplication},
     environment::{Environment, Progress},
     malformed::Malformed,
     reply::{Line, MAX_USAGE_LINES, Reply, is_end_of_usage},
@@ -128,7 +128,7 @@ impl AgiConnection {
     /// Execute an application that changes a member, and read its status.
     pub(crate) async fn change_member(
         &mut self,
-        application: Application,
+        application: MemberApplication,
         arguments: &str,
     ) -> Result<MemberStatus, AgiError> {
         // An earlier application may have left its status in the variable.

@@ -16,7 +16,7 @@ mod reply;
 mod connection;
 
 pub(super) use self::{
-    command::Application,
+    command::MemberApplication,
     connection::{AgiConnection, AgiError, ChannelOrigin, MemberStatus},
     environment::Environment,
 };
