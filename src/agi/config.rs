@@ -34,8 +34,8 @@ pub struct Config {
     pub interface: Interface,
     /// The template of the devices whose state tells whether a phone is free. `None`: the phone's own state.
     pub state_interface: Option<Interface>,
-    /// The party that adds and removes members during a call. The handler uses only AddQueueMember, RemoveQueueMember and
-    /// UnpauseQueueMember; with `Dialplan` it executes no application.
+    /// The party that adds and removes members during a call. The handler uses only AddQueueMember, RemoveQueueMember
+    /// and UnpauseQueueMember; with `Dialplan` it executes no application.
     pub members: DoneBy,
     /// The party that plays prompts. The dialplan finds the sound's name in `QUEUEGATE_PROMPT`.
     pub prompting: DoneBy,

@@ -94,8 +94,8 @@ impl AgiContext {
 
     /// Return the device of a session if it is an interface of the user with this extension.
     ///
-    /// INVARIANT: any caller of queuegate can write a device. A device reaches the PBX only if this handler derives the same
-    /// interface from an endpoint of this user in this organization.
+    /// INVARIANT: any caller of queuegate can write a device. A device reaches the PBX only if this handler derives the
+    /// same interface from an endpoint of this user in this organization.
     pub(super) fn interface_of<'s>(
         &self,
         organization: &OrganizationId,

@@ -1,7 +1,7 @@
 //! A lock for each member: a phone in a queue of the PBX.
 //!
-//! INVARIANT: a task that changes a session or its member holds the member's lock. A task that compares the two learns from the
-//! lock whether another task has changed them since. So no stale comparison reverts a caller's change.
+//! INVARIANT: a task that changes a session or its member holds the member's lock. A task that compares the two learns
+//! from the lock whether another task has changed them since. So no stale comparison reverts a caller's change.
 
 use std::{
     collections::HashMap,

@@ -27,8 +27,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         Self { reader: BufReader::new(reader), max_bytes, partial: Vec::new() }
     }
 
-    /// Return the next line without its line end, or `None` when the peer has closed the connection. Bytes after the last line
-    /// feed are dropped. Bytes that aren't UTF-8, such as those of a caller's name in Latin-1, become U+FFFD.
+    /// Return the next line without its line end, or `None` when the peer has closed the connection. Bytes after the
+    /// last line feed are dropped. Bytes that aren't UTF-8, such as those of a caller's name in Latin-1, become U+FFFD.
     pub(super) async fn next(&mut self) -> Result<Option<String>, Error> {
         loop {
             let received = self.reader.fill_buf().await?;

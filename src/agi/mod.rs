@@ -1,8 +1,9 @@
-//! A FastAGI server through which an Asterisk dialplan asks queuegate. It is a client of the gRPC API, as the command line is.
+//! A FastAGI server through which an Asterisk dialplan asks queuegate. It is a client of the gRPC API, as the command
+//! line is.
 //!
-//! `server` accepts a call, `request` parses it, and `call` carries it out. `journal` keeps the operations whose outcome is
-//! open, and `replay` repeats them until queuegate answers. Beside the calls, `reconcile` corrects the members of the PBX's
-//! queues, so that they follow the sessions.
+//! `server` accepts a call, `request` parses it, and `call` carries it out. `journal` keeps the operations whose
+//! outcome is open, and `replay` repeats them until queuegate answers. Beside the calls, `reconcile` corrects the
+//! members of the PBX's queues, so that they follow the sessions.
 
 pub mod names;
 pub mod config;

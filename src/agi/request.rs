@@ -2,8 +2,8 @@
 //!
 //! `AGI(agi://127.0.0.1/sign-in?queue=801)` and `AGI(agi://127.0.0.1/sign-in,queue=801)` are the same request.
 //!
-//! INVARIANT: no argument follows the queue. A phone can dial `801&endpoint=102`, and then the text after the queue would be the
-//! phone's choice.
+//! INVARIANT: no argument follows the queue. A phone can dial `801&endpoint=102`, and then the text after the queue
+//! would be the phone's choice.
 
 use super::{config::DoneBy, names::Endpoints, protocol::Environment};
 use crate::domain::ids::{Extension, OrganizationId, QueueRef, shortened};

@@ -1,5 +1,5 @@
-//! queuegate's API as the handler uses it: each request has a deadline, and each failure tells whether the request may have
-//! been carried out.
+//! queuegate's API as the handler uses it: each request has a deadline, and each failure tells whether the request may
+//! have been carried out.
 
 mod failure;
 mod client;

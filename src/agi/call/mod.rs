@@ -1,8 +1,8 @@
 //! A call, from its environment to the variables that the dialplan reads.
 //!
-//! INVARIANT: after a call, the session and the member both exist or neither does. A session whose member wasn't added, or may
-//! not have been, is ended. A member whose session can't be ended now is removed, and the sign-out is in the journal. When
-//! Asterisk no longer answers, the reconciliation corrects the member.
+//! INVARIANT: after a call, the session and the member both exist or neither does. A session whose member wasn't added,
+//! or may not have been, is ended. A member whose session can't be ended now is removed, and the sign-out is in the
+//! journal. When Asterisk no longer answers, the reconciliation corrects the member.
 
 mod result;
 mod phone;

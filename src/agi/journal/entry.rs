@@ -28,7 +28,8 @@ pub(crate) struct JournalEntry {
 pub(crate) enum PendingAction {
     /// Sign the user out.
     SignOut,
-    /// End the session that one of these requests may have made. The caller was told that the sign-in failed, or nothing yet.
+    /// End the session that one of these requests may have made. The caller was told that the sign-in failed, or
+    /// nothing yet.
     #[serde(rename = "Undo")]
     UndoSignIn { request_ids: Vec<String> },
 }

@@ -34,7 +34,8 @@ impl Journal {
         self.added.notify_one();
     }
 
-    /// Add an operation that becomes pending if this process is killed before it removes the operation. It isn't synced.
+    /// Add an operation that becomes pending if this process is killed before it removes the operation. It isn't
+    /// synced.
     pub(crate) async fn add_unsynced(&self, entry: JournalEntry) {
         self.write(move |file| file.add(entry, Durability::Unsynced)).await;
     }

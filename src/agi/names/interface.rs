@@ -10,8 +10,8 @@ use crate::domain::ids::{Extension, OrganizationId};
 
 const PLACEHOLDERS: [&str; 2] = ["endpoint", "extension"];
 
-/// The template of interfaces: `PJSIP/{endpoint}` or `Local/{extension}@from-queue/n`, with `{organization}` if the PBX has
-/// several.
+/// The template of interfaces: `PJSIP/{endpoint}` or `Local/{extension}@from-queue/n`, with `{organization}` if the PBX
+/// has several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface(String);
 

@@ -7,7 +7,8 @@ use crate::domain::ids::{OrganizationId, QueueId, QueueRef};
 
 const PLACEHOLDERS: [&str; 2] = ["extension", "id"];
 
-/// The template of queue names: `{extension}` or `{id}` with text around it, and with `{organization}` if the PBX has several.
+/// The template of queue names: `{extension}` or `{id}` with text around it, and with `{organization}` if the PBX has
+/// several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueName(String);
 

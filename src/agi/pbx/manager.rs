@@ -174,7 +174,8 @@ impl ManagerConnection {
 
     /// Send an action, and return its id once Asterisk has accepted it. All messages about the action contain the id.
     async fn request(&mut self, action: &'static str, fields: &[(&str, &str)]) -> Result<String, ManagerError> {
-        // INVARIANT: nobody can guess the id. Events contain dialed text with its line ends, which could imitate a response.
+        // INVARIANT: nobody can guess the id. Events contain dialed text with its line ends, which could imitate a
+        // response.
         let id = format!("queuegate-{}", Uuid::new_v4().simple());
         let mut text = format!("Action: {action}\r\nActionID: {id}\r\n");
         for (name, value) in fields {

@@ -37,7 +37,8 @@ impl fmt::Display for MemberApplication {
     }
 }
 
-/// The variables that Asterisk sets on a channel after a transfer or a forward. All are empty on a channel whose phone dialed.
+/// The variables that Asterisk sets on a channel after a transfer or a forward. All are empty on a channel whose phone
+/// dialed.
 const TRANSFERS: [&str; 5] =
     ["${BLINDTRANSFER}", "${ATTENDEDTRANSFER}", "${TRANSFERERNAME}", "${FORWARDERNAME}", "${REDIRECTING(from-num)}"];
 
@@ -48,8 +49,8 @@ pub(crate) enum Command<'c> {
     Exec(MemberApplication, &'c str),
     /// Read a channel variable. Works on a dead channel too.
     GetVariable(&'c str),
-    /// Read the channel's name, the transfer variables and the given nonce as one text. Only a reply to this command can
-    /// contain the nonce. Works on a dead channel too.
+    /// Read the channel's name, the transfer variables and the given nonce as one text. Only a reply to this command
+    /// can contain the nonce. Works on a dead channel too.
     GetChannel(&'c str),
     /// Set a channel variable. Works on a dead channel too.
     SetVariable(&'c str, &'c str),

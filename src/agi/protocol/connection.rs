@@ -110,8 +110,8 @@ impl AgiConnection {
 
     /// Ask Asterisk whether this is the channel of the environment, and whether its phone dialed.
     ///
-    /// Dialed text can contain another channel and an early end of the environment. Then the rest of Asterisk's environment is
-    /// no reply, or doesn't contain the nonce.
+    /// Dialed text can contain another channel and an early end of the environment. Then the rest of Asterisk's
+    /// environment is no reply, or doesn't contain the nonce.
     pub(crate) async fn channel_origin(&mut self, channel: &str) -> Result<ChannelOrigin, AgiError> {
         let nonce = Uuid::new_v4().simple().to_string();
         let Reply::Done(_, Some(text)) = self.run(Command::GetChannel(&nonce)).await? else {

@@ -21,8 +21,8 @@ impl Correction {
     }
 }
 
-/// Return the corrections after which exactly the interfaces with a session are members. `with_session` has the interfaces by
-/// member. A member with a pending operation is corrected only if its session will end.
+/// Return the corrections after which exactly the interfaces with a session are members. `with_session` has the
+/// interfaces by member. A member with a pending operation is corrected only if its session will end.
 pub(super) fn differences(
     pbx_queue: &str,
     members: &[Member],

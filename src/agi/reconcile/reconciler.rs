@@ -218,8 +218,8 @@ impl<'r> Reconciler<'r> {
         Ok(())
     }
 
-    /// Return the interface that rings for a session: the session's device if it is the user's, and otherwise the interface of
-    /// the user's first endpoint.
+    /// Return the interface that rings for a session: the session's device if it is the user's, and otherwise the
+    /// interface of the user's first endpoint.
     async fn interface_of(
         &mut self,
         organization: &OrganizationId,

@@ -214,7 +214,8 @@ async fn the_example_signs_in_and_out_by_the_codes() {
     walk(&center, "queuegate-queues", "801", anna()).await;
 }
 
-/// AGISTATUS is SUCCESS when the handler closes without a reply, and an earlier call left QUEUEGATE_STATUS as `allowed`.
+/// AGISTATUS is SUCCESS when the handler closes without a reply, and an earlier call left QUEUEGATE_STATUS as
+/// `allowed`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_result_lets_no_caller_in() {
     let mut center = Center::open_as(|config| config.max_calls = 0).await;
@@ -256,7 +257,8 @@ async fn the_dialplan_can_add_the_member_itself() {
     assert_eq!(center.server.sessions().await.len(), 1);
 }
 
-/// After a hangup between the result and AddQueueMember, Asterisk skips the rest of the dialplan, and runs the hangup handler.
+/// After a hangup between the result and AddQueueMember, Asterisk skips the rest of the dialplan, and runs the hangup
+/// handler.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hangup_before_the_dialplan_adds_the_member_leaves_agreement() {
     let mut center = Center::open().await;

@@ -46,8 +46,8 @@ async fn a_peer_that_sends_no_environment_is_cut_off_and_the_next_call_is_handle
     assert_eq!(center.dial(Call::from("101", "sign-in?queue=801")).await.get("QUEUEGATE_STATUS"), "allowed");
 }
 
-/// A phone can dial line ends, and Asterisk passes them on if the dialplan doesn't filter them. So a phone can add lines to the
-/// environment, end it, and imitate a reply.
+/// A phone can dial line ends, and Asterisk passes them on if the dialplan doesn't filter them. So a phone can add
+/// lines to the environment, end it, and imitate a reply.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dialed_lines_of_an_environment_change_no_caller() {
     let mut center = Center::open().await;

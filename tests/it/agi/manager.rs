@@ -1,4 +1,5 @@
-//! Asterisk's manager interface for the same queues: login, QueueStatus, QueueAdd, QueueRemove, QueuePause and events of members.
+//! Asterisk's manager interface for the same queues: login, QueueStatus, QueueAdd, QueueRemove, QueuePause and events
+//! of members.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 

@@ -13,8 +13,8 @@ use crate::support::sign_in;
 
 const SORRY: &str = "sorry-youre-having-problems";
 
-/// The number of commands of an allowed sign-in: the channel's name, the cleared status, AddQueueMember, the status, four
-/// variables and the prompt.
+/// The number of commands of an allowed sign-in: the channel's name, the cleared status, AddQueueMember, the status,
+/// four variables and the prompt.
 const COMMANDS: usize = 9;
 
 /// The number of the command AddQueueMember.
@@ -206,7 +206,8 @@ async fn a_pending_sign_out_survives_a_kill() {
     assert!(changes.try_recv().is_err(), "the phone rang again");
 }
 
-/// The handler is killed when there is a session and no member yet. The caller heard nothing, so the sign-in has no effect.
+/// The handler is killed when there is a session and no member yet. The caller heard nothing, so the sign-in has no
+/// effect.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sign_in_that_a_kill_interrupts_is_undone() {
     let mut center = Center::reconciled().await;

@@ -5,7 +5,8 @@ use queuegate::{agi::names::named_endpoint, rpc::proto::*};
 use super::{Center, asterisk::Call, manager_of};
 use crate::support::{ACME, sign_in};
 
-/// A token with the scope `sign-in` can write any device. If the PBX dialed such a device, its owner would pay for the call.
+/// A token with the scope `sign-in` can write any device. If the PBX dialed such a device, its owner would pay for the
+/// call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_that_a_caller_wrote_reaches_the_pbx_only_if_it_is_the_users_own_phone() {
     let mut center = Center::reconciled().await;
