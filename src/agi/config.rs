@@ -1,4 +1,4 @@
-//! What the operator decides.
+//! The effective configuration of the handler.
 
 use std::{
     collections::BTreeMap,
@@ -11,91 +11,83 @@ use std::{
 use super::names::{Endpoints, Interface, QueueName};
 use crate::domain::ids::OrganizationId;
 
-/// How a FastAGI server works.
+/// The configuration of a FastAGI server.
 #[derive(Debug)]
 pub struct Config {
-    /// Where Asterisk finds it.
+    /// The address to listen on.
     pub listen: SocketAddr,
-    /// Who else may connect than this machine.
+    /// The networks that may connect, besides this machine.
     pub allow: Vec<Network>,
-    /// Calls at once.
-    pub calls: usize,
-    /// How long a call takes at most, not counting its caller.
+    /// Concurrent calls.
+    pub max_calls: usize,
+    /// The time limit of a call, without the time that its caller takes.
     pub deadline: Duration,
-    /// How long calls may go on after a stop.
+    /// The time that calls in flight may continue after a stop.
     pub drain_deadline: Duration,
-    /// The organization that is meant where a call names none.
+    /// The organization of calls that name none.
     pub organization: Option<OrganizationId>,
-    /// Whose phone an endpoint is.
+    /// The mapping between endpoints and extensions.
     pub endpoints: Endpoints,
-    /// How the PBX names queues.
+    /// The template of the PBX's queue names.
     pub queue_name: QueueName,
-    /// How the PBX names the phones that ring.
+    /// The template of the phones that ring.
     pub interface: Interface,
-    /// Whose state says whether they are free, if it isn't the phone's own.
+    /// The template of the devices whose state tells whether a phone is free. `None`: the phone's own state.
     pub state_interface: Option<Interface>,
-    /// Whether members are added and removed here, and not by the dialplan.
-    pub members: Members,
-    /// Whether prompts are played here, and not by the dialplan.
-    pub playing: Playing,
-    /// The sounds.
+    /// The party that adds and removes members during a call. The handler uses only AddQueueMember, RemoveQueueMember
+    /// and UnpauseQueueMember; with `Dialplan` it executes no application.
+    pub members: DoneBy,
+    /// The party that plays prompts. The dialplan finds the sound's name in `QUEUEGATE_PROMPT`.
+    pub prompting: DoneBy,
+    /// The sounds of the prompts.
     pub prompts: Prompts,
-    /// After which pause a number is taken to be complete.
+    /// The pause after which a number that a caller enters is complete.
     pub digit_pause: Duration,
-    /// Where what queuegate is still to be told is kept.
+    /// The file of operations whose outcome is open.
     pub journal: PathBuf,
-    /// How members are kept in line with sessions; none: they are not.
+    /// The manager interface, to reconcile members with sessions. `None`: they aren't reconciled.
     pub manager: Option<Manager>,
 }
 
 impl Config {
-    /// Whether somebody at this address may connect: this machine, and whom the configuration allows.
+    /// Tell whether a peer may connect: this machine, and the allowed networks.
     pub fn admits(&self, peer: IpAddr) -> bool {
-        peer.to_canonical().is_loopback() || self.allow.iter().any(|network| network.has(peer))
+        peer.to_canonical().is_loopback() || self.allow.iter().any(|network| network.contains(peer))
     }
 
-    /// Whose state says whether an interface is free, if it isn't its own.
-    pub(super) fn state_of(&self, organization: &OrganizationId, interface: &str) -> Option<String> {
-        let state = self.state_interface.as_ref()?;
-        let (endpoint, extension) = self.interface.whose(organization, interface, &self.endpoints)?;
-        state.of(organization, &endpoint, &extension)
+    /// Return the device whose state tells whether an interface is free, or `None` for the interface's own state.
+    pub(super) fn state_interface_of(&self, organization: &OrganizationId, interface: &str) -> Option<String> {
+        let template = self.state_interface.as_ref()?;
+        let (endpoint, extension) = self.interface.owner(organization, interface, &self.endpoints)?;
+        template.of(organization, &endpoint, &extension)
     }
 }
 
-/// Who adds and removes a queue's members during a call.
+/// The party that does a part of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Members {
-    /// This program, by AddQueueMember and RemoveQueueMember: the only applications that it ever runs.
-    Here,
-    /// The dialplan. Then this program runs no application at all.
-    InDialplan,
-}
-
-/// Who plays prompts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Playing {
+pub enum DoneBy {
     /// This program.
-    Here,
-    /// The dialplan, which finds the sound's name in `QUEUEGATE_PROMPT`.
-    InDialplan,
+    Handler,
+    /// The dialplan.
+    Dialplan,
 }
 
 /// Asterisk's manager interface.
 #[derive(Debug, Clone)]
 pub struct Manager {
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
     /// The user in `manager.conf`.
     pub user: String,
-    /// Their secret.
+    /// The user's secret.
     pub secret: Secret,
     /// The organizations whose queues the PBX has.
     pub organizations: Vec<OrganizationId>,
-    /// After how long everything is compared, whether or not anything happened.
+    /// The interval at which all members and sessions are compared, even without events.
     pub interval: Duration,
 }
 
-/// What is never printed.
+/// A secret, which is never printed.
 #[derive(Clone)]
 pub struct Secret(pub String);
 
@@ -105,7 +97,7 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Addresses that begin alike: `192.0.2.7`, `192.0.2.0/24`, `2001:db8::/32`.
+/// Addresses with a common prefix: `192.0.2.7`, `192.0.2.0/24`, `2001:db8::/32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -113,8 +105,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// Whether an address is one of them.
-    pub fn has(&self, address: IpAddr) -> bool {
+    /// Tell whether the network contains an address.
+    pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
                 let differ = u32::from(own) ^ u32::from(other);
@@ -151,18 +143,18 @@ impl std::fmt::Display for Network {
     }
 }
 
-/// The moments that have a sound of their own, and the stock sound that says it best. Reasons may have one besides.
+/// The names of the prompts, and their stock sounds. A reason can have its own sound too.
 pub const PROMPTS: [(&str, &str); 6] = [
     ("signed-in", "agent-loginok"),
     ("signed-out", "agent-loggedoff"),
-    // The stock set has no "denied"; this one says that the feature is not available on this line.
+    // The stock set has no "denied". This sound says that the feature is not available on this line.
     ("denied", "feature-not-avail-line"),
     ("UNKNOWN_QUEUE", "invalid"),
     ("failed", "sorry-youre-having-problems"),
     ("ask-queue", "vm-enter-num-to-call"),
 ];
 
-/// Which sound says what.
+/// The sounds of prompts, by the name of a prompt or by a reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompts(BTreeMap<String, String>);
 
@@ -173,27 +165,27 @@ impl Default for Prompts {
 }
 
 impl Prompts {
-    /// The stock sounds, but for these.
+    /// Return the stock sounds with some of them replaced.
     pub fn with(changes: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut prompts = Self::default();
         prompts.0.extend(changes);
         prompts
     }
 
-    /// The sound for a reason, or else for the moment.
-    pub(super) fn sound(&self, moment: &str, reason: &str) -> &str {
-        self.0.get(reason).or_else(|| self.0.get(moment)).map(String::as_str).unwrap_or_default()
+    /// Return the sound for a reason if it has one, and otherwise the prompt's.
+    pub(super) fn sound(&self, prompt: &str, reason: &str) -> &str {
+        self.0.get(reason).or_else(|| self.0.get(prompt)).map(String::as_str).unwrap_or_default()
     }
 }
 
-/// `NAME=SOUND`: a moment or a reason, and the sound for it.
+/// Parse `NAME=SOUND`: the name of a prompt or a reason, and its sound.
 pub fn prompt(text: &str) -> Result<(String, String), String> {
     let (name, sound) = text.split_once('=').ok_or("write it as NAME=SOUND")?;
-    let is_moment = PROMPTS.iter().any(|(moment, _)| *moment == name);
+    let is_prompt = PROMPTS.iter().any(|(prompt, _)| *prompt == name);
     let is_reason = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-    if !is_moment && !is_reason {
-        let moments: Vec<&str> = PROMPTS.iter().map(|(moment, _)| *moment).collect();
-        return Err(format!("`{name}` must be one of {}, or a reason such as USER_DISABLED", moments.join(", ")));
+    if !is_prompt && !is_reason {
+        let prompts: Vec<&str> = PROMPTS.iter().map(|(prompt, _)| *prompt).collect();
+        return Err(format!("`{name}` must be one of {}, or a reason such as USER_DISABLED", prompts.join(", ")));
     }
     if !super::names::is_plain(sound) {
         return Err(format!("`{sound}` is no sound's name, such as agent-loginok or custom/welcome"));
@@ -206,8 +198,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_has_the_addresses_that_begin_like_it() {
-        for (network, address, has) in [
+    fn a_network_contains_the_addresses_with_its_prefix() {
+        for (network, address, contained) in [
             ("192.0.2.7", "192.0.2.7", true),
             ("192.0.2.7", "192.0.2.8", false),
             ("192.0.2.0/24", "192.0.2.255", true),
@@ -218,7 +210,11 @@ mod tests {
             ("2001:db8::/32", "2001:db8:1::1", true),
             ("2001:db8::/32", "2001:db9::1", false),
         ] {
-            assert_eq!(network.parse::<Network>().unwrap().has(address.parse().unwrap()), has, "{network} {address}");
+            assert_eq!(
+                network.parse::<Network>().unwrap().contains(address.parse().unwrap()),
+                contained,
+                "{network} {address}"
+            );
         }
         for text in ["", "pbx", "192.0.2.0/33", "192.0.2.0/x", "::/129", "192.0.2.0/"] {
             assert!(text.parse::<Network>().is_err(), "{text}");
@@ -226,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_may_have_a_sound_of_its_own() {
+    fn a_reason_can_have_its_own_sound() {
         let prompts = Prompts::with([prompt("USER_DISABLED=custom/no").unwrap(), prompt("failed=beeperr").unwrap()]);
         assert_eq!(prompts.sound("denied", "USER_DISABLED"), "custom/no");
         assert_eq!(prompts.sound("denied", "UNASSIGNED_RESTRICTED"), "feature-not-avail-line");

@@ -1,50 +1,50 @@
-//! Lines from a peer, none longer than allowed.
+//! Lines from a peer, with a limit on their length.
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-/// Why there is no next line.
+/// The reason why the next line can't be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     /// The connection failed.
     #[error("the connection failed: {0}")]
     Io(#[from] std::io::Error),
-    /// The line doesn't end.
+    /// The line is longer than the limit.
     #[error("a line is longer than {0} bytes")]
     TooLong(usize),
 }
 
-/// Reads lines. INVARIANT: giving up the wait for one loses nothing; what has come of it is there for the next call.
+/// Reads lines. INVARIANT: `next` is cancel-safe. The bytes that were read before a cancellation stay in `partial`.
 #[derive(Debug)]
 pub(super) struct Lines<R> {
     reader: BufReader<R>,
-    longest: usize,
-    begun: Vec<u8>,
+    max_bytes: usize,
+    partial: Vec<u8>,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    /// Lines of at most so many bytes.
-    pub(super) fn new(reader: R, longest: usize) -> Self {
-        Self { reader: BufReader::new(reader), longest, begun: Vec::new() }
+    /// Read lines of at most `max_bytes` bytes.
+    pub(super) fn new(reader: R, max_bytes: usize) -> Self {
+        Self { reader: BufReader::new(reader), max_bytes, partial: Vec::new() }
     }
 
-    /// The next line without its end; none when the peer has closed. What comes after the last line feed is no line. Bytes that aren't
-    /// UTF-8, such as those of a caller's name in Latin-1, become U+FFFD.
+    /// Return the next line without its line end, or `None` when the peer has closed the connection. Bytes after the
+    /// last line feed are dropped. Bytes that aren't UTF-8, such as those of a caller's name in Latin-1, become U+FFFD.
     pub(super) async fn next(&mut self) -> Result<Option<String>, Error> {
         loop {
-            let come = self.reader.fill_buf().await?;
-            if come.is_empty() {
+            let received = self.reader.fill_buf().await?;
+            if received.is_empty() {
                 return Ok(None);
             }
-            let end = come.iter().position(|byte| *byte == b'\n');
-            let piece = come.get(..end.unwrap_or(come.len())).unwrap_or_default();
-            if self.begun.len() + piece.len() > self.longest {
-                return Err(Error::TooLong(self.longest));
+            let end = received.iter().position(|byte| *byte == b'\n');
+            let chunk = received.get(..end.unwrap_or(received.len())).unwrap_or_default();
+            if self.partial.len() + chunk.len() > self.max_bytes {
+                return Err(Error::TooLong(self.max_bytes));
             }
-            self.begun.extend_from_slice(piece);
-            let taken = piece.len() + usize::from(end.is_some());
-            self.reader.consume(taken);
+            self.partial.extend_from_slice(chunk);
+            let consumed = chunk.len() + usize::from(end.is_some());
+            self.reader.consume(consumed);
             if end.is_some() {
-                let mut line = std::mem::take(&mut self.begun);
+                let mut line = std::mem::take(&mut self.partial);
                 if line.last() == Some(&b'\r') {
                     line.pop();
                 }
@@ -66,14 +66,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_cut_off_is_no_line() {
+    async fn a_line_without_an_end_is_dropped() {
         let mut lines = Lines::new(&b"200 result=1\n200 resul"[..], 100);
         assert_eq!(lines.next().await.unwrap().as_deref(), Some("200 result=1"));
         assert_eq!(lines.next().await.unwrap(), None);
     }
 
     #[tokio::test]
-    async fn a_name_in_latin_1_is_no_reason_to_hang_up() {
+    async fn a_name_in_latin_1_is_read_with_replacement_characters() {
         let mut lines = Lines::new(&b"agi_calleridname: M\xfcller\r\n\n"[..], 100);
         assert_eq!(lines.next().await.unwrap().as_deref(), Some("agi_calleridname: M\u{fffd}ller"));
         assert_eq!(lines.next().await.unwrap().as_deref(), Some(""));

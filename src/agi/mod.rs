@@ -1,25 +1,27 @@
-//! A FastAGI server, so that an Asterisk dialplan can ask queuegate: a client of the gRPC API, as the command line is.
+//! A FastAGI server through which an Asterisk dialplan asks queuegate. It is a client of the gRPC API, as the command
+//! line is.
 //!
-//! A call comes in (`server`), says what it wants (`protocol`, `request`, `names`), and gets it (`flow`). What queuegate could
-//! not be told then is told later (`debts`, `settle`). Beside the calls, the PBX's members are kept in line with the sessions
-//! (`reconcile`, over `manager`).
+//! `server` accepts a call, `request` parses it, and `call` carries it out. `journal` keeps the operations whose
+//! outcome is open, and `replay` repeats them until queuegate answers. Beside the calls, `reconcile` corrects the
+//! members of the PBX's queues, so that they follow the sessions.
 
-mod ask;
-mod call;
-pub mod config;
-mod debts;
-mod desk;
-mod flow;
-mod lines;
-mod manager;
 pub mod names;
-mod places;
-pub mod protocol;
+pub mod config;
 pub mod queues_conf;
+mod lines;
+mod protocol;
+mod request;
+mod api;
+mod key_locks;
+mod journal;
+mod pbx;
+mod context;
+mod call;
+mod replay;
 mod reconcile;
-pub mod request;
 mod server;
-mod settle;
 
-pub use config::Config;
-pub use server::{Error, Server, start};
+pub use self::{
+    config::Config,
+    server::{Error, Server, start},
+};

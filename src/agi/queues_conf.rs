@@ -1,43 +1,43 @@
-//! Static members in Asterisk's `queues.conf`: who is assigned to which queue there. PURE.
+//! Static members in Asterisk's `queues.conf`, which become assignments. PURE.
 
 use std::collections::BTreeMap;
 
 use super::request::queue_ref;
 use crate::domain::ids::{Extension, QueueRef, shortened};
 
-/// Technologies whose channels may be named by extensions, old ones too.
+/// Channel technologies, old and new, whose channels can be named by extensions.
 const PHONES: [&str; 8] = ["PJSIP", "SIP", "IAX2", "IAX", "Local", "SCCP", "Skinny", "MGCP"];
 
-/// A line that says that a phone is a queue's.
+/// A line that makes a phone a member of a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaticMember {
     /// The line, from 1.
     pub line: usize,
     /// The queue.
     pub queue: QueueRef,
-    /// Whose phone it is.
+    /// The extension of the phone's user.
     pub user: Extension,
-    /// As it is written there.
+    /// The interface as written in the file.
     pub interface: String,
 }
 
-/// A line whose meaning here isn't known.
+/// A line that isn't imported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     /// The line, from 1.
     pub line: usize,
-    /// What it says.
+    /// The text of the line.
     pub text: String,
-    /// Why it is left out.
+    /// The reason why it is left out.
     pub why: String,
 }
 
-/// What a file says of members.
+/// The members of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// Those that are understood.
+    /// Lines with a user and a queue.
     pub members: Vec<StaticMember>,
-    /// Those that are not.
+    /// All other lines about members.
     pub left_out: Vec<LeftOut>,
 }
 
@@ -53,12 +53,12 @@ struct Section {
     members: Vec<Line>,
 }
 
-/// Why a file can't be read as text.
+/// A file that isn't text in a supported encoding.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("it is not text in UTF-8 or another encoding that contains ASCII, but {0}; convert it to UTF-8")]
 pub struct OtherEncoding(&'static str);
 
-/// The text of a file. Comments may be in any encoding that contains ASCII; names that matter are ASCII.
+/// Decode a file. Comments may be in any encoding that contains ASCII. The names of users and queues are ASCII.
 pub fn decode(bytes: &[u8]) -> Result<String, OtherEncoding> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(OtherEncoding("UTF-16"));
@@ -66,11 +66,11 @@ pub fn decode(bytes: &[u8]) -> Result<String, OtherEncoding> {
     if bytes.contains(&0) {
         return Err(OtherEncoding("UTF-16 without a byte-order mark, or binary"));
     }
-    // Asterisk skips a byte-order mark of UTF-8, and so does every editor.
+    // Asterisk skips a byte-order mark of UTF-8 too.
     Ok(String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)).into_owned())
 }
 
-/// Reads a file.
+/// Parse a file.
 pub fn read(text: &str) -> Reading {
     let mut reading = Reading::default();
     let mut sections: BTreeMap<String, Section> = BTreeMap::new();
@@ -86,13 +86,13 @@ pub fn read(text: &str) -> Reading {
         if let Some(directive) = line.strip_prefix('#') {
             match directive.split_whitespace().next().unwrap_or_default().to_ascii_lowercase().as_str() {
                 "include" | "tryinclude" => leave_out("other files aren't read; import them one by one"),
-                "exec" => leave_out("no program is run; import what it prints"),
-                // Asterisk warns of it, and goes on.
-                _ => leave_out("`#` begins no comment, and this is no directive; Asterisk skips the line"),
+                "exec" => leave_out("no program is run; import its output"),
+                // Asterisk logs a warning, and skips the line.
+                _ => leave_out("`#` begins no comment, and the directive is unknown; Asterisk skips the line"),
             }
         } else if let Some(rest) = line.strip_prefix('[') {
             let Some((name, options)) = rest.split_once(']') else {
-                leave_out("it is no section");
+                leave_out("the section has no `]`");
                 continue;
             };
             let options = options.trim().trim_start_matches('(').trim_end_matches(')');
@@ -102,7 +102,7 @@ pub fn read(text: &str) -> Reading {
                     ("!", _) => section.is_template = true,
                     ("+", _) => {}
                     (_, Some(template)) => section.members.extend(template.members.iter().cloned()),
-                    (_, None) => leave_out("there is no such template before it"),
+                    (_, None) => leave_out("its template is not defined before it"),
                 }
             }
             let name = name.trim().to_owned();
@@ -117,7 +117,7 @@ pub fn read(text: &str) -> Reading {
             let value = value.strip_prefix('>').unwrap_or(value).trim().to_owned();
             match order.last().and_then(|name| sections.get_mut(name)) {
                 Some(section) => section.members.push(Line { number, value }),
-                None => leave_out("it stands in no section"),
+                None => leave_out("it is in no section"),
             }
         }
     }
@@ -140,24 +140,28 @@ pub fn read(text: &str) -> Reading {
 
 fn member(line: usize, queue: &str, value: &str) -> Result<StaticMember, String> {
     let interface = value.split(',').next().unwrap_or_default().trim();
-    let queue = queue_ref(queue).ok_or_else(|| format!("`{}` can be no queue's number or id", shortened(queue)))?;
+    let queue =
+        queue_ref(queue).ok_or_else(|| format!("`{}` is not the extension or id of a queue", shortened(queue)))?;
     let (technology, rest) = interface.split_once('/').unwrap_or(("", interface));
     // `Local/101@from-queue/n` dials 101.
     let rest = if technology.eq_ignore_ascii_case("Local") { rest.split('@').next().unwrap_or(rest) } else { rest };
     let user = rest.parse().map_err(|_| format!("`{}` doesn't say which extension it is", shortened(interface)))?;
     if technology.eq_ignore_ascii_case("Agent") {
-        return Err("agents of app_agent_pool have numbers of their own".to_owned());
+        return Err("the numbers of app_agent_pool's agents are not extensions".to_owned());
     }
     if ["DAHDI", "Zap"].iter().any(|known| technology.eq_ignore_ascii_case(known)) {
-        return Err(format!("the number of a {technology} channel is no extension"));
+        return Err(format!("the number of a {technology} channel is not an extension"));
     }
     if !PHONES.iter().any(|known| technology.eq_ignore_ascii_case(known)) {
-        return Err(format!("it isn't known whether `{}` is named by an extension", shortened(interface)));
+        return Err(format!(
+            "the technology of `{}` is unknown, so its name may not be an extension",
+            shortened(interface)
+        ));
     }
     Ok(StaticMember { line, queue, user, interface: interface.to_owned() })
 }
 
-/// What of a line is no comment. Block comments (`;-- --;`) may be nested, and `comments` counts those that are open.
+/// Return a line without its comments. Block comments (`;-- --;`) can be nested; `comments` counts the open ones.
 fn without_comments(line: &str, comments: &mut usize) -> String {
     let mut text = String::new();
     let mut rest = line;
@@ -194,7 +198,7 @@ fn without_comments(line: &str, comments: &mut usize) -> String {
     }
 }
 
-/// Where a block comment is opened: by `;--`, and not by `;---`.
+/// Return the position where a block comment opens: at `;--`, but not at `;---`.
 fn opening(text: &str) -> Option<usize> {
     let mut found = text.match_indices(";--").map(|(at, _)| at);
     found.find(|at| !text.get(at + 3..).unwrap_or_default().starts_with('-'))
@@ -256,7 +260,7 @@ member => IAX2/110
     }
 
     #[test]
-    fn no_text_is_too_strange() {
+    fn any_text_can_be_parsed() {
         for text in ["", "[", "]", "[]", "member", "member => ", "= = =", ";--", "[a](", "[a](!,", "\\;", ";--;--;"] {
             read(text);
             read(&format!("[801]\n{text}\n"));
@@ -273,7 +277,7 @@ member => IAX2/110
         let file = "[801]\nmember => PJSIP/101\n";
         let marked = [b"\xef\xbb\xbf", file.as_bytes()].concat();
         assert_eq!(assigned(&decode(&marked).unwrap()), ["101"]);
-        // Latin-1 in a comment harms nothing.
+        // A comment may be in Latin-1.
         assert_eq!(assigned(&decode(&[b"; M\xfcller\n", file.as_bytes()].concat()).unwrap()), ["101"]);
         let utf16: Vec<u8> = file.encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert!(decode(&[b"\xff\xfe", &utf16[..]].concat()).unwrap_err().to_string().contains("UTF-16"));
@@ -289,17 +293,17 @@ member => IAX2/110
     }
 
     #[test]
-    fn what_begins_with_a_number_sign_or_names_an_old_channel_is_told() {
+    fn unknown_directives_and_old_channels_are_reported() {
         let read = read(
             "[801]\n#musicclass=default\n#exec /bin/true\n#include a.conf\nmember => PJSIP/101\nmember => Zap/3\nmember => Console/102\nmember => IAX/103\n",
         );
         let why: Vec<&str> = read.left_out.iter().map(|left_out| left_out.why.split(';').next().unwrap()).collect();
         let expected = [
-            "`#` begins no comment, and this is no directive",
+            "`#` begins no comment, and the directive is unknown",
             "no program is run",
             "other files aren't read",
-            "the number of a Zap channel is no extension",
-            "it isn't known whether `Console/102` is named by an extension",
+            "the number of a Zap channel is not an extension",
+            "the technology of `Console/102` is unknown, so its name may not be an extension",
         ];
         assert_eq!(why, expected);
         assert_eq!(read.members.len(), 2);

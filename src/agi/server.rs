@@ -1,4 +1,4 @@
-//! The listener: who may connect, how many, and how it stops.
+//! The listener: it accepts calls up to a limit, and drains them after a stop.
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -7,24 +7,25 @@ use tonic::Code;
 use tracing::{error, info, warn};
 
 use super::{
-    ask::{Failure, Questions},
+    api::{ApiClient, Failure},
+    call,
     config::Config,
-    debts::{self, Debts},
-    desk::Desk,
-    flow, reconcile, settle,
+    context::AgiContext,
+    journal::{self, Journal},
+    reconcile, replay,
 };
 use crate::{client::Client, domain::ids::OrganizationId};
 
-/// How long queuegate may take to say whether it has an organization.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The time limit of a request for an organization, and the longest pause between two.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long is waited after the system refused to give a connection.
-const BREATH: Duration = Duration::from_millis(50);
+/// The pause after a failure to accept a connection, and the first pause between two requests for an organization.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Why the server can't start.
+/// An error at the start of the server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address is taken, or isn't one of this machine's.
+    /// The address is in use, or isn't one of this machine's.
     #[error(
         "can't listen on {address}: {problem}; another program may have the port (`ss -ltnp` names it), or give another \
          --listen address, and the same in the dialplan"
@@ -32,33 +33,34 @@ pub enum Error {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The error of the operating system.
         problem: std::io::Error,
     },
-    /// Strangers could sign agents in and out.
+    /// Any machine could sign agents in and out.
     #[error(
-        "{0} can be reached from other machines, and FastAGI asks nobody who they are: give --allow with the addresses of \
+        "{0} can be reached from other machines, and FastAGI has no authentication: give --allow with the addresses of \
          your PBX, or listen on 127.0.0.1"
     )]
     Exposed(SocketAddr),
-    /// The secret could be read along.
+    /// The manager's secret could be read on the network.
     #[error(
-        "{0} is another machine, to which the manager's secret would go in the clear; say --ami-insecure if nobody reads along"
+        "{0} is another machine, and the manager's secret would be sent in plain text; give --ami-insecure if the network \
+         is protected"
     )]
     ManagerExposed(SocketAddr),
     /// The journal can't be used.
     #[error(transparent)]
-    Journal(#[from] debts::Error),
+    Journal(#[from] journal::Error),
 }
 
 impl Error {
-    /// Whether it may be over in a moment: another program has the address, or the journal until it has ended.
-    pub fn is_of_the_moment(&self) -> bool {
+    /// Tell whether the error may disappear without a change of the configuration: another process may release the
+    /// address or the journal.
+    pub fn is_transient(&self) -> bool {
         match self {
-            Self::Listen { .. } | Self::Journal(debts::Error::InUse(_)) => true,
-            Self::Exposed(_)
-            | Self::ManagerExposed(_)
-            | Self::Journal(debts::Error::Io { .. } | debts::Error::NotOurs { .. }) => false,
+            Self::Listen { .. } => true,
+            Self::Journal(error) => error.is_transient(),
+            Self::Exposed(_) | Self::ManagerExposed(_) => false,
         }
     }
 }
@@ -67,43 +69,43 @@ impl Error {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    desk: Arc<Desk>,
+    context: Arc<AgiContext>,
 }
 
-/// Starts a server. It works for whichever queuegate the client reaches, now or later.
+/// Start a server. queuegate need not be reachable yet.
 pub async fn start(config: Config, client: Client) -> Result<Server, Error> {
     if !config.listen.ip().is_loopback() && config.allow.is_empty() {
         return Err(Error::Exposed(config.listen));
     }
-    let debts = Debts::open(&config.journal)?;
+    let journal = Journal::open(&config.journal)?;
     let listen = |problem| Error::Listen { address: config.listen, problem };
     let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
     info!(%address, "listening");
-    let desk = Arc::new(Desk::new(config, Questions(client.queue_access), debts));
-    Ok(Server { listener, address, desk })
+    let context = Arc::new(AgiContext::new(config, ApiClient::new(client.queue_access), journal));
+    Ok(Server { listener, address, context })
 }
 
 impl Server {
-    /// Where it listens.
+    /// Return the address that the server listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers calls until `stop` completes, and those that are under way after that.
+    /// Handle calls until `stop` completes, and then drain the calls in flight.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listener, address: _, desk } = self;
-        let mut helpers = JoinSet::new();
-        helpers.spawn(settle::run(Arc::clone(&desk)));
-        helpers.spawn(check_organizations(Arc::clone(&desk)));
-        if let Some(manager) = desk.config.manager.clone() {
-            helpers.spawn(reconcile::run(Arc::clone(&desk), manager));
+        let Self { listener, address: _, context } = self;
+        let mut background = JoinSet::new();
+        background.spawn(replay::run(Arc::clone(&context)));
+        background.spawn(check_organizations(Arc::clone(&context)));
+        if let Some(manager) = context.config.manager.clone() {
+            background.spawn(reconcile::run(Arc::clone(&context), manager));
         } else {
             warn!(
-                "without --ami a phone doesn't ring for a supervisor's sign-in, and rings on after a session expired"
+                "without --ami, a supervisor's sign-in makes no phone ring, and a phone rings on after its session has expired"
             );
         }
-        let places = Arc::new(Semaphore::new(desk.config.calls));
+        let permits = Arc::new(Semaphore::new(context.config.max_calls));
         let mut calls = JoinSet::new();
         tokio::pin!(stop);
         loop {
@@ -112,55 +114,58 @@ impl Server {
                 Some(_) = calls.join_next(), if !calls.is_empty() => continue,
                 () = &mut stop => break,
             };
-            let (connection, peer) = match accepted {
+            let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    warn!(%error, "a connection could not be taken");
-                    tokio::time::sleep(BREATH).await;
+                    warn!(%error, "a connection can't be accepted");
+                    tokio::time::sleep(RETRY_PAUSE).await;
                     continue;
                 }
             };
-            if !desk.config.admits(peer.ip()) {
-                warn!(%peer, "a stranger was turned away");
+            if !context.config.admits(peer.ip()) {
+                warn!(%peer, "a connection was closed, because its address is not allowed");
                 continue;
             }
-            // The dialplan lets nobody in without an answer, so closing is refusing.
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                warn!(most = desk.config.calls, "there are too many calls");
+            // A dialplan without a status refuses the caller, so closing the connection is a refusal.
+            let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
+                warn!(max_calls = context.config.max_calls, "a call was shed, because there are too many");
                 continue;
             };
-            let _ = connection.set_nodelay(true);
-            let desk = Arc::clone(&desk);
+            let _ = stream.set_nodelay(true);
+            let context = Arc::clone(&context);
             calls.spawn(async move {
-                flow::answer(&desk, connection).await;
-                drop(place);
+                call::handle(&context, stream).await;
+                drop(permit);
             });
         }
         drop(listener);
         info!(calls = calls.len(), "stopping");
-        let finished = async { while calls.join_next().await.is_some() {} };
-        if tokio::time::timeout(desk.config.drain_deadline, finished).await.is_err() {
-            warn!(calls = calls.len(), "calls were cut off");
+        let drained = async { while calls.join_next().await.is_some() {} };
+        if tokio::time::timeout(context.config.drain_deadline, drained).await.is_err() {
+            warn!(calls = calls.len(), "calls in flight were cut off");
         }
     }
 }
 
-/// Says which configured organizations queuegate doesn't have, or doesn't show to this handler. Nobody of them can sign in.
-async fn check_organizations(desk: Arc<Desk>) {
-    let managed = desk.config.manager.iter().flat_map(|manager| &manager.organizations);
-    let organizations: BTreeSet<OrganizationId> = managed.chain(&desk.config.organization).cloned().collect();
+/// Log the configured organizations that don't exist, or that the handler's credentials aren't valid for.
+async fn check_organizations(context: Arc<AgiContext>) {
+    let managed = context.config.manager.iter().flat_map(|manager| &manager.organizations);
+    let organizations: BTreeSet<OrganizationId> = managed.chain(&context.config.organization).cloned().collect();
     for organization in organizations {
-        let mut pause = BREATH;
+        let mut pause = RETRY_PAUSE;
         loop {
-            match desk.questions.is_known(&organization, Instant::now() + PATIENCE).await {
+            match context.api.require_organization(&organization, Instant::now() + REQUEST_TIMEOUT).await {
                 Ok(()) => break,
-                Err(Failure::NotDone(why)) if !matches!(why.code, Code::Unavailable | Code::ResourceExhausted) => {
-                    error!(%organization, reason = why.reason, error = why.text, "nobody of this organization can sign in");
+                Err(Failure::Refused(cause)) if !matches!(cause.code, Code::Unavailable | Code::ResourceExhausted) => {
+                    error!(
+                        %organization, reason = cause.reason, error = cause.text,
+                        "no user of this organization can sign in"
+                    );
                     break;
                 }
-                Err(Failure::NotDone(_) | Failure::Unknown(_)) => {
+                Err(Failure::Refused(_) | Failure::OutcomeUnknown(_)) => {
                     tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PATIENCE);
+                    pause = (pause * 2).min(REQUEST_TIMEOUT);
                 }
             }
         }

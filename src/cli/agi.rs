@@ -12,8 +12,10 @@ use super::{
 use crate::{
     agi::{
         self,
-        config::{Config, Manager, Members, Network, Playing, Prompts, Secret, prompt},
-        names::{Endpoints, Interface, NamedEndpoint, Prefix, QueueName, named_endpoint, tell_organizations_apart},
+        config::{Config, DoneBy, Manager, Network, Prompts, Secret, prompt},
+        names::{
+            Endpoints, Interface, NamedEndpoint, Prefix, QueueName, named_endpoint, require_organization_in_names,
+        },
     },
     domain::ids::OrganizationId,
 };
@@ -138,7 +140,7 @@ impl Agi {
         Ok(Config {
             listen: self.listen,
             allow: self.allow,
-            calls: self.max_calls,
+            max_calls: self.max_calls,
             deadline: self.deadline,
             drain_deadline: self.drain_deadline,
             organization: self.organization,
@@ -146,8 +148,8 @@ impl Agi {
             queue_name: self.queue_name,
             interface: self.interface,
             state_interface: self.state_interface,
-            members: if self.members { Members::Here } else { Members::InDialplan },
-            playing: if self.play { Playing::Here } else { Playing::InDialplan },
+            members: done_by(self.members),
+            prompting: done_by(self.play),
             prompts: Prompts::with(self.prompt),
             digit_pause: self.digit_pause,
             journal: self.journal,
@@ -157,7 +159,7 @@ impl Agi {
 
     fn manager(&self) -> anyhow::Result<Option<Manager>> {
         let Some(address) = self.ami else { return Ok(None) };
-        // Checked here, because clap would check the arguments before the file is read.
+        // clap would check the arguments before the file is read.
         let (Some(user), Some(file)) = (&self.ami_user, &self.ami_secret_file) else {
             return Err(Wrong("--ami needs --ami-user and --ami-secret-file".to_owned()).into());
         };
@@ -180,7 +182,7 @@ impl Agi {
                 prefix: self.endpoint_prefix.clone(),
                 named: self.endpoint.clone(),
             };
-            tell_organizations_apart(&endpoints, &self.interface).map_err(|wrong| Wrong(wrong.to_string()))?;
+            require_organization_in_names(&endpoints, &self.interface).map_err(|error| Wrong(error.to_string()))?;
         }
         let secret = std::fs::read_to_string(file);
         let secret = secret.map_err(|error| Wrong(format!("can't read `{}`: {error}", file.display())))?;
@@ -192,6 +194,10 @@ impl Agi {
             interval: self.reconcile_interval,
         }))
     }
+}
+
+fn done_by(handler: bool) -> DoneBy {
+    if handler { DoneBy::Handler } else { DoneBy::Dialplan }
 }
 
 fn deadline(text: &str) -> Result<Duration, String> {

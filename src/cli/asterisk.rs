@@ -25,15 +25,15 @@ pub(super) enum Validation {
 }
 
 /// The outcome of a line.
-enum Became {
+enum LineOutcome {
     Assigned,
-    AssignedBefore,
-    /// Only validated: it would be assigned, or is already.
-    WouldBe,
+    AlreadyAssigned,
+    /// The line was only validated. An import would assign the member, or has done so.
+    Assignable,
     LeftOut(String),
 }
 
-/// Assigns static members, and reports each line that can't be mapped.
+/// Assign static members, and report each line that can't be mapped.
 pub(super) async fn import_queues(file: &Path, common: &Common, validation: Validation) -> anyhow::Result<Outcome> {
     let unreadable = |error: &dyn std::fmt::Display| Wrong(format!("can't read `{}`: {error}", file.display()));
     let mut bytes = Vec::new();
@@ -51,13 +51,13 @@ pub(super) async fn import_queues(file: &Path, common: &Common, validation: Vali
     }
     let mut client = common.connect().await?;
     let mut left_out = reading.left_out;
-    let (mut assigned, mut before, mut would_be) = (0, 0, 0);
+    let (mut assigned, mut already_assigned, mut assignable) = (0, 0, 0);
     for member in reading.members {
         match assign(&mut client, common, &member, validation).await? {
-            Became::Assigned => assigned += 1,
-            Became::AssignedBefore => before += 1,
-            Became::WouldBe => would_be += 1,
-            Became::LeftOut(why) => {
+            LineOutcome::Assigned => assigned += 1,
+            LineOutcome::AlreadyAssigned => already_assigned += 1,
+            LineOutcome::Assignable => assignable += 1,
+            LineOutcome::LeftOut(why) => {
                 let text = format!("[{}] member => {}", member.queue.name(), member.interface);
                 left_out.push(LeftOut { line: member.line, text, why });
             }
@@ -70,19 +70,19 @@ pub(super) async fn import_queues(file: &Path, common: &Common, validation: Vali
             .map(|LeftOut { line, text, why }| serde_json::json!({ "line": line, "text": text, "why": why }));
         print::json_value(&serde_json::json!({
             "assigned": assigned,
-            "assigned_before": before,
-            "would_be_assigned": would_be,
+            "assigned_before": already_assigned,
+            "would_be_assigned": assignable,
             "left_out": left_out.collect::<Vec<_>>(),
         }))?;
     } else {
         for LeftOut { line, text, why } in &left_out {
             print::line(&format!("line {line}: {text}\n    left out: {why}"))?;
         }
-        let verdict = match validation {
-            Validation::Only => format!("{would_be} of the members can be assigned"),
-            Validation::AndAssignment => format!("{assigned} assigned, {before} assigned before"),
+        let summary = match validation {
+            Validation::Only => format!("{assignable} of the members can be assigned"),
+            Validation::AndAssignment => format!("{assigned} assigned, {already_assigned} assigned before"),
         };
-        print::line(&format!("{verdict}; {} left out", left_out.len()))?;
+        print::line(&format!("{summary}; {} left out", left_out.len()))?;
     }
     Ok(if left_out.is_empty() { Outcome::Done } else { Outcome::Denied })
 }
@@ -92,8 +92,8 @@ async fn assign(
     common: &Common,
     member: &StaticMember,
     validation: Validation,
-) -> anyhow::Result<Became> {
-    let asked = match validation {
+) -> anyhow::Result<LineOutcome> {
+    let outcome = match validation {
         Validation::Only => validate(client, common, member).await,
         Validation::AndAssignment => {
             let request = proto::AssignRoleRequest {
@@ -110,25 +110,27 @@ async fn assign(
                 actor_user_id: String::new(),
             };
             let answer = client.directory.assign_role(request).await;
-            answer.map(|answer| if answer.into_inner().created { Became::Assigned } else { Became::AssignedBefore })
+            answer.map(
+                |answer| if answer.into_inner().created { LineOutcome::Assigned } else { LineOutcome::AlreadyAssigned },
+            )
         }
     };
-    match asked {
-        Ok(became) => Ok(became),
+    match outcome {
+        Ok(outcome) => Ok(outcome),
         // These errors concern only this member; any other error concerns all.
         Err(status) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) => {
             let resource = status.get_details_resource_info().map(|info| info.resource_type).unwrap_or_default();
             if resource.ends_with("Organization") {
                 return Err(status.into());
             }
-            Ok(Became::LeftOut(status.message().to_owned()))
+            Ok(LineOutcome::LeftOut(status.message().to_owned()))
         }
         Err(status) => Err(status.into()),
     }
 }
 
-/// Checks that the member's user and queue exist, and that the user may have a role.
-async fn validate(client: &mut Client, common: &Common, member: &StaticMember) -> Result<Became, tonic::Status> {
+/// Check that the member's user and queue exist, and that the user may have a role.
+async fn validate(client: &mut Client, common: &Common, member: &StaticMember) -> Result<LineOutcome, tonic::Status> {
     let request = proto::GetQueueRequest {
         organization_id: common.organization.clone(),
         queue: Some(match &member.queue {
@@ -145,7 +147,7 @@ async fn validate(client: &mut Client, common: &Common, member: &StaticMember) -
     };
     let user = client.directory.get_user(request).await?.into_inner().user.unwrap_or_default();
     if !user.contact_center_license() {
-        return Ok(Became::LeftOut(format!("user `{}` has no contact-center licence", user.user_id)));
+        return Ok(LineOutcome::LeftOut(format!("user `{}` has no contact-center licence", user.user_id)));
     }
-    Ok(Became::WouldBe)
+    Ok(LineOutcome::Assignable)
 }

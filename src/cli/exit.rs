@@ -103,7 +103,7 @@ fn code(error: &anyhow::Error) -> u8 {
         }
         if let Some(error) = cause.downcast_ref::<agi::Error>() {
             // After FAILED a service manager restarts the program.
-            return if error.is_of_the_moment() { FAILED } else { WRONG };
+            return if error.is_transient() { FAILED } else { WRONG };
         }
         if let Some(error) = cause.downcast_ref::<store::Error>() {
             return of_store(error);

@@ -412,7 +412,7 @@ class Center:
         await self.server.start("database loaded")
 
     async def start_agi(self):
-        await self.agi.start("members are kept in line" if "--ami" in self.agi.arguments else '"listening"')
+        await self.agi.start("reconciling members" if "--ami" in self.agi.arguments else '"listening"')
 
     def run(self, *words):
         """Runs queuegate's command line."""

@@ -1,4 +1,4 @@
-//! The example dialplan, walked by an interpreter of the applications that it uses.
+//! The example dialplan, executed by an interpreter of its applications.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ struct Step {
     arguments: String,
 }
 
-/// Contexts, in each the extensions in order, with their steps from priority 1.
+/// The contexts. Each has its extensions in order, with their steps from priority 1.
 type Dialplan = BTreeMap<String, Vec<(String, Vec<Step>)>>;
 
 fn parse(text: &str) -> Dialplan {
@@ -61,8 +61,8 @@ fn parse(text: &str) -> Dialplan {
     dialplan
 }
 
-/// Whether an extension is what was dialed: a name, or a pattern such as `_*13.`.
-fn fits(pattern: &str, dialed: &str) -> bool {
+/// Tell whether an extension, or a pattern such as `_*13.`, matches the dialed digits.
+fn matches(pattern: &str, dialed: &str) -> bool {
     let Some(pattern) = pattern.strip_prefix('_') else { return pattern == dialed };
     let mut letters = dialed.chars();
     for expected in pattern.chars() {
@@ -106,7 +106,7 @@ fn holds(expression: &str) -> bool {
     })
 }
 
-/// What a caller gets who dials.
+/// The outcome of an execution.
 #[derive(Debug, Default)]
 struct Walked {
     sounds: Vec<String>,
@@ -114,18 +114,18 @@ struct Walked {
     variables: BTreeMap<String, String>,
 }
 
-/// Walks from an extension to the end of the call.
+/// Execute the dialplan from an extension to the end of the call.
 async fn walk(center: &Center, context: &str, dialed: &str, agi: Call) -> Walked {
     let dialplan =
         parse(&format!("{EXTENSIONS}\n[by-hand]\nexten => _X.,1,Gosub(queuegate-by-hand,s,1(${{EXTEN}}))\n"));
     let steps = |context: &str, dialed: &str| -> Vec<Step> {
-        let found = dialplan[context].iter().find(|(pattern, _)| fits(pattern, dialed));
+        let found = dialplan[context].iter().find(|(pattern, _)| matches(pattern, dialed));
         found.unwrap_or_else(|| panic!("there is no {dialed} in {context}")).1.clone()
     };
     let mut walked = Walked::default();
     walked.variables.extend(agi.variables.clone());
     walked.variables.insert("EXTEN".to_owned(), dialed.to_owned());
-    // What was left over from an earlier call through the same channel.
+    // An earlier AGI call on the same channel left its status.
     walked.variables.insert("QUEUEGATE_STATUS".to_owned(), "allowed".to_owned());
     walked.variables.entry("AQMSTATUS".to_owned()).or_default();
     let endpoint = agi.channel.split_once('/').unwrap().1.rsplit_once('-').unwrap().0;
@@ -145,12 +145,12 @@ async fn walk(center: &Center, context: &str, dialed: &str, agi: Call) -> Walked
             "Playback" => walked.sounds.push(arguments),
             "Gosub" => {
                 // context,s,1(argument,argument)
-                let (place, given) = arguments.split_once('(').unwrap();
+                let (target, given) = arguments.split_once('(').unwrap();
                 for (number, argument) in given.strip_suffix(')').unwrap().split(',').enumerate() {
                     walked.variables.insert(format!("ARG{}", number + 1), argument.to_owned());
                 }
-                let place: Vec<&str> = place.split(',').collect();
-                (here, at) = (steps(place[0], place[1]), 0);
+                let target: Vec<&str> = target.split(',').collect();
+                (here, at) = (steps(target[0], target[1]), 0);
             }
             "GotoIf" => {
                 let (condition, label) = arguments.split_once('?').unwrap();
@@ -174,7 +174,7 @@ async fn walk(center: &Center, context: &str, dialed: &str, agi: Call) -> Walked
         }
     }
     if dialed == "gone" {
-        // The channel is gone already.
+        // The channel is dead already.
         assert_eq!(walked.applications.last().map(String::as_str), Some("Return"));
         return walked;
     }
@@ -200,7 +200,7 @@ async fn the_example_signs_in_and_out_by_the_codes() {
         ("*15801", "agent-loginok", 1),
         ("*15801", "agent-loggedoff", 0),
         ("*13899", "invalid", 0),
-        // What a phone can dial too.
+        // A phone can dial these too.
         ("*138&endpoint=102&queue=01", "invalid", 0),
         ("*13801&", "agent-loginok", 1),
     ] {
@@ -214,10 +214,11 @@ async fn the_example_signs_in_and_out_by_the_codes() {
     walk(&center, "queuegate-queues", "801", anna()).await;
 }
 
-/// AGISTATUS is SUCCESS when the handler closes without a word, and what was left in QUEUEGATE_STATUS says `allowed`.
+/// AGISTATUS is SUCCESS when the handler closes without a reply, and an earlier call left QUEUEGATE_STATUS as
+/// `allowed`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silence_lets_nobody_in() {
-    let mut center = Center::open_as(|config| config.calls = 0).await;
+async fn a_missing_result_lets_no_caller_in() {
+    let mut center = Center::open_as(|config| config.max_calls = 0).await;
     for (context, dialed) in [("queuegate-codes", "*13801"), ("by-hand", "801")] {
         let walked = walk(&center, context, dialed, anna()).await;
         assert_eq!(
@@ -241,7 +242,7 @@ async fn the_dialplan_can_add_the_member_itself() {
         (&["agent-loginok".to_owned()][..], "ADDED")
     );
     assert!(center.agree().await && center.pbx.members().len() == 1);
-    // A refusal adds nobody.
+    // A refused caller is not added.
     let disabled = walk_by_hand(&center, Call::from("104", "")).await;
     assert_eq!(disabled.sounds, ["feature-not-avail-line"]);
     center.wire.set(Passing::Broken);
@@ -249,16 +250,17 @@ async fn the_dialplan_can_add_the_member_itself() {
     assert_eq!(down.sounds, ["sorry-youre-having-problems"]);
     center.wire.set(Passing::Everything);
     assert!(center.agree().await && center.pbx.members().len() == 1);
-    // Neither does a queue that the PBX doesn't have, and then there is no session either.
+    // If the PBX lacks the queue, there is neither a member nor a session.
     center.pbx.drop_queue("801");
     let walked = walk_by_hand(&center, Call::from("103", "")).await;
     assert_eq!(walked.sounds, ["sorry-youre-having-problems"]);
     assert_eq!(center.server.sessions().await.len(), 1);
 }
 
-/// Between the answer and AddQueueMember: what follows in the dialplan isn't run, but the hangup handler is.
+/// After a hangup between the result and AddQueueMember, Asterisk skips the rest of the dialplan, and runs the hangup
+/// handler.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_hangs_up_before_the_dialplan_adds_the_member_leaves_agreement() {
+async fn a_hangup_before_the_dialplan_adds_the_member_leaves_agreement() {
     let mut center = Center::open().await;
     let handler = "Set(CHANNEL(hangup_handler_push)=queuegate-by-hand,gone,1(${ARG1}))";
     assert!(EXTENSIONS.contains(handler));
@@ -278,7 +280,7 @@ async fn walk_by_hand(center: &Center, call: Call) -> Walked {
     walk(center, "by-hand", "801", call).await
 }
 
-/// The queues of the example are those that its codes are for, and nobody rings but who signs in.
+/// The example has the queues of its codes, without static members.
 #[test]
 fn the_example_queues_have_no_members_of_their_own() {
     let reading = queuegate::agi::queues_conf::read(QUEUES);

@@ -1,8 +1,8 @@
-//! What a caller asks for, and gets.
+//! The results of calls: status, reason, prompt, session and member.
 
 use queuegate::{
     agi::{
-        config::{Members, Playing, Prompts, prompt},
+        config::{DoneBy, Prompts, prompt},
         names::named_endpoint,
     },
     rpc::proto::UnassignedQueueSignIn,
@@ -11,7 +11,7 @@ use queuegate::{
 use super::{Call, Center};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_dials_is_signed_in_and_rings_and_hears_so() {
+async fn a_caller_is_signed_in_becomes_a_member_and_hears_the_prompt() {
     let mut center = Center::open().await;
     let ended = center.dial(Call::from("101", "sign-in?organization=acme&queue=801")).await;
     assert_eq!(ended.answer(), ("allowed", "ASSIGNED", "agent-loginok"));
@@ -34,9 +34,9 @@ async fn who_dials_is_signed_in_and_rings_and_hears_so() {
     assert_eq!(out.answer(), ("allowed", "NOT_SIGNED_IN", "agent-loggedoff"));
 }
 
-/// The caller id said 102 all the while, and the number that was dialed is `s` inside Gosub.
+/// The caller id is 102 in all calls, and the dialed extension is `s` inside Gosub.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_calls_is_whose_phone_it_is_whatever_the_caller_id_says() {
+async fn the_endpoint_identifies_the_caller_and_the_caller_id_does_not() {
     let mut center = Center::open().await;
     center.dial(Call::from("101", "sign-in?queue=801")).await;
     let elsewhere =
@@ -50,7 +50,7 @@ async fn who_calls_is_whose_phone_it_is_whatever_the_caller_id_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn toggle_goes_one_way_and_then_the_other() {
+async fn toggle_alternates_between_sign_in_and_sign_out() {
     let mut center = Center::open().await;
     for (reason, prompt) in
         [("ASSIGNED", "agent-loginok"), ("SIGNED_OUT", "agent-loggedoff"), ("ASSIGNED", "agent-loginok")]
@@ -95,14 +95,14 @@ async fn each_reason_has_its_prompt() {
         assert_eq!(ended.answer(), answer, "{script}");
         assert_eq!(ended.sounds, [answer.2], "{script}");
     }
-    // A member without a session would ring on, so a denied caller is taken out; nobody is added.
+    // A member without a session would ring on, so a denied caller's member is removed. None is added.
     let executed = center.pbx.executed.lock().unwrap().clone();
     assert!(executed.iter().all(|application| application.starts_with("RemoveQueueMember(")), "{executed:?}");
     assert!(center.agree().await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_dials_the_code_alone_is_asked_for_the_queue() {
+async fn a_caller_who_dials_only_the_code_is_asked_for_the_queue() {
     let mut center = Center::open().await;
     let ended = center.dial(Call::from("101", "sign-in").dialing(&["899", "*1", "801"])).await;
     assert_eq!(ended.answer(), ("allowed", "ASSIGNED", "agent-loginok"));
@@ -117,7 +117,7 @@ async fn who_dials_the_code_alone_is_asked_for_the_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn members_and_prompts_may_be_left_to_the_dialplan() {
+async fn the_dialplan_can_change_members_and_play_prompts() {
     let mut center = Center::open().await;
     let ended = center.dial(Call::from("101", "sign-in?member=no&prompt=no&queue=801")).await;
     assert_eq!(ended.answer(), ("allowed", "ASSIGNED", "agent-loginok"));
@@ -125,18 +125,18 @@ async fn members_and_prompts_may_be_left_to_the_dialplan() {
     assert_eq!(center.sessions().await.len(), 1);
 
     let center = Center::open_as(|config| {
-        (config.members, config.playing) = (Members::InDialplan, Playing::InDialplan);
+        (config.members, config.prompting) = (DoneBy::Dialplan, DoneBy::Dialplan);
     })
     .await;
-    // What the configuration doesn't name no call can ask for.
+    // A call can't override this configuration.
     let ended = center.dial(Call::from("101", "sign-in?member=yes&queue=801")).await;
     assert_eq!(ended.get("QUEUEGATE_STATUS"), "allowed");
     assert!(ended.sounds.is_empty() && center.pbx.executed.lock().unwrap().is_empty());
 }
 
-/// An agent has several endpoints, and rings where they signed in.
+/// An agent with several endpoints rings at the endpoint of the sign-in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn endpoints_queues_and_interfaces_have_the_names_that_are_configured() {
+async fn endpoints_queues_and_interfaces_have_the_configured_names() {
     let mut center = Center::open_as(|config| {
         config.endpoints.named = vec![named_endpoint("anna-desk=101").unwrap()];
         config.endpoints.prefix = "phone-".parse().unwrap();
@@ -153,7 +153,7 @@ async fn endpoints_queues_and_interfaces_have_the_names_that_are_configured() {
 
     let mut center = Center::open_as(|config| config.queue_name = "{id}".parse().unwrap()).await;
     let ended = center.dial(Call::from("101", "sign-in?queue=801")).await;
-    // The PBX has no queue `sales`, which undoes the sign-in.
+    // The PBX has no queue `sales`, so the sign-in is undone.
     assert_eq!(ended.answer().1, "NO_SUCH_QUEUE");
     assert_eq!(*center.pbx.executed.lock().unwrap(), ["AddQueueMember(sales,PJSIP/101)"]);
     assert!(center.agree().await);

@@ -1,4 +1,4 @@
-//! What the way through Asterisk's protocol costs, beside a bare check.
+//! The latency that the handler adds to a check and a sign-in.
 //!
 //! `QUEUEGATE_AGI_LATENCY=3000 cargo test --release --test it agi::latency -- --nocapture`
 
@@ -10,7 +10,7 @@ use super::{Agi, Call, Center, Config, config, manager_of};
 async fn the_latency_that_the_handler_adds_is_measured() {
     let rounds: usize = std::env::var("QUEUEGATE_AGI_LATENCY").map_or(20, |rounds| rounds.parse().unwrap());
     let mut center = Center::open().await;
-    // Without the wire between.
+    // This handler connects to queuegate directly.
     let folder = tempfile::tempdir().unwrap();
     let make = || Config { manager: Some(manager_of(center.manager.address)), ..config(&folder) };
     let agi = Agi::start(make, center.server.address).await;
@@ -41,10 +41,10 @@ async fn the_latency_that_the_handler_adds_is_measured() {
     for (name, times) in names.iter().zip(&times) {
         println!("{name:15} p50 {:>10.1?}  p99 {:>10.1?}", at(times, 50), at(times, 99));
     }
-    for (what, bare, by_agi) in [("check", &times[0], &times[1]), ("sign-in", &times[2], &times[3])] {
+    for (request, bare, by_agi) in [("check", &times[0], &times[1]), ("sign-in", &times[2], &times[3])] {
         let ratio = at(by_agi, 50).as_secs_f64() / at(bare, 50).as_secs_f64();
         println!(
-            "a {what} by AGI takes {ratio:.2} times as long, {:.1?} more",
+            "a {request} by AGI takes {ratio:.2} times as long, {:.1?} more",
             at(by_agi, 50).saturating_sub(at(bare, 50))
         );
     }

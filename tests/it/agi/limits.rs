@@ -1,4 +1,4 @@
-//! Who may connect, how much they may send, and what no call can bring about.
+//! Limits: the peers that may connect, the size of their input, and the applications that a call can execute.
 
 use queuegate::{
     agi::{self, Error},
@@ -13,7 +13,7 @@ use tokio::{
 use super::{Center, asterisk::Call, config};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn beyond_this_machine_only_whom_the_operator_allows() {
+async fn other_machines_connect_only_from_allowed_networks() {
     let folder = tempfile::tempdir().unwrap();
     let mut exposed = config(&folder);
     exposed.listen = "0.0.0.0:0".parse().unwrap();
@@ -28,14 +28,14 @@ async fn beyond_this_machine_only_whom_the_operator_allows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_sends_no_call_is_cut_off_and_the_next_one_is_served() {
+async fn a_peer_that_sends_no_environment_is_cut_off_and_the_next_call_is_handled() {
     let center = Center::open().await;
     let many = "agi_arg: x\n".repeat(1_000);
     let arguments: String = (0..1_000).map(|number| format!("agi_arg_{number}: x\n")).collect();
     for text in ["GET / HTTP/1.1\r\n", &"x".repeat(100_000), &many.repeat(100), &arguments, "\u{0}\n", "agi_\u{7f}: \n"]
     {
         let mut connection = TcpStream::connect(center.agi.address).await.unwrap();
-        // It may be closed before all of it is sent.
+        // The server may close the connection before it has read all.
         let _ = connection.write_all(text.as_bytes()).await;
         let mut answer = Vec::new();
         if !text.starts_with("agi_arg: ") {
@@ -46,10 +46,10 @@ async fn who_sends_no_call_is_cut_off_and_the_next_one_is_served() {
     assert_eq!(center.dial(Call::from("101", "sign-in?queue=801")).await.get("QUEUEGATE_STATUS"), "allowed");
 }
 
-/// A phone can dial line ends, and Asterisk hands them on where the dialplan doesn't filter: further lines of the environment, its
-/// end, and something that looks like a reply.
+/// A phone can dial line ends, and Asterisk passes them on if the dialplan doesn't filter them. So a phone can add
+/// lines to the environment, end it, and imitate a reply.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_dials_lines_of_an_environment_is_still_who_they_are() {
+async fn dialed_lines_of_an_environment_change_no_caller() {
     let mut center = Center::open().await;
     center.dial(Call::from("102", "sign-in?queue=801")).await;
     for dialed in [
@@ -70,25 +70,25 @@ async fn whoever_dials_lines_of_an_environment_is_still_who_they_are() {
     assert!(center.agree().await);
 }
 
-/// The dialplan hears nothing, which it takes for a refusal.
+/// The dialplan gets no status, which counts as a refusal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_call_too_many_is_closed() {
-    let center = Center::open_as(|config| config.calls = 1).await;
+async fn a_call_above_the_limit_is_closed() {
+    let center = Center::open_as(|config| config.max_calls = 1).await;
     let mut first = TcpStream::connect(center.agi.address).await.unwrap();
     first.write_all(b"agi_network: yes\n").await.unwrap();
-    // Accepted in order, so the first one has its place by then.
+    // The server accepts in order, so the first connection has the permit by then.
     let ended = center.dial(Call::from("101", "sign-in?queue=801")).await;
     assert_eq!((ended.get("AGISTATUS"), ended.get("QUEUEGATE_STATUS")), ("SUCCESS", ""));
     drop(first);
-    let come = async {
+    let accepted = async {
         while center.dial(Call::from("101", "sign-in?queue=801")).await.get("QUEUEGATE_STATUS") != "allowed" {}
     };
-    tokio::time::timeout(super::PATIENCE, come).await.unwrap();
+    tokio::time::timeout(super::EFFECT_TIMEOUT, accepted).await.unwrap();
 }
 
-/// Whatever is asked for, nothing is executed but the two applications, on one queue and one interface, both as configured.
+/// Each call executes only the two applications, with a queue and an interface by the configured templates.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_request_executes_what_the_configuration_does_not_name() {
+async fn no_request_executes_another_application_or_uses_another_name() {
     const PIECES: &[&str] = &[
         "sign-in",
         "sign-out",
@@ -151,7 +151,7 @@ async fn no_request_executes_what_the_configuration_does_not_name() {
             assert!(is_known.iter().any(|known| command.starts_with(known)), "{command}");
         }
     }
-    // So that the test can fail: some of them do make sense.
+    // Some calls are valid, so the test can fail.
     for script in ["sign-in?queue=801", "sign-out?queue=sales", "toggle?queue=801"] {
         center.dial(Call::from("101", script)).await;
     }

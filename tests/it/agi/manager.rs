@@ -1,4 +1,5 @@
-//! Asterisk's manager interface over the same queues: login, QueueStatus, QueueAdd, QueueRemove, and the events of members.
+//! Asterisk's manager interface for the same queues: login, QueueStatus, QueueAdd, QueueRemove, QueuePause and events
+//! of members.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
@@ -12,7 +13,7 @@ use super::asterisk::{Membership, Pbx};
 
 pub const SECRET: &str = "s3cret";
 
-/// The manager's listener. Dropping it is Asterisk's death.
+/// The manager's listener.
 pub struct ManagerPort {
     pub address: SocketAddr,
     /// False while Asterisk is down.
@@ -38,7 +39,7 @@ impl ManagerPort {
         Self { address, up }
     }
 
-    /// Every connection breaks, and nobody gets another.
+    /// Break all connections, and accept no other.
     pub fn go_down(&self) {
         self.up.send_replace(false);
     }

@@ -1,4 +1,4 @@
-//! What a PBX, a caller and a network do to a call: afterwards members and sessions agree all the same.
+//! Failures of the PBX, the caller and the network during a call. Afterwards members and sessions agree.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -13,18 +13,18 @@ use crate::support::sign_in;
 
 const SORRY: &str = "sorry-youre-having-problems";
 
-/// How many commands a sign-in has that is carried out: the channel's name, the status cleared, AddQueueMember, the status read,
-/// four variables, and the prompt.
+/// The number of commands of an allowed sign-in: the channel's name, the cleared status, AddQueueMember, the status,
+/// four variables and the prompt.
 const COMMANDS: usize = 9;
 
-/// Which of them is AddQueueMember.
+/// The number of the command AddQueueMember.
 const ADDING: usize = 2;
 
-/// Long enough for a busy machine, and as long as a stuck peer keeps a test waiting.
+/// A deadline that a busy machine meets. A test with a stuck peer takes that long.
 const SHORT: Duration = Duration::from_millis(1_500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_that_is_there_already_is_signed_in() {
+async fn an_existing_member_is_signed_in() {
     let mut center = Center::open().await;
     center.pbx.add("801", "PJSIP/101");
     let ended = center.dial(Call::from("101", "sign-in?queue=801")).await;
@@ -34,7 +34,7 @@ async fn a_member_that_is_there_already_is_signed_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_that_the_pbx_does_not_have_undoes_the_session() {
+async fn a_queue_that_the_pbx_lacks_undoes_the_session() {
     let named = || vec![queuegate::agi::names::named_endpoint("anna-at-home=101").unwrap()];
     let mut center = Center::open_as(|config| config.endpoints.named = named()).await;
     center.pbx.drop_queue("801");
@@ -42,7 +42,7 @@ async fn a_queue_that_the_pbx_does_not_have_undoes_the_session() {
     assert_eq!(ended.answer(), ("failed", "NO_SUCH_QUEUE", SORRY));
     assert_eq!((ended.get("AQMSTATUS"), ended.get("QUEUEGATE_SESSION_ID")), ("NOSUCHQUEUE", ""));
     assert!(center.server.sessions().await.is_empty());
-    // A session that has nothing to do with this phone is none of the call's business.
+    // The call leaves the session of another phone as it is.
     let browser = SignInRequest {
         channel: Channel::AgentDashboard.into(),
         device: "PJSIP/anna-at-home".to_owned(),
@@ -53,9 +53,9 @@ async fn a_queue_that_the_pbx_does_not_have_undoes_the_session() {
     assert_eq!(center.server.sessions().await.len(), 1);
 }
 
-/// An application that there isn't sets no AQMSTATUS, so the one from an earlier call would be read.
+/// A missing application doesn't set AQMSTATUS. The value of an earlier call must not be read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_status_from_before_is_not_believed() {
+async fn the_status_of_an_earlier_call_is_cleared() {
     let mut center = Center::open().await;
     center.pbx.has_queue_applications.store(false, Ordering::SeqCst);
     let mut call = Call::from("101", "sign-in?queue=801");
@@ -64,7 +64,7 @@ async fn a_status_from_before_is_not_believed() {
     assert!(center.agree().await);
 }
 
-/// The reply to each command comes one line later than a naive reader thinks, prompts get 511, and the rest is carried out.
+/// After `HANGUP` each reply comes one line later, prompts get 511, and all other commands are carried out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_who_hangs_up_at_any_moment_leaves_agreement() {
     let mut center = Center::open().await;
@@ -82,7 +82,7 @@ async fn a_caller_who_hangs_up_at_any_moment_leaves_agreement() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_who_hangs_up_before_the_queue_is_known_signs_in_nowhere() {
+async fn a_caller_who_hangs_up_before_the_queue_is_known_is_not_signed_in() {
     let mut center = Center::open().await;
     for mishap in [Mishap::HangUp(0), Mishap::HangUp(1), Mishap::HangUpDuring(1)] {
         let ended = center.dial(Call::from("101", "sign-in").dialing(&["801"]).with(mishap)).await;
@@ -91,15 +91,15 @@ async fn a_caller_who_hangs_up_before_the_queue_is_known_signs_in_nowhere() {
     }
 }
 
-/// A session whose member was never added, or perhaps not, is ended, and the member that may be there all the same is removed.
+/// A session whose member wasn't added, or may not have been, is ended. Its member, if any, is removed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_breaks_at_any_moment_leaves_agreement() {
-    let mut center = Center::kept().await;
+    let mut center = Center::reconciled().await;
     for at in 0..COMMANDS {
         for mishap in [Mishap::Cut(at), Mishap::CutAfter(at)] {
             for script in ["sign-in?queue=801", "toggle?queue=801", "sign-out?queue=801"] {
                 let ended = center.dial(Call::from("101", script).with(mishap)).await;
-                // The status is told last.
+                // The status is set last.
                 assert!(
                     ended.get("QUEUEGATE_STATUS") != "allowed" || ended.variables.contains_key("QUEUEGATE_SESSION_ID")
                 );
@@ -113,7 +113,7 @@ async fn a_connection_that_breaks_at_any_moment_leaves_agreement() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pbx_that_gets_stuck_leaves_agreement() {
+async fn a_pbx_that_hangs_leaves_agreement() {
     let mut center = Center::open_with(true, |config| config.deadline = SHORT).await;
     for at in [0, 1, 2, 3] {
         center.dial(Call::from("101", "sign-in?queue=801").with(Mishap::Stuck(at))).await;
@@ -121,43 +121,43 @@ async fn a_pbx_that_gets_stuck_leaves_agreement() {
         assert!(center.server.sessions().await.is_empty(), "{at}");
     }
     let ended = center.dial(Call::from("101", "sign-in?queue=801").with(Mishap::HalfEnvironment)).await;
-    // The server has closed without a word, and Asterisk is content.
+    // The server closed the connection without a reply, which Asterisk counts as success.
     assert_eq!((ended.get("AGISTATUS"), ended.get("QUEUEGATE_STATUS")), ("SUCCESS", ""));
     assert!(ended.commands.is_empty());
 }
 
-/// Asterisk would wait for ever.
+/// Asterisk itself has no deadline.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queuegate_that_hangs_fails_the_call_by_the_deadline() {
-    for passing in [Passing::Nothing, Passing::Questions] {
+    for passing in [Passing::Nothing, Passing::Requests] {
         let mut center = Center::open_as(|config| config.deadline = SHORT).await;
         center.wire.set(passing);
         let ended = center.dial(Call::from("101", "sign-in?queue=801")).await;
         assert_eq!(ended.answer(), ("failed", "DEADLINE_EXCEEDED", SORRY));
         assert_eq!((&ended.sounds[..], center.pbx.members().len()), (&[SORRY.to_owned()][..], 0));
-        // Whether the sign-in was carried out isn't known; in the second case it was.
-        assert_eq!(center.owed().len(), 1);
+        // The outcome of the sign-in is unknown. In the second case it was carried out.
+        assert_eq!(center.pending().len(), 1);
         center.wire.set(Passing::Everything);
-        center.until_settled().await;
+        center.until_replayed().await;
         assert!(center.server.sessions().await.is_empty(), "{passing:?}");
     }
 }
 
-/// What might have been a sign-in is undone, and what was one before is not.
+/// A sign-in with an unknown outcome is undone. The session of an earlier sign-in stays.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_second_sign_in_leaves_the_first() {
     let mut center = Center::open_as(|config| config.deadline = SHORT).await;
     center.dial(Call::from("101", "sign-in?queue=801")).await;
-    center.wire.set(Passing::Questions);
+    center.wire.set(Passing::Requests);
     assert_eq!(center.dial(Call::from("101", "sign-in?queue=801")).await.answer().0, "failed");
     center.wire.set(Passing::Everything);
-    center.until_settled().await;
+    center.until_replayed().await;
     assert_eq!(center.server.sessions().await.len(), 1);
     assert!(center.agree().await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queuegate_that_is_not_there_fails_the_call_and_leaves_nothing_to_do() {
+async fn an_unreachable_queuegate_fails_the_call_without_an_effect() {
     let center = Center::open().await;
     center.wire.set(Passing::Broken);
     for script in ["sign-in?queue=801", "check?prompt=yes&queue=801", "toggle?queue=801"] {
@@ -169,7 +169,7 @@ async fn a_queuegate_that_is_not_there_fails_the_call_and_leaves_nothing_to_do()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sign_out_is_taken_while_queuegate_is_down_and_told_when_it_is_back() {
+async fn a_sign_out_while_queuegate_is_down_is_replayed_later() {
     for (script, passing) in [
         ("sign-out?queue=801", Passing::Broken),
         ("toggle?queue=801", Passing::Broken),
@@ -181,51 +181,52 @@ async fn a_sign_out_is_taken_while_queuegate_is_down_and_told_when_it_is_back() 
         let ended = center.dial(Call::from("101", script)).await;
         assert_eq!(ended.answer(), ("allowed", "SIGN_OUT_REMEMBERED", "agent-loggedoff"), "{passing:?}");
         assert!(center.pbx.members().is_empty());
-        assert_eq!(center.owed().len(), 1);
+        assert_eq!(center.pending().len(), 1);
         center.wire.set(Passing::Everything);
-        center.until_settled().await;
+        center.until_replayed().await;
         assert!(center.server.sessions().await.is_empty());
     }
 }
 
-/// What is owed survives the server that took it, and no reconciling makes the phone ring meanwhile.
+/// The pending operation survives the handler, and the reconciliation doesn't add the member meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sign_out_that_is_owed_outlives_a_kill() {
-    let mut center = Center::kept().await;
+async fn a_pending_sign_out_survives_a_kill() {
+    let mut center = Center::reconciled().await;
     center.dial(Call::from("101", "sign-in?queue=801")).await;
     center.until_agreed().await;
     center.wire.set(Passing::Broken);
     assert_eq!(center.dial(Call::from("101", "sign-out?queue=801")).await.answer().1, "SIGN_OUT_REMEMBERED");
     let mut changes = center.pbx.changes.subscribe();
     center = center.killed(true).await;
-    assert_eq!((center.owed().len(), center.server.sessions().await.len()), (1, 1));
+    assert_eq!((center.pending().len(), center.server.sessions().await.len()), (1, 1));
     center.wire.set(Passing::Everything);
-    center.until_settled().await;
+    center.until_replayed().await;
     center.until_agreed().await;
     assert!(center.server.sessions().await.is_empty());
     assert!(changes.try_recv().is_err(), "the phone rang again");
 }
 
-/// The handler is killed when there is a session and no member yet. The caller was told nothing, so they aren't signed in.
+/// The handler is killed when there is a session and no member yet. The caller heard nothing, so the sign-in has no
+/// effect.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sign_in_that_a_kill_cut_short_is_undone() {
-    let mut center = Center::kept().await;
+async fn a_sign_in_that_a_kill_interrupts_is_undone() {
+    let mut center = Center::reconciled().await;
     let (pbx, agi) = (std::sync::Arc::clone(&center.pbx), center.agi.address);
     let call = Call::from("101", "sign-in?queue=801").with(Mishap::Stuck(ADDING));
     let stuck = tokio::spawn(async move { call.run(&pbx, agi).await });
-    let come = async { while center.server.sessions().await.is_empty() {} };
-    tokio::time::timeout(super::PATIENCE, come).await.unwrap();
-    assert_eq!(center.owed().len(), 1, "it is noted before there is a session");
+    let signed_in = async { while center.server.sessions().await.is_empty() {} };
+    tokio::time::timeout(super::EFFECT_TIMEOUT, signed_in).await.unwrap();
+    assert_eq!(center.pending().len(), 1, "the journal has the operation before there is a session");
     center = center.killed(true).await;
     stuck.await.unwrap();
-    center.until_settled().await;
+    center.until_replayed().await;
     center.until_agreed().await;
     assert!(center.server.sessions().await.is_empty());
 }
 
-/// Whoever signs in again is signed in: what was owed before is not held against them.
+/// A new sign-in cancels an earlier pending sign-out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sign_in_after_an_owed_sign_out_stands() {
+async fn a_sign_in_after_a_pending_sign_out_stands() {
     for script in ["sign-in?queue=801", "toggle?queue=801"] {
         let mut center = Center::open().await;
         center.dial(Call::from("101", "sign-in?queue=801")).await;
@@ -234,13 +235,13 @@ async fn a_sign_in_after_an_owed_sign_out_stands() {
         center.wire.set(Passing::Everything);
         let ended = center.dial(Call::from("101", script)).await;
         assert_eq!(ended.get("QUEUEGATE_STATUS"), "allowed");
-        center.until_settled().await;
+        center.until_replayed().await;
         assert!(center.agree().await, "{script}");
         assert_eq!((center.pbx.members().len(), center.server.sessions().await.len()), (1, 1), "{script}");
     }
 }
 
-/// `queues.conf` makes the phone ring, and nobody is told otherwise.
+/// `queues.conf` makes the phone ring, and the prompt doesn't deny it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_static_member_can_sign_out_but_rings_on_and_hears_so() {
     let mut center = Center::open().await;

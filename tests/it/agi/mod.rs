@@ -18,7 +18,7 @@ use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 use queuegate::{
     agi::{
         self, Config,
-        config::{Manager, Members, Playing, Prompts, Secret},
+        config::{DoneBy, Manager, Prompts, Secret},
         names::Endpoints,
     },
     client::{Client, Credentials},
@@ -35,10 +35,10 @@ use self::{
 };
 use crate::support::{ACME, TestServer};
 
-/// How long an effect may take to come before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time limit for an expected effect.
+const EFFECT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A contact center: queuegate, a PBX, and what is between them.
+/// A contact center: queuegate, a PBX, and the handler between them.
 struct Center {
     server: TestServer,
     pbx: Arc<Pbx>,
@@ -59,12 +59,12 @@ struct Agi {
 impl Agi {
     async fn start(config: impl Fn() -> Config, queuegate: SocketAddr) -> Self {
         let client = Client::prepare_as(&queuegate.to_string(), Credentials::default()).unwrap();
-        // Whoever had the journal before may not be quite gone.
+        // The handler before this one may still have the journal open.
         let begun = tokio::time::Instant::now();
         let server = loop {
             match agi::start(config(), client.clone()).await {
                 Ok(server) => break server,
-                Err(agi::Error::Journal(_)) if begun.elapsed() < PATIENCE => tokio::task::yield_now().await,
+                Err(agi::Error::Journal(_)) if begun.elapsed() < EFFECT_TIMEOUT => tokio::task::yield_now().await,
                 Err(error) => panic!("{error}"),
             }
         };
@@ -81,20 +81,20 @@ impl Agi {
         self.running.await.unwrap();
     }
 
-    /// As SIGKILL does it.
+    /// End it as SIGKILL does.
     async fn kill(self) {
         self.running.abort();
         let _ = self.running.await;
     }
 }
 
-/// As the program has it by default, but with time enough for a busy machine.
+/// Return the program's default configuration, but with time limits for a busy machine.
 fn config(folder: &TempDir) -> Config {
     let technologies = ["PJSIP", "SIP", "IAX2"].map(str::to_owned).to_vec();
     Config {
         listen: "127.0.0.1:0".parse().unwrap(),
         allow: Vec::new(),
-        calls: 10_000,
+        max_calls: 10_000,
         deadline: Duration::from_secs(40),
         drain_deadline: Duration::from_secs(60),
         organization: Some(acme()),
@@ -102,8 +102,8 @@ fn config(folder: &TempDir) -> Config {
         queue_name: "{extension}".parse().unwrap(),
         interface: "PJSIP/{endpoint}".parse().unwrap(),
         state_interface: None,
-        members: Members::Here,
-        playing: Playing::Here,
+        members: DoneBy::Handler,
+        prompting: DoneBy::Handler,
         prompts: Prompts::default(),
         digit_pause: Duration::from_secs(3),
         journal: folder.path().join("agi.journal"),
@@ -121,8 +121,8 @@ impl Center {
         Self::open_as(|_| {}).await
     }
 
-    /// With members kept in line.
-    async fn kept() -> Self {
+    /// With reconciliation.
+    async fn reconciled() -> Self {
         Self::open_with(true, |_| {}).await
     }
 
@@ -130,7 +130,7 @@ impl Center {
         Self::open_with(false, change).await
     }
 
-    async fn open_with(is_kept: bool, change: impl Fn(&mut Config)) -> Self {
+    async fn open_with(is_reconciled: bool, change: impl Fn(&mut Config)) -> Self {
         let server = TestServer::acme().await;
         let wire = Wire::to(server.address).await;
         let pbx = Pbx::new(&["801", "802", "lobby"]);
@@ -138,7 +138,7 @@ impl Center {
         let folder = tempfile::tempdir().unwrap();
         let make = || {
             let mut config = config(&folder);
-            config.manager = is_kept.then(|| manager_of(manager.address));
+            config.manager = is_reconciled.then(|| manager_of(manager.address));
             change(&mut config);
             config
         };
@@ -151,83 +151,83 @@ impl Center {
         call.run(&self.pbx, self.agi.address).await
     }
 
-    /// Who is signed in: a queue's number and an interface each.
+    /// Return the sessions, each as a queue's number and an interface.
     async fn sessions(&mut self) -> BTreeSet<(String, String)> {
         let sessions = self.server.sessions().await;
         let named = |name: &str| {
             let names = [("sales", "801"), ("support", "802"), ("anna", "101"), ("bo", "102"), ("cleo", "103")];
             let known = names.iter().find(|(id, _)| *id == name).map(|(_, number)| *number);
-            // Of a campaign: `q901` and `u2001`.
+            // The ids of the campaign are `q901` and `u2001`.
             known.unwrap_or_else(|| name.trim_start_matches(['q', 'u'])).to_owned()
         };
         let phone = |session: &Session| match session.device.contains('/') {
             true => session.device.clone(),
-            // Whom a supervisor signed in.
+            // A supervisor's sign-in has no device.
             false => format!("PJSIP/{}", named(&session.user_id)),
         };
         sessions.iter().map(|session| (named(&session.queue_id), phone(session))).collect()
     }
 
-    /// What queuegate is still to be told, as it stands in the journal.
-    fn owed(&self) -> BTreeSet<String> {
-        let mut owed = BTreeSet::new();
+    /// Return the members with a pending operation in the journal.
+    fn pending(&self) -> BTreeSet<String> {
+        let mut pending = BTreeSet::new();
         for line in std::fs::read_to_string(self.folder.path().join("agi.journal")).unwrap().lines() {
             let entry: serde_json::Value = serde_json::from_str(line).unwrap();
             let key = |entry: &serde_json::Value| format!("{} {}", entry["pbx_queue"], entry["interface"]);
             match entry.get("Owed") {
-                Some(debt) => owed.insert(key(debt)),
-                None => owed.remove(&key(&entry["Paid"])),
+                Some(operation) => pending.insert(key(operation)),
+                None => pending.remove(&key(&entry["Paid"])),
             };
         }
-        owed
+        pending
     }
 
-    /// Waits until nothing is owed.
-    async fn until_settled(&self) {
-        let come = async {
-            while !self.owed().is_empty() {
+    /// Wait until no operation is pending.
+    async fn until_replayed(&self) {
+        let replayed = async {
+            while !self.pending().is_empty() {
                 tokio::task::yield_now().await;
             }
         };
-        if tokio::time::timeout(PATIENCE, come).await.is_err() {
-            panic!("{:?} is owed", self.owed());
+        if tokio::time::timeout(EFFECT_TIMEOUT, replayed).await.is_err() {
+            panic!("still pending: {:?}", self.pending());
         }
     }
 
-    /// Another FastAGI server, on the journal of the one before, which has ended.
-    async fn restart_agi(&mut self, is_kept: bool) {
+    /// Start another FastAGI server with the journal of the one before, which has ended.
+    async fn restart_agi(&mut self, is_reconciled: bool) {
         let make = || Config {
             deadline: self.deadline,
-            manager: is_kept.then(|| manager_of(self.manager.address)),
+            manager: is_reconciled.then(|| manager_of(self.manager.address)),
             ..config(&self.folder)
         };
         self.agi = Agi::start(make, self.wire.address).await;
     }
 
-    /// Takes the FastAGI server away.
+    /// Remove the FastAGI server, and return it.
     fn take_agi(&mut self) -> Agi {
         let (stop, _) = oneshot::channel();
         let gone = Agi { address: self.agi.address, stop, running: tokio::spawn(async {}) };
         std::mem::replace(&mut self.agi, gone)
     }
 
-    /// The same center after its FastAGI server was killed and another one started.
-    async fn killed(mut self, is_kept: bool) -> Self {
+    /// Kill the FastAGI server, and start another one.
+    async fn killed(mut self, is_reconciled: bool) -> Self {
         self.take_agi().kill().await;
-        self.restart_agi(is_kept).await;
+        self.restart_agi(is_reconciled).await;
         self
     }
 
-    /// Whether exactly those ring who are signed in.
+    /// Tell whether the members and the sessions are the same.
     async fn agree(&mut self) -> bool {
         self.pbx.members() == self.sessions().await
     }
 
-    /// Waits until exactly those ring who are signed in.
+    /// Wait until the members and the sessions are the same.
     async fn until_agreed(&mut self) {
-        let come = async { while !self.agree().await {} };
-        if tokio::time::timeout(PATIENCE, come).await.is_err() {
-            panic!("{:?} ring, and {:?} are signed in", self.pbx.members(), self.sessions().await);
+        let agreed = async { while !self.agree().await {} };
+        if tokio::time::timeout(EFFECT_TIMEOUT, agreed).await.is_err() {
+            panic!("members {:?}, sessions {:?}", self.pbx.members(), self.sessions().await);
         }
     }
 }

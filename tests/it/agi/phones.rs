@@ -1,14 +1,15 @@
-//! Which phone rings: the user's own, as it is now, and only for a call that its user dialed.
+//! The phone that rings is the user's present one, and only for a call that this user dialed.
 
 use queuegate::{agi::names::named_endpoint, rpc::proto::*};
 
 use super::{Center, asterisk::Call, manager_of};
 use crate::support::{ACME, sign_in};
 
-/// A token of the scope `sign-in` writes any device. Dialed by the PBX, it would be a call at the owner's cost.
+/// A token with the scope `sign-in` can write any device. If the PBX dialed such a device, its owner would pay for the
+/// call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_that_a_caller_wrote_reaches_the_pbx_only_if_it_is_the_users_own_phone() {
-    let mut center = Center::kept().await;
+    let mut center = Center::reconciled().await;
     let devices = [
         "PJSIP/0019005550100@trunk",
         "Local/0019005550100@from-internal/n",
@@ -23,7 +24,7 @@ async fn a_device_that_a_caller_wrote_reaches_the_pbx_only_if_it_is_the_users_ow
         let request = SignInRequest { device: device.to_owned(), ..sign_in("anna", "sales") };
         center.server.client.queue_access.sign_in(request).await.unwrap();
         center.pbx.until_members(&[("801", "PJSIP/101")]).await;
-        // Nor does a call of hers touch another phone.
+        // Her own calls change no other phone either.
         center.dial(Call::from("101", "sign-in?queue=801")).await;
         center.dial(Call::from("101", "sign-out?queue=801")).await;
         center.pbx.until_members(&[]).await;
@@ -32,12 +33,12 @@ async fn a_device_that_a_caller_wrote_reaches_the_pbx_only_if_it_is_the_users_ow
     assert!(executed.iter().all(|application| application.contains("(801,PJSIP/101)")), "{executed:?}");
 }
 
-/// 101 calls 102, 102 answers, and 101 transfers the call to *13801: it is 102's channel, and 101 who wanted it.
+/// 101 calls 102, 102 answers, and 101 transfers the call to *13801. The channel is 102's, but 101 chose the code.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_was_transferred_or_forwarded_is_nobodys_dial() {
+async fn a_transferred_or_forwarded_call_is_denied() {
     let mut center = Center::open().await;
-    let sent_here = ["BLINDTRANSFER", "ATTENDEDTRANSFER", "TRANSFERERNAME", "FORWARDERNAME", "REDIRECTING(from-num)"];
-    for variable in sent_here {
+    let transfers = ["BLINDTRANSFER", "ATTENDEDTRANSFER", "TRANSFERERNAME", "FORWARDERNAME", "REDIRECTING(from-num)"];
+    for variable in transfers {
         for action in ["sign-in", "sign-out", "toggle"] {
             let mut call = Call::from("102", &format!("{action}?queue=801"));
             call.variables.insert(variable.to_owned(), "PJSIP/101-00000001".to_owned());
@@ -51,7 +52,7 @@ async fn a_call_that_was_transferred_or_forwarded_is_nobodys_dial() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_organizations_with_the_same_extensions_each_rings_its_own_phones() {
+async fn two_organizations_with_the_same_extensions_have_separate_phones() {
     let mut center = Center::open_with(false, |config| {
         let named = ["acme-101=acme/101", "globex-101=globex/101"].map(|text| named_endpoint(text).unwrap());
         config.endpoints.named = named.to_vec();
@@ -90,7 +91,7 @@ async fn of_two_organizations_with_the_same_extensions_each_rings_its_own_phones
     };
     center.server.client.queue_access.supervisor_sign_in(request).await.unwrap();
     center.pbx.until_members(&[("globex-801", "PJSIP/globex-101")]).await;
-    // And a phone of the one is no phone of the other, although the dialplan names the organization.
+    // A phone of one organization isn't one of the other, even if the dialplan names the other.
     let ended = center.dial(Call::from("globex-101", "sign-in?organization=acme&queue=801")).await;
     assert_eq!(ended.answer().1, "NO_ENDPOINT");
     let ended = center.dial(Call::from("acme-101", "sign-in?organization=acme&queue=801")).await;
@@ -100,7 +101,7 @@ async fn of_two_organizations_with_the_same_extensions_each_rings_its_own_phones
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_whose_extension_changes_rings_at_the_new_one() {
-    let mut center = Center::kept().await;
+    let mut center = Center::reconciled().await;
     center.dial(Call::from("101", "sign-in?queue=801")).await;
     center.pbx.until_members(&[("801", "PJSIP/101")]).await;
     let renumber = |extension: &str| UpdateUserRequest {
@@ -110,18 +111,18 @@ async fn a_user_whose_extension_changes_rings_at_the_new_one() {
     };
     center.server.client.directory.update_user(renumber("177")).await.unwrap();
     center.pbx.until_members(&[("801", "PJSIP/177")]).await;
-    // And when she signs out there, nothing comes back.
+    // After her sign-out there, the member stays removed.
     center.dial(Call::from("177", "sign-out?queue=801")).await;
     center.pbx.until_members(&[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_whose_extension_or_kind_changes_leaves_no_member_behind() {
-    let mut center = Center::kept().await;
+    let mut center = Center::reconciled().await;
     center.dial(Call::from("101", "sign-in?queue=801")).await;
     center.dial(Call::from("102", "sign-in?queue=802")).await;
     center.until_agreed().await;
-    // Somebody else's phones in a queue of ours are not this handler's to remove once the queue isn't ours.
+    // The handler leaves members of queues that aren't queuegate's.
     center.pbx.add("lobby", "PJSIP/101");
     center.pbx.add_queue("877");
     let moved = UpdateQueueRequest {
@@ -140,9 +141,9 @@ async fn a_queue_whose_extension_or_kind_changes_leaves_no_member_behind() {
     center.pbx.until_members(&[("877", "PJSIP/101"), ("lobby", "PJSIP/101")]).await;
 }
 
-/// There is no manager interface, so nobody else takes the phone out of the queue.
+/// Without the manager interface, only the call itself can remove the member.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_denied_caller_without_a_session_rings_no_more() {
+async fn the_member_of_a_denied_caller_without_a_session_is_removed() {
     let mut center = Center::open().await;
     center.server.set(UnassignedQueueSignIn::Restricted).await;
     for action in ["sign-in", "toggle"] {
@@ -151,7 +152,7 @@ async fn a_denied_caller_without_a_session_rings_no_more() {
         let ended = center.dial(Call::from("102", &format!("{action}?queue=801"))).await;
         assert_eq!(ended.answer().0, "denied");
         center.pbx.until_members(&[("lobby", "PJSIP/102")]).await;
-        // A queue that queuegate doesn't know is somebody else's.
+        // The handler leaves a queue that queuegate doesn't know.
         center.pbx.add_queue("899");
         center.pbx.add("899", "PJSIP/102");
         center.dial(Call::from("102", &format!("{action}?queue=899"))).await;
@@ -162,12 +163,12 @@ async fn a_denied_caller_without_a_session_rings_no_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_is_added_again_keeps_its_pause_and_penalty_and_signing_in_ends_the_pause() {
-    let center = Center::kept().await;
+    let center = Center::reconciled().await;
     center.dial(Call::from("101", "sign-in?queue=801")).await;
     let key = ("801".to_owned(), "PJSIP/101".to_owned());
     center.pbx.penalties.lock().unwrap().insert(key.clone(), 7);
     center.pbx.pause("801", "PJSIP/101", "Auto-Pause");
-    // Something raises a doubt, so the pause is seen.
+    // This change marks the queue, so the handler reads the pause.
     center.pbx.add("801", "PJSIP/103");
     center.pbx.until_members(&[("801", "PJSIP/101")]).await;
     center.pbx.remove("801", "PJSIP/101");
@@ -179,15 +180,15 @@ async fn a_member_that_is_added_again_keeps_its_pause_and_penalty_and_signing_in
         }
         tokio::task::yield_now().await;
     };
-    assert_eq!(tokio::time::timeout(super::PATIENCE, reason()).await.unwrap(), "Auto-Pause");
+    assert_eq!(tokio::time::timeout(super::EFFECT_TIMEOUT, reason()).await.unwrap(), "Auto-Pause");
     assert_eq!(center.pbx.penalties.lock().unwrap()[&key], 7);
     let ended = center.dial(Call::from("101", "sign-in?queue=801")).await;
     assert_eq!(ended.answer().2, "agent-loginok");
-    assert!(!center.pbx.is_paused("801", "PJSIP/101"), "nothing would ring");
+    assert!(!center.pbx.is_paused("801", "PJSIP/101"), "a paused member doesn't ring");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_phone_of_a_user_is_not_told_that_it_rings() {
+async fn a_second_phone_of_a_user_hears_that_another_one_rings() {
     let mut center =
         Center::open_as(|config| config.endpoints.named = vec![named_endpoint("anna-home=101").unwrap()]).await;
     center.dial(Call::from("101", "sign-in?queue=801")).await;

@@ -1,4 +1,4 @@
-//! The command itself: its settings, what it refuses, and a call.
+//! The command: its settings, its refusals, and a call.
 
 use std::{
     io::{BufRead, BufReader},
@@ -12,7 +12,7 @@ use crate::support::program;
 
 const EXAMPLE: &str = include_str!("../../../packaging/asterisk/agi.toml");
 
-/// Ends the program with the test.
+/// A program that ends with the test.
 struct Running(Child);
 
 impl Drop for Running {
@@ -22,7 +22,7 @@ impl Drop for Running {
     }
 }
 
-/// Starts the program, and waits until it says where it listens.
+/// Start the program, and wait until it logs its address.
 fn start(config: &Path, arguments: &[String]) -> (Running, SocketAddr) {
     let mut child = program()
         .args(["agi", "--listen", "127.0.0.1:0", "--log-format", "json", "--config"])
@@ -38,12 +38,12 @@ fn start(config: &Path, arguments: &[String]) -> (Running, SocketAddr) {
         let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
         entry["address"].as_str().map(|address| address.parse().unwrap())
     });
-    // Whatever else it says must not fill the pipe.
+    // The rest of the log must not fill the pipe.
     std::thread::spawn(move || lines.for_each(drop));
     (running, address.unwrap())
 }
 
-/// The example's settings, all of them, work.
+/// All settings of the example are valid.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_program_signs_in_by_the_example_configuration() {
     let mut center = Center::open().await;
@@ -52,7 +52,7 @@ async fn the_program_signs_in_by_the_example_configuration() {
     std::fs::write(path("secret"), format!("{SECRET}\n")).unwrap();
     let is_setting = |line: &str| line.starts_with(|first: char| first.is_ascii_lowercase()) && line.contains(" = ");
     let lines = EXAMPLE.lines().map(|line| line.strip_prefix('#').filter(|rest| is_setting(rest)).unwrap_or(line));
-    // Those that name what isn't here are given as arguments.
+    // The settings with files and addresses are given as arguments.
     let elsewhere = ["server", "ca", "token-file", "journal", "ami", "ami-secret-file", "listen", "state-interface"];
     let lines = lines.filter(|line| !elsewhere.contains(&line.split(" = ").next().unwrap()));
     let config = folder.path().join("agi.toml");
@@ -72,7 +72,7 @@ async fn the_program_signs_in_by_the_example_configuration() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_a_hint() {
+fn invalid_settings_are_refused_with_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal").to_str().unwrap().to_owned();
     let secret = folder.path().join("secret").to_str().unwrap().to_owned();
@@ -89,7 +89,7 @@ fn what_makes_no_sense_is_refused_with_a_hint() {
         ("--allow pbx.example.com", "192.0.2.0/24"),
         ("--endpoint anna", "ENDPOINT=EXTENSION"),
         ("--deadline 1h", "from 50ms to 1m"),
-        ("--journal Cargo.toml", "line 1 is not what this program writes"),
+        ("--journal Cargo.toml", "line 1 is not an entry of a journal"),
     ] {
         let arguments: Vec<&str> =
             arguments.split_whitespace().map(|word| if word == "SECRET" { &secret } else { word }).collect();
@@ -101,7 +101,7 @@ fn what_makes_no_sense_is_refused_with_a_hint() {
     }
 }
 
-/// Members that there are, that could be, and that could not.
+/// The file has members that are assigned, that can be, and that can't.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn static_members_become_assignments() {
     let mut center = Center::open().await;

@@ -1,19 +1,19 @@
-//! A phone rings when and only when there is a session, whatever happens on either side.
+//! A phone rings when and only when there is a session, after every event on either side.
 
 use std::time::Duration;
 
 use queuegate::rpc::proto::*;
 
 use super::{
-    Center, PATIENCE,
+    Center, EFFECT_TIMEOUT,
     asterisk::{Call, Membership, Mishap},
     wire::Passing,
 };
 use crate::support::{ACME, sign_in};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_supervisors_word_makes_a_phone_ring_and_cease_to() {
-    let mut center = Center::kept().await;
+async fn a_supervisors_sign_in_and_sign_out_change_the_member() {
+    let mut center = Center::reconciled().await;
     center.server.supervisor_sign_in("cleo", "sales", None).await;
     center.pbx.until_members(&[("801", "PJSIP/103")]).await;
     let request = SupervisorSignOutRequest {
@@ -28,8 +28,8 @@ async fn a_supervisors_word_makes_a_phone_ring_and_cease_to() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_that_expires_ceases_to_ring() {
-    let mut center = Center::kept().await;
+async fn an_expired_session_has_no_member() {
+    let mut center = Center::reconciled().await;
     center.server.supervisor_sign_in("cleo", "sales", Some(Duration::from_secs(600))).await;
     center.pbx.until_members(&[("801", "PJSIP/103")]).await;
     center.server.clock.advance(Duration::from_secs(601));
@@ -38,7 +38,7 @@ async fn a_session_that_expires_ceases_to_ring() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dashboards_sign_in_rings_at_the_agents_own_phone() {
-    let mut center = Center::kept().await;
+    let mut center = Center::reconciled().await;
     let browser = SignInRequest {
         channel: Channel::AgentDashboard.into(),
         device: "browser-7".to_owned(),
@@ -51,14 +51,14 @@ async fn a_dashboards_sign_in_rings_at_the_agents_own_phone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pbx_that_was_restarted_rings_as_before() {
-    let mut center = Center::kept().await;
+async fn a_restarted_pbx_gets_its_members_back() {
+    let mut center = Center::reconciled().await;
     center.dial(Call::from("101", "sign-in?queue=801")).await;
     center.dial(Call::from("102", "sign-in?queue=802")).await;
     center.until_agreed().await;
     center.manager.go_down();
     center.pbx.forget_dynamic_members();
-    // Somebody came and went while the PBX was down.
+    // A sign-out and a sign-in happen while the PBX is down.
     center.server.sign_out("bo", "support").await;
     center.server.supervisor_sign_in("cleo", "sales", None).await;
     center.manager.come_up();
@@ -67,8 +67,8 @@ async fn a_pbx_that_was_restarted_rings_as_before() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_happened_while_the_handler_was_down_is_made_good() {
-    let mut center = Center::kept().await;
+async fn changes_while_the_handler_was_down_are_reconciled() {
+    let mut center = Center::reconciled().await;
     center.dial(Call::from("101", "sign-in?queue=801")).await;
     center.until_agreed().await;
     center.take_agi().stop().await;
@@ -82,14 +82,14 @@ async fn what_happened_while_the_handler_was_down_is_made_good() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_happened_while_queuegate_was_out_of_reach_is_made_good() {
-    let mut center = Center::kept().await;
+async fn changes_while_queuegate_was_unreachable_are_reconciled() {
+    let mut center = Center::reconciled().await;
     center.dial(Call::from("101", "sign-in?queue=801")).await;
     center.until_agreed().await;
     for passing in [Passing::Broken, Passing::Everything] {
         center.wire.set(passing);
         match passing {
-            // Nothing is changed on the word of nobody.
+            // While queuegate is unreachable, the handler changes no member.
             Passing::Broken => {
                 center.server.sign_out("anna", "sales").await;
                 center.server.supervisor_sign_in("cleo", "sales", None).await;
@@ -100,15 +100,15 @@ async fn what_happened_while_queuegate_was_out_of_reach_is_made_good() {
     }
 }
 
-/// An operator's `queue add member`, and what is written in `queues.conf`, and queues that are nobody's business.
+/// The PBX has a member that an operator added, a static one, and one in a queue that isn't queuegate's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_dynamic_members_of_known_queues_are_touched() {
-    let center = Center::kept().await;
+async fn only_dynamic_members_of_known_queues_are_corrected() {
+    let center = Center::reconciled().await;
     center.pbx.add_static("801", "PJSIP/102");
     center.pbx.add("lobby", "PJSIP/101");
     center.pbx.add("801", "PJSIP/103");
     center.pbx.until_members(&[("801", "PJSIP/102"), ("lobby", "PJSIP/101")]).await;
-    // A member that was taken away comes back, if there is a session.
+    // A removed member with a session is added again.
     center.dial(Call::from("101", "sign-in?queue=801")).await;
     center.pbx.remove("801", "PJSIP/101");
     center.pbx.until_members(&[("801", "PJSIP/101"), ("801", "PJSIP/102"), ("lobby", "PJSIP/101")]).await;
@@ -116,8 +116,8 @@ async fn only_dynamic_members_of_known_queues_are_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_that_is_deleted_ceases_to_ring() {
-    let mut center = Center::kept().await;
+async fn a_deleted_queue_has_no_members() {
+    let mut center = Center::reconciled().await;
     center.dial(Call::from("101", "sign-in?queue=801")).await;
     center.dial(Call::from("102", "sign-in?queue=802")).await;
     center.until_agreed().await;
@@ -126,23 +126,23 @@ async fn a_queue_that_is_deleted_ceases_to_ring() {
     center.pbx.until_members(&[("802", "PJSIP/102")]).await;
 }
 
-/// What was read before a caller signed out, and waits for its turn behind them, doesn't make the phone ring again.
+/// A comparison that reads a session and then waits for a caller's sign-out doesn't add the member again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_comparison_that_callers_overtake_changes_nothing() {
-    let mut center = Center::kept().await;
+async fn a_stale_comparison_changes_no_member() {
+    let mut center = Center::reconciled().await;
     let dial = |center: &Center, call: Call| {
         let (pbx, agi) = (std::sync::Arc::clone(&center.pbx), center.agi.address);
         tokio::spawn(async move { call.run(&pbx, agi).await })
     };
-    // The order of those who wait can't be seen, so it is tried several times.
+    // The test can't see the order of waiting tasks, so it repeats the attempt.
     for _ in 0..10 {
         center.dial(Call::from("101", "sign-in?queue=801")).await;
         center.until_agreed().await;
         let mut changes = center.pbx.changes.subscribe();
-        // At the place: one who signs in once more, before AddQueueMember.
+        // The first call holds the lock: a repeated sign-in, before AddQueueMember.
         let first = dial(&center, Call::from("101", "sign-in?queue=801").with(Mishap::Paused(2)));
         center.pbx.paused.subscribe().wait_for(|paused| *paused == 1).await.unwrap();
-        // Behind them one who signs out, and then the comparison, which has read a session without a member.
+        // A sign-out waits for the lock, and then a comparison that has read a session without a member.
         let second = dial(&center, Call::from("101", "sign-out?queue=801"));
         for _ in 0..3 {
             center.dial(Call::from("103", "check?queue=801")).await;
@@ -155,7 +155,7 @@ async fn a_comparison_that_callers_overtake_changes_nothing() {
         assert_eq!(first.await.unwrap().get("QUEUEGATE_STATUS"), "allowed");
         assert_eq!(second.await.unwrap().get("QUEUEGATE_STATUS"), "allowed");
         center.until_agreed().await;
-        // A comparison for which there is no doubt any more has been made by then.
+        // When this member is added, all earlier marks have been compared.
         center.server.supervisor_sign_in("cleo", "sales", None).await;
         center.pbx.until_members(&[("801", "PJSIP/103")]).await;
         center.server.sign_out("cleo", "sales").await;
@@ -168,9 +168,9 @@ async fn a_comparison_that_callers_overtake_changes_nothing() {
     }
 }
 
-/// Without a doubt about anything, everything is compared now and then.
+/// At an interval the handler compares all queues, even without marks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_no_event_told_is_found_in_time() {
+async fn a_change_without_an_event_is_found_at_the_interval() {
     let center = Center::open_with(true, |config| {
         config.manager.as_mut().unwrap().interval = Duration::from_millis(200);
     })
@@ -181,5 +181,5 @@ async fn what_no_event_told_is_found_in_time() {
     center.pbx.forget_dynamic_members();
     center.pbx.until_members(&[("801", "PJSIP/101")]).await;
     assert_eq!(added.len(), 1);
-    assert!(PATIENCE > Duration::from_millis(200));
+    assert!(EFFECT_TIMEOUT > Duration::from_millis(200));
 }

@@ -1,4 +1,4 @@
-//! The way between the FastAGI server and queuegate, which can be interrupted in either direction.
+//! A proxy between the FastAGI server and queuegate, which can be interrupted in either direction.
 
 use std::net::SocketAddr;
 
@@ -11,15 +11,15 @@ use tokio::{
     sync::watch,
 };
 
-/// What gets through.
+/// The direction that the proxy forwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passing {
     Everything,
-    /// Questions get through, and are acted on; answers wait.
-    Questions,
-    /// Nothing gets through, and nothing is refused: a machine that hangs.
+    /// It forwards requests, and holds answers back.
+    Requests,
+    /// It forwards nothing and closes nothing, like a machine that hangs.
     Nothing,
-    /// Connections break, and new ones are closed at once: a server that isn't there.
+    /// It closes all connections at once, like a server that is down.
     Broken,
 }
 
@@ -54,7 +54,7 @@ async fn carry(near: TcpStream, server: SocketAddr, mut state: watch::Receiver<P
     let (near, far) = (near.into_split(), far.into_split());
     let is_open = |passing: Passing, to_server: bool| match passing {
         Passing::Everything => true,
-        Passing::Questions => to_server,
+        Passing::Requests => to_server,
         Passing::Nothing | Passing::Broken => false,
     };
     let there = copy(near.0, far.1, state.clone(), move |passing| is_open(passing, true));

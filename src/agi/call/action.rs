@@ -1,0 +1,106 @@
+//! The action of a call: the choice of the queue, and then a check, a sign-in, a sign-out or a toggle.
+
+use tokio::time::{Instant, timeout_at};
+use tracing::debug;
+
+use super::{
+    phone::PhoneOnQueue,
+    report::prompting,
+    result::{CallResult, reason_name},
+    sign_in::sign_in,
+    sign_out::sign_out,
+    toggle::toggle,
+};
+use crate::{
+    agi::{
+        config::DoneBy,
+        context::AgiContext,
+        key_locks::MemberKey,
+        protocol::AgiConnection,
+        request::{Action, Request},
+    },
+    domain::ids::QueueRef,
+    rpc::proto::Reason,
+};
+
+/// The number of times that a caller can enter a queue.
+const MAX_ENTRIES: u32 = 3;
+
+/// The number of digits of a queue's extension.
+const MAX_DIGITS: u32 = 15;
+
+/// Carry out a request. Ask the caller for the queue if the request doesn't name it.
+pub(super) async fn carry_out(context: &AgiContext, connection: &mut AgiConnection, request: &Request) -> CallResult {
+    if let Some(queue) = &request.queue {
+        return carry_out_on(context, connection, request, queue).await;
+    }
+    let mut entries = 0;
+    loop {
+        entries += 1;
+        let sound = context.config.prompts.sound("ask-queue", "");
+        let result = match connection.digits(sound, context.config.digit_pause, MAX_DIGITS).await {
+            Ok(Some(digits)) if digits.is_empty() => CallResult::failed("NO_QUEUE"),
+            Ok(Some(digits)) => match digits.parse() {
+                Ok(extension) => carry_out_on(context, connection, request, &QueueRef::Extension(extension)).await,
+                // It contains a star, which no extension has.
+                Err(_) => CallResult::denied(reason_name(Reason::UnknownQueue)),
+            },
+            Ok(None) => CallResult::failed("HANGUP"),
+            Err(error) => {
+                debug!(%error, "the caller can't be asked for the queue");
+                CallResult::failed("HANGUP")
+            }
+        };
+        let is_unknown_queue = result.reason == reason_name(Reason::UnknownQueue);
+        if !is_unknown_queue || entries >= MAX_ENTRIES || !connection.has_caller() {
+            return result;
+        }
+        if prompting(context, request) == DoneBy::Handler {
+            // If the connection is broken, the next prompt fails.
+            let _ = connection.play(context.config.prompts.sound(result.prompt, &result.reason)).await;
+        }
+    }
+}
+
+async fn carry_out_on(
+    context: &AgiContext,
+    connection: &mut AgiConnection,
+    request: &Request,
+    queue: &QueueRef,
+) -> CallResult {
+    let deadline = connection.request_deadline();
+    if request.action == Action::Check {
+        return check(context, request, queue, deadline).await;
+    }
+    let interface = context.config.interface.of(&request.organization, &request.endpoint, &request.extension);
+    let Some(interface) = interface else {
+        return CallResult::failed("NO_ENDPOINT");
+    };
+    let members = match (request.members, context.config.members) {
+        (None | Some(DoneBy::Handler), DoneBy::Handler) => DoneBy::Handler,
+        (Some(DoneBy::Dialplan), _) | (_, DoneBy::Dialplan) => DoneBy::Dialplan,
+    };
+    let pbx_queue = context.pbx_queue(&request.organization, queue, deadline).await;
+    let key = MemberKey::new(pbx_queue.as_deref().unwrap_or(&queue.name()), &interface);
+    // INVARIANT: the lock is held until the session and the member agree, or the journal has the rest.
+    let Ok(_guard) = timeout_at(deadline, context.key_locks.lock(&key)).await else {
+        return CallResult::failed("DEADLINE_EXCEEDED");
+    };
+    let phone = PhoneOnQueue { queue: queue.clone(), pbx_queue, interface, key, members };
+    match request.action {
+        Action::SignIn => sign_in(context, connection, request, &phone).await,
+        Action::SignOut => sign_out(context, connection, request, &phone).await,
+        Action::Toggle | Action::Check => toggle(context, connection, request, &phone).await,
+    }
+}
+
+async fn check(context: &AgiContext, request: &Request, queue: &QueueRef, deadline: Instant) -> CallResult {
+    match context.api.check(&request.organization, &request.extension, queue, deadline).await {
+        Ok(decision) if decision.allowed() => {
+            let session_id = decision.session.as_ref().map(|session| session.session_id.clone()).unwrap_or_default();
+            CallResult { prompt: "", ..CallResult::signed_in(reason_name(decision.reason()), session_id) }
+        }
+        Ok(decision) => CallResult::denied(reason_name(decision.reason())),
+        Err(failure) => CallResult::of_failure(&failure),
+    }
+}

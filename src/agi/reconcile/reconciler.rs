@@ -1,0 +1,268 @@
+//! Compares the marked queues with the sessions, and corrects their members.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    convert::Infallible,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::differences::{Correction, differences};
+use crate::{
+    agi::{
+        api::Failure,
+        config::{Config, Manager},
+        context::AgiContext,
+        key_locks::{LogicalTime, MemberKey},
+        pbx::{ManagerConnection, ManagerError, Marks, Member},
+    },
+    domain::ids::{Extension, OrganizationId, QueueRef},
+    rpc::proto,
+};
+
+/// The time limit of the requests to queuegate for one queue.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The pause after a comparison for which queuegate was unreachable.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// The number of users whose extensions are cached.
+const MAX_CACHED_EXTENSIONS: usize = 100_000;
+
+/// The reason why a comparison was interrupted.
+enum Interruption {
+    Pbx(ManagerError),
+    Queuegate(Failure),
+}
+
+impl From<ManagerError> for Interruption {
+    fn from(error: ManagerError) -> Self {
+        Self::Pbx(error)
+    }
+}
+
+impl From<Failure> for Interruption {
+    fn from(failure: Failure) -> Self {
+        Self::Queuegate(failure)
+    }
+}
+
+/// The reconciliation over one connection to the PBX.
+pub(super) struct Reconciler<'r> {
+    context: &'r AgiContext,
+    manager: &'r Manager,
+    pbx: ManagerConnection,
+    /// The extensions of users, by organization and user id, since all queues were last compared.
+    extensions: HashMap<(OrganizationId, String), Option<Extension>>,
+    /// Whether queuegate was unreachable for the last comparison.
+    is_queuegate_down: bool,
+}
+
+impl<'r> Reconciler<'r> {
+    /// Reconcile over a connection.
+    pub(super) fn new(context: &'r AgiContext, manager: &'r Manager, pbx: ManagerConnection) -> Self {
+        Self { context, manager, pbx, extensions: HashMap::new(), is_queuegate_down: false }
+    }
+
+    /// Compare all queues, and then the marked ones, until the connection fails.
+    pub(super) async fn run(&mut self) -> Result<Infallible, ManagerError> {
+        let dirty_queues = &self.context.dirty_queues;
+        dirty_queues.mark_all();
+        let mut next_interval = Instant::now() + self.manager.interval;
+        loop {
+            let marks = dirty_queues.take();
+            match self.compare(&marks).await {
+                Ok(()) => {
+                    if std::mem::take(&mut self.is_queuegate_down) {
+                        info!("queuegate is reachable again; members are reconciled");
+                    }
+                }
+                Err(Interruption::Pbx(error)) => return Err(error),
+                Err(Interruption::Queuegate(failure)) => {
+                    let cause = failure.cause();
+                    if !std::mem::replace(&mut self.is_queuegate_down, true) {
+                        warn!(
+                            reason = cause.reason,
+                            error = cause.text,
+                            "queuegate is unreachable; members are left unchanged"
+                        );
+                    }
+                    // A new watch marks all queues, but the present watch may not have noticed the failure.
+                    marks.queues.iter().for_each(|queue| dirty_queues.mark(queue));
+                    if marks.all {
+                        dirty_queues.mark_all();
+                    }
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                    continue;
+                }
+            }
+            tokio::select! {
+                queues = self.pbx.changed_queues() => queues?.iter().for_each(|queue| dirty_queues.mark(queue)),
+                () = dirty_queues.marked() => {}
+                () = tokio::time::sleep_until(next_interval) => {
+                    next_interval = Instant::now() + self.manager.interval;
+                    dirty_queues.mark_all();
+                }
+            }
+        }
+    }
+
+    async fn compare(&mut self, marks: &Marks) -> Result<(), Interruption> {
+        if marks.all {
+            // A user's extension may have changed.
+            self.extensions.clear();
+            let time = self.context.key_locks.now();
+            let found = self.pbx.members(None).await?;
+            let is_on_pbx = |queue: &str| found.keys().any(|name| name.eq_ignore_ascii_case(queue));
+            for queue in self.context.known_queues.newly_missing(is_on_pbx) {
+                warn!(queue, "the PBX lacks a queue with sessions; add it to queues.conf");
+            }
+            for (queue, members) in found {
+                self.compare_queue(&queue, &members, time).await?;
+            }
+            return Ok(());
+        }
+        for queue in &marks.queues {
+            let time = self.context.key_locks.now();
+            for (queue, members) in self.pbx.members(Some(queue)).await? {
+                self.compare_queue(&queue, &members, time).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compare the members of one queue, read after `time`, with the sessions.
+    async fn compare_queue(
+        &mut self,
+        pbx_queue: &str,
+        members: &[Member],
+        time: LogicalTime,
+    ) -> Result<(), Interruption> {
+        let (context, manager) = (self.context, self.manager);
+        for organization in &manager.organizations {
+            let Some(queue) = context.config.queue_name.queue(organization, pbx_queue) else { continue };
+            let deadline = Instant::now() + REQUEST_TIMEOUT;
+            let info = match context.queue(organization, &queue, deadline).await {
+                Ok(found) => found.filter(|info| info.kind == proto::QueueKind::CallQueue),
+                Err(failure) if failure.is_permanent() => None,
+                Err(failure) => return Err(failure.into()),
+            };
+            let Config { interface, endpoints, .. } = &context.config;
+            let members: Vec<Member> = match &info {
+                Some(_) => members.to_vec(),
+                None if !context.known_queues.contains(pbx_queue) => continue,
+                // The queue isn't queuegate's any more, so other members of it aren't either.
+                None => {
+                    let is_ours =
+                        |member: &&Member| interface.owner(organization, &member.interface, endpoints).is_some();
+                    members.iter().filter(is_ours).cloned().collect()
+                }
+            };
+            context.known_queues.add(pbx_queue);
+            context.known_queues.remember_members(pbx_queue, &members);
+            report_invalid(context, pbx_queue, &members);
+            let mut with_session = BTreeMap::new();
+            if let Some(info) = info {
+                let Ok(queue) = info.id.parse().map(QueueRef::Id) else { continue };
+                for session in &context.api.sessions(organization, &queue, deadline).await? {
+                    if let Some(interface) = self.interface_of(organization, session).await? {
+                        with_session.insert(MemberKey::new(pbx_queue, &interface), interface);
+                    }
+                }
+            }
+            let pending = |key: &MemberKey| context.journal.get(key).map(|entry| entry.action);
+            for (correction, key, interface) in differences(pbx_queue, &members, &with_session, pending) {
+                self.correct((organization, pbx_queue), &interface, &key, time, correction).await?;
+            }
+            context.known_queues.forget_members(pbx_queue, |key| with_session.contains_key(key));
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// Correct a member, unless a call has changed it or its session since `time`.
+    async fn correct(
+        &mut self,
+        (organization, pbx_queue): (&OrganizationId, &str),
+        interface: &str,
+        key: &MemberKey,
+        time: LogicalTime,
+        correction: Correction,
+    ) -> Result<(), Interruption> {
+        let context = self.context;
+        let guard = context.key_locks.lock(key).await;
+        if guard.is_changed_since(time) {
+            guard.release_unchanged();
+            context.dirty_queues.mark(pbx_queue);
+            return Ok(());
+        }
+        let corrected = match correction {
+            Correction::Add => {
+                let state_interface = context.config.state_interface_of(organization, interface);
+                let state = context.known_queues.member_state(key);
+                self.pbx.add(pbx_queue, interface, state_interface.as_deref(), &state).await
+            }
+            Correction::Remove => self.pbx.remove(pbx_queue, interface).await,
+        };
+        guard.release_unchanged();
+        let correction = correction.as_str();
+        match corrected {
+            Ok(()) => info!(queue = pbx_queue, interface, correction, "a member was corrected"),
+            Err(error @ ManagerError::Refused { .. }) => {
+                warn!(%error, queue = pbx_queue, interface, correction, "a member can't be corrected");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Return the interface that rings for a session: the session's device if it is the user's, and otherwise the
+    /// interface of the user's first endpoint.
+    async fn interface_of(
+        &mut self,
+        organization: &OrganizationId,
+        session: &proto::Session,
+    ) -> Result<Option<String>, Interruption> {
+        let Some(extension) = self.extension(organization, session).await? else {
+            let (user, queue) = (&session.user_id, &session.queue_id);
+            warn!(%organization, user, queue, "a session has no phone, because its user has no extension");
+            return Ok(None);
+        };
+        if let Some(interface) = self.context.interface_of(organization, &extension, session) {
+            return Ok(Some(interface.to_owned()));
+        }
+        let Config { interface, endpoints, .. } = &self.context.config;
+        Ok(interface.of(organization, &endpoints.endpoint(organization, &extension), &extension))
+    }
+
+    /// Return the present extension of a session's user, or `None` if the user has none.
+    async fn extension(
+        &mut self,
+        organization: &OrganizationId,
+        session: &proto::Session,
+    ) -> Result<Option<Extension>, Interruption> {
+        let user = (organization.clone(), session.user_id.clone());
+        if let Some(extension) = self.extensions.get(&user) {
+            return Ok(*extension);
+        }
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        let found = self.context.api.extension(organization, &session.user_id, &session.queue_id, deadline).await?;
+        if self.extensions.len() >= MAX_CACHED_EXTENSIONS {
+            self.extensions.clear();
+        }
+        self.extensions.insert(user, found);
+        Ok(found)
+    }
+}
+
+/// Warn once about each member whose phone doesn't exist on the PBX.
+fn report_invalid(context: &AgiContext, pbx_queue: &str, members: &[Member]) {
+    for member in members.iter().filter(|member| member.is_invalid) {
+        if context.known_queues.is_newly_invalid(&member.interface) {
+            let interface = &member.interface;
+            warn!(queue = pbx_queue, interface, "a member can't ring, because the PBX has no such phone");
+        }
+    }
+}
