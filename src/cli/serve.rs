@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use listenfd::ListenFd;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{args::Wrong, exit::Outcome};
 use crate::{
@@ -147,13 +148,23 @@ enum LogFormat {
 }
 
 impl Log {
-    /// Starts logging.
+    /// Start logging. SIGUSR1 switches between the configured level and `debug`. Call this within an async runtime.
     pub(super) fn start(&self) -> anyhow::Result<()> {
         let format = match self.log_format {
             LogFormat::Human => logging::Format::Human,
             LogFormat::Json => logging::Format::Json,
         };
-        Ok(logging::init(format, &self.log).map_err(|problem| Wrong(format!("--log: {problem}")))?)
+        let mut level = logging::init(format, &self.log).map_err(|problem| Wrong(format!("--log: {problem}")))?;
+        let mut signals = signal(SignalKind::user_defined1())?;
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                match level.toggle() {
+                    Ok(filter) => tracing::warn!(filter, "log level changed"),
+                    Err(problem) => tracing::warn!(problem, "log level can't be changed"),
+                }
+            }
+        });
+        Ok(())
     }
 }
 
@@ -161,7 +172,6 @@ impl Serve {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
         let Self { settings } = self;
         store::refuse_special(&settings.database)?;
-        server::fit_pages_to(&settings.database);
         settings.log.start()?;
         let config = settings.server()?;
         let mut stop = Box::pin(stop_signal()?);
@@ -229,7 +239,6 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// Completes on SIGTERM or SIGINT. The handlers are in place when this returns.
 pub(super) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {

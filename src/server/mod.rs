@@ -1,7 +1,6 @@
 //! The server put together: the listener, the services, health, reflection, and how it ends.
 
 mod limits;
-mod memory;
 mod drain;
 mod call;
 mod net;
@@ -14,7 +13,6 @@ pub use self::{
     config::{Config, Exposure, Listen, Reflection},
     error::Error,
     limits::Limits,
-    memory::fit_pages_to,
     net::{TlsError, TlsFiles},
     run::{Server, start},
 };

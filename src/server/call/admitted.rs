@@ -48,7 +48,12 @@ impl AdmittedCall {
         if let Some(Err(error)) = self.queued.take().map(QueuedCall::begin) {
             return Poll::Ready(self.call.take().map(|call| call.refused(error)));
         }
-        match self.answering.as_mut().poll(context) {
+        let answering = self.answering.as_mut();
+        let polled = match self.call.as_ref().and_then(|call| call.span.as_ref()) {
+            Some(span) => span.in_scope(|| answering.poll(context)),
+            None => answering.poll(context),
+        };
+        match polled {
             Poll::Ready(Ok(answer)) => {
                 let answer = status::mend_answer(answer);
                 if !self.work.is_unary() {

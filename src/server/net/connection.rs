@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -15,7 +15,6 @@ use tracing::{debug, warn};
 
 use super::{
     preface::Begun,
-    ticks::TickTimer,
     tls::{Tls, client_names},
 };
 use crate::{
@@ -100,7 +99,7 @@ impl Connections {
             ..
         } = self.limits;
         let mut http = http2::Builder::new(TokioExecutor::new());
-        http.timer(TickTimer::start())
+        http.timer(TokioTimer::new())
             // HTTP wants one, and gRPC has no use for it.
             .auto_date_header(false)
             .max_concurrent_streams(streams_per_connection)

@@ -1,7 +1,6 @@
 //! Connections: accepted, dealt out to the processors' threads, handshaken and ended.
 
 mod tls;
-mod ticks;
 mod preface;
 mod connection;
 mod cores;
