@@ -34,7 +34,11 @@ pub struct Traces {
 
 /// The span of one call.
 #[derive(Debug)]
-pub struct CallSpan(Span);
+pub struct CallSpan {
+    exported: Span,
+    /// Names the trace in the log lines of the call.
+    logged: tracing::Span,
+}
 
 struct Headers<'h>(&'h HeaderMap);
 
@@ -77,7 +81,9 @@ impl Traces {
         let attributes = [("rpc.system", "grpc"), ("rpc.service", service), ("rpc.method", name)];
         let attributes = attributes.map(|(key, value)| KeyValue::new(key, value.to_owned()));
         let builder = SpanBuilder::from_name(method).with_kind(SpanKind::Server).with_attributes(attributes);
-        Some(CallSpan(self.tracer.build_with_context(builder, &parent)))
+        let exported = self.tracer.build_with_context(builder, &parent);
+        let trace_id = exported.span_context().trace_id();
+        Some(CallSpan { logged: tracing::info_span!("call", method, %trace_id), exported })
     }
 
     /// Exports the remaining spans. Blocks, so don't call it on an async thread.
@@ -88,13 +94,18 @@ impl Traces {
 }
 
 impl CallSpan {
+    /// Run a part of the call within the span, so that its log lines name the trace.
+    pub fn in_scope<T>(&self, run: impl FnOnce() -> T) -> T {
+        self.logged.in_scope(run)
+    }
+
     /// Ends the span with the call's status: its name, and its number.
     pub fn end(mut self, code: &'static str, number: i32) {
-        self.0.set_attribute(KeyValue::new("rpc.grpc.status_code", i64::from(number)));
+        self.exported.set_attribute(KeyValue::new("rpc.grpc.status_code", i64::from(number)));
         // Server errors by OpenTelemetry's conventions for gRPC.
         if ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"].contains(&code) {
-            self.0.set_status(Status::error(code));
+            self.exported.set_status(Status::error(code));
         }
-        self.0.end();
+        self.exported.end();
     }
 }

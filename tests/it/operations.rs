@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader, Read, Write},
     os::unix::net::UnixDatagram,
     process::{Command, Stdio},
     sync::Arc,
@@ -10,7 +11,6 @@ use std::{
 use queuegate::{server::Config, telemetry::traces::Traces};
 use tokio::{net::TcpListener, sync::mpsc};
 
-use crate::durability::Process;
 use crate::support::{ManualClock, TestServer, get, program};
 
 #[tokio::test]
@@ -90,29 +90,39 @@ async fn systemd_is_told_when_the_server_is_ready_and_when_it_stops() {
     telling.await.unwrap();
 }
 
-/// Huge pages would waste memory in a small server. Without them, a large one would spend more time on address lookups
-/// than on the data.
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn huge_pages_are_for_servers_with_much_to_load() {
+#[test]
+fn the_log_level_changes_with_a_signal_and_back_with_the_next() {
     let folder = tempfile::tempdir().unwrap();
-    let database = folder.path().join("grown.db");
-    let may_be_huge = |process: &str| {
-        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-        status.lines().find_map(|line| line.strip_prefix("THP_enabled:")).unwrap().trim() == "1"
-    };
-    for which in ["an empty one", "a small one"] {
-        let server = Process::start(&database);
-        assert!(!may_be_huge(&server.pid().to_string()), "{which}");
-    }
-    let connection = rusqlite::Connection::open(&database).unwrap();
-    connection
-        .execute_batch("CREATE TABLE filling (bytes); INSERT INTO filling VALUES (zeroblob(5000000)); DROP TABLE filling; PRAGMA wal_checkpoint(TRUNCATE)")
+    let mut serving = program()
+        .args(["serve", "--listen", "127.0.0.1:0", "--database"])
+        .arg(folder.path().join("test.db"))
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
-    drop(connection);
-    let server = Process::start(&database);
-    // The server keeps the setting of the system and the parent process.
-    assert_eq!(may_be_huge(&server.pid().to_string()), may_be_huge("self"), "one of five megabytes");
+    let mut lines = BufReader::new(serving.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut until = |words: &str| lines.find(|line| line.contains(words)).unwrap();
+    let listening = until("listening");
+    let address = listening.split("address=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    until("database loaded");
+    let signal =
+        |name: &str, id: u32| assert!(Command::new("kill").args([name, &id.to_string()]).status().unwrap().success());
+    // A peer that doesn't speak HTTP/2 is worth a line for those who look closely.
+    let stranger = || {
+        let mut stranger = std::net::TcpStream::connect(&address).unwrap();
+        stranger.write_all(&[b'x'; 64]).unwrap();
+        // The server closes the connection when it has noted it.
+        let _ = stranger.read_to_end(&mut Vec::new());
+    };
+    signal("-USR1", serving.id());
+    assert!(until("log level changed").contains("queuegate=debug"));
+    stranger();
+    until("connection refused");
+    signal("-USR1", serving.id());
+    assert!(until("log level changed").contains("info"));
+    stranger();
+    signal("-TERM", serving.id());
+    assert!(!lines.any(|line| line.contains("connection refused")));
+    assert!(serving.wait().unwrap().success());
 }
 
 /// A collector that accepts every export, and keeps the spans.
