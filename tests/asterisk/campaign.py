@@ -79,7 +79,7 @@ async def campaign(center, line, number):
         for answer in reasons.values():
             key = f"{answer.get('QUEUEGATE_STATUS', '')} {answer.get('QUEUEGATE_REASON', '')}".strip() or "nothing was told"
             told[key] = told.get(key, 0) + 1
-        print(f"{done:6} dials, {len(agreed):3} members and sessions agree, nothing is owed, {time.monotonic() - begun:.0f} s", flush=True)
+        print(f"{done:6} dials, {len(agreed):3} members and sessions agree, nothing is pending, {time.monotonic() - begun:.0f} s", flush=True)
     for title, counts in [("how calls ended", ends), ("what Asterisk was told", told)]:
         print(title)
         for key, count in sorted(counts.items()):

@@ -319,7 +319,7 @@ class Cases:
         self.row("queuegate down: check", await self.dial("103", "*17801"), "failed UNAVAILABLE | -")
         self.row("queuegate down: sign-out", await self.dial("101", "*14801"), f"allowed SIGN_OUT_REMEMBERED | {OUT}")
         self.row("the member is removed", await center.asterisk.members(True), set())
-        self.row("one sign-out is owed", len(center.owed()), 1)
+        self.row("one sign-out is pending", len(center.pending()), 1)
         await center.start_server()
         self.row("queuegate back: settled", await center.until_agreed(), set())
         await self.case("sign-in", "101", "*13801", f"allowed ASSIGNED | {IN}", "801:101")
@@ -327,7 +327,7 @@ class Cases:
         self.row("queuegate down: toggle", await self.dial("101", "*15801"), f"allowed SIGN_OUT_REMEMBERED | {OUT}")
         center.agi.kill()
         await center.start_agi()
-        self.row("the handler killed: still owed", len(center.owed()), 1)
+        self.row("the handler killed: still pending", len(center.pending()), 1)
         await center.start_server()
         self.row("queuegate back: settled", await center.until_agreed(), set())
 

@@ -2,6 +2,7 @@
 each in its own process, which tests can stop, freeze and kill."""
 
 import asyncio
+import contextlib
 import json
 import os
 import pathlib
@@ -9,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -431,15 +433,12 @@ class Center:
         phone = lambda session: session.get("device") or f"PJSIP/{USERS[session['user_id']]}"
         return {(QUEUES[session["queue_id"]], phone(session)) for session in sessions}
 
-    def owed(self):
+    def pending(self):
         """The sign-outs in the journal that queuegate doesn't have yet."""
-        owed = set()
-        for line in (self.folder / "journal").read_text().splitlines():
-            entry = json.loads(line)
-            kind, about = next(iter(entry.items()))
-            key = (about["pbx_queue"], about["interface"])
-            owed.add(key) if kind == "Owed" else owed.discard(key)
-        return owed
+        journal = sqlite3.connect(f"file:{self.folder / 'journal'}?mode=ro", uri=True)
+        with contextlib.closing(journal):
+            entries = [json.loads(entry) for entry, in journal.execute("SELECT entry FROM pending")]
+        return {(entry["pbx_queue"], entry["interface"]) for entry in entries}
 
     async def until(self, what, fits, seconds=PATIENCE):
         """Waits until a condition holds."""
@@ -462,7 +461,7 @@ class Center:
         """Waits until the journal is empty and members and sessions agree; returns them."""
 
         async def fits():
-            if self.owed():
+            if self.pending():
                 return False
             members = await self.asterisk.members(dynamic_only=True)
             return (members,) if members == self.sessions() else False
@@ -475,7 +474,7 @@ class Center:
             sessions = sorted(self.sessions())
         except RuntimeError as error:
             sessions = str(error)
-        return f"members {members}, sessions {sessions}, owed {sorted(self.owed())}"
+        return f"members {members}, sessions {sessions}, pending {sorted(self.pending())}"
 
     def close(self):
         if self.tap:

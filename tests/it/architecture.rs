@@ -30,7 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// Crates that only some rooms may use.
 const OWNED: &[(&str, &[&str])] = &[
-    ("rusqlite", &["store"]),
+    ("rusqlite", &["store", "agi"]),
     ("rustix", &["state", "server", "store"]),
     ("saphyr_parser", &["document"]),
     ("prost", &["rpc", "cli"]),

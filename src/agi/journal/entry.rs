@@ -1,4 +1,4 @@
-//! Entries of the journal and the lines of its file.
+//! Entries of the journal.
 
 use serde::{Deserialize, Serialize};
 
@@ -49,15 +49,4 @@ impl JournalEntry {
     pub(crate) fn key(&self) -> MemberKey {
         MemberKey::new(&self.pbx_queue, &self.interface)
     }
-}
-
-/// A line of the file.
-#[derive(Serialize, Deserialize)]
-pub(super) enum Record {
-    /// The operation is pending. It replaces an earlier one of the same member.
-    #[serde(rename = "Owed")]
-    Pending(JournalEntry),
-    /// The member has no pending operation any more.
-    #[serde(rename = "Paid")]
-    Done { pbx_queue: String, interface: String },
 }

@@ -13,17 +13,20 @@ pub enum Error {
         /// The error of the operating system.
         problem: std::io::Error,
     },
+    /// SQLite can't read or write the file.
+    #[error("`{}`: {problem}", file.display())]
+    Sqlite {
+        /// The file.
+        file: PathBuf,
+        /// The error of SQLite.
+        problem: rusqlite::Error,
+    },
     /// Another process uses the file.
     #[error("`{}` is used by another process; give this one its own --journal", .0.display())]
     InUse(PathBuf),
     /// The file isn't a journal.
-    #[error("`{}`: line {line} is not an entry of a journal; give another --journal", file.display())]
-    NotOurs {
-        /// The file.
-        file: PathBuf,
-        /// The line, from 1.
-        line: usize,
-    },
+    #[error("`{}` is not a journal of `queuegate agi`; give another --journal", .0.display())]
+    NotOurs(PathBuf),
 }
 
 impl Error {
@@ -31,7 +34,7 @@ impl Error {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::InUse(_) => true,
-            Self::Io { .. } | Self::NotOurs { .. } => false,
+            Self::Io { .. } | Self::Sqlite { .. } | Self::NotOurs(_) => false,
         }
     }
 }

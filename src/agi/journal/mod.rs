@@ -1,15 +1,13 @@
 //! The journal: a file of operations whose outcome is open.
 //!
-//! An operation is a sign-out that queuegate didn't answer, or the undoing of a sign-in whose outcome is unknown. The
-//! file has a line for each operation that becomes pending, and one for each that is done.
+//! An operation is a sign-out that queuegate didn't answer, or the undoing of a sign-in whose outcome is unknown.
 //!
-//! INVARIANT: a pending operation is on disk before the caller hears the result. A crash can cut off only a line whose
-//! caller has heard nothing.
+//! INVARIANT: a pending operation is on disk before the caller hears the result.
 
 mod error;
 mod entry;
-mod append;
-mod file;
+mod lines;
+mod database;
 mod shared;
 
 pub use self::error::Error;

@@ -170,16 +170,9 @@ impl Center {
 
     /// Return the members with a pending operation in the journal.
     fn pending(&self) -> BTreeSet<String> {
-        let mut pending = BTreeSet::new();
-        for line in std::fs::read_to_string(self.folder.path().join("agi.journal")).unwrap().lines() {
-            let entry: serde_json::Value = serde_json::from_str(line).unwrap();
-            let key = |entry: &serde_json::Value| format!("{} {}", entry["pbx_queue"], entry["interface"]);
-            match entry.get("Owed") {
-                Some(operation) => pending.insert(key(operation)),
-                None => pending.remove(&key(&entry["Paid"])),
-            };
-        }
-        pending
+        let journal = rusqlite::Connection::open(self.folder.path().join("agi.journal")).unwrap();
+        let mut statement = journal.prepare("SELECT pbx_queue || ' ' || interface FROM pending").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     }
 
     /// Wait until no operation is pending.
