@@ -1,5 +1,5 @@
 //! Events, in a form that does three jobs. A [`Change`] is applied to the snapshot, written to the tables, and kept in
-//! the audit log, where it has a dense revision of its own.
+//! the audit log. It has a dense revision of its own.
 //!
 //! A refusal is a change too, of the log alone. So it is numbered, made durable and published like every other change.
 
