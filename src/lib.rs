@@ -1,6 +1,6 @@
-//! queuegate decides whether a contact-center agent may sign in to a queue, records who is signed in, and says why.
+//! queuegate decides whether a contact-center agent may sign in to a queue, and explains why. It also records sessions.
 //!
-//! The modules in reading order; `ARCHITECTURE.md` says what each may know of the others.
+//! The modules are in reading order. `ARCHITECTURE.md` lists the permitted dependencies between them.
 
 pub mod agi;
 pub mod auth;

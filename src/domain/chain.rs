@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::ids::{Malformed, Sequence};
 
-/// A place in the chain of an organization's audit log.
+/// A position in the chain of an organization's audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
     /// The event.
@@ -18,7 +18,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Before the first event.
+    /// The position before the first event.
     pub const GENESIS: Self = Self { sequence: Sequence(0), hash: Digest::GENESIS };
 }
 
@@ -28,10 +28,10 @@ impl Link {
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// What the chain of an organization begins with.
+    /// The hash from which the chain of an organization begins.
     pub const GENESIS: Self = Self([0; 32]);
 
-    /// The hash of an entry that follows another: of the text of that other's hash, a line feed, and the entry.
+    /// Return the hash of an entry that follows another: of the previous hash's text, a line feed, and the entry.
     pub fn chained(previous: Self, entry: &str) -> Self {
         let mut hash = Sha256::new();
         hash.update(previous.digits());
@@ -46,12 +46,12 @@ impl Digest {
         digits
     }
 
-    /// The hash's 32 bytes.
+    /// Return the hash's 32 bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The hash of these 32 bytes; none if they are not 32.
+    /// Return the hash with these bytes, or `None` if there are not 32.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }

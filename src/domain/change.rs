@@ -1,6 +1,7 @@
-//! What can happen. One [`Change`] does three jobs: it is applied to the snapshot, written to the tables, and kept in the
-//! audit log, where it has a dense revision of its own. What was refused is a change too, of the log alone: so it is
-//! numbered, made durable and told of like everything else.
+//! Events, in a form that does three jobs. A [`Change`] is applied to the snapshot, written to the tables, and kept in
+//! the audit log. It has a dense revision of its own.
+//!
+//! A refusal is a change too, of the log alone. So it is numbered, made durable and published like every other change.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,9 +17,9 @@ use super::{
 /// Something that happened in an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Where.
+    /// The organization.
     pub organization_id: OrganizationId,
-    /// What.
+    /// The event.
     pub event: Event,
 }
 
@@ -29,33 +30,33 @@ pub struct Record {
     pub sequence: Sequence,
     /// When it was decided.
     pub time: Timestamp,
-    /// Who asked for it.
+    /// The caller, and the acting user if there is one.
     pub origin: Origin,
     /// The change.
     pub change: Change,
 }
 
-/// Who asked for a change.
+/// The author of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// The system.
+    /// The caller.
     pub caller: Caller,
-    /// The user on whose behalf it asked, if it named one.
+    /// The user on whose behalf the caller asked, if it named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<UserId>,
 }
 
-/// What happened. Where something changed or went away, what it was before is part of it.
+/// Something that happened. An update or a deletion contains the values before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Event {
-    /// The organization came to be, with these settings.
+    /// The organization was created, with these settings.
     OrganizationCreated {
         /// Its attributes.
         organization: Organization,
         /// Its settings.
         settings: PermissionSettings,
-        /// Names this state of the settings.
+        /// The etag of these settings.
         etag: Etag,
     },
     /// The organization's attributes changed.
@@ -65,11 +66,11 @@ pub enum Event {
         /// Its attributes now.
         organization: Organization,
     },
-    /// The organization went away with everything in it. INVARIANT: its sessions ended before.
+    /// The organization was deleted with everything in it. INVARIANT: its sessions ended before.
     OrganizationDeleted {
-        /// What it was.
+        /// Its attributes before.
         organization: Organization,
-        /// Its settings.
+        /// Its settings before.
         settings: PermissionSettings,
     },
     /// The settings changed.
@@ -78,10 +79,10 @@ pub enum Event {
         before: PermissionSettings,
         /// The settings now.
         settings: PermissionSettings,
-        /// Names this state of the settings.
+        /// The etag of the settings now.
         etag: Etag,
     },
-    /// A user came to be.
+    /// A user was created.
     UserCreated {
         /// The user.
         user: User,
@@ -93,12 +94,12 @@ pub enum Event {
         /// The user now.
         user: User,
     },
-    /// A user went away. INVARIANT: their sessions ended and their roles were taken before.
+    /// A user was deleted. INVARIANT: their sessions ended and their roles were taken before.
     UserDeleted {
         /// The user.
         user: User,
     },
-    /// A queue came to be.
+    /// A queue was created.
     QueueCreated {
         /// The queue.
         queue: Queue,
@@ -110,7 +111,7 @@ pub enum Event {
         /// The queue now.
         queue: Queue,
     },
-    /// A queue went away. INVARIANT: its sessions ended and the roles on it were taken before.
+    /// A queue was deleted. INVARIANT: its sessions ended and the roles on it were taken before.
     QueueDeleted {
         /// The queue.
         queue: Queue,
@@ -129,7 +130,7 @@ pub enum Event {
     SessionStarted {
         /// The session.
         session: Session,
-        /// Why, in the supervisor's words; empty if nothing was said.
+        /// The supervisor's justification; empty if they gave none.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         justification: String,
     },
@@ -137,19 +138,19 @@ pub enum Event {
     SessionEnded {
         /// The session, with its end.
         session: Session,
-        /// The supervisor, if one did it.
+        /// The supervisor, if one ended the session.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         supervisor_id: Option<UserId>,
-        /// Why, in the supervisor's words; empty if nothing was said.
+        /// The supervisor's justification; empty if they gave none.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         justification: String,
     },
-    /// A sign-in, or what a supervisor wanted, was denied.
+    /// The rules denied a user's sign-in, or a supervisor's sign-in or sign-out of a user.
     AttemptRefused {
         /// The attempt.
         attempt: RefusedAttempt,
     },
-    /// An acting user was not permitted what was asked on their behalf.
+    /// A write was refused, because its acting user is not permitted it.
     WriteRefused {
         /// The attempt.
         attempt: RefusedWrite,
@@ -158,24 +159,24 @@ pub enum Event {
     AuditLogCut {
         /// The last event that was cut.
         through: Sequence,
-        /// Its hash, which the chain goes on from.
+        /// The last event's hash, from which the chain continues.
         hash: Digest,
     },
 }
 
-/// A sign-in, or what a supervisor wanted for somebody, that the rules denied.
+/// A user's sign-in, or a supervisor's sign-in or sign-out of a user, that the rules denied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedAttempt {
-    /// What was attempted.
+    /// The attempted action.
     pub action: AuditAction,
-    /// Who was to be signed in or out: by id if there is such a user, and otherwise as they were named.
+    /// The user to sign in or out: by id if the user exists, otherwise as named.
     pub user: UserRef,
-    /// Where: by id if there is such a queue, and otherwise as it was named.
+    /// The queue: by id if it exists, otherwise as named.
     pub queue: QueueRef,
-    /// The supervisor, if one attempted it: by id if there is such a user, and otherwise as they were named.
+    /// The supervisor, if one made the attempt: by id if the user exists, otherwise as named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supervisor: Option<UserRef>,
-    /// How the user asked, if no supervisor did.
+    /// The user's channel, unless a supervisor made the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<SignInChannel>,
     /// The device that the caller named; empty if it named none.
@@ -183,9 +184,9 @@ pub struct RefusedAttempt {
     pub device: String,
     /// The rule that denied it.
     pub reason: Reason,
-    /// The plain sentence.
+    /// The plain sentence that explains the denial.
     pub explanation: String,
-    /// Why, in the supervisor's words; empty if nothing was said.
+    /// The supervisor's justification; empty if they gave none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub justification: String,
 }
@@ -193,36 +194,37 @@ pub struct RefusedAttempt {
 /// A write that the acting user was not permitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedWrite {
-    /// What was attempted.
+    /// The attempted action.
     pub action: AuditAction,
-    /// Why not.
+    /// The reason for the refusal.
     pub refusal: ActorRefusal,
-    /// The user that it was about, if it was about one.
+    /// The user that the write concerned, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserRef>,
-    /// The queue that it was about, if it was about one.
+    /// The queue that the write concerned, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueRef>,
-    /// The role that was to be given or taken.
+    /// The role to give or take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
-    /// What would have happened; none if nothing would have, or too much to keep.
+    /// The last event that the write would have caused. `None` if it causes none, or is an import, which is too
+    /// large.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<Box<Event>>,
 }
 
-/// Why an acting user may not do what was asked on their behalf (`docs/semantics.md` section 5.2).
+/// The reason why an acting user may not do this (`docs/semantics.md` section 5.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActorRefusal {
     /// The acting user, as named.
     pub actor: UserId,
-    /// What it takes; none: no user may, only a system that names no acting user.
+    /// The required permission. `None` if only a caller without an acting user may do this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permission: Option<Permission>,
-    /// Why the acting user doesn't have that permission.
+    /// The reason why the acting user doesn't have that permission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<PermissionReason>,
-    /// The plain sentence.
+    /// The plain sentence that explains the refusal.
     pub explanation: String,
 }
 
@@ -234,11 +236,11 @@ pub struct Inapplicable {
     pub sequence: u64,
     /// The organization it is about.
     pub organization_id: OrganizationId,
-    /// What doesn't fit.
+    /// The conflict with the state.
     pub problem: &'static str,
 }
 
-/// What a watch of sessions tells of.
+/// An event for a watch of sessions.
 #[derive(Debug, Clone, Copy)]
 pub enum Watched<'e> {
     /// A session began.
@@ -250,7 +252,7 @@ pub enum Watched<'e> {
 }
 
 impl Event {
-    /// What a watch of sessions tells of this event, or `None`.
+    /// Return the event for a watch of sessions, or `None`.
     pub fn watched(&self) -> Option<Watched<'_>> {
         match self {
             Self::SessionStarted { session, justification: _ } => Some(Watched::Started(session)),

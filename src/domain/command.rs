@@ -1,4 +1,4 @@
-//! What callers ask to be changed, and what comes of it.
+//! Commands: the changes that callers ask for, and their outcomes and rejections.
 
 use std::time::Duration;
 
@@ -14,20 +14,20 @@ use super::{
     vocabulary::{AuditAction, Reason},
 };
 
-/// A change that a caller asks for in one organization. Equal commands serialize to equal text, which is how a repeated
-/// request is told from a reused request id.
+/// A change that a caller asks for in one organization. Equal commands serialize to equal text. The comparison of that
+/// text distinguishes a repeated request from a reused request id.
 #[derive(Debug, Clone, Serialize)]
 pub struct Command {
-    /// Where.
+    /// The organization.
     pub organization_id: OrganizationId,
-    /// What.
+    /// The action.
     pub action: Action,
-    /// The user on whose behalf the caller asks, who must hold the permission for it. None: the caller asks on its own.
+    /// The acting user, on whose behalf the caller asks. `None`: the caller asks on its own behalf.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<UserId>,
 }
 
-/// What a caller asks for.
+/// An action that a caller asks for.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs, reason = "the fields are those of the requests of the same name in proto/queuegate/v1")]
 pub enum Action {
@@ -35,7 +35,7 @@ pub enum Action {
     SignIn { user: UserRef, queue: QueueRef, channel: SignInChannel, device: String },
     /// Sign a user out.
     SignOut { user: UserRef, queues: QueueSelection },
-    /// Sign a user in on a supervisor's word.
+    /// Sign a user in on a supervisor's authority.
     SupervisorSignIn {
         supervisor: UserRef,
         user: UserRef,
@@ -43,7 +43,7 @@ pub enum Action {
         ttl: Option<Duration>,
         justification: String,
     },
-    /// Sign a user out on a supervisor's word.
+    /// Sign a user out on a supervisor's authority.
     SupervisorSignOut { supervisor: UserRef, user: UserRef, queue: QueueRef, justification: String },
     /// Create the organization.
     CreateOrganization { display_name: String, unassigned_queue_sign_in: UnassignedQueueSignIn },
@@ -69,14 +69,14 @@ pub enum Action {
     UnassignRole { user: UserRef, role: Role, queue: Option<QueueRef>, sessions: SessionsThen },
     /// Change the settings.
     UpdateSettings { patch: SettingsPatch, expected_etag: Option<String> },
-    /// Make the organization what a document says.
+    /// Make the organization match a document.
     Import { directory: Directory, missing: Missing },
     /// Cut the beginning off the organization's audit log.
     CutAuditLog { through: Sequence, hash: Digest },
 }
 
 impl Action {
-    /// The action's name in the audit log.
+    /// Return the action's name in the audit log.
     pub fn audit_action(&self) -> AuditAction {
         match self {
             Self::SignIn { .. } => AuditAction::SignIn,
@@ -100,8 +100,8 @@ impl Action {
         }
     }
 
-    /// Whether it changes directory, settings or audit log, which a system does on behalf of an acting user or as an
-    /// administrator of its own (`docs/semantics.md` section 5.2).
+    /// Return whether the action changes directory, settings or audit log. A caller does so on behalf of an acting user
+    /// or as an administrator of its own (`docs/semantics.md` section 5.2).
     pub fn is_administration(&self) -> bool {
         match self {
             Self::SignIn { .. }
@@ -126,48 +126,48 @@ impl Action {
     }
 }
 
-/// The queues that somebody signs out of.
+/// The queues from which a user signs out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum QueueSelection {
-    /// One.
+    /// One queue.
     One(QueueRef),
-    /// All of them.
+    /// All queues.
     All,
 }
 
-/// What a delete does if there is nothing to delete.
+/// The result of a delete if there is nothing to delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum IfMissing {
-    /// NOT_FOUND.
+    /// Fail with NOT_FOUND.
     Fail,
-    /// It is fine.
+    /// Succeed without a change.
     Accept,
 }
 
-/// What becomes of the sessions when an assignment is removed.
+/// The effect on sessions of the removal of an assignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum SessionsThen {
-    /// They live on.
+    /// Keep them.
     Keep,
-    /// They end with ASSIGNMENT_REMOVED.
+    /// End them with ASSIGNMENT_REMOVED.
     End,
 }
 
-/// What an import does with what its document doesn't name.
+/// The effect of an import on users, queues and roles that its document doesn't name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Missing {
-    /// Leaves it.
+    /// Keep them.
     Keep,
-    /// Deletes it.
+    /// Delete them.
     Delete,
 }
 
-/// New values for a user's attributes; none: unchanged.
+/// New values for a user's attributes. `None` keeps a value.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct UserPatch {
     /// The name.
     pub display_name: Option<String>,
-    /// The extension; `Some(None)`: no extension any more.
+    /// The extension; `Some(None)` removes it.
     pub extension: Option<Option<Extension>>,
     /// The licence.
     pub contact_center_license: Option<bool>,
@@ -175,29 +175,29 @@ pub struct UserPatch {
     pub disabled: Option<bool>,
 }
 
-/// New values for a queue's attributes; none: unchanged.
+/// New values for a queue's attributes. `None` keeps a value.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct QueuePatch {
     /// The name.
     pub display_name: Option<String>,
-    /// The extension; `Some(None)`: no extension any more.
+    /// The extension; `Some(None)` removes it.
     pub extension: Option<Option<Extension>>,
     /// The kind.
     pub kind: Option<QueueKind>,
 }
 
-/// A decision written down, to be sent now or, for a repeated request, again later.
+/// A decision in stored form, to send now and, for a repeated request, again later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecisionRecord {
     /// The rule that decided.
     pub reason: Reason,
-    /// The plain sentence.
+    /// The plain sentence that explains the decision.
     pub explanation: String,
     /// The live session, with ALREADY_SIGNED_IN.
     pub session: Option<Session>,
 }
 
-/// What came of a command that wasn't rejected.
+/// The outcome of a command that wasn't rejected.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are those of the responses of the same name in proto/queuegate/v1")]
 pub enum Outcome {
@@ -225,7 +225,7 @@ pub enum Outcome {
     AuditLogCut,
 }
 
-/// What an import changed, or would change.
+/// The changes that an import made, or would make.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ImportReport {
     /// Whether the organization was created.
@@ -256,7 +256,7 @@ pub struct ImportReport {
     pub changes: Vec<String>,
 }
 
-/// What can be named and not found, or found and in the way.
+/// A kind of thing that a rejection names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource {
     /// An organization.
@@ -271,49 +271,49 @@ pub enum Resource {
     Session,
 }
 
-/// Why a command can't be carried out. Nothing changed.
+/// The reason why a command can't be carried out. Nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// A field's value doesn't fit (INVALID_ARGUMENT).
+    /// A field has an invalid value (INVALID_ARGUMENT).
     #[error("{field}: {description}")]
     Invalid {
         /// The request's field.
         field: &'static str,
-        /// What is wrong, and what would be right.
+        /// The problem, and how to correct it.
         description: String,
     },
-    /// There is no such thing (NOT_FOUND).
+    /// The named thing doesn't exist (NOT_FOUND).
     #[error("{description}")]
     NotFound {
-        /// What it would be.
+        /// Its kind.
         resource: Resource,
         /// The name that was given.
         name: String,
-        /// In words.
+        /// The message.
         description: String,
     },
-    /// The name is taken (ALREADY_EXISTS).
+    /// The name or extension is in use (ALREADY_EXISTS).
     #[error("{description}")]
     AlreadyExists {
-        /// What has it.
+        /// The kind of its owner.
         resource: Resource,
-        /// Which one has it.
+        /// The owner's id.
         name: String,
-        /// In words.
+        /// The message.
         description: String,
     },
     /// A role needs a licence (FAILED_PRECONDITION).
     #[error("{description}")]
     LicenseRequired {
-        /// Who has none, or would have none.
+        /// The user without a licence, or whose licence would be removed.
         user_id: UserId,
-        /// In words.
+        /// The message.
         description: String,
     },
     /// The acting user may not do this (PERMISSION_DENIED).
     #[error("actor_user_id `{}`: {}", .0.actor, .0.explanation)]
     ActorNotPermitted(ActorRefusal),
-    /// What is asked about was cut off the audit log (OUT_OF_RANGE).
+    /// The requested part of the audit log was cut off before (OUT_OF_RANGE).
     #[error("this part of the audit log was cut off before")]
     AlreadyCut,
     /// The settings changed since the caller read them (ABORTED).

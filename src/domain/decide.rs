@@ -1,7 +1,7 @@
 //! The queue-access decision: `docs/semantics.md` section 2, and the supervisor's of section 3.
 //!
 //! The rules stand here in their order, each a few lines, and the first that matches decides. No allocation, no I/O: a
-//! decision borrows what it found.
+//! decision borrows the user, the queue and the session from the state.
 
 use std::sync::Arc;
 
@@ -16,31 +16,31 @@ use super::{
     vocabulary::{Permission, PermissionReason},
 };
 
-/// May this user sign in to this queue?
+/// The question whether a user may sign in to a queue.
 #[derive(Debug, Clone, Copy)]
 pub struct AccessRequest<'q> {
-    /// Who.
+    /// The user.
     pub user: &'q UserRef,
-    /// Where.
+    /// The queue.
     pub queue: &'q QueueRef,
-    /// How.
+    /// The channel.
     pub channel: SignInChannel,
 }
 
-/// May this supervisor sign this user in to this queue, or out of it?
+/// The question whether a supervisor may sign a user in to a queue, or out of it.
 #[derive(Debug, Clone, Copy)]
 pub struct SupervisorRequest<'q> {
     /// The supervisor.
     pub supervisor: &'q UserRef,
-    /// Who.
+    /// The user to sign in or out.
     pub user: &'q UserRef,
-    /// Where.
+    /// The queue.
     pub queue: &'q QueueRef,
-    /// In or out.
+    /// Sign-in or sign-out.
     pub action: SupervisorAction,
 }
 
-/// What a supervisor wants to do.
+/// An action of a supervisor on a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SupervisorAction {
     /// Sign the user in.
@@ -49,22 +49,22 @@ pub enum SupervisorAction {
     SignOut,
 }
 
-/// An answer, with what it was made from.
+/// An answer, with the data that it was made from.
 #[derive(Debug, Clone, Copy)]
 pub struct Decision<'s> {
     /// The rule that decided.
     pub reason: Reason,
-    /// The supervisor, if the request named one and there is one.
+    /// The supervisor, if the request named one and they exist.
     pub supervisor: Option<&'s User>,
-    /// The user, if there is one.
+    /// The user, if they exist.
     pub user: Option<&'s User>,
-    /// The queue, if there is one.
+    /// The queue, if it exists.
     pub queue: Option<&'s Queue>,
-    /// The live session of the user on the queue, if there is one.
+    /// The live session of the user on the queue, or `None`.
     pub session: Option<&'s Arc<Session>>,
 }
 
-/// Decides whether a user may sign in to a queue. The first rule that matches decides.
+/// Decide whether a user may sign in to a queue. The first rule that matches decides.
 pub fn decide<'s>(organization: &'s OrganizationState, request: AccessRequest<'_>, now: Timestamp) -> Decision<'s> {
     let user_state = organization.user_state(request.user);
     let queue_state = organization.queue_state(request.queue);
@@ -84,8 +84,8 @@ pub fn decide<'s>(organization: &'s OrganizationState, request: AccessRequest<'_
     }
 }
 
-/// Why a user may sign in to a queue or not, for lists of either: what [`decide`] answers of a user and a queue that were
-/// found already.
+/// Return the reason why a user may sign in to a queue or not, for lists of either. It is the reason of [`decide`], for
+/// a user and a queue that were found already.
 pub fn reason(
     organization: &OrganizationState,
     user_state: &UserState,
@@ -99,7 +99,7 @@ pub fn reason(
     known(organization, user_state, queue_state, channel, user_state.live_session(queue_state, now))
 }
 
-/// Rules 4 to 9, for a user and a queue that exist.
+/// Apply rules 4 to 9, for a user and a queue that exist.
 fn known(
     organization: &OrganizationState,
     user_state: &UserState,
@@ -123,7 +123,7 @@ fn known(
     }
 }
 
-/// Decides whether a supervisor may sign a user in or out.
+/// Decide whether a supervisor may sign a user in or out.
 pub fn decide_supervisor<'s>(
     organization: &'s OrganizationState,
     request: SupervisorRequest<'_>,
@@ -161,8 +161,8 @@ pub fn decide_supervisor<'s>(
     Decision { reason, supervisor, user, queue, session }
 }
 
-/// Whether the user keeps the session although, without it, they would be refused by rule 9 now (`docs/semantics.md`
-/// section 3). What a supervisor gave is never "retained".
+/// Return whether the session is retained: without it, rule 9 would now deny its user a sign-in (`docs/semantics.md`
+/// section 3). A session that a supervisor started is never retained.
 pub fn is_retained(organization: &OrganizationState, session: &Session, now: Timestamp) -> bool {
     let channel = match session.channel {
         Channel::FeatureCode => SignInChannel::FeatureCode,
@@ -174,7 +174,7 @@ pub fn is_retained(organization: &OrganizationState, session: &Session, now: Tim
     let queue_state = organization.queue_state_by_id(session.queue_id.as_str());
     match (user_state, queue_state) {
         (Some(user_state), Some(queue_state)) => {
-            // A session that is told of after its end, or after another took its place, is kept by nobody.
+            // Neither a session that ended, nor one that another has replaced, is retained.
             let live = user_state.live_session(queue_state, now);
             live.is_some_and(|live| live.session_id == session.session_id)
                 && known(organization, user_state, queue_state, channel, None) == Reason::UnassignedRestricted
@@ -183,7 +183,7 @@ pub fn is_retained(organization: &OrganizationState, session: &Session, now: Tim
     }
 }
 
-/// Whether the channel reaches this kind of queue.
+/// Return whether the channel reaches this kind of queue.
 pub fn reaches(channel: SignInChannel, kind: QueueKind) -> bool {
     match (channel, kind) {
         (_, QueueKind::CallQueue) | (SignInChannel::AgentDashboard, QueueKind::Inbox | QueueKind::Campaign) => true,
@@ -191,7 +191,7 @@ pub fn reaches(channel: SignInChannel, kind: QueueKind) -> bool {
     }
 }
 
-/// Whether the channel is open to agents only.
+/// Return whether the channel is open to agents only.
 pub fn needs_agent_role(channel: SignInChannel) -> bool {
     match channel {
         SignInChannel::AgentDashboard => true,
@@ -216,7 +216,7 @@ mod tests {
     };
 
     #[test]
-    fn whoever_would_be_refused_but_for_the_session_is_retained() {
+    fn a_session_that_would_be_denied_now_is_retained() {
         let mut fixture = Fixture::new();
         for (user, queue, channel) in [
             ("ann", "q1", SignInChannel::FeatureCode),
@@ -244,10 +244,10 @@ mod tests {
             is_retained(organization, &session, now())
         };
         assert!(with(|_| {}));
-        assert!(!with(|session| session.channel = Channel::Supervisor), "what a supervisor gave");
-        assert!(!with(|session| session.session_id = SessionId::from_bits(u128::MAX)), "one of before");
-        assert!(!with(|session| session.user_id = "nobody".parse().unwrap()), "a user who is gone");
-        assert!(!with(|session| session.queue_id = "nowhere".parse().unwrap()), "a queue that is gone");
+        assert!(!with(|session| session.channel = Channel::Supervisor), "a supervisor's session");
+        assert!(!with(|session| session.session_id = SessionId::from_bits(u128::MAX)), "an earlier session");
+        assert!(!with(|session| session.user_id = "nobody".parse().unwrap()), "a deleted user");
+        assert!(!with(|session| session.queue_id = "nowhere".parse().unwrap()), "a deleted queue");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! An organization's whole directory as one value: what an import wants, and what an export writes.
+//! An organization's whole directory as one value: the input of an import, and the output of an export.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use super::{
     settings::SettingsPatch,
 };
 
-/// What a document says of an organization. Lines are those of the document, 0 where they aren't known.
+/// The content of a document. Lines are those of the document, or 0 if they aren't known.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Directory {
     /// The organization, if the document names it.
@@ -17,7 +17,7 @@ pub struct Directory {
     pub display_name: Option<String>,
     /// The settings that the document gives.
     pub settings: SettingsPatch,
-    /// The lists that the document leaves out altogether: `queues`, `users`.
+    /// The lists that the document doesn't have: `queues`, `users`.
     pub left_out: Vec<&'static str>,
     /// The queues.
     pub queues: Vec<QueueEntry>,
@@ -28,28 +28,28 @@ pub struct Directory {
 /// A queue of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QueueEntry {
-    /// Where it stands.
+    /// Its line.
     pub line: u32,
     /// The id.
     pub queue_id: QueueId,
     /// The name that people see.
     pub display_name: String,
-    /// The phone number.
+    /// The extension.
     pub extension: Option<Extension>,
-    /// What it distributes.
+    /// Its kind.
     pub kind: QueueKind,
 }
 
 /// A user of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UserEntry {
-    /// Where it stands.
+    /// Its line.
     pub line: u32,
     /// The id.
     pub user_id: UserId,
     /// The name that people see.
     pub display_name: String,
-    /// The phone number.
+    /// The extension.
     pub extension: Option<Extension>,
     /// Whether the user has a contact-center licence.
     pub contact_center_license: bool,
@@ -63,13 +63,13 @@ pub struct UserEntry {
     pub supervisor_of: Vec<QueueId>,
 }
 
-/// Something wrong with a document.
+/// A problem of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The line, from 1; 0 if it isn't known.
     pub line: u32,
-    /// Where in the document, such as `users[3].extension`.
+    /// The place in the document, such as `users[3].extension`.
     pub path: String,
-    /// What is wrong, and what would be right.
+    /// The problem, and how to correct it.
     pub description: String,
 }

@@ -1,4 +1,4 @@
-//! A decision in one plain sentence that a support engineer could read out.
+//! Explanations of decisions, each a plain sentence that a support engineer could read out.
 
 use std::fmt::{self, Write};
 
@@ -10,31 +10,35 @@ use super::{
     vocabulary::{PermissionReason, Reason},
 };
 
-/// Says why a user may or may not sign in.
+/// Explain why a user may or may not sign in.
 pub fn explain(decision: &Decision<'_>, user: &UserRef, queue: &QueueRef, channel: SignInChannel) -> String {
-    let whose = WhoAndWhere { user: Named::user(decision.user, user), queue: Named::queue(decision.queue, queue) };
+    let subjects = WhoAndWhere { user: Named::user(decision.user, user), queue: Named::queue(decision.queue, queue) };
     match decision.reason {
         Reason::QueueKindNotSupported => match (decision.queue.map(|queue| queue.kind), channel) {
-            (Some(QueueKind::RingGroup), _) => whose.ring_group(),
+            (Some(QueueKind::RingGroup), _) => subjects.ring_group(),
             (Some(kind), SignInChannel::FeatureCode) => {
                 format!(
                     "{} is {}, which the feature code doesn't reach; use the agent dashboard.",
-                    whose.queue,
+                    subjects.queue,
                     a(kind)
                 )
             }
             (kind, SignInChannel::AgentDashboard) => {
-                format!("{} is {}, which the agent dashboard doesn't reach.", whose.queue, kind.map_or("no queue", a))
+                format!(
+                    "{} is {}, which the agent dashboard doesn't reach.",
+                    subjects.queue,
+                    kind.map_or("no queue", a)
+                )
             }
-            (None, SignInChannel::FeatureCode) => whose.unknown_queue(),
+            (None, SignInChannel::FeatureCode) => subjects.unknown_queue(),
         },
-        reason => whose.explain(reason, &Named::Unknown("supervisor", String::new())),
+        reason => subjects.explain(reason, &Named::Unknown("supervisor", String::new())),
     }
 }
 
-/// Says why a supervisor may or may not sign a user in or out.
+/// Explain why a supervisor may or may not sign a user in or out.
 pub fn explain_supervisor(decision: &Decision<'_>, request: &SupervisorRequest<'_>) -> String {
-    let whose = WhoAndWhere {
+    let subjects = WhoAndWhere {
         user: Named::user(decision.user, request.user),
         queue: Named::queue(decision.queue, request.queue),
     };
@@ -42,10 +46,10 @@ pub fn explain_supervisor(decision: &Decision<'_>, request: &SupervisorRequest<'
         Some(user) => Named::Known { name: name_of(user), extension: user.extension },
         None => Named::Unknown("user", request.supervisor.to_string()),
     };
-    whose.explain(decision.reason, &supervisor)
+    subjects.explain(decision.reason, &supervisor)
 }
 
-/// Says why a user has a permission or not.
+/// Explain why a user has a permission or not.
 pub fn explain_permission(decision: &permission::Decision<'_>, request: &permission::PermissionCheck<'_>) -> String {
     let permission::Decision { permission, reason, role, user, queue } = decision;
     let entry = permission.entry();
@@ -82,11 +86,11 @@ pub fn explain_permission(decision: &permission::Decision<'_>, request: &permiss
     }
 }
 
-/// A sentence as long as most are, so that it need not be moved while it grows: every check makes one.
+/// Format a sentence. Its capacity fits most sentences, so it need not be moved while it grows: every check makes one.
 macro_rules! sentence {
     ($($words:tt)*) => {{
         let mut text = String::with_capacity(128);
-        // Writing to a text doesn't fail.
+        // Writing to a string doesn't fail.
         let _ = write!(text, $($words)*);
         text
     }};
@@ -146,7 +150,7 @@ impl WhoAndWhere<'_> {
     }
 }
 
-/// Something by the name that people know it by.
+/// A user or a queue by the name that people know.
 enum Named<'a> {
     Known { name: &'a str, extension: Option<Extension> },
     Unknown(&'static str, String),
@@ -181,7 +185,7 @@ impl fmt::Display for Named<'_> {
                 Ok(())
             }
             Self::Known { name, extension: None } => f.write_str(name),
-            Self::Unknown(what, asked) => write!(f, "no {what} {asked}"),
+            Self::Unknown(kind, asked) => write!(f, "no {kind} {asked}"),
         }
     }
 }
@@ -228,7 +232,7 @@ mod tests {
     };
 
     #[test]
-    fn a_sentence_names_who_and_where_and_why() {
+    fn a_sentence_names_the_user_the_queue_and_the_reason() {
         let mut fixture = Fixture::new();
         fixture.sign_in("bob", "q2", FeatureCode);
         let said = |fixture: &Fixture, user: &str, queue: &str, channel: SignInChannel| {

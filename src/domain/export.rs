@@ -6,7 +6,7 @@ use super::{
     snapshot::OrganizationState,
 };
 
-/// The queues of an organization as a document describes them, in order of their ids.
+/// Return the queues of an organization as entries of a document, in order of their ids.
 pub fn queue_entries(organization: &OrganizationState) -> impl Iterator<Item = QueueEntry> {
     organization.queues_after(None).map(|queue| QueueEntry {
         line: 0,
@@ -17,7 +17,7 @@ pub fn queue_entries(organization: &OrganizationState) -> impl Iterator<Item = Q
     })
 }
 
-/// The users of an organization with their roles as a document describes them, in order of their ids.
+/// Return the users of an organization with their roles as entries of a document, in order of their ids.
 pub fn user_entries(organization: &OrganizationState) -> impl Iterator<Item = UserEntry> {
     organization.users_after(None).map(|user| {
         let user_id = user.user_id.as_str();

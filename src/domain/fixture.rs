@@ -1,4 +1,4 @@
-//! A small organization for the tests of the rules, changed as callers change one.
+//! A small organization for the tests of the rules. Commands change it, as callers do.
 
 use super::{
     change::Event,
@@ -11,14 +11,14 @@ use super::{
     time::Timestamp,
 };
 
-/// The time at which everything is asked.
+/// Return the time of every command and decision.
 pub fn now() -> Timestamp {
     Timestamp::from_unix_ms(1_000_000)
 }
 
-/// `acme`: ada administers; sue supervises q1; ann is an agent of q1, bob of nothing, cle of q2; dan is an agent and
-/// disabled; eve is a plain user, zoe supervises every queue that supervisors may. q1 and q2 are call queues, q3 is an
-/// inbox, q4 a ring group.
+/// The organization `acme`. ada is a contact admin; sue supervises q1; zoe supervises every queue that supervisors may.
+/// ann is an agent of q1, cle of q2, bob of no queue; dan is a disabled agent of q1; eve has no role. q1 and q2 are
+/// call queues, q3 is an inbox, q4 a ring group.
 pub struct Fixture(pub Snapshot);
 
 impl Fixture {
@@ -63,7 +63,7 @@ impl Fixture {
         fixture
     }
 
-    /// Carries out what a caller asks for.
+    /// Carry out an action as its caller.
     pub fn ask(&mut self, action: Action) -> Result<Outcome, Rejection> {
         let command = Command { organization_id: "acme".parse().unwrap(), action, actor: None };
         let new_session = u128::from(self.0.revision().sequence.0);

@@ -1,5 +1,5 @@
 //! Names of things, as types. INVARIANT: a value of one of these types is well-formed, because parsing is the only way
-//! to get one (`docs/semantics.md` section 1).
+//! to make one (`docs/semantics.md` section 1).
 
 use std::{borrow::Borrow, fmt, num::NonZeroU64, ops::Deref, str::FromStr};
 
@@ -9,24 +9,24 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{is_hidden, shown};
 
-/// A value that is not well-formed: what would be right, and what it is.
+/// The error of a malformed value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be {expected}, but is `{given}`")]
 pub struct Malformed {
-    /// What would be right.
+    /// The expected form.
     pub expected: &'static str,
-    /// What was given, shortened so that an error is never much larger than a sensible value.
+    /// The value, shortened so that an error is never much larger than a sensible value.
     pub given: String,
 }
 
 impl Malformed {
-    /// Says that `given` is not `expected`.
+    /// Make the error of the value `given`, which is not `expected`.
     pub fn new(expected: &'static str, given: &str) -> Self {
         Self { expected, given: shortened(given) }
     }
 }
 
-/// At most 80 characters of what a caller sent, fit for an error message or a log line.
+/// Shorten a caller's text to 80 characters, and escape hidden characters, for an error message or a log line.
 pub fn shortened(given: &str) -> String {
     const LONGEST: usize = 80;
     let mut short: String = given.chars().take(LONGEST).flat_map(shown).collect();
@@ -36,13 +36,13 @@ pub fn shortened(given: &str) -> String {
     short
 }
 
-/// Free text that people read: at most `most` characters, and none that act on a line or hide.
+/// Check free text: at most `most` characters, and no control characters or other hidden ones.
 pub fn free_text(text: &str, most: usize, expected: &'static str) -> Result<String, Malformed> {
     let fits = text.chars().nth(most).is_none();
     if fits && !text.chars().any(is_hidden) { Ok(text.to_owned()) } else { Err(Malformed::new(expected, text)) }
 }
 
-/// A name that people see.
+/// Check a name that people see.
 pub fn display_name(text: &str) -> Result<String, Malformed> {
     free_text(text, 200, "at most 200 characters without control characters")
 }
@@ -55,7 +55,7 @@ macro_rules! text_newtype {
         pub struct $name(ArcStr);
 
         impl $name {
-            /// The text.
+            /// Return the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -98,27 +98,28 @@ macro_rules! text_newtype {
 }
 
 text_newtype!(
-    /// Names an organization.
+    /// The id of an organization.
     OrganizationId, "1 to 64 of `a-z 0-9 . _ -`, starting with a letter or digit", is_id
 );
 text_newtype!(
-    /// Names a user within an organization.
+    /// The id of a user within an organization.
     UserId, "1 to 64 of `a-z 0-9 . _ -`, starting with a letter or digit", is_id
 );
 text_newtype!(
-    /// Names a queue within an organization.
+    /// The id of a queue within an organization.
     QueueId, "1 to 64 of `a-z 0-9 . _ -`, starting with a letter or digit", is_id
 );
 text_newtype!(
-    /// Names a session, for ever.
+    /// The id of a session, which is never used again.
     SessionId, "1 to 64 of `a-z 0-9 . _ -`, starting with a letter or digit", is_id
 );
-/// A phone number inside the PBX, of 1 to 15 digits. A leading zero counts. It stands in itself and not elsewhere, because
-/// calls are looked for by it, and in little space, because each of millions of users has one.
+/// A number on the PBX, of 1 to 15 digits. A leading zero counts. The number is stored in place, because lookups
+/// compare it, and in 8 bytes, because each of millions of users has one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Extension(
-    /// A digit in every four bits from the highest, and how many they are in the lowest four: so they order as texts do.
+    /// The digits in four bits each, from the highest, and their number in the lowest four. So extensions order as
+    /// their texts do.
     NonZeroU64,
 );
 
@@ -132,7 +133,7 @@ pub struct Digits {
 impl Extension {
     const LONGEST: usize = 15;
 
-    /// The text.
+    /// Return the digits as text.
     pub fn digits(self) -> Digits {
         let packed = self.0.get().to_be_bytes();
         let mut digits = [b'0'; Self::LONGEST];
@@ -164,7 +165,7 @@ impl FromStr for Extension {
         let digits = text.bytes().zip((4..u64::BITS).step_by(4).rev());
         let packed = digits.fold(0, |packed, (digit, place)| packed | u64::from(digit - b'0') << place);
         let packed = packed | u64::try_from(text.len()).map_err(|_| malformed())?;
-        // Without a digit there is nothing.
+        // Only the empty text packs to zero.
         NonZeroU64::new(packed).map(Self).ok_or_else(malformed)
     }
 }
@@ -196,39 +197,39 @@ impl fmt::Debug for Extension {
 }
 
 text_newtype!(
-    /// What a caller names a request by, so that it can be repeated safely.
+    /// A caller's name for a request, with which it can safely be repeated.
     RequestId, "1 to 64 characters without control characters", is_request_id
 );
 
 text_newtype!(
-    /// What the operator calls a system that asks.
+    /// The operator's name for a caller.
     CallerName, "1 to 64 of `a-z 0-9 . _ -`, starting with a letter or digit", is_id
 );
 
 text_newtype!(
-    /// The system that asks for something, as far as it is known.
+    /// The caller of a request, as far as it is known.
     Caller, "1 to 200 characters without control characters", is_caller
 );
 
 impl Caller {
-    /// The server itself, which ends sessions whose time has come.
+    /// Return the server itself, which ends expired sessions.
     pub fn server() -> Self {
         Self("queuegate".into())
     }
 
-    /// Somebody who asks from a network address and has not said who they are.
+    /// Return an unauthenticated caller at a network address.
     pub fn at_address(address: impl fmt::Display) -> Self {
         Self(format!("ip:{address}").into())
     }
 
-    /// A system that has said who it is, by a token or a certificate.
+    /// Return a caller that a token or a certificate authenticated.
     pub fn named(name: &CallerName) -> Self {
         Self(format!("token:{name}").into())
     }
 }
 
 impl SessionId {
-    /// The session id made of 128 bits, which must never be the same twice.
+    /// Make a session id of 128 bits, which must never be the same twice.
     pub fn from_bits(bits: u128) -> Self {
         Self(HEXLOWER.encode(&bits.to_be_bytes()).into())
     }
@@ -249,7 +250,7 @@ fn is_caller(text: &str) -> bool {
     (1..=200).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 
-/// A user as callers name one.
+/// A user, as callers name one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UserRef {
     /// By id.
@@ -258,7 +259,7 @@ pub enum UserRef {
     Extension(Extension),
 }
 
-/// A queue as callers name one.
+/// A queue, as callers name one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum QueueRef {
     /// By id.
@@ -270,7 +271,7 @@ pub enum QueueRef {
 macro_rules! ref_display {
     ($name:ident) => {
         impl $name {
-            /// The name in one word: the id, or `ext:` and the extension.
+            /// Return the name as one word: the id, or `ext:` and the extension.
             pub fn key(&self) -> String {
                 match self {
                     Self::Id(id) => id.to_string(),
@@ -278,7 +279,7 @@ macro_rules! ref_display {
                 }
             }
 
-            /// The id or the extension, whichever was given.
+            /// Return the id or the extension.
             pub fn name(&self) -> String {
                 match self {
                     Self::Id(id) => id.to_string(),
@@ -301,12 +302,12 @@ macro_rules! ref_display {
 ref_display!(UserRef);
 ref_display!(QueueRef);
 
-/// Which history a sequence number belongs to.
+/// The history to which a sequence number belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lineage {
-    /// Drawn at random when the store is created.
+    /// The random number that the store was created with.
     pub store_id: u64,
-    /// Counts the times that the store was restored from a backup.
+    /// The number of restores from a backup.
     pub epoch: u32,
 }
 
@@ -315,7 +316,7 @@ pub struct Lineage {
 pub struct Sequence(pub u64);
 
 impl Sequence {
-    /// The number of the change after this one.
+    /// Return the number of the next change.
     pub fn next(self) -> Self {
         Self(self.0 + 1)
     }
@@ -326,13 +327,13 @@ impl Sequence {
 pub struct Revision {
     /// The history.
     pub lineage: Lineage,
-    /// The last change that is part of it.
+    /// The last change that it includes.
     pub sequence: Sequence,
 }
 
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Every answer has one, and formatting three numbers would take longer than a decision.
+        // Every answer has a revision, and formatting three numbers would take longer than a decision.
         let Lineage { store_id, epoch } = self.lineage;
         let numbers = [&store_id.to_be_bytes()[..], &epoch.to_be_bytes(), &self.sequence.0.to_be_bytes()];
         let mut text = *b"0000000000000000-00000000-0000000000000000";
@@ -360,7 +361,7 @@ impl FromStr for Revision {
             },
             sequence: Sequence(u64::from_str_radix(sequence, 16).map_err(|_| malformed())?),
         };
-        // One text for one revision: no shorter digits, no capitals, no signs.
+        // A revision has only one text: no shorter digits, no capitals, no signs.
         if revision.to_string() == text { Ok(revision) } else { Err(malformed()) }
     }
 }
@@ -393,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_write_is_kept_as_it_is_or_refused() {
+    fn a_display_name_is_kept_as_it_is_or_refused() {
         for good in ["", "Anna Berg", "Ärzte 24/7", &"å".repeat(200)] {
             assert_eq!(display_name(good).as_deref(), Ok(good));
         }

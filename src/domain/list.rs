@@ -1,8 +1,8 @@
-//! The decision asked the other way round: which queues for this user, which users for this queue.
+//! Lists of decisions: the queues that a user may sign in to, and the users who may sign in to a queue.
 //!
-//! INVARIANT: a list holds exactly what [`decide`](super::decide::decide) allows. Only what can be allowed is looked at, so that a
-//! list costs what is in it: where the setting restricts sign-in, what the user is assigned or signed in to; on the agent
-//! dashboard, whoever holds a role.
+//! INVARIANT: a list has exactly the entries that [`decide`](super::decide::decide) allows. Only possible entries are
+//! examined, so the cost of a list depends on its length. Where the setting restricts sign-in, these are the
+//! assignments and sessions. On the agent dashboard, they are the holders of the AGENT role.
 
 use std::{ops::Bound, sync::Arc};
 
@@ -16,7 +16,7 @@ use super::{
     vocabulary::Reason,
 };
 
-/// Why a user can sign in nowhere, whichever the queue; none if it depends on the queue.
+/// Return the reason why a user can't sign in to any queue, or `None` if it depends on the queue.
 pub fn denied_everywhere(organization: &OrganizationState, user: &UserRef, channel: SignInChannel) -> Option<Reason> {
     match organization.user_state(user) {
         None => Some(Reason::UnknownUser),
@@ -28,7 +28,7 @@ pub fn denied_everywhere(organization: &OrganizationState, user: &UserRef, chann
     }
 }
 
-/// Why nobody can sign in to a queue, whoever they are; none if it depends on the user.
+/// Return the reason why no user can sign in to a queue, or `None` if it depends on the user.
 pub fn denied_to_everybody(
     organization: &OrganizationState,
     queue: &QueueRef,
@@ -41,7 +41,7 @@ pub fn denied_to_everybody(
     }
 }
 
-/// The queues to which a user may sign in, by id, from the one after `after`.
+/// List the queues to which a user may sign in, by id, from the one after `after`.
 pub fn accessible_queues<'s>(
     organization: &'s OrganizationState,
     user: &UserRef,
@@ -61,7 +61,7 @@ pub fn accessible_queues<'s>(
     organization.user_state(user).into_iter().flat_map(allowed_among).filter(|(_, reason)| reason.is_allowed())
 }
 
-/// The users who may sign in to a queue, by id, from the one after `after`.
+/// List the users who may sign in to a queue, by id, from the one after `after`.
 pub fn eligible_agents<'s>(
     organization: &'s OrganizationState,
     queue: &QueueRef,
@@ -87,8 +87,8 @@ pub fn eligible_agents<'s>(
     reached.into_iter().flat_map(allowed_among).filter(|(_, reason)| reason.is_allowed())
 }
 
-/// Sessions of a user, on a queue, or both, in order of users' and queues' ids, from the first after the session `after`.
-/// Who doesn't exist has none.
+/// List sessions of a user, on a queue, or both, in order of users' and queues' ids, from the first after the session
+/// `after`. An unknown user or queue has no sessions.
 pub fn sessions<'s>(
     organization: &'s OrganizationState,
     user: Option<&UserRef>,
@@ -122,8 +122,9 @@ mod tests {
     const USERS: [&str; 9] = ["ada", "ann", "bob", "cle", "dan", "eve", "nobody", "sue", "zoe"];
     const QUEUES: [&str; 5] = ["nowhere", "q1", "q2", "q3", "q4"];
 
-    /// Bob is signed in where he isn't assigned, so that he keeps it whatever the setting; Ann where she is.
-    fn offices() -> [Fixture; 2] {
+    /// Return an organization for each value of the setting. Bob has a session where he isn't assigned, which outlasts
+    /// the restriction, and Ann one where she is.
+    fn organizations() -> [Fixture; 2] {
         [UnassignedQueueSignIn::Allowed, UnassignedQueueSignIn::Restricted].map(|value| {
             let mut fixture = Fixture::new();
             fixture.sign_in("bob", "q2", SignInChannel::FeatureCode);
@@ -139,9 +140,9 @@ mod tests {
     }
 
     #[test]
-    fn a_list_holds_what_each_single_decision_allows_from_any_place_on() {
+    fn a_list_from_any_place_agrees_with_single_decisions() {
         for (fixture, &channel) in
-            offices().iter().flat_map(|fixture| SignInChannel::ALL.iter().map(move |c| (fixture, c)))
+            organizations().iter().flat_map(|fixture| SignInChannel::ALL.iter().map(move |c| (fixture, c)))
         {
             let organization = fixture.organization();
             for after in [None, Some("a"), Some("ann"), Some("bob"), Some("q1"), Some("q2"), Some("zoe")] {
@@ -172,11 +173,11 @@ mod tests {
     #[test]
     fn a_list_that_must_be_empty_says_why() {
         for (fixture, &channel) in
-            offices().iter().flat_map(|fixture| SignInChannel::ALL.iter().map(move |c| (fixture, c)))
+            organizations().iter().flat_map(|fixture| SignInChannel::ALL.iter().map(move |c| (fixture, c)))
         {
             let organization = fixture.organization();
             for user in USERS {
-                // On a queue that every channel reaches only the user's own rules are left.
+                // Every channel reaches q1, so only the user's own rules are left.
                 let expected = match reason(organization, user, "q1", channel) {
                     why @ (Reason::UnknownUser | Reason::UserDisabled | Reason::AgentRoleRequired) => Some(why),
                     _ => None,

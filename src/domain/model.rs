@@ -1,4 +1,4 @@
-//! The things of `docs/semantics.md` section 1, as plain data.
+//! The objects of `docs/semantics.md` section 1, as plain data.
 
 use arcstr::ArcStr;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use super::{
 };
 
 named_enum!(
-    /// What a queue distributes.
+    /// The kind of contacts that a queue distributes.
     QueueKind, "CALL_QUEUE, INBOX, CAMPAIGN or RING_GROUP" {
         /// Inbound calls.
         CallQueue = "CALL_QUEUE",
@@ -18,15 +18,15 @@ named_enum!(
         Inbox = "INBOX",
         /// Outbound calls.
         Campaign = "CAMPAIGN",
-        /// Phones that ring together; nothing signs in to it.
+        /// Phones that ring together; no user signs in to it.
         RingGroup = "RING_GROUP",
     }
 );
 
 named_enum!(
-    /// What a user may be.
+    /// A role of a user.
     Role, "CONTACT_ADMIN, SUPERVISOR or AGENT" {
-        /// Administers the contact center; never given for a queue.
+        /// Administers the contact center; never assigned for a queue.
         ContactAdmin = "CONTACT_ADMIN",
         /// Supervises agents.
         Supervisor = "SUPERVISOR",
@@ -36,7 +36,7 @@ named_enum!(
 );
 
 named_enum!(
-    /// How somebody asks to sign in.
+    /// The channel of a user's own sign-in.
     SignInChannel, "FEATURE_CODE or AGENT_DASHBOARD" {
         /// Dialing *13 and the queue's number.
         FeatureCode = "FEATURE_CODE",
@@ -46,13 +46,13 @@ named_enum!(
 );
 
 named_enum!(
-    /// How a session began.
+    /// The channel of a session's sign-in.
     Channel, "FEATURE_CODE, AGENT_DASHBOARD or SUPERVISOR" {
         /// Dialing *13 and the queue's number.
         FeatureCode = "FEATURE_CODE",
         /// The agent dashboard.
         AgentDashboard = "AGENT_DASHBOARD",
-        /// A supervisor did it.
+        /// Sign-in by a supervisor.
         Supervisor = "SUPERVISOR",
     }
 );
@@ -67,7 +67,7 @@ impl From<SignInChannel> for Channel {
 }
 
 named_enum!(
-    /// Why a session was allowed.
+    /// The reason for which a session was allowed.
     Basis, "ASSIGNED, UNASSIGNED_ALLOWED or SUPERVISOR" {
         /// The user was assigned to the queue.
         Assigned = "ASSIGNED",
@@ -79,13 +79,13 @@ named_enum!(
 );
 
 named_enum!(
-    /// Why a session ended (`docs/semantics.md` section 3).
+    /// The reason why a session ended (`docs/semantics.md` section 3).
     EndReason, "an end reason" {
         /// The user signed out.
         SignedOut = "SIGNED_OUT",
         /// A supervisor signed the user out.
         SignedOutBySupervisor = "SIGNED_OUT_BY_SUPERVISOR",
-        /// Its expire time came.
+        /// Its expire time passed.
         Expired = "EXPIRED",
         /// The user was deleted.
         UserRemoved = "USER_REMOVED",
@@ -95,12 +95,12 @@ named_enum!(
         QueueRemoved = "QUEUE_REMOVED",
         /// The organization was deleted.
         OrganizationRemoved = "ORGANIZATION_REMOVED",
-        /// The assignment was removed by a call that asked for sessions to end with it.
+        /// The assignment was removed by a call that asked to end its session.
         AssignmentRemoved = "ASSIGNMENT_REMOVED",
     }
 );
 
-/// A organization's own attributes.
+/// An organization's own attributes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Organization {
     /// The id.
@@ -109,19 +109,19 @@ pub struct Organization {
     pub display_name: String,
 }
 
-/// A PBX user.
+/// A user of the PBX.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// The id.
     pub user_id: UserId,
     /// The name that people see.
     pub display_name: ArcStr,
-    /// The phone number, unique among the organization's users.
+    /// The extension, unique among the organization's users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension: Option<Extension>,
-    /// Whether the user has a contact-center licence. INVARIANT: whoever holds a role has one.
+    /// Whether the user has a contact-center licence. INVARIANT: every user with a role has one.
     pub contact_center_license: bool,
-    /// Whether the user may sign in nowhere.
+    /// Whether the user is disabled, and may do nothing.
     pub disabled: bool,
 }
 
@@ -132,21 +132,21 @@ pub struct Queue {
     pub queue_id: QueueId,
     /// The name that people see.
     pub display_name: String,
-    /// The phone number, unique among the organization's queues.
+    /// The extension, unique among the organization's queues.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension: Option<Extension>,
-    /// What it distributes.
+    /// The kind of its contacts.
     pub kind: QueueKind,
 }
 
 /// A role that a user holds. INVARIANT: `ContactAdmin` never has a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleAssignment {
-    /// Who holds it.
+    /// The user who holds it.
     pub user_id: UserId,
     /// The role.
     pub role: Role,
-    /// The queue it is held for; none: the organization.
+    /// The queue for which it is held, or `None` for the organization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_id: Option<QueueId>,
 }
@@ -156,41 +156,41 @@ pub struct RoleAssignment {
 pub struct Session {
     /// The id.
     pub session_id: SessionId,
-    /// Who is signed in.
+    /// The user.
     pub user_id: UserId,
-    /// Where.
+    /// The queue.
     pub queue_id: QueueId,
-    /// How it began.
+    /// The channel of the sign-in.
     pub channel: Channel,
-    /// Why it was allowed.
+    /// The reason for which it was allowed.
     pub basis: Basis,
-    /// The user, or the supervisor.
+    /// The user, or the supervisor who signed the user in.
     pub signed_in_by: UserId,
-    /// When it began.
+    /// The time of the sign-in.
     pub sign_in_time: Timestamp,
-    /// When it ends by itself, if it does.
+    /// The time when it expires, or `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expire_time: Option<Timestamp>,
     /// The device that the caller named; empty if it named none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub device: String,
-    /// How it ended, if it has.
+    /// Its end, if it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<SessionEnd>,
 }
 
-/// How a session ended.
+/// The end of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionEnd {
-    /// When.
+    /// The time of the end.
     pub time: Timestamp,
-    /// Why.
+    /// The reason.
     pub reason: EndReason,
 }
 
 impl Session {
-    /// Whether the session is live: it has not ended, and its expire time, if any, is later than `now`. An expired
-    /// session counts as absent at once, swept or not (`docs/semantics.md` section 2).
+    /// Return whether the session is live: it has not ended, and its expire time, if any, is later than `now`. An
+    /// expired session counts as absent even before the server ends it (`docs/semantics.md` section 2).
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.end.is_none() && self.expire_time.is_none_or(|expire_time| expire_time > now)
     }
@@ -201,35 +201,35 @@ impl Session {
 pub struct RoleSet(u8);
 
 impl RoleSet {
-    /// Whether the role is in it.
+    /// Return whether the set contains the role.
     pub fn contains(self, role: Role) -> bool {
         self.0 & Self::bit(role) != 0
     }
 
-    /// Whether there is no role in it.
+    /// Return whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// This set and the role.
+    /// Return this set with the role.
     #[must_use]
     pub fn with(self, role: Role) -> Self {
         Self(self.0 | Self::bit(role))
     }
 
-    /// This set but the role.
+    /// Return this set without the role.
     #[must_use]
     pub fn without(self, role: Role) -> Self {
         Self(self.0 & !Self::bit(role))
     }
 
-    /// What is in this set or in the other.
+    /// Return the union of two sets.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// The roles in it, CONTACT_ADMIN first.
+    /// Iterate over the roles in the set, CONTACT_ADMIN first.
     pub fn iter(self) -> impl Iterator<Item = Role> {
         Role::ALL.iter().copied().filter(move |&role| self.contains(role))
     }
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_of_roles_holds_what_was_put_in_and_not_taken_out() {
+    fn a_set_of_roles_has_the_roles_that_were_added_and_not_removed() {
         let all = Role::ALL.iter().fold(RoleSet::default(), |set, role| set.with(*role));
         assert_eq!(all.iter().collect::<Vec<_>>(), Role::ALL);
         assert!(RoleSet::default().is_empty() && !all.is_empty());

@@ -1,7 +1,7 @@
 //! Enumerations whose values have one stable name each.
 
-/// Declares an enumeration whose values have one stable upper-case name each, used in the store, in documents and on
-/// the command line.
+/// Declare an enumeration whose values have one stable upper-case name each. The store, documents and the command line
+/// use these names.
 macro_rules! named_enum {
     ($(#[$doc:meta])* $name:ident, $expected:literal { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$doc])*
@@ -14,7 +14,7 @@ macro_rules! named_enum {
             /// Every value, in order.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-            /// The value's stable name.
+            /// Return the value's stable name.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text,)+

@@ -1,7 +1,6 @@
-//! What a role lets a user do: the catalogue of permissions and the check (`docs/semantics.md` section 4).
+//! The check whether a user has a permission (`docs/semantics.md` section 4).
 //!
-//! INVARIANT: the catalogue below is the one place that says who may do what. The check, the lists, the preview, what an
-//! acting user needs, the API's ListPermissions and `docs/permissions.md` all come from it.
+//! INVARIANT: the [catalogue](Permission::entry) is the only place that says which role has which permission.
 
 use super::{
     ids::{QueueRef, UserRef},
@@ -12,7 +11,7 @@ use super::{
     vocabulary::{Entry, Grant, Permission, PermissionReason, Scope},
 };
 
-/// May this user do this?
+/// The question whether a user has a permission.
 #[derive(Debug, Clone, Copy)]
 pub struct PermissionCheck<'q> {
     pub(super) user: &'q UserRef,
@@ -20,7 +19,7 @@ pub struct PermissionCheck<'q> {
     pub(super) queue: Option<&'q QueueRef>,
 }
 
-/// A request that names a queue where none belongs, or none where one does.
+/// The error of a request that names a queue without need, or names no queue where one is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrongScope {
     /// The permission is about one queue.
@@ -32,7 +31,7 @@ pub enum WrongScope {
 }
 
 impl<'q> PermissionCheck<'q> {
-    /// INVARIANT: the request names a queue exactly if the permission is about one.
+    /// Make the request. INVARIANT: it names a queue exactly if the permission is about one.
     pub fn new(user: &'q UserRef, permission: Permission, queue: Option<&'q QueueRef>) -> Result<Self, WrongScope> {
         match (permission.entry().scope, queue) {
             (Scope::Queue, None) => Err(WrongScope::QueueRequired(permission)),
@@ -41,36 +40,38 @@ impl<'q> PermissionCheck<'q> {
         }
     }
 
-    /// The request as one of a list over all permissions: none if the permission is about one queue and there is none.
+    /// Make the request as one of a list over all permissions. Return `None` if it is about one queue and none is
+    /// given.
     pub fn one_of_all(user: &'q UserRef, permission: Permission, queue: Option<&'q QueueRef>) -> Option<Self> {
         let queue = queue.filter(|_| permission.entry().scope == Scope::Queue);
         Self::new(user, permission, queue).ok()
     }
 }
 
-/// Whether somebody has a permission, with what it was decided from.
+/// The answer whether a user has a permission, with the data that it was made from.
 #[derive(Debug, Clone, Copy)]
 pub struct Decision<'s> {
-    /// What was asked about.
+    /// The permission.
     pub permission: Permission,
-    /// Why, or why not.
+    /// The reason for the answer.
     pub reason: PermissionReason,
-    /// The role that grants it; with QUEUE_NOT_ASSIGNED and SETTING_DISABLED the one that nearly does.
+    /// The role that grants it. With QUEUE_NOT_ASSIGNED and SETTING_DISABLED, the role that lacks only the queue or the
+    /// setting.
     pub role: Option<Role>,
-    /// The user, if there is one.
+    /// The user, if they exist.
     pub user: Option<&'s User>,
-    /// The queue, if the request named one and there is one.
+    /// The queue, if the request named one and it exists.
     pub queue: Option<&'s Queue>,
 }
 
 impl Decision<'_> {
-    /// Whether the user has the permission.
+    /// Return whether the user has the permission.
     pub fn is_allowed(&self) -> bool {
         self.reason == PermissionReason::Granted
     }
 }
 
-/// Decides whether a user has a permission.
+/// Decide whether a user has a permission.
 pub fn check<'s>(organization: &'s OrganizationState, request: PermissionCheck<'_>, now: Timestamp) -> Decision<'s> {
     let PermissionCheck { user, permission, queue: asked } = request;
     let user = organization.user(user);
@@ -84,8 +85,8 @@ pub fn check<'s>(organization: &'s OrganizationState, request: PermissionCheck<'
     Decision { permission, reason, role, user, queue }
 }
 
-/// The first role held that grants the permission, or else the nearest miss: only the queue, then a setting, then the
-/// role itself.
+/// Return the first of the user's roles that grants the permission. If none does, return the smallest lack: only the
+/// queue, then a setting, then the role itself.
 pub(super) fn by_role(
     organization: &OrganizationState,
     user: &User,
@@ -107,7 +108,7 @@ pub(super) fn by_role(
     nearest
 }
 
-/// The permissions that another state of the settings could give to somebody, or take.
+/// Return the permissions that users could gain or lose by a change of settings.
 pub(super) fn could_change(before: &PermissionSettings, after: &PermissionSettings) -> Vec<Permission> {
     let reach_changes = before.is_on(Switch::LimitToAssignedQueues) != after.is_on(Switch::LimitToAssignedQueues);
     let changes = |permission: &Permission| {
@@ -125,8 +126,9 @@ fn is_granted(settings: &PermissionSettings, grant: Grant) -> bool {
     }
 }
 
-/// Whether what the role grants reaches the queue: a CONTACT_ADMIN reaches all of them; a SUPERVISOR those on which they
-/// have an assignment, or all if supervisors aren't limited to theirs; an AGENT those assigned or signed in to.
+/// Return whether the role's permissions reach the queue. A CONTACT_ADMIN reaches all queues. A SUPERVISOR reaches
+/// those on which they have an assignment, or all if supervisors aren't limited. An AGENT reaches those assigned or
+/// signed in to.
 fn is_in_reach(organization: &OrganizationState, user: &User, role: Role, queue: &Queue, now: Timestamp) -> bool {
     let (user_id, queue_id) = (user.user_id.as_str(), queue.queue_id.as_str());
     match role {

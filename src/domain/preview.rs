@@ -1,7 +1,7 @@
-//! What a change of settings would do, before it is made: the same evaluator on a copy of the state.
+//! The preview of a change of settings: the same evaluator on a copy of the state.
 //!
-//! INVARIANT: what it foretells is what an update at the same revision does, because both states are decided by
-//! `by_role` and `is_retained`.
+//! INVARIANT: an update at the same revision has exactly the previewed effect, because `by_role` and `is_retained`
+//! decide both states.
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
@@ -14,55 +14,55 @@ use super::{
     vocabulary::{Permission, PermissionReason, Scope},
 };
 
-/// What a change of settings would do.
+/// The effect of a change of settings.
 #[derive(Debug, Default)]
 pub struct Impact<'s> {
-    /// How many users gain and lose each permission; those that nobody does are left out.
+    /// The number of users who gain and lose each permission. Permissions without either are left out.
     pub permissions: BTreeMap<Permission, Count>,
-    /// How many supervisors gain and lose queues.
+    /// The number of supervisors who gain and lose queues.
     pub supervisors: Count,
-    /// How many live sessions become retained, and how many cease to be.
+    /// The number of live sessions that become retained, and that stop being retained.
     pub retained: Count,
-    /// The users who gain or lose anything, by id.
+    /// The users who gain or lose a permission or a queue, by id.
     pub users: Vec<UserImpact<'s>>,
-    /// The live sessions that become retained or cease to be, by user and queue.
+    /// The live sessions that become retained or stop being retained, by user and queue.
     pub sessions: Vec<SessionImpact<'s>>,
 }
 
-/// How many gain something, and how many lose it.
+/// Numbers of gains and losses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Count {
-    /// Gain.
+    /// Gains.
     pub gaining: usize,
-    /// Lose.
+    /// Losses.
     pub losing: usize,
 }
 
-/// What the change would do to one user.
+/// The effect of the change on one user.
 #[derive(Debug)]
 pub struct UserImpact<'s> {
-    /// Who.
+    /// The user.
     pub user: &'s User,
-    /// Permissions gained; one that is about queues, on at least one queue.
+    /// The permissions gained. One about queues is gained on at least one queue.
     pub gained: Vec<Permission>,
-    /// Permissions lost; one that is about queues, on at least one queue.
+    /// The permissions lost. One about queues is lost on at least one queue.
     pub lost: Vec<Permission>,
-    /// How many queues come into the reach of a supervisor.
+    /// The number of queues that come into a supervisor's reach.
     pub gained_queues: usize,
-    /// How many queues leave the reach of a supervisor.
+    /// The number of queues that leave a supervisor's reach.
     pub lost_queues: usize,
 }
 
-/// A live session that would become retained or cease to be.
+/// A live session that would become retained or stop being retained.
 #[derive(Debug)]
 pub struct SessionImpact<'s> {
-    /// Which.
+    /// The session.
     pub session: &'s Arc<Session>,
     /// Whether it would be retained.
     pub retained: bool,
 }
 
-/// Compares an organization with itself under other settings.
+/// Compare an organization with itself under other settings.
 pub fn preview<'s>(before: &'s OrganizationState, after: &OrganizationState, now: Timestamp) -> Impact<'s> {
     let mut impact = Impact::default();
     let could_change = could_change(before.settings(), after.settings());
@@ -107,7 +107,7 @@ fn user_impact<'s>(
         gained_queues: becomes.saturating_sub(was),
         lost_queues: was.saturating_sub(becomes),
     };
-    // Only a role that grants a permission makes a difference to it.
+    // A permission can change only for users with a role that grants it.
     let held = before.roles_held(user.user_id.as_str());
     let concerned = |permission: &&Permission| permission.entry().grants.iter().any(|(role, _)| held.contains(*role));
     let concerned = || could_change.iter().filter(concerned);
@@ -134,7 +134,7 @@ fn user_impact<'s>(
     any.then_some(impact)
 }
 
-/// How many queues are in the reach of a user as a supervisor.
+/// Count the queues in the reach of a user as a supervisor.
 fn reach(organization: &OrganizationState, user: &User) -> usize {
     let user_id = user.user_id.as_str();
     if !organization.roles_held(user_id).contains(Role::Supervisor) {
@@ -146,8 +146,8 @@ fn reach(organization: &OrganizationState, user: &User) -> usize {
     }
 }
 
-/// One queue of each kind that settings treat differently for this user: one that they supervise, and one that they
-/// don't. Asking about every queue would say the same many times over.
+/// Return one queue of each kind that settings treat differently for this user: one that they supervise, and one that
+/// they don't. The answer is the same for all other queues of a kind.
 fn kinds_of_queue<'s>(organization: &'s OrganizationState, user: &User) -> Vec<Option<&'s Queue>> {
     let user_id = user.user_id.as_str();
     let supervised =
@@ -173,7 +173,7 @@ mod tests {
     const USERS: [&str; 8] = ["ada", "ann", "bob", "cle", "dan", "eve", "sue", "zoe"];
     const QUEUES: [&str; 4] = ["q1", "q2", "q3", "q4"];
 
-    /// Every permission that a user has, and on which queues.
+    /// Return every permission that a user has, and on which queues.
     fn granted(organization: &OrganizationState, user: &str) -> BTreeSet<(Permission, Option<&'static str>)> {
         let user = by_user_id(user);
         let asked = QUEUES.into_iter().map(Some).chain([None]);
@@ -187,8 +187,8 @@ mod tests {
             .collect()
     }
 
-    /// Compares by asking about everything, before and after.
-    fn assert_foretold(before: &Fixture, after: &Fixture) {
+    /// Compare the preview with the answers to all checks, before and after.
+    fn assert_previewed(before: &Fixture, after: &Fixture) {
         let impact = preview(before.organization(), after.organization(), now());
         let mut counts: BTreeMap<Permission, Count> = BTreeMap::new();
         let mut supervisors = Count::default();
@@ -201,7 +201,7 @@ mod tests {
             let (gained, lost) = (only_in(&becomes, &was), only_in(&was, &becomes));
             gained.iter().for_each(|permission| counts.entry(*permission).or_default().gaining += 1);
             lost.iter().for_each(|permission| counts.entry(*permission).or_default().losing += 1);
-            // Reach shows in a permission that every supervisor, and nobody else, has on the queues in reach.
+            // All supervisors, and no other users, have this permission on the queues in reach.
             let reach = |set: &BTreeSet<(Permission, Option<&str>)>| {
                 set.iter().filter(|(permission, _)| *permission == Permission::ViewReports).count()
             };
@@ -213,7 +213,7 @@ mod tests {
                 users.push((user, gained, lost, gained_queues, lost_queues));
             }
         }
-        let foretold: Vec<_> = impact
+        let previewed: Vec<_> = impact
             .users
             .iter()
             .map(|UserImpact { user, gained, lost, gained_queues, lost_queues }| {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_foretold_is_what_asking_about_everything_tells() {
+    fn a_preview_agrees_with_a_check_of_every_permission() {
         for limited in [true, false] {
             let mut before = Fixture::new();
             before.sign_in("eve", "q2", SignInChannel::FeatureCode);
@@ -235,10 +235,10 @@ mod tests {
                 for on in [false, true] {
                     let mut after = Fixture(before.0.clone());
                     after.set(UnassignedQueueSignIn::Allowed, &[(switch, on)]);
-                    assert_foretold(&before, &after);
-                    assert_foretold(&after, &before);
+                    assert_previewed(&before, &after);
+                    assert_previewed(&after, &before);
                     after.set(UnassignedQueueSignIn::Allowed, &[(Switch::LimitToAssignedQueues, !limited)]);
-                    assert_foretold(&before, &after);
+                    assert_previewed(&before, &after);
                 }
             }
         }
@@ -260,11 +260,13 @@ mod tests {
         ] {
             let impact = preview(before.organization(), after.organization(), now());
             assert_eq!(impact.retained, expected);
-            let told =
-                impact.sessions.iter().map(|told| (told.session.user_id.as_str(), told.session.queue_id.as_str()));
+            let sessions = impact
+                .sessions
+                .iter()
+                .map(|impact| (impact.session.user_id.as_str(), impact.session.queue_id.as_str()));
             let names = if expected == Count::default() { vec![] } else { vec![("ann", "q2"), ("bob", "q1")] };
-            assert_eq!(told.collect::<Vec<_>>(), names);
-            assert!(impact.sessions.iter().all(|told| told.retained == retained));
+            assert_eq!(sessions.collect::<Vec<_>>(), names);
+            assert!(impact.sessions.iter().all(|impact| impact.retained == retained));
         }
     }
 }

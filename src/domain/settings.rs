@@ -1,5 +1,5 @@
-//! An organization's permission settings (`docs/semantics.md` section 4): one table, from which the store, documents, field
-//! masks and the command line all read names and defaults.
+//! An organization's permission settings (`docs/semantics.md` section 4): one table of names and defaults for the
+//! store, documents, field masks and the command line.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,14 +11,14 @@ use super::{
 named_enum!(
     /// Whether agents may sign in to queues that are not assigned to them.
     UnassignedQueueSignIn, "ALLOWED or RESTRICTED" {
-        /// They may. New organizations start so.
+        /// They may. This is the default.
         Allowed = "ALLOWED",
-        /// They may not, but whoever is signed in stays.
+        /// They may not, but live sessions stay.
         Restricted = "RESTRICTED",
     }
 );
 
-/// The path of the one setting that isn't on or off.
+/// The path of the only setting that isn't on or off.
 pub const UNASSIGNED_QUEUE_SIGN_IN: &str = "organization.unassigned_queue_sign_in";
 
 named_enum!(
@@ -36,20 +36,20 @@ named_enum!(
         ViewPauseReasons = "supervisor.view_pause_reasons",
         /// Supervisors change pause reasons.
         ManagePauseReasons = "supervisor.manage_pause_reasons",
-        /// Supervisors see skills and who has them.
+        /// Supervisors see skills, and which agents have them.
         ViewSkills = "supervisor.view_skills",
-        /// Supervisors change skills and who has them.
+        /// Supervisors change skills, and which agents have them.
         ManageSkills = "supervisor.manage_skills",
         /// Agents manage prerecorded messages.
         ManagePrerecordedMessages = "agent.manage_prerecorded_messages",
-        /// Agents keep public canned messages.
+        /// Agents manage public canned messages.
         ManagePublicCannedMessages = "agent.manage_public_canned_messages",
         /// Agents create tags of their own.
         CreateCustomTags = "agent.create_custom_tags",
     }
 );
 
-/// What is true of a switch in every organization.
+/// The properties of a switch in every organization.
 struct Row {
     default_on: bool,
     is_removable: bool,
@@ -67,7 +67,7 @@ impl Row {
 }
 
 impl Switch {
-    /// The table of `docs/semantics.md` section 4.
+    /// Return the switch's row in the table of `docs/semantics.md` section 4.
     fn row(self) -> Row {
         match self {
             Self::AccessConfigurationPortal => Row::OFF,
@@ -84,17 +84,17 @@ impl Switch {
         }
     }
 
-    /// Whether it is on in a new organization.
+    /// Return whether it is on in a new organization.
     pub fn default_on(self) -> bool {
         self.row().default_on
     }
 
-    /// Whether it can be turned off.
+    /// Return whether it can be turned off.
     pub fn is_removable(self) -> bool {
         self.row().is_removable
     }
 
-    /// The switch that grants what this one does, and more: manage includes view.
+    /// Return the switch that grants the same and more, or `None`: manage includes view.
     pub fn included_in(self) -> Option<Self> {
         self.row().included_in
     }
@@ -104,7 +104,7 @@ impl Switch {
     }
 }
 
-/// What each role of one organization may do.
+/// The permission settings of one organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PermissionSettings {
     /// Whether agents may sign in to queues that are not assigned to them.
@@ -123,17 +123,17 @@ impl Default for PermissionSettings {
 }
 
 impl PermissionSettings {
-    /// Whether the switch is on.
+    /// Return whether the switch is on.
     pub fn is_on(&self, switch: Switch) -> bool {
         self.switches_on & switch.bit() != 0
     }
 
-    /// Whether what the switch stands for is granted: it is on, or the one that includes it is.
+    /// Return whether the switch's permission is granted: it is on, or the switch that includes it is.
     pub fn grants(&self, switch: Switch) -> bool {
         self.is_on(switch) || switch.included_in().is_some_and(|manage| self.is_on(manage))
     }
 
-    /// Turns the switch on or off.
+    /// Turn the switch on or off.
     pub fn set(&mut self, switch: Switch, on: bool) {
         if on {
             self.switches_on |= switch.bit();
@@ -143,17 +143,17 @@ impl PermissionSettings {
     }
 }
 
-/// Settings to give new values to.
+/// New values for settings.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct SettingsPatch {
-    /// The new value, if it is to change.
+    /// The new value, or `None` to keep it.
     pub unassigned_queue_sign_in: Option<UnassignedQueueSignIn>,
-    /// The switches to turn, and which way. INVARIANT: none that can't be removed is turned off.
+    /// The new states of switches. INVARIANT: it turns off no switch that must stay on.
     switches: Vec<(Switch, bool)>,
 }
 
 impl SettingsPatch {
-    /// Adds a switch. Turning one off that can't be removed is an error.
+    /// Add a switch. Fail if it is turned off and must stay on.
     pub fn turn(&mut self, switch: Switch, on: bool) -> Result<(), Malformed> {
         if !on && !switch.is_removable() {
             return Err(Malformed::new("on: supervisors always have this permission", "false"));
@@ -162,7 +162,7 @@ impl SettingsPatch {
         Ok(())
     }
 
-    /// The settings with the new values.
+    /// Return the settings with the new values.
     pub fn applied_to(&self, mut settings: PermissionSettings) -> PermissionSettings {
         if let Some(value) = self.unassigned_queue_sign_in {
             settings.unassigned_queue_sign_in = value;
@@ -174,7 +174,7 @@ impl SettingsPatch {
     }
 }
 
-/// As plain data: the paths of the switches that are on.
+/// The stored form: the paths of the switches that are on.
 #[derive(Serialize, Deserialize)]
 struct Plain {
     unassigned_queue_sign_in: UnassignedQueueSignIn,
@@ -196,13 +196,13 @@ impl<'de> Deserialize<'de> for PermissionSettings {
     }
 }
 
-/// Names one state of an organization's settings: the revision that its change was planned for, in one number.
+/// The version of an organization's settings: the revision for which their change was planned, in one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Etag(pub u64);
 
 impl Etag {
-    /// What a change that is planned for this revision is named by. In the first epoch that is its sequence number; in a
-    /// later one the same numbers are given again, and the epoch is mixed in to tell them apart.
+    /// Return the etag of a change that is planned for this revision. In the first epoch that is its sequence number.
+    /// Later epochs use the same numbers again, so the epoch is mixed in to distinguish them.
     pub fn at(revision: Revision) -> Self {
         const LARGEST: u64 = i64::MAX.unsigned_abs();
         let epoch = u64::from(revision.lineage.epoch.saturating_sub(1));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_survive_being_written_down() {
+    fn settings_survive_serialization() {
         let mut settings = PermissionSettings::default();
         settings.set(Switch::CreateCustomTags, true);
         settings.set(Switch::LimitToAssignedQueues, false);
@@ -239,13 +239,13 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_that_is_written_down_twice_is_on() {
+    fn a_switch_that_is_stored_twice_is_on() {
         let text = r#"{"unassigned_queue_sign_in":"ALLOWED","on":["supervisor.view_skills","supervisor.view_skills"]}"#;
         assert!(serde_json::from_str::<PermissionSettings>(text).unwrap().is_on(Switch::ViewSkills));
     }
 
     #[test]
-    fn a_patch_changes_what_it_names_and_nothing_else() {
+    fn a_patch_changes_only_the_settings_that_it_names() {
         let mut before = PermissionSettings::default();
         before.set(Switch::CreateCustomTags, true);
         let patch = |value, turned: &[(Switch, bool)]| {
@@ -284,12 +284,12 @@ mod tests {
     }
 
     #[test]
-    fn an_etag_is_the_sequence_number_told_apart_by_its_epoch() {
+    fn an_etag_is_the_sequence_number_with_the_epoch_mixed_in() {
         let at = |epoch, n| Etag::at(Revision { lineage: Lineage { store_id: 7, epoch }, sequence: Sequence(n) });
         assert_eq!((at(0, 9), at(1, 9)), (Etag(9), Etag(9)));
         assert_eq!((at(2, 9), at(3, 9)), (Etag((1 << 31) + 9), Etag((2 << 31) + 9)));
         assert_eq!(at(1, 255).to_string(), "ff");
-        // It is an integer of the database, which has a sign.
+        // The database stores it as a signed integer.
         assert_eq!(at(1, u64::MAX), Etag(i64::MAX as u64));
     }
 }

@@ -1,4 +1,4 @@
-//! What the audit log says of a change: the action, its outcome, the actor, and the user and queue that it concerned.
+//! The summary of an audit event: the action, its outcome, the actor, and the user and queue that it concerned.
 
 use super::{
     change::{Event, Origin, RefusedAttempt, RefusedWrite},
@@ -7,43 +7,43 @@ use super::{
     vocabulary::{AuditAction, Reason},
 };
 
-/// Whether something was done.
+/// The outcome of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It was done.
+    /// It was carried out.
     Allowed,
     /// It was refused.
     Denied,
 }
 
 impl Verdict {
-    /// Whether it was done.
+    /// Return whether it was carried out.
     pub fn is_allowed(self) -> bool {
         self == Self::Allowed
     }
 }
 
-/// Who did what to whom, of one event.
+/// The action of one event, its actor and its subjects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// What.
+    /// The action.
     pub action: AuditAction,
-    /// Done or refused.
+    /// Allowed or denied.
     pub verdict: Verdict,
-    /// Who did it or tried to: the user themselves, the supervisor, or the acting user. None: a system on its own.
+    /// The actor: the user themselves, the supervisor, or the acting user. `None`: a system on its own behalf.
     pub actor: Option<UserRef>,
-    /// The user that it was done to.
+    /// The user that it concerned.
     pub user: Option<UserRef>,
-    /// The queue that it was done to, or on.
+    /// The queue that it concerned.
     pub queue: Option<QueueRef>,
     /// The role that was given or taken.
     pub role: Option<Role>,
-    /// The rule of queue access that decided, if one did.
+    /// The rule of queue access that decided, or `None`.
     pub reason: Option<Reason>,
 }
 
 impl Summary {
-    /// Reads an event.
+    /// Summarize an event.
     pub fn of(event: &Event, origin: &Origin) -> Self {
         let acting = origin.actor.clone().map(UserRef::Id);
         let done = |action| Self {
@@ -152,7 +152,7 @@ mod tests {
     };
 
     #[test]
-    fn an_event_tells_who_did_what_to_whom() {
+    fn a_summary_names_action_actor_and_subjects() {
         let (ann, q1) = (by_user_id("ann"), by_queue_id("q1"));
         let attempt = RefusedAttempt {
             action: AuditAction::SupervisorSignIn,

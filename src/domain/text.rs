@@ -1,6 +1,6 @@
-//! Characters that are not what they seem: those that act on a terminal or a line, and those that nobody sees.
+//! Hidden characters: those that control a terminal or a line, and those that are invisible.
 
-/// The characters of Unicode's category Cf (format): they have no shape, or change how others are shown.
+/// The characters of Unicode's category Cf (format): they are invisible, or change how others are shown.
 const FORMAT: [(u32, u32); 21] = [
     (0x00AD, 0x00AD),
     (0x0600, 0x0605),
@@ -25,13 +25,14 @@ const FORMAT: [(u32, u32); 21] = [
     (0xE_0020, 0xE_007F),
 ];
 
-/// Scripts and emoji are joined and kept apart by these.
+/// Characters that join or separate letters in some scripts and emoji, and are allowed.
 const JOINERS: [char; 2] = ['\u{200C}', '\u{200D}'];
 
-/// Lines and paragraphs end at these, as they do at a line feed.
+/// Characters that end lines and paragraphs, as a line feed does.
 const SEPARATORS: [char; 2] = ['\u{2028}', '\u{2029}'];
 
-/// Whether a character is not for names: a control character, one of category Cf but a joiner, or a separator of lines.
+/// Return whether names may not have this character: a control character, one of category Cf except joiners, or a line
+/// separator.
 pub fn is_hidden(letter: char) -> bool {
     if letter.is_ascii() {
         return letter.is_ascii_control();
@@ -41,7 +42,7 @@ pub fn is_hidden(letter: char) -> bool {
     letter.is_control() || SEPARATORS.contains(&letter) || is_format && !JOINERS.contains(&letter)
 }
 
-/// Writes hidden characters as what they are, such as `\n` and `\u{202e}`, and leaves all others alone.
+/// Escape a hidden character, as in `\n` and `\u{202e}`, and return any other as it is.
 pub fn shown(letter: char) -> impl Iterator<Item = char> {
     let (plain, control, hidden) = match letter {
         letter if !is_hidden(letter) => (Some(letter), None, None),
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_acts_on_a_line_or_is_not_seen_is_hidden_and_joiners_are_not() {
+    fn control_format_and_separator_characters_are_hidden_and_joiners_are_not() {
         for letter in
             ['\0', '\n', '\u{1b}', '\u{7f}', '\u{9b}', '\u{202e}', '\u{2066}', '\u{2028}', '\u{feff}', '\u{e0041}']
         {
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn hidden_characters_are_written_out_and_quotes_are_left_alone() {
+    fn hidden_characters_are_escaped_and_quotes_are_not() {
         let text: String = "a\"\\b\n\u{202e}\u{2028}".chars().flat_map(shown).collect();
         assert_eq!(text, "a\"\\b\\n\\u{202e}\\u{2028}");
     }

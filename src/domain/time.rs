@@ -9,27 +9,27 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The instant so many milliseconds after 1970-01-01T00:00:00Z.
+    /// Return the instant `ms` milliseconds after 1970-01-01T00:00:00Z.
     pub fn from_unix_ms(ms: i64) -> Self {
         Self(ms)
     }
 
-    /// Milliseconds since 1970-01-01T00:00:00Z.
+    /// Return the milliseconds since 1970-01-01T00:00:00Z.
     pub fn unix_ms(self) -> i64 {
         self.0
     }
 
-    /// This instant and `duration`, or the last instant there is.
+    /// Return this instant plus `duration`, or the last instant that fits.
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// This instant less `duration`, or the first instant there is.
+    /// Return this instant less `duration`, or the first instant that fits.
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// How long it is from `earlier` to this instant; zero if it is not earlier.
+    /// Return the time from `earlier` to this instant, or zero if `earlier` isn't earlier.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_is_counted_in_milliseconds_and_ends_where_its_numbers_do() {
+    fn time_is_in_milliseconds_and_saturates() {
         let at = Timestamp::from_unix_ms;
         let second = Duration::from_secs(1);
         assert_eq!((at(5).plus(second), at(5).minus(second)), (at(1_005), at(-995)));

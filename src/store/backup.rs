@@ -1,8 +1,9 @@
-//! Copies of a database, made while it is served, and databases made of copies.
+//! Backups of a database, made while it is served, and databases restored from them.
 //!
-//! INVARIANT: a file has its name only once it is complete, verified and on disk. INVARIANT: a database that was made of a
-//! copy is of a later epoch than any before, so that whatever was handed out since the copy was made is refused, not
-//! misread.
+//! INVARIANT: a file gets its name only once it is complete, verified and on disk.
+//!
+//! INVARIANT: a restored database has a later epoch than any before. So revisions, etags and page tokens from after the
+//! backup are refused, and not misread.
 
 use std::{
     fs::{File, OpenOptions},
@@ -22,22 +23,22 @@ use super::{
 };
 use crate::domain::{ids::Revision, time::Timestamp};
 
-/// How many pages are copied between two tellings.
+/// The number of pages that are copied between two progress reports.
 const PAGES_AT_ONCE: i32 = 1_000;
 
-/// A database that was made of a copy.
+/// The result of a restore.
 #[derive(Debug, Clone)]
 pub struct Restored {
-    /// What was found in the copy.
+    /// The examination of the backup.
     pub examination: Examination,
-    /// Where the copy's history ended.
+    /// The end of the backup's history.
     pub from: Option<Revision>,
-    /// Where the database begins: the same state, in an epoch of its own.
+    /// The start of the database: the same state, in a new epoch.
     pub now: Option<Revision>,
 }
 
-/// Copies a database, which another process may be serving, as it is at one moment. The copy is one file, verified.
-/// `progress` is told what is done of what there is to do: pages to copy, then events to verify.
+/// Back up a database as it is at one moment, even while another process serves it. The backup is one file, verified.
+/// `progress` gets the done and the total number: of pages to copy, then of events to verify.
 pub fn back_up(database: &Path, file: &Path, progress: impl Fn(u64, u64)) -> Result<Examination, Error> {
     let source = open_to_read(database)?;
     let copy = Copy::begin(file, "give the backup another name")?;
@@ -45,33 +46,33 @@ pub fn back_up(database: &Path, file: &Path, progress: impl Fn(u64, u64)) -> Res
     source.settle()?;
     let examination = examine(&copy.partial, &progress)?;
     if !examination.is_whole() {
-        // A copy of what is broken is as broken, and is not to be taken for a backup.
+        // A copy of a damaged database is as damaged, and must not be taken for a backup.
         return Err(Error::Broken { path: database.display().to_string(), problems: examination.problems });
     }
     copy.finish()?;
     Ok(examination)
 }
 
-/// Makes a database of a copy. What is there already is not touched.
+/// Restore a backup as a new database. An existing file is not changed.
 pub fn restore(file: &Path, database: &Path, now: Timestamp, progress: impl Fn(u64, u64)) -> Result<Restored, Error> {
     const HINT: &str = "move it away, with the -wal and -shm files beside it, or give another --database";
     let source = open_to_read(file)?.connection;
     if let Err(exists) = refuse_existing(database, HINT) {
         if database.is_file() {
-            // Nobody is told to move away what is served.
+            // Don't advise moving away a database that is being served.
             Lock::take(&real_path(database)?)?.withdraw();
         }
         return Err(exists);
     }
     let database = &real_path(database)?;
-    // As long as it is made, nobody serves it. Whether somebody did just before shows in the file.
+    // No other process can serve it during the restore. A process that served it just before left data in the file.
     let lock = Lock::take(database)?;
     let made = Copy::begin(database, HINT).and_then(|copy| make_of(copy, &source, file, now, &progress));
     lock.withdraw();
     made.map_err(|error| error.of_file(file))
 }
 
-/// Makes the database of a copy, and gives it its name.
+/// Restore into the copy, and give it its name.
 fn make_of(
     copy: Copy,
     source: &Connection,
@@ -97,14 +98,14 @@ fn make_of(
     Ok(Restored { examination, from, now: from.map(in_epoch) })
 }
 
-/// Begins an epoch. It is named after the second, so that two databases that are made of one copy differ.
+/// Begin an epoch. Its number is the present second, so that two databases restored from one backup differ.
 fn begin_epoch(connection: &Connection, now: Timestamp) -> Result<u32, Error> {
     let second = u32::try_from(now.unix_ms() / 1_000).unwrap_or(0);
     let next = "UPDATE store SET epoch = max(epoch + 1, ?) RETURNING epoch";
     Ok(connection.query_row(next, [second], |row| row.get(0))?)
 }
 
-/// Refuses a file that holds something, and one beside which there is what SQLite would take for its own log.
+/// Refuse an existing file that isn't empty, and one beside files that SQLite would take for its own logs.
 fn refuse_existing(file: &Path, hint: &'static str) -> Result<(), Error> {
     let is_something = |path: &Path| path.metadata().is_ok_and(|found| !found.is_file() || found.len() > 0);
     for suffix in ["", LOG, JOURNAL] {
@@ -116,7 +117,7 @@ fn refuse_existing(file: &Path, hint: &'static str) -> Result<(), Error> {
     Ok(())
 }
 
-/// A file that is being made under another name. Dropped before it is finished, it leaves nothing.
+/// A file in progress under another name. If it is dropped before it is finished, it is removed.
 struct Copy {
     file: PathBuf,
     partial: PathBuf,
@@ -124,7 +125,7 @@ struct Copy {
 }
 
 impl Copy {
-    /// Takes the name, with an empty file. An empty one that is there already may be taken too: it holds nothing.
+    /// Reserve the name with an empty file. An existing empty file is accepted too, because nothing is lost.
     fn begin(file: &Path, hint: &'static str) -> Result<Self, Error> {
         refuse_existing(file, hint)?;
         let unwritable = |problem| Error::Unwritable { path: file.display().to_string(), problem };
@@ -133,7 +134,7 @@ impl Copy {
             create(file).map_err(unwritable)?;
         }
         let copy = Self { file: file.to_owned(), partial: beside(file, ".partial"), is_finished: false };
-        // What an earlier try left is no copy of anything; least of all what SQLite would take for this one's journal.
+        // The change of the file, as a phrase that follows its path.
         for suffix in ["", JOURNAL, LOG, INDEX] {
             let left = beside(&copy.partial, suffix);
             if left.exists() {
@@ -144,12 +145,12 @@ impl Copy {
         Ok(copy)
     }
 
-    /// Copies every page, as all of them are at one moment.
+    /// Copy every page, as all of them are at one moment.
     fn fill(&self, source: &Connection, progress: &impl Fn(u64, u64)) -> Result<(), Error> {
         let mut target = connect(&self.partial, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        // It counts only once all of it is synced, at the end.
+        // The copy counts only once it is synced completely, at the end.
         target.execute_batch("PRAGMA synchronous = OFF")?;
-        // Within a transaction the source stays as it is, and the copy isn't begun anew at each change.
+        // Within a transaction the source doesn't change, so no change restarts the copy.
         let reading = source.unchecked_transaction()?;
         reading.query_row("SELECT count(*) FROM store", [], |_| Ok(()))?;
         let backup = Backup::new(source, &mut target)?;
@@ -163,13 +164,13 @@ impl Copy {
             }
         }
         drop(backup);
-        // One file, without a log beside it.
+        // Make it one file, without a log beside it.
         target.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
         target.close().map_err(|(_, error)| error)?;
         Ok(())
     }
 
-    /// Gives the file its name, durably.
+    /// Give the file its name, durably.
     fn finish(mut self) -> Result<(), Error> {
         let unwritable = |problem| Error::Unwritable { path: self.file.display().to_string(), problem };
         File::open(&self.partial).and_then(|file| file.sync_all()).map_err(unwritable)?;
@@ -185,7 +186,7 @@ impl Copy {
 impl Drop for Copy {
     fn drop(&mut self) {
         if !self.is_finished {
-            // What can't be removed is empty, or says by its name that it isn't finished.
+            // A file that can't be removed is empty, or its name shows that it isn't finished.
             let _ = std::fs::remove_file(&self.partial);
             if self.file.metadata().is_ok_and(|file| file.len() == 0) {
                 let _ = std::fs::remove_file(&self.file);

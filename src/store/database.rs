@@ -24,45 +24,45 @@ use crate::domain::{
     time::Timestamp,
 };
 
-/// From how many pages on the write-ahead log is moved into the file. INVARIANT: far below the 4,062 that the log's index
-/// holds before it must grow, so that a full disk is noticed by the log itself, whose failures leave no doubt.
+/// The number of pages in the write-ahead log that causes a checkpoint. INVARIANT: it is far below 4,062, where the
+/// log's index must grow. So a write to the log itself detects a full disk, and its failure has a known outcome.
 const LONG_LOG: i64 = 1_000;
 
-/// The write side of the file. One owner.
+/// The write side of the file. It has one owner.
 #[derive(Debug)]
 pub struct Store {
     pub(super) connection: Connection,
     pub(super) lineage: Lineage,
     heads: log::Heads,
     pub(super) path: PathBuf,
-    /// From how many pages on the log is moved into the file.
+    /// The number of pages in the log that causes a checkpoint.
     long_log: i64,
-    /// Where the files are, once somebody syncs the log.
+    /// The open files, once a [`LogSync`] syncs the log.
     files: Option<OpenFiles>,
-    /// Held for as long as the store is, so that a second process is turned away.
+    /// The lock that keeps a second process away for as long as the store exists.
     lock: Lock,
 }
 
 /// A request that was carried out, kept so that it can be repeated safely.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestRecord {
-    /// Where.
+    /// The organization.
     pub organization_id: OrganizationId,
     /// The caller's name for it.
     pub request_id: RequestId,
-    /// The hash of what was asked.
+    /// The hash of the request's content.
     pub content_sha256: String,
-    /// What came of it, as JSON.
+    /// The outcome, as JSON.
     pub outcome: String,
     /// The revision of the answer.
     pub sequence: Sequence,
-    /// When.
+    /// The time of the change.
     pub time: Timestamp,
 }
 
 impl Store {
-    /// Opens the file, creating it if there is none. `new_store_id` names it if it is new. What isn't ours, or is newer
-    /// than this version, is refused and left as it is.
+    /// Open the file, or create it. A new file gets the id `new_store_id`. A foreign file, or one of a newer version,
+    /// is refused and not changed.
     pub fn open(path: &Path, new_store_id: u64) -> Result<Self, Error> {
         require_sqlite()?;
         let path = &real_path(path)?;
@@ -80,23 +80,23 @@ impl Store {
 }
 
 impl Store {
-    /// Which history this file holds.
+    /// Return the lineage of this file's history.
     pub fn lineage(&self) -> Lineage {
         self.lineage
     }
 
-    /// Moves the write-ahead log into the file from so many pages on, 1,000 unless told otherwise. A shorter log lets tests
-    /// meet that moment often.
+    /// Set the number of pages in the log that causes a checkpoint; the default is 1,000. Tests use a small number to
+    /// get frequent checkpoints.
     #[must_use]
     pub fn with_log_of(mut self, pages: u16) -> Self {
         self.long_log = pages.into();
         self
     }
 
-    /// Has commits no longer wait for the disk. What was committed is durable once it was synced by what this gives.
+    /// Stop syncing at each commit. A commit is durable after the next [`LogSync::sync`] of the returned value.
     ///
-    /// SQLite syncs the log by itself before it moves any of it into the file, and where it begins anew: so what isn't synced
-    /// can only be lost from its end.
+    /// SQLite itself syncs the log before each checkpoint, and where the log starts again. So only unsynced commits at
+    /// the log's end can be lost.
     pub fn defer_sync(&mut self) -> Result<LogSync, Error> {
         let files = OpenFiles::of(&self.path, self.lock.database())?;
         let log = LogSync::open(&self.path, Some(files.clone()))?;
@@ -105,7 +105,7 @@ impl Store {
         Ok(log)
     }
 
-    /// Commits a batch, all of it or nothing. `progress` is told now and then how many changes are written.
+    /// Commit a batch completely, or change nothing. `progress` repeatedly gets the number of written changes.
     pub fn commit(
         &mut self,
         records: &[Record],
@@ -115,7 +115,7 @@ impl Store {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let written = write(&transaction, self.lineage, &self.heads, (records, requests), &progress);
         let committed = match written {
-            // Only now is anything decided: what fails before is as if it had not been tried.
+            // A failure before the commit has no effect.
             Ok(heads) => transaction.commit().map(|()| heads).map_err(Error::from),
             Err(error) => {
                 drop(transaction);
@@ -123,7 +123,7 @@ impl Store {
             }
         };
         if !self.connection.is_autocommit() {
-            // It could not even be taken back. Whoever went on would write into it.
+            // The transaction could not be rolled back, and later statements would become part of it.
             return Err(Error::Damaged("a transaction that failed could not be rolled back".to_owned()));
         }
         self.heads.extend(committed?);
@@ -131,7 +131,7 @@ impl Store {
         Ok(())
     }
 
-    /// The request of this name that was carried out at `since` or later.
+    /// Return the request with this id that was carried out at `since` or later, or `None`.
     pub fn request(
         &self,
         organization_id: &OrganizationId,
@@ -160,7 +160,7 @@ impl Store {
         .transpose()
     }
 
-    /// Forgets up to `most` requests carried out before `before`, and returns how many it forgot.
+    /// Forget up to `most` requests carried out before `before`, and return their number.
     pub fn forget_requests(&mut self, before: Timestamp, most: usize) -> Result<usize, Error> {
         let mut statement = self.connection.prepare_cached(
             "DELETE FROM request WHERE (organization_id, request_id) IN \
@@ -169,25 +169,24 @@ impl Store {
         Ok(statement.execute(params![before.unix_ms(), i64::try_from(most).unwrap_or(i64::MAX)])?)
     }
 
-    /// The organizations whose audit logs were cut and not swept yet, and what the last event to sweep is.
+    /// Return the organizations whose audit logs were cut and not swept yet, each with the last event to sweep.
     pub fn unswept(&self) -> Result<Vec<(OrganizationId, Sequence)>, Error> {
         log::unswept(&self.connection)
     }
 
-    /// Removes up to `most` events of an organization through one that was cut, and says how many it removed: 0 when there
-    /// are none left.
+    /// Remove up to `most` events of an organization through one that was cut, and return their number: 0 if none is
+    /// left.
     pub fn sweep(&mut self, organization_id: &OrganizationId, through: Sequence, most: usize) -> Result<usize, Error> {
         log::sweep(&self.connection, organization_id, through, most)
     }
 
-    /// Opens another, read-only connection to the same file.
+    /// Open another, read-only connection to the same file.
     pub fn log_reader(&self) -> Result<LogReader, Error> {
         LogReader::open(&self.path)
     }
 
-    /// Moves the write-ahead log into the file once it has become long, without waiting for readers. SQLite would do that
-    /// by itself, and say nothing when it fails. What is moved is synced in the log first, so the file never has what the log
-    /// may lose.
+    /// Move the write-ahead log into the file if it is long, without waiting for readers. SQLite's automatic checkpoint
+    /// would not report a failure. SQLite syncs the log first, so the file never has a change that the log may lose.
     pub fn checkpoint_if_due(&mut self) -> Result<(), Error> {
         let pages = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
         let mut length = self.connection.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
@@ -198,7 +197,7 @@ impl Store {
         Ok(())
     }
 
-    /// Moves everything from the write-ahead log into the file, as the last thing before the end.
+    /// Move everything from the write-ahead log into the file, before the process ends.
     pub fn checkpoint(&mut self) -> Result<(), Error> {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(())
@@ -206,16 +205,16 @@ impl Store {
 }
 
 impl Drop for Store {
-    /// Moves what was acknowledged into the file if the log lost its name, since nobody would find it there.
+    /// Move acknowledged changes into the file if the log lost its name, because the next start would not find them.
     fn drop(&mut self) {
         if self.files.as_ref().is_some_and(OpenFiles::may_rescue) {
-            // There is nobody to tell of a failure, and nothing else to try.
+            // A failure can't be reported, and there is nothing else to try.
             let _ = self.checkpoint();
         }
     }
 }
 
-/// Writes a batch, and says where the chains end after it.
+/// Write a batch, and return the new heads of the chains.
 fn write(
     transaction: &Transaction<'_>,
     lineage: Lineage,
@@ -224,7 +223,7 @@ fn write(
     progress: &impl Fn(usize),
 ) -> Result<log::Heads, Error> {
     write_statements(transaction, lineage, before, (records, requests), progress).map_err(|error| match error {
-        // In COMMIT this would leave the outcome unknown; before it, it is a lack of space like any other.
+        // In COMMIT the outcome of this error would be unknown. Before it, it is a lack of space like any other.
         Error::Sqlite(error) if is_index_refused(&error) => Error::Full(error),
         error => error,
     })

@@ -6,15 +6,15 @@ use rusqlite::{ErrorCode, ffi};
 
 use crate::domain::ids::Sequence;
 
-/// What can go wrong with the file.
+/// An error of the file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The lock is taken.
+    /// Another process has the lock.
     #[error("`{path}` is in use by another queuegate process ({owner}); stop it, or give this one another --database")]
     InUse {
         /// The file.
         path: String,
-        /// The other process, as it says of itself.
+        /// The other process, as its lock file describes it.
         owner: String,
     },
     /// The file, or the lock beside it, can't be opened.
@@ -22,10 +22,10 @@ pub enum Error {
     Unopenable {
         /// The file.
         path: String,
-        /// Why not.
+        /// The cause.
         problem: String,
     },
-    /// The file is something else.
+    /// The file is not a queuegate database.
     #[error("`{path}` is not a queuegate database; it was left as it is. Give another --database")]
     NotOurs {
         /// The file.
@@ -50,13 +50,13 @@ pub enum Error {
         /// Its version.
         found: &'static str,
     },
-    /// There is no database to copy or to look at.
+    /// There is no database to back up or to examine.
     #[error("`{path}` holds no queuegate database")]
     Missing {
         /// The file.
         path: String,
     },
-    /// The file was written by an earlier version, and only serving or restoring it brings it up to date.
+    /// The file was written by an earlier version. Only `serve` and `restore` bring it up to date.
     #[error("`{path}` has schema {found}, which an earlier version wrote; `queuegate serve` brings it up to date")]
     OlderSchema {
         /// The file.
@@ -64,12 +64,12 @@ pub enum Error {
         /// Its schema.
         found: i64,
     },
-    /// Nothing is written over.
-    #[error("`{path}` exists, and nothing is written over; {hint}")]
+    /// The file exists, and is never overwritten.
+    #[error("`{path}` exists, and is not overwritten; {hint}")]
     Exists {
         /// The file.
         path: String,
-        /// What to do.
+        /// The advice.
         hint: &'static str,
     },
     /// A file can't be written.
@@ -77,71 +77,72 @@ pub enum Error {
     Unwritable {
         /// The file.
         path: String,
-        /// Why not.
+        /// The cause.
         problem: std::io::Error,
     },
-    /// A copy is not what it should be, and is not used.
-    #[error("`{path}` is broken, and nothing was made of it: {}", .problems.join("; "))]
+    /// The integrity check failed, and the copy is not used.
+    #[error("`{path}` is damaged, and no copy was made of it: {}", .problems.join("; "))]
     Broken {
-        /// What was copied.
+        /// The copied file.
         path: String,
-        /// What is wrong with it.
+        /// Its problems.
         problems: Vec<String>,
     },
-    /// There is no space to begin with.
-    #[error("no space left to open `{path}`; free some: nothing in the file was touched")]
+    /// There is no space to open the file.
+    #[error("no space left to open `{path}`; free some; the file was not changed")]
     NoSpace {
         /// The file.
         path: String,
     },
-    /// What a file says can't be, and it is not used.
+    /// The file contains an impossible value, and is not used.
     #[error(
-        "`{path}` is damaged: {problem}; it was left as it is. `queuegate verify` says more of it, and `queuegate restore` \
-         makes a database of a backup"
+        "`{path}` is damaged: {problem}; it was left as it is. `queuegate verify` describes the damage, and \
+         `queuegate restore` makes a database from a backup"
     )]
     DamagedFile {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The damage.
         problem: String,
     },
-    /// What the file says can't be.
+    /// The database contains an impossible value.
     #[error("the database is damaged: {0}")]
     Damaged(String),
     /// An event of the audit log can't be read.
     #[error("event {} of the audit log is damaged: {problem}", .sequence.0)]
     DamagedEvent {
-        /// Which one.
+        /// The event.
         sequence: Sequence,
-        /// What is wrong with it.
+        /// The damage.
         problem: String,
     },
     /// There is no space left. Nothing was written, and writing can be tried again.
     #[error("no space left for the database")]
     Full(#[source] rusqlite::Error),
-    /// Another program holds the database. Nothing was written, and writing can be tried again.
+    /// Another program has locked the database. Nothing was written, and writing can be tried again.
     #[error("another program has locked the database")]
     Busy(#[source] rusqlite::Error),
-    /// SQLite failed. What became of the last commit is unknown.
+    /// SQLite failed. The outcome of the last commit is unknown.
     #[error("the database failed: {0}")]
     Sqlite(#[source] rusqlite::Error),
-    /// A file was removed, renamed, replaced or overwritten while it was served. What became of the last commits is unknown.
+    /// A file was removed, renamed, replaced or overwritten while it was served. The outcome of the last commits is
+    /// unknown.
     #[error(
-        "`{path}` {problem} while it was served; nothing more is acknowledged. Keep other programs away from the database \
-         and the files beside it, check them with `queuegate verify`, and start again"
+        "`{path}` {problem} while it was served; no more changes are acknowledged. Keep other programs away from the \
+         database and the files beside it, check them with `queuegate verify`, and start again"
     )]
     Displaced {
         /// The file.
         path: String,
-        /// What happened to it.
+        /// The change of the file, as a phrase that follows its path.
         problem: String,
     },
-    /// The write-ahead log could not be synced. What became of the last commits is unknown.
+    /// The write-ahead log could not be synced. The outcome of the last commits is unknown.
     #[error("the database failed: can't sync `{path}`: {problem}")]
     Unsynced {
         /// The log.
         path: String,
-        /// Why not.
+        /// The cause.
         problem: std::io::Error,
     },
 }
@@ -158,12 +159,12 @@ impl From<rusqlite::Error> for Error {
 }
 
 impl Error {
-    /// Whether nothing was written and writing can be tried again.
+    /// Return whether nothing was written and writing can be tried again.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Full(_) | Self::Busy(_))
     }
 
-    /// The same, with the name of the file if it is that which is damaged.
+    /// Add the name of the file to an error of damage.
     pub(super) fn of_file(self, path: &Path) -> Self {
         match self {
             Self::Damaged(problem) => Self::DamagedFile { path: path.display().to_string(), problem },
@@ -176,14 +177,14 @@ pub(super) fn unopenable(path: &Path, error: &dyn std::fmt::Display) -> Error {
     Error::Unopenable { path: path.display().to_string(), problem: error.to_string() }
 }
 
-/// What went wrong, in the words of whoever is to mend it.
+/// Explain an error of opening, with advice for the operator.
 pub(super) fn at_open(path: &Path, error: Error) -> Error {
     match error {
         Error::Full(_) => Error::NoSpace { path: path.display().to_string() },
-        // The index of the write-ahead log is made anew at every start, and takes a little space.
+        // Every start makes the index of the write-ahead log anew, which takes a little space.
         Error::Sqlite(error) if is_index_refused(&error) => Error::NoSpace { path: path.display().to_string() },
         Error::Sqlite(error) if is_read_only(&error) => {
-            let problem = "it, or the write-ahead log beside it, can only be read; make them and the folder writable for \
+            let problem = "it, or the write-ahead log beside it, is read-only; make them and the folder writable for \
                            queuegate";
             unopenable(path, &problem)
         }
@@ -197,12 +198,12 @@ pub(super) fn at_open(path: &Path, error: Error) -> Error {
     }
 }
 
-/// Whether SQLite may only read the file.
+/// Return whether SQLite may only read the file.
 pub(super) fn is_read_only(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::ReadOnly)
 }
 
-/// Whether the index of the write-ahead log, a file of its own, could not grow.
+/// Return whether the index of the write-ahead log, a separate file, could not grow.
 pub(super) fn is_index_refused(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
 }

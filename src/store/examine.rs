@@ -1,6 +1,7 @@
-//! Whether a file is whole: its pages, its references, its rows, its chains, and whether the state is what the log led to.
+//! The integrity check of a file: its pages, references, rows and chains, and a comparison of the state with the
+//! replayed log.
 //!
-//! It may be looked at while a server writes to it: everything is read at one moment, and nothing is written.
+//! It works while a server writes to the file: it reads everything at one moment, and writes nothing.
 
 use std::{ops::ControlFlow, path::Path};
 
@@ -21,35 +22,35 @@ use crate::domain::{
     snapshot::Snapshot,
 };
 
-/// How many problems of a kind are told.
+/// The largest number of problems of a kind that are reported.
 const MOST_PROBLEMS: usize = 10;
 
-/// How many events are replayed at a time.
+/// The number of events that are replayed at a time.
 const CHUNK: u32 = 1_000;
 
-/// What was found in a file.
+/// The result of an integrity check.
 #[derive(Debug, Clone)]
 pub struct Examination {
-    /// Where its history ends; none if the rows can't be read.
+    /// The end of the history, or `None` if the rows can't be read.
     pub revision: Option<Revision>,
-    /// How many events its audit logs have, all of which were walked.
+    /// The number of events in the audit logs, all of which were verified.
     pub events: u64,
-    /// Each organization that has an audit log, and its head.
+    /// Each organization with an audit log, and its head.
     pub heads: Vec<(OrganizationId, Link)>,
-    /// For how many of them the state was made anew from the log and compared. Where a log was cut, it can't be.
+    /// The number of organizations whose state was replayed from the log and compared. That is impossible after a cut.
     pub replayed: usize,
-    /// What is wrong with it; nothing: it is whole.
+    /// The problems. Without any, the file is whole.
     pub problems: Vec<String>,
 }
 
 impl Examination {
-    /// Whether nothing is wrong.
+    /// Return whether there are no problems.
     pub fn is_whole(&self) -> bool {
         self.problems.is_empty()
     }
 }
 
-/// Examines a file. `progress` is told now and then how many events were walked, and how many there are.
+/// Check the integrity of a file. `progress` repeatedly gets the number of verified events and the total.
 pub fn examine(path: &Path, progress: impl Fn(u64, u64)) -> Result<Examination, Error> {
     let mut examination =
         Examination { revision: None, events: 0, heads: Vec::new(), replayed: 0, problems: Vec::new() };
@@ -63,12 +64,12 @@ pub fn examine(path: &Path, progress: impl Fn(u64, u64)) -> Result<Examination, 
     }
 }
 
-/// Opens a file of ours to be read, whether somebody serves it or not.
+/// Open a queuegate database to read, even while a server writes to it.
 pub(super) fn open_to_read(path: &Path) -> Result<LogReader, Error> {
     require_sqlite()?;
     refuse_special(path)?;
     let missing = || Error::Missing { path: path.display().to_string() };
-    // An empty one is what a server makes a new database of.
+    // A server makes a new database from an empty file.
     if path.metadata().is_ok_and(|file| file.is_file() && file.len() == 0) || !path.try_exists().unwrap_or(true) {
         return Err(missing());
     }
@@ -89,7 +90,7 @@ impl Examination {
         if found < known_schema() {
             return Err(Error::OlderSchema { path: path.display().to_string(), found });
         }
-        // One transaction, so that what is written meanwhile is not seen half.
+        // Read in one transaction, so that each concurrent change is seen completely or not at all.
         let _transaction = reader.connection.unchecked_transaction()?;
         self.pages(&reader.connection);
         let live = self.rows(&reader.connection);
@@ -97,7 +98,7 @@ impl Examination {
         reader.settle()
     }
 
-    /// What SQLite itself finds.
+    /// Collect the problems that SQLite itself finds.
     fn pages(&mut self, connection: &Connection) {
         let check = || -> rusqlite::Result<Vec<String>> {
             let mut statement = connection.prepare(&format!("PRAGMA integrity_check({MOST_PROBLEMS})"))?;
@@ -112,11 +113,11 @@ impl Examination {
         }
         let check = || -> rusqlite::Result<Vec<String>> {
             let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
-            let told = |row: &rusqlite::Row<'_>| {
+            let described = |row: &rusqlite::Row<'_>| {
                 let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
-                Ok(format!("foreign_key_check: a row of {table} names no row of {parent}"))
+                Ok(format!("foreign_key_check: a row of {table} refers to a missing row of {parent}"))
             };
-            statement.query_map([], told)?.take(MOST_PROBLEMS).collect()
+            statement.query_map([], described)?.take(MOST_PROBLEMS).collect()
         };
         match check() {
             Ok(broken) => self.problems.extend(broken),
@@ -124,7 +125,7 @@ impl Examination {
         }
     }
 
-    /// The state, if every row of it can be read.
+    /// Return the state, or `None` if a row can't be read.
     fn rows(&mut self, connection: &Connection) -> Option<Snapshot> {
         let loaded = read_lineage(connection).and_then(|lineage| Tables { connection, lineage }.load());
         match loaded {
@@ -139,7 +140,7 @@ impl Examination {
         }
     }
 
-    /// Every chain, and what it led to.
+    /// Verify every chain, and compare the state with its replay.
     fn logs(&mut self, reader: &LogReader, live: Option<&Snapshot>, progress: &impl Fn(u64, u64)) -> Result<(), Error> {
         let total = reader.connection.query_row("SELECT count(*) FROM audit_log", [], |row| row.get::<_, i64>(0))?;
         let total = u64::try_from(total).unwrap_or(0);
@@ -173,7 +174,7 @@ impl Examination {
         Ok(())
     }
 
-    /// Makes an organization's state anew from its log, and compares it with the one that there is.
+    /// Replay an organization's log, and compare the result with the live state.
     fn replay(&mut self, reader: &LogReader, live: &Snapshot, organization_id: &OrganizationId) -> Result<(), Error> {
         let mut replayed = Snapshot::empty(live.revision().lineage);
         let mut last = Sequence(0);
@@ -192,7 +193,7 @@ impl Examination {
         let id = organization_id.as_str();
         if replayed.organization(id) != live.organization(id) {
             self.problems.push(format!(
-                "{organization_id}: the tables of the state don't say what the audit log led to; one of them was altered"
+                "{organization_id}: the tables of the state differ from the replayed audit log; one of them was altered"
             ));
         }
         self.replayed += 1;

@@ -1,4 +1,4 @@
-//! What kind of file a path leads to, found out without opening it: to open a device or a pipe may act on it, or wait for ever.
+//! The kind of a file, determined without opening it: opening a device or a pipe may have an effect or block forever.
 
 use std::{
     fs::FileType,
@@ -11,23 +11,23 @@ use std::{
 
 use super::error::{Error, unopenable};
 
-/// How long a file system may take to say what a file is.
+/// The time limit for the file system's answer.
 const PATIENCE: Duration = Duration::from_millis(800);
 
-/// Refuses what isn't a regular file, and a path about which the file system doesn't answer. A path that leads nowhere yet
-/// is not refused.
+/// Refuse a path to anything except a regular file, and a path about which the file system doesn't answer. A path
+/// without a file is not refused.
 pub fn refuse_special(path: &Path) -> Result<(), Error> {
     let (sender, receiver) = sync_channel(1);
     let asked = path.to_owned();
-    // It may wait for ever, and is then left behind.
+    // The thread may block forever, and is then abandoned.
     let asking = thread::Builder::new().name("stat".to_owned()).spawn(move || {
-        // Nobody waits any more if this takes too long.
+        // After the time limit, the receiver is gone.
         let _ = sender.send(asked.metadata().map(|found| found.file_type()));
     });
     asking.map_err(|error| unopenable(path, &error))?;
     match receiver.recv_timeout(PATIENCE) {
         Ok(Ok(kind)) if !kind.is_file() => Err(unopenable(path, &format_args!("it is {}", name(kind)))),
-        // What else is wrong shows when it is opened.
+        // Opening the file reports other errors.
         Ok(_) => Ok(()),
         Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
             Err(unopenable(path, &"the file system doesn't answer; check the mount, or give another --database"))

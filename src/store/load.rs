@@ -1,4 +1,4 @@
-//! Reading the whole state at start.
+//! The load of the whole state at start.
 
 use rusqlite::{Connection, Row};
 
@@ -15,22 +15,22 @@ use crate::domain::{
     time::Timestamp,
 };
 
-/// How much of the file is kept in memory at most: what a large batch touches. What doesn't fit, every batch gives back to
-/// the system and asks for again.
+/// The limit of SQLite's page cache, for the pages that a large batch changes. SQLite allocates and frees pages above
+/// the limit in every batch.
 const CACHE_KIB: u32 = 16 * 1024;
 
 impl Store {
-    /// The state as the tables have it.
+    /// Load the state from the tables.
     pub fn load(&self) -> Result<Snapshot, Error> {
         let tables = Tables { connection: &self.connection, lineage: self.lineage };
         let loaded = tables.load().map_err(|error| error.of_file(&self.path))?;
-        // Reading everything once needs no more than SQLite takes by itself.
+        // Reading everything once needs no more than SQLite's default.
         self.connection.execute_batch(&format!("PRAGMA cache_size = -{CACHE_KIB}"))?;
         Ok(loaded)
     }
 }
 
-/// The tables of the state, to be read.
+/// The tables of the state, to read.
 pub(super) struct Tables<'c> {
     pub connection: &'c Connection,
     pub lineage: Lineage,
@@ -103,15 +103,15 @@ impl Tables<'_> {
             assembly.audit_cut(id.parse().map_err(of_column(0))?, sequence(row.get(1)?)?);
             Ok(())
         })?;
-        // The log may have been cut through its end, so where it ends is written down beside it.
+        // The log may have been cut through its end, so the end is also stored beside it.
         let last = "SELECT max(last) FROM (SELECT max(revision) AS last FROM audit_log \
                     UNION ALL SELECT max(head_revision) FROM audit_chain)";
         let last: Option<i64> = self.connection.query_row(last, [], |row| row.get(0))?;
         let last = last.map_or(Ok(Sequence(0)), sequence)?;
-        assembly.finish(last).map_err(|problem| Error::Damaged(format!("the tables make no state: {problem}")))
+        assembly.finish(last).map_err(|problem| Error::Damaged(format!("the tables don't form a state: {problem}")))
     }
 
-    /// Looks at each row; its first column is the organization.
+    /// Read each row; its first column is the organization.
     fn each(&self, sql: &str, mut row: impl FnMut(&Row<'_>, &str) -> Result<(), Error>) -> Result<(), Error> {
         let mut statement = self.connection.prepare(sql)?;
         let mut rows = statement.query([])?;

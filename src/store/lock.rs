@@ -14,22 +14,23 @@ use super::{
     paths::beside,
 };
 
-/// How often, and for how long, a lock is waited for: a process that whoever had it started has it too until it
-/// becomes another program, which is a moment later.
+/// The number and length of waits for a lock. A child process that the holder is starting has the lock too until it
+/// becomes another program, a moment later.
 const LOCK_PAUSES: usize = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// The lock file beside the database, and the lock on the database itself. The system releases both when the process ends,
-/// however it ends.
+/// The lock file beside the database, and the lock on the database itself. The system releases both when the process
+/// ends, in any way.
 ///
-/// The first goes by name and says who holds it. The second goes by inode, so it also keeps a process away that knows the
-/// file by another path, such as one in another container. SQLite's own locks are of another kind and don't meet it.
+/// The lock file goes by name and contains its holder's process id. The lock on the database goes by inode. So it also
+/// stops a process with another path of the file, such as one in another container. SQLite's own locks are of another
+/// kind and don't conflict with it.
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
     path: PathBuf,
     is_new: bool,
-    /// INVARIANT: closed after SQLite's last connection, whose locks would be released with it.
+    /// INVARIANT: closed after SQLite's last connection, because closing it releases SQLite's locks.
     database: Arc<File>,
 }
 
@@ -39,7 +40,7 @@ impl Lock {
         let (mut file, is_new) = Self::take_name(database, &path)?;
         match Self::take_inode(database) {
             Ok(inode) => {
-                // Only to say more to the second process: there may be no space for it.
+                // A help for the second process only: there may be no space for it.
                 let _ = file.set_len(0).and_then(|()| file.rewind());
                 let _ = write!(file, "process {}", std::process::id());
                 Ok(Self { file, path, is_new, database: Arc::new(inode) })
@@ -51,12 +52,12 @@ impl Lock {
         }
     }
 
-    /// The database's own file, which stays open for as long as the lock is held.
+    /// Return the database's own file, which stays open for as long as the lock is held.
     pub(super) fn database(&self) -> Arc<File> {
         Arc::clone(&self.database)
     }
 
-    /// Locks the lock file. Says whether this made it.
+    /// Lock the lock file. Return whether this process created it.
     fn take_name(database: &Path, path: &Path) -> Result<(File, bool), Error> {
         let mut pauses = 0..LOCK_PAUSES;
         loop {
@@ -69,14 +70,15 @@ impl Lock {
                 }
                 Err(TryLockError::WouldBlock) => {
                     let mut owner = String::new();
-                    // Only to say more in the message: an unreadable lock file is still a taken lock.
+                    // A help for the message only: an unreadable lock file is still locked.
                     let _ = file.read_to_string(&mut owner);
                     let owner = if owner.trim().is_empty() { "unknown" } else { owner.trim() }.to_owned();
                     return Err(Error::InUse { path: database.display().to_string(), owner });
                 }
                 Err(TryLockError::Error(error)) => return Err(unopenable(path, &error)),
             }
-            // Whoever was refused withdraws the lock that it made. One that is withdrawn locks nothing.
+            // A process that fails to start removes the lock file that it created. A lock on a removed file is
+            // worthless, so try again.
             let locked = file.metadata().map(|of| (of.dev(), of.ino())).map_err(|error| unopenable(path, &error))?;
             if path.metadata().is_ok_and(|of| (of.dev(), of.ino()) == locked) {
                 return Ok((file, is_new));
@@ -84,7 +86,7 @@ impl Lock {
         }
     }
 
-    /// Locks the database's inode.
+    /// Lock the database's inode.
     fn take_inode(database: &Path) -> Result<File, Error> {
         let refused = |error: std::io::Error| unopenable(database, &error);
         let file = OpenOptions::new().read(true).write(true).open(database).map_err(refused)?;
@@ -94,7 +96,7 @@ impl Lock {
                 Ok(()) => return Ok(file),
                 Err(TryLockError::WouldBlock) if pauses.next().is_some() => std::thread::sleep(LOCK_PAUSE),
                 Err(TryLockError::WouldBlock) => {
-                    let owner = "it knows the file by another path".to_owned();
+                    let owner = "it opened the file by another path".to_owned();
                     return Err(Error::InUse { path: database.display().to_string(), owner });
                 }
                 Err(TryLockError::Error(error)) => return Err(refused(error)),
@@ -123,7 +125,8 @@ impl Lock {
         })
     }
 
-    /// Leaves nothing beside a file that was refused. INVARIANT: removed while it is held, so that nobody takes it for one.
+    /// Remove a new lock file beside a refused database. INVARIANT: the lock is held until then, so no other process
+    /// relies on the removed file.
     pub(super) fn withdraw(self) {
         withdraw(&self.path, self.is_new);
     }
@@ -131,7 +134,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // The file may stay open a moment longer, where it is still looked at. The lock is not needed for that.
+        // The open file may outlive this value in a check of the files, which needs no lock.
         let _ = self.database.unlock();
         let _ = self.file.unlock();
     }
@@ -139,7 +142,7 @@ impl Drop for Lock {
 
 fn withdraw(path: &Path, is_new: bool) {
     if is_new {
-        // It may stay: it is empty of meaning once nobody holds it.
+        // A lock file that can't be removed does no harm, because it is unlocked.
         let _ = std::fs::remove_file(path);
     }
 }

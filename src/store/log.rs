@@ -1,4 +1,4 @@
-//! Writing the audit log: append to it, cut it, sweep it.
+//! The write side of the audit log: append, cut and sweep.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -16,10 +16,10 @@ use crate::domain::{
     summary::Summary,
 };
 
-/// The chains' last hashes.
+/// The last link of each chain.
 pub(super) type Heads = HashMap<OrganizationId, Link>;
 
-/// What is chained: all of a record, as JSON.
+/// The hashed text: all of a record, as JSON.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Entry<'r> {
     pub revision: Cow<'r, str>,
@@ -30,7 +30,7 @@ pub(super) struct Entry<'r> {
     pub change: Cow<'r, Event>,
 }
 
-/// The columns that are written beside the entry, for the sake of searching.
+/// The columns beside the entry, for searches.
 pub(super) struct Columns {
     pub action: &'static str,
     pub allowed: bool,
@@ -52,7 +52,7 @@ impl Columns {
     }
 }
 
-/// Appends a record to its organization's chain.
+/// Append a record to its organization's chain.
 pub(super) fn append(
     connection: &Connection,
     lineage: Lineage,
@@ -92,7 +92,7 @@ pub(super) fn append(
     Ok(Link { sequence: *sequence, hash })
 }
 
-/// Says where the chains end now.
+/// Store the new heads of the chains.
 pub(super) fn write_heads(connection: &Connection, heads: &Heads) -> Result<(), Error> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO audit_chain (organization_id, cut_revision, cut_hash, head_revision, head_hash) \
@@ -104,7 +104,7 @@ pub(super) fn write_heads(connection: &Connection, heads: &Heads) -> Result<(), 
     Ok(())
 }
 
-/// Says that a chain begins later from now on. INVARIANT: nobody reads what is before that; [`sweep`] removes it.
+/// Move the beginning of a chain. INVARIANT: events before it are never read; [`sweep`] removes them.
 pub(super) fn cut(
     connection: &Connection,
     organization_id: &OrganizationId,
@@ -118,7 +118,7 @@ pub(super) fn cut(
     Ok(())
 }
 
-/// Removes up to `most` events of an organization through one that was cut, and says how many it removed.
+/// Remove up to `most` events of an organization through one that was cut, and return their number.
 pub(super) fn sweep(
     connection: &Connection,
     organization_id: &OrganizationId,
@@ -133,8 +133,8 @@ pub(super) fn sweep(
     Ok(statement.execute(params![organization_id.as_str(), integer(through)?, most])?)
 }
 
-/// The cuts whose events are not all removed yet. Only what an event of the log says was cut is one: what merely says so
-/// beside the log may have been altered, and nothing is to be removed for it.
+/// Return the cuts whose events are not all removed yet. A cut counts only if an event of the log records it. The table
+/// beside the log may have been altered, and no event is removed on its authority.
 pub(super) fn unswept(connection: &Connection) -> Result<Vec<(OrganizationId, Sequence)>, Error> {
     let mut statement = connection.prepare(
         "SELECT organization_id, cut_revision FROM audit_chain AS chain WHERE cut_revision > 0 AND EXISTS \
@@ -150,15 +150,15 @@ pub(super) fn unswept(connection: &Connection) -> Result<Vec<(OrganizationId, Se
     while let Some(row) = rows.next()? {
         let organization_id: OrganizationId = text(row, 0)?;
         let cut: i64 = row.get(1)?;
-        let said: Option<i64> = newest_cut.query_row([organization_id.as_str()], |row| row.get(0)).optional()?;
-        if said == Some(cut) {
+        let recorded: Option<i64> = newest_cut.query_row([organization_id.as_str()], |row| row.get(0)).optional()?;
+        if recorded == Some(cut) {
             found.push((organization_id, sequence(cut)?));
         }
     }
     Ok(found)
 }
 
-/// Where every chain ends.
+/// Return the head of every chain.
 pub(super) fn heads(connection: &Connection) -> Result<Heads, Error> {
     let mut statement = connection.prepare("SELECT organization_id, head_revision, head_hash FROM audit_chain")?;
     let mut rows = statement.query([])?;
@@ -175,5 +175,5 @@ pub(super) fn link(row: &Row<'_>, column: usize) -> Result<Link, Error> {
 
 pub(super) fn digest(row: &Row<'_>, column: usize) -> Result<Digest, Error> {
     let bytes: Vec<u8> = row.get(column)?;
-    Digest::from_bytes(&bytes).ok_or_else(|| Error::Damaged(format!("column {column} is no hash")))
+    Digest::from_bytes(&bytes).ok_or_else(|| Error::Damaged(format!("column {column} is not a hash")))
 }

@@ -1,4 +1,4 @@
-//! Reading the audit log. It is the history too, from which watches are resumed.
+//! The read side of the audit log, which is also the history from which watches resume.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ use crate::domain::{
     vocabulary::AuditAction,
 };
 
-/// The read side, for whoever follows, searches or verifies the audit log.
+/// The read side, to follow, search or verify the audit log.
 #[derive(Debug)]
 pub struct LogReader {
     pub(super) connection: Connection,
@@ -31,48 +31,48 @@ pub struct LogReader {
 /// An event of the log with its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Logged {
-    /// What happened.
+    /// The event.
     pub record: Record,
-    /// Chains it to what was before.
+    /// The hash that chains it to the event before.
     pub hash: Digest,
 }
 
-/// Which events of an organization are wanted; none: every.
+/// The wanted events of an organization. An empty filter wants all events.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
-    /// Done to any of these users.
+    /// The users concerned; empty for all.
     pub users: Vec<UserRef>,
-    /// Done to, or on, any of these queues.
+    /// The queues concerned; empty for all.
     pub queues: Vec<QueueRef>,
-    /// Done by this user.
+    /// The actor.
     pub actor: Option<UserRef>,
-    /// Only this action.
+    /// The action.
     pub action: Option<AuditAction>,
-    /// Only what was done, or only what was refused.
+    /// Allowed or denied.
     pub verdict: Option<Verdict>,
-    /// At this time or later.
+    /// The earliest time.
     pub start: Option<Timestamp>,
-    /// Before this time.
+    /// The time before which events are wanted.
     pub end: Option<Timestamp>,
 }
 
-/// How many events of an organization are looked at together when some are looked for.
+/// The number of an organization's events that one search step examines.
 const WINDOW: u32 = 10_000;
 
-/// How many times that, for one page. A filter that hardly an event passes has a page with few events, or none, and a next
-/// page: no call looks at a log of millions.
+/// The largest number of search steps for one page. A filter that matches few events has pages with few or no events,
+/// so no call examines a log of millions.
 const MOST_WINDOWS: usize = 5;
 
-/// The newest events that a filter wants.
+/// The newest events that match a filter.
 #[derive(Debug)]
 pub struct Newest {
     /// The events, newest first.
     pub events: Vec<Logged>,
-    /// Before which event the next page begins, if there may be more.
+    /// The event before which the next page begins, or `None` at the end.
     pub rest: Option<Sequence>,
 }
 
-/// A page of events that is being put together.
+/// A page of events in progress.
 struct Page {
     events: Vec<Logged>,
     most: usize,
@@ -86,14 +86,15 @@ impl LogReader {
         Ok(Self { connection, path: path.to_owned() })
     }
 
-    /// Another connection to the same file, for work that takes a while.
+    /// Open another connection to the same file, for long work.
     pub fn another(&self) -> Result<Self, Error> {
         Self::open(&self.path)
     }
 }
 
 impl LogReader {
-    /// Up to `most` records after `after`, and up to `up_to`, in order. With an organization, only its own.
+    /// Return up to `most` records after `after`, and up to `up_to`, in order. With an organization, return only its
+    /// own.
     pub fn records_since(
         &self,
         after: Sequence,
@@ -127,8 +128,9 @@ impl LogReader {
         Ok(found)
     }
 
-    /// The newest events of an organization after `after` and before `before` that the filter wants, newest first: up to
-    /// `most`, and fewer if their entries come to more than `most_bytes`, or if too many events were looked at.
+    /// Return the newest events of an organization after `after` and before `before` that match the filter, newest
+    /// first. There are up to `most`, and fewer if their entries exceed `most_bytes`, or if too many events were
+    /// examined.
     pub fn newest_events(
         &self,
         organization_id: &OrganizationId,
@@ -150,7 +152,7 @@ impl LogReader {
         Ok(Newest { events: page.events, rest: Some(before) })
     }
 
-    /// The last event before the [`WINDOW`] newest ones, or `None` if there are fewer.
+    /// Return the last event before the [`WINDOW`] newest ones, or `None` if there are fewer.
     fn window(
         &self,
         organization_id: &OrganizationId,
@@ -165,7 +167,7 @@ impl LogReader {
         found.map(sequence).transpose()
     }
 
-    /// Adds what the filter wants to a page. If it becomes full, says before which event the next page begins.
+    /// Add matching events to a page. If it becomes full, return the event before which the next page begins.
     fn newest_in_window(
         &self,
         organization_id: &OrganizationId,
@@ -174,7 +176,7 @@ impl LogReader {
         page: &mut Page,
     ) -> Result<Option<Sequence>, Error> {
         let EventFilter { users, queues, actor, action, verdict, start, end } = filter;
-        // Lists go in as JSON, so that their length doesn't change the statement.
+        // Pass lists as JSON, so that their length doesn't change the statement.
         let keys = |keys: Vec<String>| (!keys.is_empty()).then(|| serde_json::Value::from(keys).to_string());
         let users = keys(users.iter().map(UserRef::key).collect());
         let queues = keys(queues.iter().map(QueueRef::key).collect());
@@ -209,7 +211,7 @@ impl LogReader {
         Ok(None)
     }
 
-    /// The entries after `after` and up to `up_to` as they are stored, each with its number and its hash, up to `most`.
+    /// Return up to `most` stored entries after `after` and up to `up_to`, each with its number and its hash.
     pub fn entries_since(
         &self,
         organization_id: &OrganizationId,
@@ -229,18 +231,18 @@ impl LogReader {
         Ok(found)
     }
 
-    /// Returns when everything that was read until now is durable: whoever serves the file may have written it this moment.
-    /// To be called before a hash is told to somebody who may keep it.
+    /// Wait until everything that was read so far is durable, because the server may have written it just now. Call
+    /// this before giving a hash to a caller who may keep it.
     pub fn settle(&self) -> Result<(), Error> {
         match LogSync::open(&self.path, None) {
             Ok(log) => log.sync(),
-            // Whoever stops leaves everything in the file, and no log.
+            // A server that stops leaves everything in the file, and no log.
             Err(_) if !beside(&self.path, LOG).exists() => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Where an organization's chain was cut, and where it ends; none if nothing was ever recorded of it.
+    /// Return where an organization's chain was cut, and its head. `None` means that nothing was ever recorded.
     pub fn chain(&self, organization_id: &OrganizationId) -> Result<Option<(Link, Link)>, Error> {
         let mut statement = self.connection.prepare_cached(
             "SELECT cut_revision, cut_hash, head_revision, head_hash FROM audit_chain WHERE organization_id = ?",
@@ -249,7 +251,7 @@ impl LogReader {
         found.optional()?.map(|(cut, head)| Ok((cut?, head?))).transpose()
     }
 
-    /// The hash of an event of an organization, if it is there.
+    /// Return the hash of an event of an organization, or `None` if it is missing.
     pub fn hash_at(&self, organization_id: &OrganizationId, at: Sequence) -> Result<Option<Digest>, Error> {
         let mut statement =
             self.connection.prepare_cached("SELECT hash FROM audit_log WHERE organization_id = ? AND revision = ?")?;

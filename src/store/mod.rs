@@ -1,8 +1,9 @@
-//! The SQLite file: the only room that knows SQL.
+//! The SQLite file. No other room uses SQL.
 //!
-//! INVARIANT: one commit holds whole commands: their rows, their audit events and their request ids, or none of them.
-//! INVARIANT: when [`Store::commit`] has returned, what it was given survives a power failure; if [`Store::defer_sync`] was
-//! called before, when a [`LogSync::sync`] that began after it has returned.
+//! INVARIANT: a commit has whole commands, each with its rows, audit events and request id, or nothing of them.
+//!
+//! INVARIANT: once [`Store::commit`] has returned, its batch survives a power failure. After [`Store::defer_sync`],
+//! that holds once a [`LogSync::sync`] that began after the commit has returned.
 
 mod error;
 mod values;

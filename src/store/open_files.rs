@@ -1,7 +1,7 @@
-//! The open files of a database: are they still the files that their names lead to?
+//! The open files of a database, and the check that their names still lead to them.
 //!
-//! The database, its write-ahead log and the log's index go by name; SQLite writes by inode. Once a name leads to
-//! another inode, or to none, the next process reads something else than was acknowledged here.
+//! The database, its write-ahead log and the log's index are found by name, but SQLite writes by inode. Once a name
+//! leads to another inode or to none, the next process would not read the changes that were acknowledged here.
 
 use std::{
     fs::{File, Metadata},
@@ -16,7 +16,7 @@ use super::{
     paths::{INDEX, LOG, beside},
 };
 
-/// A file, wherever it is.
+/// The identity of a file under any name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Inode(u64, u64);
 
@@ -26,7 +26,7 @@ impl From<&Metadata> for Inode {
     }
 }
 
-/// The files of a database that is open, and where they were then.
+/// The files of an open database, and their paths when it was opened.
 #[derive(Debug, Clone)]
 pub(super) struct OpenFiles {
     database: Arc<File>,
@@ -35,10 +35,10 @@ pub(super) struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// Notes where the files of an open database are. `database` is the file of this path.
+    /// Record the paths of an open database's files. `database` is the open file of this path.
     pub(super) fn of(path: &Path, database: Arc<File>) -> Result<Self, Error> {
         let note = |path: PathBuf| {
-            // None of them is opened: to close it would release the locks that SQLite holds on it.
+            // Don't open the files: closing one would release SQLite's locks on it.
             let found = path.metadata().map_err(|error| unopenable(&path, &error))?;
             Ok::<_, Error>((path, Inode::from(&found)))
         };
@@ -46,7 +46,7 @@ impl OpenFiles {
         Ok(Self { database, files })
     }
 
-    /// Refuses to go on once one of the names leads elsewhere, or another program wrote over the database.
+    /// Fail if one of the names leads elsewhere, or another program has overwritten the database.
     pub(super) fn check(&self) -> Result<(), Error> {
         for (path, inode) in &self.files {
             let problem = match path.metadata() {
@@ -63,8 +63,8 @@ impl OpenFiles {
         Ok(())
     }
 
-    /// Whether what was acknowledged, and is in a log that lost its name, may be moved into the file: nothing else was put
-    /// in the place of either.
+    /// Return whether acknowledged changes in a log without a name may be moved into the file. They may if another file
+    /// replaced neither the file nor the log.
     pub(super) fn may_rescue(&self) -> bool {
         let is_empty_or_ours = |(path, inode): &(PathBuf, Inode)| {
             path.metadata().map_or(true, |found| Inode::from(&found) == *inode || found.len() == 0)
@@ -73,8 +73,8 @@ impl OpenFiles {
         self.check().is_err() && !self.is_overwritten() && log_and_index.iter().all(is_empty_or_ours)
     }
 
-    /// Whether the header no longer says that there is a log. A copy that SQLite or we made says so, and a file that was
-    /// emptied says nothing.
+    /// Return whether the header no longer names a write-ahead log. Copies by SQLite or queuegate name none, and an
+    /// emptied file has no header.
     fn is_overwritten(&self) -> bool {
         let mut header = [0; 20];
         let read = self.database.read_exact_at(&mut header, 0);

@@ -1,4 +1,4 @@
-//! The database's file and the files beside it, by their names.
+//! The paths of the database's file and the files beside it.
 
 use std::{
     fs::{File, OpenOptions},
@@ -17,7 +17,7 @@ use super::{
 /// The suffix of the write-ahead log's name.
 pub(super) const LOG: &str = "-wal";
 
-/// The path of a database's write-ahead log.
+/// Return the path of a database's write-ahead log.
 pub fn write_ahead_log(database: &Path) -> PathBuf {
     beside(database, LOG)
 }
@@ -25,10 +25,10 @@ pub fn write_ahead_log(database: &Path) -> PathBuf {
 /// The suffix of the name of the log's index.
 pub(super) const INDEX: &str = "-shm";
 
-/// The suffix of the name of SQLite's rollback journal, which only a database that is being created has.
+/// The suffix of the name of SQLite's rollback journal, which exists only while a database is created.
 pub(super) const JOURNAL: &str = "-journal";
 
-/// File systems that several machines may use at once, by the number that the system has for each. The index of a
+/// File systems that several machines may use at the same time, by the system's number for each. The index of a
 /// write-ahead log is shared memory, which machines don't share.
 const NETWORK: [(u32, &str); 9] = [
     (0x6969, "NFS"),
@@ -42,15 +42,15 @@ const NETWORK: [(u32, &str); 9] = [
     (0x00C3_6400, "Ceph"),
 ];
 
-/// What lies beside a database by its name and a suffix.
+/// Return the path of a database with a suffix.
 pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-/// The file itself, whichever symbolic links lead to it, so that it has one lock. Creates it, empty, if there is
-/// none: that is what SQLite makes a new database of.
+/// Return the path of the file itself behind symbolic links, so that it has one lock. A missing file is created empty,
+/// because SQLite makes a new database from an empty file.
 pub(super) fn real_path(path: &Path) -> Result<PathBuf, Error> {
     let refused = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => unopenable(path, &"the folder doesn't exist; create it first"),
@@ -65,20 +65,20 @@ pub(super) fn real_path(path: &Path) -> Result<PathBuf, Error> {
         _ => unopenable(path, &error),
     };
     refuse_special(path)?;
-    // Who calls whom is nobody else's business. What SQLite creates beside the file gets the file's mode.
+    // Only the owner may read the file, because it is about people. SQLite gives the files beside it the same mode.
     let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path).map_err(refused)?;
     refuse_elsewhere(path, &file)?;
     if file.metadata().map_err(refused)?.nlink() > 1 {
-        // Each of its names would have a lock, and a write-ahead log, of its own.
+        // Each of its names would have its own lock and write-ahead log.
         return Err(unopenable(path, &"the file has more than one name (hard links); remove the others, or copy it"));
     }
     path.canonicalize().map_err(refused)
 }
 
-/// Refuses a database whose write-ahead log another process would look for elsewhere: one on a network file system, and
+/// Refuse a database whose write-ahead log another process would look for elsewhere: one on a network file system, and
 /// one that is mounted by itself, without its folder.
 pub(super) fn refuse_elsewhere(path: &Path, file: &File) -> Result<(), Error> {
-    // Where this can't be found out, it is not refused.
+    // If the system doesn't tell, the file is not refused.
     if let Ok(system) = fstatfs(file) {
         let number = u32::try_from(system.f_type & 0xFFFF_FFFF).unwrap_or_default();
         if let Some((_, name)) = NETWORK.iter().find(|(network, _)| *network == number) {
@@ -91,7 +91,7 @@ pub(super) fn refuse_elsewhere(path: &Path, file: &File) -> Result<(), Error> {
     refuse_mounted(path)
 }
 
-/// Refuses a file that is itself a mount point.
+/// Refuse a file that is itself a mount point.
 pub(super) fn refuse_mounted(path: &Path) -> Result<(), Error> {
     let found = statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS);
     let root = StatxAttributes::MOUNT_ROOT;

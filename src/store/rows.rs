@@ -1,4 +1,4 @@
-//! Changes as rows. INVARIANT: after a change is written, the tables say what a snapshot says after applying it.
+//! Changes as rows. INVARIANT: after a change is written, the tables agree with a snapshot after applying it.
 
 use rusqlite::{Connection, ToSql, params};
 
@@ -10,7 +10,7 @@ use crate::domain::{
     settings::{Etag, PermissionSettings, Switch},
 };
 
-/// Writes a change to the tables.
+/// Write a change to the tables.
 pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Error> {
     let organization_id = &change.organization_id;
     let organization = organization_id.as_str();
@@ -171,7 +171,7 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Erro
             "DELETE FROM session WHERE session_id = ? AND organization_id = ?",
             params![session.session_id.as_str(), organization],
         ),
-        // What was refused is in the audit log, and nowhere else.
+        // A refusal is in the audit log only.
         Event::AttemptRefused { .. } | Event::WriteRefused { .. } => Ok(()),
         Event::AuditLogCut { through, hash } => log::cut(connection, organization_id, *through, *hash),
     }
@@ -200,10 +200,10 @@ fn write_settings(
     Ok(())
 }
 
-/// Runs a statement that must touch exactly one row: if it doesn't, the tables are not what the snapshot says.
+/// Run a statement that must change exactly one row. Otherwise the tables don't agree with the snapshot.
 fn execute(connection: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<(), Error> {
     match connection.prepare_cached(sql)?.execute(params)? {
         1 => Ok(()),
-        rows => Err(Error::Damaged(format!("{rows} rows instead of one were touched by: {sql}"))),
+        rows => Err(Error::Damaged(format!("{rows} rows instead of one were changed by: {sql}"))),
     }
 }

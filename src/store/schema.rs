@@ -1,4 +1,4 @@
-//! Whether a file is ours, and of which schema; and the steps that bring it up to date.
+//! The identity of a file and its schema, and the migrations that bring it up to date.
 
 use std::{fs::File, io::Read, path::Path};
 
@@ -11,10 +11,10 @@ use super::{
 };
 use crate::domain::ids::Lineage;
 
-/// Marks a SQLite file as ours: "QGAT".
+/// The mark of a queuegate database in a SQLite file: "QGAT".
 const APPLICATION_ID: i64 = 0x5147_4154;
 
-/// The schema's steps, oldest first. Append only: a step that was ever released is never changed.
+/// The migrations, oldest first. Append only: a released migration is never changed.
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/1_schema.sql"),
     include_str!("migrations/2_audit_log.sql"),
@@ -22,16 +22,16 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/4_session_keys.sql"),
 ];
 
-/// The schema that this version reads and writes.
+/// Return the schema that this version reads and writes.
 pub(super) fn known_schema() -> i64 {
     i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
 }
 
-/// The most that a file holds of a database whose creation was cut short.
+/// The largest size in bytes of a file whose creation was interrupted.
 const NEW_FILE: u64 = 4_096;
 
-/// Looks at the file before SQLite may touch it: merely by opening it, SQLite would roll back what another program left
-/// half done.
+/// Check the file before SQLite opens it. When SQLite opens a file, it rolls back an unfinished change of another
+/// program.
 pub(super) fn look(path: &Path) -> Result<(), Error> {
     let not_ours = || Error::NotOurs { path: path.display().to_string() };
     let unreadable = |error: std::io::Error| unopenable(path, &error);
@@ -39,19 +39,20 @@ pub(super) fn look(path: &Path) -> Result<(), Error> {
     let mut file = File::open(path).map_err(unreadable)?;
     let length = file.metadata().map_err(unreadable)?.len();
     Read::by_ref(&mut file).take(100).read_to_end(&mut header).map_err(unreadable)?;
-    // Closed before SQLite opens it: closing it later would let go of SQLite's own locks.
+    // Closed before SQLite opens it: closing it later would release SQLite's own locks.
     drop(file);
     if length == 0 {
         return Ok(());
     }
-    // Where they are is part of SQLite's file format.
+    // SQLite's file format defines these offsets.
     header.resize(100, 0);
     if has_log(&header) {
         refuse_mounted(path)?;
     }
     let number = |at: usize| header.get(at..at + 4).and_then(|four| four.try_into().ok()).map(i32::from_be_bytes);
     let (Some(user_version), Some(application_id)) = (number(60), number(68)) else { return Err(not_ours()) };
-    // If the power fails while SQLite makes its first page, part of it may be there, and the journal that takes it back.
+    // After a power failure while SQLite writes its first page, a part of it may exist, with the journal that rolls it
+    // back.
     let is_begun = length <= NEW_FILE && application_id == 0 && beside(path, JOURNAL).exists();
     if is_begun {
         return Ok(());
@@ -61,9 +62,9 @@ pub(super) fn look(path: &Path) -> Result<(), Error> {
     }
     match i64::from(application_id) {
         APPLICATION_ID => refuse_newer(path, user_version.into()),
-        // It may be ours all the same, with everything still in the write-ahead log.
+        // The database may still be completely in the write-ahead log.
         0 => match connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(|reader| refuse_foreign(path, &reader)) {
-            // Another program left a change half done.
+            // Another program left an unfinished change.
             Err(Error::Sqlite(error)) if is_read_only(&error) => Err(not_ours()),
             looked => looked,
         },
@@ -108,7 +109,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), Error> {
     Ok(())
 }
 
-/// Read the lineage, and name the store first if it is new.
+/// Read the lineage. Name the store first if it is new.
 pub(super) fn lineage(connection: &Connection, new_store_id: u64) -> Result<Lineage, Error> {
     connection.execute(
         "INSERT OR IGNORE INTO store (only_row, store_id, epoch) VALUES (1, ?, 1)",
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn migrations_make_the_schema_that_is_written_down() {
+    fn migrations_make_the_documented_schema() {
         let mut migrated = Connection::open_in_memory().unwrap();
         migrate(&mut migrated).unwrap();
         let written = Connection::open_in_memory().unwrap();

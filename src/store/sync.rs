@@ -1,4 +1,4 @@
-//! Syncing the write-ahead log beside the writer.
+//! The sync of the write-ahead log, in parallel with the writer.
 
 use std::{
     fs::File,
@@ -11,13 +11,13 @@ use super::{
     paths::{LOG, beside},
 };
 
-/// Makes what was committed durable: all of it that was committed before. On whichever thread.
+/// Makes all earlier commits durable. It works on any thread.
 #[derive(Debug)]
 pub struct LogSync {
-    /// The write-ahead log. SQLite takes no locks on it, which to close it would release.
+    /// The write-ahead log. SQLite takes no locks on it, so closing it releases none.
     log: File,
     path: PathBuf,
-    /// Where the files must still be; none: they are somebody else's to keep.
+    /// The open files to check, or `None` if another process owns them.
     files: Option<OpenFiles>,
 }
 
@@ -28,8 +28,8 @@ impl LogSync {
         Ok(Self { log, path, files })
     }
 
-    /// Returns when everything that was committed before is durable, in files that the next start will find. Fails with
-    /// [`Error::Displaced`] if it won't.
+    /// Wait until all earlier commits are durable, in files that the next start will find. Otherwise, fail with
+    /// [`Error::Displaced`].
     pub fn sync(&self) -> Result<(), Error> {
         let unsynced = |problem| Error::Unsynced { path: self.path.display().to_string(), problem };
         self.log.sync_data().map_err(unsynced)?;

@@ -1,4 +1,4 @@
-//! The values of columns, as the domain has them.
+//! Conversions between columns and values of the domain.
 
 use std::{fmt::Display, str::FromStr};
 

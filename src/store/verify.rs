@@ -1,7 +1,7 @@
-//! Walking the audit log's chain, to find what was altered, removed or swapped since it was written.
+//! Verification of the audit log's chain: it finds events that were altered, removed or swapped.
 //!
-//! Nothing that it reads is trusted: whatever a row holds is compared and never only parsed, and what can't be read is a
-//! fault of the row and not of the walk.
+//! The verification trusts no data. Each value is compared and not only parsed, and an unreadable value is a fault of
+//! the row, not an error of the verification.
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
@@ -19,28 +19,28 @@ use crate::domain::{
     ids::{OrganizationId, Revision, Sequence},
 };
 
-/// How many events are walked between two tellings.
+/// The number of events between two progress reports.
 const TELL_EVERY: u64 = 1_000;
 
-/// What a walk found.
+/// The result of a verification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verification {
-    /// How many events are as they were written, from the first on.
+    /// The number of events that are unaltered, from the first on.
     pub events: u64,
-    /// What was cut off ended with this.
+    /// The last event that was cut off.
     pub cut: Link,
-    /// The chain ends with this.
+    /// The end of the chain.
     pub head: Link,
-    /// Where the chain breaks first; none if it is whole.
+    /// The first break of the chain, or `None` if it is whole.
     pub fault: Option<Fault>,
 }
 
-/// Where a chain breaks, and how.
+/// The first break of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The first event that is not as it was written; where events are missing, the one before which they are.
+    /// The first altered event. If events are missing, the one before which they are missing.
     pub sequence: Sequence,
-    /// In words.
+    /// The description.
     pub description: String,
 }
 
@@ -50,7 +50,7 @@ impl Fault {
     }
 }
 
-/// One row as it is stored, whatever it holds.
+/// One stored row with any values.
 type Values = BTreeMap<&'static str, Value>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,23 +66,23 @@ const COLUMNS: [&str; 10] =
     ["revision", "organization_id", "time_ms", "action", "allowed", "actor", "user", "queue", "entry", "hash"];
 
 impl LogReader {
-    /// Walks an organization's chain, and compares it with a link of it that was noted before, if there is one. None: no
-    /// chain of this organization was ever begun, or `progress`, which is told now and then how many events are verified,
-    /// broke the walk off.
+    /// Verify an organization's chain, and compare it with an earlier noted link, if given. `progress` repeatedly gets
+    /// the number of verified events, and may stop the verification. Return `None` if it does, or if the organization
+    /// never had a chain.
     pub fn verify(
         &self,
         organization_id: &OrganizationId,
         expected: Option<Link>,
         progress: impl Fn(u64) -> ControlFlow<()>,
     ) -> Result<Option<Verification>, Error> {
-        // One transaction, so that what is written meanwhile is not seen half.
+        // Read in one transaction, so that each concurrent change is seen completely or not at all.
         let _transaction = self.connection.unchecked_transaction()?;
         let walked = self.walk(organization_id, expected, progress)?;
         self.settle()?;
         Ok(walked)
     }
 
-    /// The same, within a transaction that there is already.
+    /// Verify a chain as [`Self::verify`] does, within an existing transaction.
     pub(super) fn walk(
         &self,
         organization_id: &OrganizationId,
@@ -93,8 +93,10 @@ impl LogReader {
             Ok(Some(ends)) => ends,
             Ok(None) => return Ok(None),
             Err(Error::Damaged(problem)) => {
-                let fault =
-                    Fault::new(Sequence(0), format!("what says where the log begins and ends was altered: {problem}"));
+                let fault = Fault::new(
+                    Sequence(0),
+                    format!("the record of the log's beginning and end was altered: {problem}"),
+                );
                 return Ok(Some(Verification {
                     events: 0,
                     cut: Link::GENESIS,
@@ -109,7 +111,8 @@ impl LogReader {
         let mut numbers = self.connection.prepare_cached(
             "SELECT revision FROM audit_log WHERE organization_id = ? AND revision > ? ORDER BY revision",
         )?;
-        // Each row by itself: together with the index, SQLite would read from it what is to be verified in the row.
+        // Read each row by itself. In a query with the index, SQLite would read values from the index that must be
+        // verified in the row.
         let mut row = self.connection.prepare_cached(
             "SELECT revision, organization_id, time_ms, action, allowed, actor, user, queue, entry, hash \
              FROM audit_log WHERE revision = ?",
@@ -126,7 +129,7 @@ impl LogReader {
                 Ok(Some((_, Some(row)))) => walk.step(&row).err(),
                 Ok(Some((number, None))) => {
                     let number = Sequence(u64::try_from(number).unwrap_or(0));
-                    Some(Fault::new(number, "this event was removed, but for its place in the index"))
+                    Some(Fault::new(number, "this event was removed, but its index entry was not"))
                 }
                 Err(error) => {
                     let text = format!("the database can't be read beyond this event: {error}");
@@ -141,7 +144,7 @@ impl LogReader {
         Ok(Some(Verification { events: walk.events, cut, head, fault }))
     }
 
-    /// How many events an organization's chain has, about.
+    /// Estimate the number of events of an organization's chain.
     pub fn count_events(&self, organization_id: &OrganizationId) -> Result<u64, Error> {
         let sql = "SELECT count(*) FROM audit_log WHERE organization_id = ?1 AND revision > \
                    coalesce((SELECT cut_revision FROM audit_chain WHERE organization_id = ?1), 0)";
@@ -151,24 +154,24 @@ impl LogReader {
 }
 
 struct Walk {
-    /// The last event that was as it should be.
+    /// The last event without a fault.
     last: Link,
-    /// What the chain must go through.
+    /// The noted link, which the chain must contain.
     expected: Option<Link>,
-    /// What the newest event that cuts the log says was cut.
+    /// The cut that the newest cut event records.
     last_cut: Option<Link>,
     events: u64,
 }
 
 impl Walk {
-    /// Compares a row with what the chain says that it must be.
+    /// Compare a row with the chain.
     fn step(&mut self, row: &Values) -> Result<(), Fault> {
         let sequence = match row.get("revision") {
             Some(Value::Integer(revision)) => Sequence(u64::try_from(*revision).unwrap_or(0)),
             _ => return Err(Fault::new(self.last.sequence, "the event after this one has no revision")),
         };
         let (Some(Value::Text(entry)), Some(Value::Bytes(hash))) = (row.get("entry"), row.get("hash")) else {
-            return Err(Fault::new(sequence, "the entry is no text, or its hash is no bytes"));
+            return Err(Fault::new(sequence, "the entry is not text, or its hash is not bytes"));
         };
         let computed = Digest::chained(self.last.hash, entry);
         if computed.bytes() != hash.as_slice() {
@@ -186,10 +189,7 @@ impl Walk {
             self.expected.filter(|expected| (self.last.sequence < expected.sequence) && expected.sequence <= sequence)
             && expected != (Link { sequence, hash: computed })
         {
-            return Err(Fault::new(
-                sequence,
-                "the chain was rewritten: the event that was noted is not there any more",
-            ));
+            return Err(Fault::new(sequence, "the chain was rewritten: the noted event is no longer in it"));
         }
         if let Event::AuditLogCut { through, hash } = *read.change {
             self.last_cut = Some(Link { sequence: through, hash });
@@ -199,7 +199,7 @@ impl Walk {
         Ok(())
     }
 
-    /// The first column that doesn't say what the entry says.
+    /// Return the first column that differs from the entry.
     fn differing(entry: &Entry<'_>, row: &Values) -> Option<&'static str> {
         let Columns { action, allowed, actor, user, queue } = Columns::of(&entry.change, &entry.origin);
         let text = |text: Option<String>| text.map_or(Value::Null, Value::Text);
@@ -218,23 +218,23 @@ impl Walk {
         should.into_iter().find(|(column, value)| row.get(column) != Some(value)).map(|(column, _)| column)
     }
 
-    /// Compares the end of the chain with what was said of it.
+    /// Compare the end of the chain with its recorded head, cut and noted link.
     fn end(&self, cut: Link, head: Link) -> Result<(), Fault> {
         let missing = "events after this one are missing";
         if self.last.sequence < head.sequence {
             return Err(Fault::new(self.last.sequence, missing));
         }
         if self.last != head {
-            return Err(Fault::new(self.last.sequence, "the log goes on beyond the end that was recorded with it"));
+            return Err(Fault::new(self.last.sequence, "the log continues beyond its recorded end"));
         }
-        // Whatever was cut was cut by an event, which comes after it and so is still there. What a database had before it
-        // had an audit log was cut by none, and left no hash.
+        // Each cut is recorded by a later event, which therefore still exists. Changes from before the audit log
+        // existed were cut without an event, and left no hash.
         let is_cut_by_event = match self.last_cut {
             Some(last_cut) => cut == last_cut,
             None => cut.hash == Digest::GENESIS,
         };
         if !is_cut_by_event {
-            let text = "the beginning of the log was removed: no event says that it was cut there";
+            let text = "the beginning of the log was removed: no event records the cut";
             return Err(Fault::new(cut.sequence, text));
         }
         match self.expected {
@@ -243,7 +243,7 @@ impl Walk {
             }
             Some(expected) if expected.sequence == cut.sequence && expected.hash != cut.hash => {
                 let text =
-                    "the chain was rewritten: the event that it was cut after had another hash when it was noted";
+                    "the chain was rewritten: the last event that was cut off had another hash when it was noted";
                 Err(Fault::new(cut.sequence, text))
             }
             Some(_) | None => Ok(()),

@@ -1,7 +1,8 @@
-//! The acting user: whoever a system asks on behalf of must hold the permission for it (`docs/semantics.md` section 5.2).
+//! The acting user, on whose behalf a caller writes, must hold the required permission (`docs/semantics.md` section
+//! 5.2).
 //!
-//! INVARIANT: it is decided in the same step as the change itself, against the same state, so that nobody acts on a role
-//! that they have just lost.
+//! INVARIANT: the check happens in the same step as the change itself, against the same state. So no user acts on a
+//! role that they have just lost.
 
 use super::lookup::{found_organization, resolved_queue, resolved_user};
 use crate::domain::{
@@ -15,7 +16,7 @@ use crate::domain::{
     vocabulary::Permission,
 };
 
-/// Refuses a command whose acting user may not ask for it. A command without one is the caller's own.
+/// Refuse a command if its acting user may not ask for it. A command without an acting user is the caller's own.
 pub(super) fn authorize(snapshot: &Snapshot, command: &Command, now: Timestamp) -> Result<(), Rejection> {
     let Some(actor) = &command.actor else { return Ok(()) };
     let refused = |permission, reason, explanation| {
@@ -32,7 +33,7 @@ pub(super) fn authorize(snapshot: &Snapshot, command: &Command, now: Timestamp) 
     }
     let user = UserRef::Id(actor.clone());
     let permission = required(&command.action);
-    // Only permissions about the organization are asked of an acting user, so the request is always well-formed.
+    // Acting users need only permissions about the organization, so the request is always well-formed.
     let request = permission.and_then(|permission| PermissionCheck::new(&user, permission, None).ok());
     let Some(request) = request else {
         let explanation = "No user may do this, only a system that names no acting user.".to_owned();
@@ -45,7 +46,7 @@ pub(super) fn authorize(snapshot: &Snapshot, command: &Command, now: Timestamp) 
     refused(permission, Some(decision.reason), explain_permission(&decision, &request))
 }
 
-/// What the audit log says of a write that was refused to its acting user.
+/// Describe a refused write of an acting user for the audit log.
 pub(super) fn refused_write(
     snapshot: &Snapshot,
     command: &Command,
@@ -87,7 +88,7 @@ pub(super) fn refused_write(
     }
 }
 
-/// What an acting user must hold; none: no user may.
+/// Return the permission that an acting user must hold, or `None` if no user may do this.
 fn required(action: &Action) -> Option<Permission> {
     match action {
         Action::UpdateSettings { .. } => Some(Permission::ManagePermissions),
@@ -95,7 +96,7 @@ fn required(action: &Action) -> Option<Permission> {
         Action::CreateQueue { .. } | Action::UpdateQueue { .. } | Action::DeleteQueue { .. } => {
             Some(Permission::ConfigureQueues)
         }
-        // A user's licence is a permission of its own; the rest of a user is the PBX's.
+        // Licences have a permission of their own. The other attributes of a user belong to the PBX.
         Action::UpdateUser { user_id: _, patch } => match patch {
             UserPatch { display_name: None, extension: None, contact_center_license: Some(_), disabled: None } => {
                 Some(Permission::AssignLicenses)
@@ -109,7 +110,7 @@ fn required(action: &Action) -> Option<Permission> {
         | Action::DeleteOrganization { .. }
         | Action::Import { .. }
         | Action::CutAuditLog { .. } => None,
-        // Who signs in or out, or supervises, is decided by rules of their own.
+        // Other rules decide about sign-ins and sign-outs.
         Action::SignIn { .. }
         | Action::SignOut { .. }
         | Action::SupervisorSignIn { .. }

@@ -1,4 +1,4 @@
-//! Plans a command: works out its changes and the answer to its caller.
+//! Plan a command: compute its changes and the answer to its caller.
 
 use super::{
     actor,
@@ -14,31 +14,31 @@ use crate::domain::{
     time::Timestamp,
 };
 
-/// What the rules are given from outside.
+/// The external input of the rules.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// The time now.
+    /// The present time.
     pub now: Timestamp,
-    /// The bits of the id of the session that the command may create. Never used before.
+    /// The bits of the id of a session that the command may create. They were never used before.
     pub new_session: u128,
 }
 
-/// A command carried out on paper.
+/// The plan of a command: its changes are not applied yet.
 #[derive(Debug)]
 pub struct Plan {
-    /// What changes.
+    /// The changes.
     pub changes: Changes,
-    /// What the caller is told.
+    /// The answer to the caller.
     pub outcome: Outcome,
 }
 
-/// Works out what a command changes.
+/// Plan a command.
 pub fn plan(snapshot: &Snapshot, command: &Command, context: &Context) -> Result<Plan, Rejection> {
     actor::authorize(snapshot, command, context.now)?;
     carry_out(snapshot, command, context)
 }
 
-/// Works out what a command changes, whoever asks.
+/// Plan a command without a check of its acting user.
 fn carry_out(snapshot: &Snapshot, command: &Command, context: &Context) -> Result<Plan, Rejection> {
     let mut planner = Planner::new(snapshot, &command.organization_id, context.now);
     let outcome = match &command.action {
@@ -75,9 +75,9 @@ fn carry_out(snapshot: &Snapshot, command: &Command, context: &Context) -> Resul
     Ok(Plan { changes: planner.changes(), outcome })
 }
 
-/// Records that an acting user was not permitted what a command asks for.
+/// Plan the record of a refused write of an acting user.
 pub fn plan_refusal(snapshot: &Snapshot, command: &Command, refusal: &ActorRefusal, context: &Context) -> Changes {
-    // What it would have come to is its last change; those before it only make way. A whole directory is too much to keep.
+    // The last change is the wanted one; earlier ones only prepare it. A whole directory is too large to keep.
     let wanted = match &command.action {
         Action::Import { .. } => None,
         _ => carry_out(snapshot, command, context).ok().and_then(|plan| plan.changes.in_order.into_iter().last()),
@@ -90,7 +90,7 @@ pub fn plan_refusal(snapshot: &Snapshot, command: &Command, refusal: &ActorRefus
     vec![change].into()
 }
 
-/// Ends up to `most` sessions whose expire time has come.
+/// End up to `most` sessions whose expire time has passed.
 pub fn plan_expirations(snapshot: &Snapshot, now: Timestamp, most: usize) -> Changes {
     let expired = snapshot.expired(now).take(most);
     let changes = expired.map(|(organization_id, session)| {

@@ -5,21 +5,21 @@ use crate::domain::{
     snapshot::Snapshot,
 };
 
-/// What changes, in order; nothing may.
+/// The changes in order; possibly none.
 #[derive(Debug)]
 pub struct Changes {
     pub(super) in_order: Vec<Change>,
-    /// The state with the changes, if planning them took one.
+    /// The state with the changes, if planning them computed it.
     pub(super) after: Option<Snapshot>,
 }
 
 impl Changes {
-    /// Makes the state for which they were planned the state with the changes. If one of them doesn't fit, the state stays as it
+    /// Apply the changes to the state for which they were planned. If one of them doesn't fit, the state remains as it
     /// was.
     pub fn apply_to(self, state: &mut Snapshot) -> Result<Vec<Change>, Inapplicable> {
         match (self.after, self.in_order.as_slice()) {
             (Some(after), _) => *state = after,
-            // Most commands change one thing, which needs no copy.
+            // Most commands make one change, which needs no copy.
             (None, [change]) => state.apply(change)?,
             (None, changes) => {
                 let mut after = state.clone();

@@ -93,7 +93,7 @@ impl Planner<'_> {
         Ok(Outcome::User { user })
     }
 
-    /// Gives a user who exists other attributes. Disabling ends their sessions.
+    /// Replace the attributes of an existing user. Disabling ends their sessions.
     pub(super) fn replace_user(&mut self, before: &User, user: User) -> Result<Vec<Session>, Rejection> {
         let organization = self.organization()?;
         user_extension_is_free(organization, &user)?;
@@ -126,7 +126,7 @@ impl Planner<'_> {
         Ok(Outcome::Deleted)
     }
 
-    /// Deletes a user who exists.
+    /// Delete an existing user.
     pub(super) fn remove_user(&mut self, user_id: &UserId) -> Result<Vec<Session>, Rejection> {
         let organization = self.organization()?;
         let user = User::clone(found_user(organization, &UserRef::Id(user_id.clone()))?);
@@ -179,7 +179,7 @@ impl Planner<'_> {
         Ok(Outcome::Deleted)
     }
 
-    /// Deletes a queue that exists.
+    /// Delete an existing queue.
     pub(super) fn remove_queue(&mut self, queue_id: &QueueId) -> Result<Vec<Session>, Rejection> {
         let organization = self.organization()?;
         let queue = Queue::clone(found_queue(organization, &QueueRef::Id(queue_id.clone()))?);
@@ -321,10 +321,10 @@ fn queue_extension_is_free(organization: &OrganizationState, queue: &Queue) -> R
     }
 }
 
-fn extension_in_use(resource: Resource, what: &str, owner: &str, extension: &Extension) -> Rejection {
+fn extension_in_use(resource: Resource, kind: &str, owner: &str, extension: &Extension) -> Rejection {
     Rejection::AlreadyExists {
         resource,
         name: owner.to_owned(),
-        description: format!("extension `{extension}` is in use by {what} `{owner}`"),
+        description: format!("extension `{extension}` is in use by {kind} `{owner}`"),
     }
 }

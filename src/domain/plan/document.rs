@@ -1,4 +1,4 @@
-//! The problems of an imported document as a whole. Reading it found those of single values.
+//! The problems of an imported document as a whole. The reader of the document found those of single values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::domain::{
     snapshot::OrganizationState,
 };
 
-/// Everything that is wrong with the document as a whole; what is wrong with a single value was found when it was read.
+/// List the problems of the document as a whole. The reader of the document found those of single values.
 pub fn problems(
     directory: &Directory,
     organization: Option<&OrganizationState>,
@@ -38,7 +38,8 @@ pub fn problems(
             }
         }));
     }
-    // What is in the store and not in the document stays there and can be in the way, unless it is deleted.
+    // Users and queues that the document doesn't name stay, and conflicts with them are possible, unless they are
+    // deleted.
     let staying = organization.filter(|_| missing == Missing::Keep);
 
     let ids = directory.queues.iter().map(|queue| (queue.line, Some(&queue.queue_id)));
@@ -92,7 +93,7 @@ pub fn problems(
     found
 }
 
-/// A problem for every value that stands in the list a second time.
+/// List a problem for every value that the list has already.
 fn repeated<'d, T: Ord + std::fmt::Display + 'd>(
     list: &'static str,
     field: &'static str,
@@ -106,7 +107,7 @@ fn repeated<'d, T: Ord + std::fmt::Display + 'd>(
             found.push(Problem {
                 line,
                 path: format!("{list}[{index}].{field}"),
-                description: format!("`{value}` stands at {list}[{first}] already, and must be unique"),
+                description: format!("`{value}` is at {list}[{first}] already, and must be unique"),
             });
         } else {
             first.insert(value, index);
@@ -115,7 +116,7 @@ fn repeated<'d, T: Ord + std::fmt::Display + 'd>(
     found
 }
 
-fn taken(line: u32, path: String, what: &str, owner: &str) -> Problem {
-    let description = format!("is in use by {what} `{owner}`, which the document doesn't name");
+fn taken(line: u32, path: String, kind: &str, owner: &str) -> Problem {
+    let description = format!("is in use by {kind} `{owner}`, which the document doesn't name");
     Problem { line, path, description }
 }

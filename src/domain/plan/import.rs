@@ -1,4 +1,4 @@
-//! Making an organization what a document says, all of it or nothing.
+//! The import of a document. It makes the organization match the document completely, or changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::domain::{
     snapshot::OrganizationState,
 };
 
-/// How many changes the report spells out.
+/// The number of changes that the report lists.
 const MOST_LINES: usize = 100;
 
 impl Planner<'_> {
@@ -28,7 +28,7 @@ impl Planner<'_> {
         if missing == Missing::Delete {
             self.delete_unnamed(directory, &mut report)?;
         }
-        // What only lets go of its extension is as wanted after that, and counts as updated all the same.
+        // Compare with this state. Otherwise a user or queue that only loses its extension would not count as updated.
         let original = self.organization()?.clone();
         self.release_extensions(directory)?;
         self.import_queues(&directory.queues, &original, &mut report)?;
@@ -93,8 +93,8 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Lets go of extensions that pass from one named user or queue to another, so that they are free when their new
-    /// owner takes them, in whichever order that happens.
+    /// Remove extensions that pass from one named user or queue to another. So they are free when their new owner takes
+    /// them, in any order.
     fn release_extensions(&mut self, directory: &Directory) -> Result<(), Rejection> {
         let organization = self.organization()?;
         let mut users: Vec<User> = Vec::new();
@@ -221,7 +221,7 @@ fn held_assignments(organization: &OrganizationState, user_id: &UserId) -> Vec<R
     organization.assignments_of_user(user_id).collect()
 }
 
-/// What tells the assignments of one user apart.
+/// Return the key that distinguishes the assignments of one user.
 fn key(assignment: &RoleAssignment) -> (Option<QueueId>, Role) {
     (assignment.queue_id.clone(), assignment.role)
 }

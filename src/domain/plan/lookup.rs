@@ -1,4 +1,4 @@
-//! The things that a command names: found, or the rejection that says which is missing.
+//! Lookups of the things that a command names. They return the thing, or a rejection that names the missing one.
 
 use crate::domain::{
     command::{Rejection, Resource},
@@ -7,7 +7,7 @@ use crate::domain::{
     snapshot::{OrganizationState, Snapshot},
 };
 
-/// The organization, which must exist.
+/// Return the organization, or reject the command.
 pub fn found_organization<'s>(
     snapshot: &'s Snapshot,
     organization_id: &OrganizationId,
@@ -15,7 +15,7 @@ pub fn found_organization<'s>(
     snapshot.organization(organization_id.as_str()).ok_or_else(|| no_organization(organization_id))
 }
 
-/// There is no such organization.
+/// Return the rejection for a missing organization.
 pub fn no_organization(organization_id: &OrganizationId) -> Rejection {
     Rejection::NotFound {
         resource: Resource::Organization,
@@ -24,7 +24,7 @@ pub fn no_organization(organization_id: &OrganizationId) -> Rejection {
     }
 }
 
-/// The user, who must exist.
+/// Return the user, or reject the command.
 pub fn found_user<'s>(organization: &'s OrganizationState, user: &UserRef) -> Result<&'s User, Rejection> {
     organization.user(user).ok_or_else(|| Rejection::NotFound {
         resource: Resource::User,
@@ -33,7 +33,7 @@ pub fn found_user<'s>(organization: &'s OrganizationState, user: &UserRef) -> Re
     })
 }
 
-/// The queue, which must exist.
+/// Return the queue, or reject the command.
 pub fn found_queue<'s>(organization: &'s OrganizationState, queue: &QueueRef) -> Result<&'s Queue, Rejection> {
     organization.queue(queue).ok_or_else(|| Rejection::NotFound {
         resource: Resource::Queue,
@@ -42,13 +42,13 @@ pub fn found_queue<'s>(organization: &'s OrganizationState, queue: &QueueRef) ->
     })
 }
 
-/// The user by id if there is one, and otherwise as named: who it was then must be told later, whoever has the extension
-/// by that time.
+/// Return the user by id if they exist, otherwise as named. The log must identify the same user later, even if another
+/// has the extension by then.
 pub(super) fn resolved_user(organization: &OrganizationState, user: &UserRef) -> UserRef {
     organization.user(user).map_or_else(|| user.clone(), |user| UserRef::Id(user.user_id.clone()))
 }
 
-/// The queue by id if there is one, and otherwise as named.
+/// Return the queue by id if it exists, otherwise as named.
 pub(super) fn resolved_queue(organization: &OrganizationState, queue: &QueueRef) -> QueueRef {
     organization.queue(queue).map_or_else(|| queue.clone(), |queue| QueueRef::Id(queue.queue_id.clone()))
 }

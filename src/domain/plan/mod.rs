@@ -1,7 +1,7 @@
-//! What a command would change: a pure function from a snapshot, a command and an instant to changes.
+//! The planner: a pure function from a snapshot, a command and an instant to changes.
 //!
-//! INVARIANT: a rejection changes nothing; an acceptance yields every change of the command, in the order in which they
-//! are applied and logged. What the rules deny is an acceptance with a record of the denial.
+//! INVARIANT: a rejection changes nothing. An acceptance yields every change of the command, in the order in which they
+//! are applied and logged. A denial by the rules is an acceptance with a record of the denial.
 
 mod lookup;
 mod changes;

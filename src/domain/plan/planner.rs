@@ -1,4 +1,4 @@
-//! A command under way: the state so far, and the changes that led to it.
+//! A command in progress: the state so far, and the changes that led to it.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::domain::{
     time::Timestamp,
 };
 
-/// A command under way: the state as it is so far, and what changed.
+/// A command in progress: the state so far, and the changes that led to it.
 pub(super) struct Planner<'c> {
     pub(super) before: &'c Snapshot,
-    /// The state with the changes so far. None while nothing has changed, or once nothing depends on it any more: to change a
-    /// copy that shares everything with the state before costs more than all the rest of a sign-in.
+    /// The state with the changes so far. `None` while nothing has changed, or once nothing depends on it any more. A
+    /// change of a copy that shares everything with the state before costs more than all the rest of a sign-in.
     pub(super) draft: Option<Snapshot>,
     pub(super) changes: Vec<Change>,
     pub(super) organization_id: &'c OrganizationId,
@@ -43,7 +43,7 @@ impl<'c> Planner<'c> {
         found_organization(self.snapshot(), self.organization_id)
     }
 
-    /// Changes something.
+    /// Make a change.
     pub(super) fn push(&mut self, event: Event) -> Result<(), Rejection> {
         let mut draft = self.draft.take().unwrap_or_else(|| self.snapshot().clone());
         let change = Change { organization_id: self.organization_id.clone(), event };
@@ -53,7 +53,7 @@ impl<'c> Planner<'c> {
         Ok(())
     }
 
-    /// Changes the last things: nothing depends on them any more.
+    /// Make the last changes, on which nothing depends.
     pub(super) fn conclude(&mut self, events: impl IntoIterator<Item = Event>) {
         let organization_id = self.organization_id;
         let changes = events.into_iter().map(|event| Change { organization_id: organization_id.clone(), event });
@@ -61,8 +61,8 @@ impl<'c> Planner<'c> {
         self.draft = None;
     }
 
-    /// Ends a session that has not been ended yet; one that is past its expire time ends as EXPIRED, whatever the reason
-    /// given, because that is when it ended.
+    /// End a session that has not been ended yet. If its expire time has passed, it ends as EXPIRED at that time, for
+    /// any given reason.
     pub(super) fn end_session(&mut self, session: &Session, reason: EndReason) -> Result<Session, Rejection> {
         let (session, event) = ended(session, reason, self.now, None, "");
         self.push(event)?;
@@ -77,7 +77,7 @@ impl<'c> Planner<'c> {
         sessions.iter().map(|session| self.end_session(session, reason)).collect()
     }
 
-    /// Takes roles singly before their user or queue goes, so that each loss is recorded.
+    /// Take roles one by one before their user or queue is deleted, so that each loss is recorded.
     pub(super) fn take_roles(&mut self, assignments: Vec<RoleAssignment>) -> Result<(), Rejection> {
         assignments.into_iter().try_for_each(|assignment| self.push(Event::RoleUnassigned { assignment }))
     }
@@ -96,7 +96,7 @@ impl<'c> Planner<'c> {
     }
 }
 
-/// The session with its end, and the event that says so.
+/// Return the session with its end, and the event of that end.
 pub(super) fn ended(
     session: &Session,
     reason: EndReason,

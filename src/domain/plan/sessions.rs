@@ -1,4 +1,4 @@
-//! Signing in and out: `docs/semantics.md` section 3.
+//! Sign-in and sign-out: `docs/semantics.md` section 3.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::domain::{
     vocabulary::{AuditAction, Reason},
 };
 
-/// Whom a supervisor's command names.
+/// The users and the queue that a supervisor's command names.
 #[derive(Clone, Copy)]
 pub(super) struct Names<'c> {
     pub supervisor: &'c UserRef,
@@ -148,7 +148,7 @@ impl Planner<'_> {
         Ok(Outcome::SupervisorSignOut { decision: record, ended: all_ended })
     }
 
-    /// Starts the session. One on the same queue that has expired and was not swept yet ends first.
+    /// Start the session. First end an expired session on the same queue that has not been ended yet.
     fn created(
         &mut self,
         decision: DecisionRecord,
@@ -165,7 +165,7 @@ impl Planner<'_> {
         Ok(Outcome::SignIn { decision, session, created })
     }
 
-    /// No session is created: there is one already, or the attempt is refused, which is recorded.
+    /// Create no session: there is one already, or the attempt is refused and recorded.
     fn not_created(&mut self, attempt: RefusedAttempt, decision: DecisionRecord) -> Result<Outcome, Rejection> {
         let session = if decision.reason.is_allowed() {
             decision.session.clone()
@@ -203,7 +203,7 @@ fn record(decision: &Decision<'_>, explanation: String) -> DecisionRecord {
     DecisionRecord { reason: decision.reason, explanation, session: session.map(|session| (**session).clone()) }
 }
 
-/// Whether the reason shows the live session beside it.
+/// Return whether the reason is shown with the live session.
 pub(super) fn shows_session(reason: Reason) -> bool {
     reason == Reason::AlreadySignedIn
 }

@@ -1,4 +1,4 @@
-//! What commands come to, and what an import says of itself.
+//! The outcomes of commands, and the reports of imports.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn not_found(fixture: &mut Fixture, action: Action) -> bool {
 }
 
 #[test]
-fn deleting_what_is_not_there_is_fine_only_where_that_was_said() {
+fn deleting_a_missing_thing_succeeds_only_if_the_command_accepts_that() {
     for (if_missing, fails) in [(IfMissing::Fail, true), (IfMissing::Accept, false)] {
         let mut fixture = Fixture::new();
         let no_user = Action::DeleteUser { user_id: "new".parse().unwrap(), if_missing };
@@ -51,7 +51,7 @@ fn deleting_what_is_not_there_is_fine_only_where_that_was_said() {
 }
 
 #[test]
-fn what_is_deleted_takes_its_sessions_with_it() {
+fn deleting_a_user_or_queue_ends_its_sessions() {
     let mut fixture = Fixture::new();
     for (user_id, queue_id) in [("ann", "q1"), ("bob", "q1"), ("bob", "q2"), ("eve", "q2")] {
         fixture.sign_in(user_id, queue_id, SignInChannel::FeatureCode);
@@ -65,7 +65,7 @@ fn what_is_deleted_takes_its_sessions_with_it() {
 }
 
 #[test]
-fn an_extension_is_its_owners_until_it_is_given_up() {
+fn an_extension_in_use_is_free_only_after_its_owner_changes_it() {
     let mut fixture = Fixture::new();
     let mut update_queue = |queue_id: &str, extension: &str, display_name: &str| {
         let extension = Some(Some(extension.parse().unwrap()));
@@ -101,7 +101,7 @@ fn an_etag_names_the_change_that_made_the_settings() {
 }
 
 #[test]
-fn a_session_is_shown_with_the_reason_that_speaks_of_it() {
+fn a_session_is_shown_only_with_already_signed_in() {
     let mut fixture = Fixture::new();
     let sign_in = |user: &str| Action::SignIn {
         user: by_user_id(user),
@@ -124,7 +124,7 @@ fn a_session_is_shown_with_the_reason_that_speaks_of_it() {
         queue: by_queue_id("q1"),
         justification: String::new(),
     };
-    // It ended, so it isn't shown as live; whoever may not end it isn't shown it either.
+    // A session that has ended isn't shown as live. A user who may not end a session doesn't see it.
     assert_eq!(shown(sign_out("bob")), (Reason::SupervisorRoleRequired, true));
     assert_eq!(shown(sign_out("sue")), (Reason::SupervisorSignOut, false));
     assert_eq!(shown(sign_out("sue")), (Reason::SupervisorSignOut, true));
@@ -160,8 +160,8 @@ fn import(fixture: &mut Fixture, directory: &Directory, missing: Missing) -> Imp
     }
 }
 
-/// Queues swap extensions and one is new; ann is renumbered, eve takes her extension and becomes an agent and a
-/// supervisor.
+/// Return a document in which queues swap extensions and one queue is new. ann has another number, and eve takes her
+/// extension and becomes an agent and a supervisor.
 fn document() -> Directory {
     let mut settings = SettingsPatch::default();
     settings.turn(Switch::ViewSkills, true).unwrap();
@@ -224,7 +224,7 @@ fn sorted(report: &ImportReport) -> Vec<String> {
 }
 
 #[test]
-fn whoever_gives_an_extension_to_another_is_told_of_as_updated() {
+fn a_user_who_loses_an_extension_to_another_counts_as_updated() {
     let mut fixture = Fixture::new();
     let users = vec![user_entry(1, "ann", None, &[]), user_entry(2, "bob", Some("101"), &[])];
     let report = import(&mut fixture, &Directory { users, ..Directory::default() }, Missing::Keep);
@@ -261,7 +261,7 @@ fn an_organization_as_it_is_described_imports_as_itself() {
 }
 
 #[test]
-fn a_queue_that_goes_takes_the_roles_on_it() {
+fn deleting_a_queue_takes_the_roles_on_it() {
     let mut fixture = Fixture::new();
     let mut directory = describe(fixture.organization());
     directory.queues.retain(|queue| queue.queue_id.as_str() != "q1");
@@ -274,7 +274,7 @@ fn a_queue_that_goes_takes_the_roles_on_it() {
 }
 
 #[test]
-fn an_import_deletes_what_its_document_leaves_out_if_asked_to() {
+fn an_import_deletes_unnamed_users_and_queues_if_asked_to() {
     let mut fixture = Fixture::new();
     for (user_id, queue_id) in [("bob", "q1"), ("ann", "q2"), ("eve", "q1")] {
         fixture.sign_in(user_id, queue_id, SignInChannel::FeatureCode);
@@ -286,7 +286,7 @@ fn an_import_deletes_what_its_document_leaves_out_if_asked_to() {
         ..Directory::default()
     };
     let report = import(&mut fixture, &directory, Missing::Delete);
-    // Of ann's and five others' roles none is left: six in all. Bob, ann and eve were signed in.
+    // None of the six roles of ann and five others is left. Bob, ann and eve were signed in.
     assert_eq!((report.users_deleted, report.queues_deleted, report.users_updated), (5, 3, 2));
     assert_eq!((report.assignments_deleted, report.assignments_created, report.sessions_ended), (6, 0, 3));
     let lines = sorted(&report);
@@ -306,7 +306,7 @@ fn an_import_deletes_what_its_document_leaves_out_if_asked_to() {
 }
 
 #[test]
-fn a_long_report_spells_out_its_first_hundred_lines() {
+fn a_long_report_lists_its_first_hundred_changes() {
     let mut fixture = Fixture::new();
     let users: Vec<UserEntry> = (0..150).map(|n| user_entry(n, &format!("u{n}"), None, &[])).collect();
     let report = import(&mut fixture, &Directory { users, ..Directory::default() }, Missing::Keep);
@@ -355,7 +355,7 @@ fn a_document_that_contradicts_itself_or_the_store_is_faulty() {
             ])
             .collect::<Vec<_>>()
     );
-    // What would be deleted is in nobody's way, and there for nobody.
+    // A user or queue that the import would delete causes no conflict, and can't be referred to.
     assert_eq!(
         found(&directory, Missing::Delete),
         [
@@ -393,9 +393,9 @@ fn an_import_that_is_refused_is_recorded_without_its_directory() {
     assert!(refused(Action::CreateUser { user: user("new", None) }));
 }
 
-/// More sessions may have expired than the writer ends at once.
+/// The writer may not have ended the expired session yet, because it ends a limited number at a time.
 #[test]
-fn a_session_that_has_expired_makes_way_for_another() {
+fn an_expired_session_ends_before_another_starts() {
     const MINUTE: Duration = Duration::from_secs(60);
     let mut fixture = Fixture::new();
     let (user, queue) = (by_user_id("eve"), by_queue_id("q1"));
@@ -426,7 +426,7 @@ fn a_session_that_has_expired_makes_way_for_another() {
 }
 
 #[test]
-fn what_concludes_a_command_comes_after_what_it_depends_on() {
+fn concluding_changes_come_after_those_that_they_depend_on() {
     let fixture = Fixture::new();
     let organization_id = "acme".parse().unwrap();
     let mut planner = Planner::new(&fixture.0, &organization_id, now());
@@ -437,7 +437,7 @@ fn what_concludes_a_command_comes_after_what_it_depends_on() {
     assert_eq!(after, fixture.0.clone().at(Sequence(fixture.0.revision().sequence.0 + 2)));
 }
 
-/// Otherwise a mistake in the rules would leave half of a command in the state of all others.
+/// Otherwise a mistake in the rules would leave half of a command in the published state.
 #[test]
 fn changes_of_which_one_does_not_fit_leave_the_state_as_it_was() {
     let fixture = Fixture::new();

@@ -1,8 +1,8 @@
-//! A state made of what it consists of, and not of the changes that led to it: a start would take minutes if each of
-//! millions of rows were a change.
+//! The assembly of a state from its parts instead of its changes. A start would take minutes if each of millions of
+//! rows were a change.
 //!
-//! INVARIANT: the same as the changes would have made. What doesn't fit is refused for the same reasons, and wherever a
-//! state is loaded in a test, it is compared with one that was replayed.
+//! INVARIANT: the assembled state is the same as the state after the changes. Parts that don't fit are refused for the
+//! same reasons. Wherever a test loads a state, it is compared with a replayed one.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -24,15 +24,15 @@ use crate::domain::{
     settings::{Etag, PermissionSettings},
 };
 
-/// A state that is being put together: organizations first, then users and queues, then what connects them.
+/// A state in assembly: organizations first, then users and queues, then roles and sessions.
 #[derive(Debug)]
 pub struct Assembly {
     snapshot: Snapshot,
     organizations: Parts<OrganizationId, OrganizationAssembly>,
 }
 
-/// An organization that is being put together. There may be millions of users and assignments in it, so what is kept until
-/// the end is kept small.
+/// An organization in assembly. It may have millions of users and assignments, so little is kept for each until the
+/// end.
 #[derive(Debug)]
 struct OrganizationAssembly {
     organization: OrganizationState,
@@ -41,12 +41,12 @@ struct OrganizationAssembly {
     latest: Latest,
 }
 
-/// What is gathered for the user who was given a queue role last.
+/// The collected queue roles of the latest user with a queue role.
 #[derive(Debug, Default)]
 struct Latest {
-    /// Their place among the users.
+    /// The user's index.
     at: usize,
-    /// Places among the queues, and roles there.
+    /// Indexes of queues, and roles on them.
     roles: Vec<(usize, Role)>,
 }
 
@@ -54,30 +54,30 @@ struct Latest {
 struct QueueParts {
     queue: Queue,
     slot: Slot,
-    /// Places among the users.
+    /// Indexes of users.
     role_holders: Vec<u32>,
     session_holders: Vec<u32>,
 }
 
-/// Things in the order in which they came, and where each is.
+/// Items in the order in which they were added, and their indexes by key.
 #[derive(Debug)]
 struct Parts<K, V> {
     items: Vec<V>,
     places: HashMap<K, usize, FixedState>,
-    /// Which was asked for last. Rows come in order, so it is likely to be asked for again.
+    /// The index of the last search. Rows are in order, so the same item is often searched again.
     last: usize,
 }
 
-/// What doesn't fit, as a word of the rules.
+/// The reason why a part doesn't fit, in the words of the rules.
 type Problem = &'static str;
 
 impl Assembly {
-    /// Nothing yet.
+    /// Start an empty assembly.
     pub fn new(lineage: Lineage) -> Self {
         Self { snapshot: Snapshot::empty(lineage), organizations: Parts::default() }
     }
 
-    /// Adds an organization.
+    /// Add an organization.
     pub fn organization(&mut self, organization: Organization, etag: Etag) -> Result<(), Problem> {
         let id = organization.organization_id.clone();
         let organization = OrganizationState::new(organization, PermissionSettings::default(), etag);
@@ -86,18 +86,18 @@ impl Assembly {
         self.organizations.add(id, assembly, "the organization exists already")
     }
 
-    /// The settings of an organization, to be set.
+    /// Return the settings of an organization, to be filled in.
     pub fn settings(&mut self, organization_id: &str) -> Result<&mut PermissionSettings, Problem> {
         Ok(&mut self.assembly_of(organization_id)?.organization.settings)
     }
 
-    /// Adds a user.
+    /// Add a user.
     pub fn user(&mut self, organization_id: &str, user: User) -> Result<(), Problem> {
         let id = user.user_id.clone();
         self.assembly_of(organization_id)?.user_states.add(id, UserState::new(user), "the user exists already")
     }
 
-    /// Adds a queue.
+    /// Add a queue.
     pub fn queue(&mut self, organization_id: &str, queue: Queue) -> Result<(), Problem> {
         let id = queue.queue_id.clone();
         let OrganizationAssembly { organization, queues, .. } = self.assembly_of(organization_id)?;
@@ -108,7 +108,7 @@ impl Assembly {
         Ok(())
     }
 
-    /// Adds a role, for the organization or for a queue. Those for queues come user by user.
+    /// Add a role, for the organization or for a queue. Those for queues come user by user.
     pub fn role(
         &mut self,
         organization_id: &str,
@@ -141,7 +141,7 @@ impl Assembly {
         Ok(())
     }
 
-    /// Adds a session that has not ended.
+    /// Add a session that has not ended.
     pub fn session(&mut self, organization_id: &str, mut session: Session) -> Result<(), Problem> {
         let OrganizationAssembly { organization, user_states, queues, .. } = self.assembly_of(organization_id)?;
         let (at, user_state) = user_states.find(session.user_id.as_str()).ok_or("no such user or queue")?;
@@ -163,12 +163,12 @@ impl Assembly {
         Ok(())
     }
 
-    /// Says through which event an organization's audit log was cut. The organization may be gone.
+    /// Set the last event that was cut off an organization's audit log. The organization may be deleted.
     pub fn audit_cut(&mut self, organization_id: OrganizationId, through: Sequence) {
         self.snapshot.audit_cuts.insert(organization_id, through);
     }
 
-    /// The state, at this place in the history.
+    /// Return the state, at this position in the history.
     pub fn finish(mut self, sequence: Sequence) -> Result<Snapshot, Problem> {
         for assembly in self.organizations.items {
             self.snapshot.organizations.insert(assembly.finish()?);
@@ -182,7 +182,7 @@ impl Assembly {
 }
 
 impl Latest {
-    /// Gives the user what was gathered for them.
+    /// Give the user the collected roles.
     fn settle(
         &mut self,
         user_states: &mut Parts<UserId, UserState>,
@@ -209,7 +209,7 @@ impl Latest {
     }
 }
 
-/// A place among the users, in little space.
+/// Return an index of a user, as 4 bytes.
 fn number(at: usize) -> Result<u32, Problem> {
     u32::try_from(at).map_err(|_| "there are too many users")
 }
@@ -247,8 +247,9 @@ impl OrganizationAssembly {
     }
 }
 
-/// The set of these, each perhaps named more than once, in half the space. What comes in order leaves each node of the tree
-/// half full, because a full one is split in its middle; so every other one comes first, and the rest fills the nodes up.
+/// Return the set of these keys, which may have duplicates, in half the usual space. Keys in order would leave each
+/// node of the tree half full, because a full node is split in its middle. So every other key is inserted first, and
+/// the rest fills the nodes.
 fn packed<K: Ord + Clone>(mut keys: Vec<K>) -> OrdSet<K> {
     keys.sort();
     keys.dedup();
@@ -271,7 +272,7 @@ impl<K: std::hash::Hash + Eq + std::borrow::Borrow<str>, V: Identified> Parts<K,
         Ok(())
     }
 
-    /// Where it is, and what it is.
+    /// Return the item's index and the item.
     fn find(&mut self, id: &str) -> Option<(usize, &mut V)> {
         if self.items.get(self.last).is_none_or(|last| last.id() != id) {
             self.last = *self.places.get(id)?;

@@ -1,4 +1,4 @@
-//! Things that are found by an id, or by an extension. There may be millions, so nothing is kept twice but an id.
+//! Items that are found by id or by extension. There may be millions, so only an id is stored twice.
 
 use std::{
     borrow::Borrow,
@@ -12,11 +12,11 @@ use imbl::{GenericHashMap, OrdSet, shared_ptr::DefaultSharedPtr};
 
 use crate::domain::ids::Extension;
 
-/// Things by their ids, and those that have an extension by that: found by a hash, which takes as long among many as among
-/// few, and listed in order.
+/// Items by id, and by extension if they have one. Hash tables find them, in the same time among many as among few. A
+/// set lists them in order.
 #[derive(Debug, Clone)]
 pub(super) struct Named<V: HasNames> {
-    /// An id lies beside what has it, so that both are fetched from memory at the same time.
+    /// An id is stored beside its item, so that both are fetched from memory at the same time.
     by_id: Found<V::Id, Arc<V>>,
     by_extension: Found<ByExtension<V>, ()>,
     pub(super) order: OrdSet<V::Id>,
@@ -24,11 +24,11 @@ pub(super) struct Named<V: HasNames> {
 
 type Found<K, V> = GenericHashMap<K, V, FixedState, DefaultSharedPtr>;
 
-/// Its own key: its extension is in it. INVARIANT: what has none isn't kept so.
+/// An item as its own key, because its extension is in it. INVARIANT: it has an extension.
 #[derive(Debug, Clone)]
 struct ByExtension<V>(Arc<V>);
 
-/// What has an id, and may have an extension.
+/// An item with an id, and possibly an extension.
 pub(super) trait HasNames: Clone {
     type Id: Ord + Hash + Clone + Borrow<str>;
 
@@ -77,7 +77,7 @@ impl<V: HasNames> Named<V> {
         self.by_extension.get_key_value(&Some(*extension)).map(|(ByExtension(found), ())| found.as_ref())
     }
 
-    /// Adds what isn't there yet.
+    /// Add an item whose id isn't in use.
     pub(super) fn insert(&mut self, value: V) -> Result<(), &'static str> {
         let id = value.id().clone();
         self.replace(value)?;
@@ -85,7 +85,7 @@ impl<V: HasNames> Named<V> {
         Ok(())
     }
 
-    /// Puts something in the place of what has its id.
+    /// Replace the item with the same id.
     pub(super) fn replace(&mut self, value: V) -> Result<(), &'static str> {
         let extension = *value.extension();
         let before = self.get(value.id().borrow()).and_then(|before| *before.extension());
@@ -101,10 +101,10 @@ impl<V: HasNames> Named<V> {
         Ok(())
     }
 
-    /// Puts something in the place of what has its names.
+    /// Replace the item with the same id and extension.
     pub(super) fn put(&mut self, value: V) {
         let value = Arc::new(value);
-        // Of two that are found alike, a map keeps the latter.
+        // The map replaces the equal key too, so it keeps the later item.
         if value.extension().is_some() {
             self.by_extension.insert(ByExtension(Arc::clone(&value)), ());
         }
@@ -120,7 +120,7 @@ impl<V: HasNames> Named<V> {
         }
     }
 
-    /// Whether all of it is the same, and found in the same ways.
+    /// Return whether all items are the same, and are found by the same names.
     pub(super) fn is_same(&self, other: &Self, is_same: impl Fn(&V, &V) -> bool) -> bool {
         let are_same =
             |own: Option<&V>, others: Option<&V>| own.zip(others).is_some_and(|(one, other)| is_same(one, other));
@@ -133,13 +133,13 @@ impl<V: HasNames> Named<V> {
             && self.by_extension.keys().all(is_found_too)
     }
 
-    /// In order of the ids, from the one after `after`.
+    /// Iterate in order of the ids, from the one after `after`.
     pub(super) fn after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s V> {
         after_in(&self.order, after).filter_map(|id| self.get(id.borrow()))
     }
 }
 
-/// Those that come after one, in order.
+/// Iterate over the ids after one, in order.
 pub(super) fn after_in<'s, K: Ord + Borrow<str>>(
     ids: &'s OrdSet<K>,
     after: Option<&'s str>,
@@ -147,7 +147,7 @@ pub(super) fn after_in<'s, K: Ord + Borrow<str>>(
     ids.range::<_, str>((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
 }
 
-/// What is in one or in both of two lists, each of them in order.
+/// Merge two ordered lists, without duplicates.
 pub(super) fn in_either<'s, K: Ord + 's>(
     one: impl Iterator<Item = &'s K>,
     other: impl Iterator<Item = &'s K>,
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_anothers_place_is_found_by_its_own_names_and_no_others() {
+    fn a_replacement_is_found_only_by_its_own_names() {
         let extension = |text: &str| text.parse::<Extension>().unwrap();
         let found =
             |named: &Named<UserState>, text| named.with_extension(&extension(text)).map(|found| found.id().clone());
@@ -197,9 +197,9 @@ mod tests {
         assert_eq!((found(&named, "102"), named.contains("bob"), named.len()), (None, false, 1));
     }
 
-    /// Loaded states are compared with replayed ones, so this must see every difference.
+    /// Loaded states are compared with replayed ones, so the comparison must find every difference.
     #[test]
-    fn those_that_differ_in_anything_are_not_the_same() {
+    fn a_comparison_finds_every_difference() {
         let both = || of([member("ann", Some("101")), member("bob", None)]);
         let mut renamed = user("bob", None);
         renamed.display_name = "Bob".into();

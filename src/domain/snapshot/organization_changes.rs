@@ -1,4 +1,4 @@
-//! The changes of one organization's state. Each either fits and is done whole, or changes nothing.
+//! The changes of one organization's state. Each is made completely, or doesn't fit and changes nothing.
 
 use std::sync::Arc;
 
@@ -129,10 +129,10 @@ impl OrganizationState {
         self.set_roles(user_id, queue_id.as_ref(), before.without(*role))
     }
 
-    /// Says which roles a user has for the organization, or on a queue.
+    /// Set the roles that a user has for the organization, or on a queue.
     fn set_roles(&mut self, user_id: &UserId, queue_id: Option<&QueueId>, roles: RoleSet) -> Result<(), &'static str> {
         let mut user_state = self.users.get(user_id.as_str()).ok_or("no such user")?.clone();
-        // Kept are the ids that are there already: there may be millions of assignments.
+        // Share the stored id: there may be millions of assignments.
         let own_id = user_state.user.user_id.clone();
         match queue_id {
             None => user_state.organization_roles = roles,

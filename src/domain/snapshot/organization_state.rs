@@ -28,16 +28,16 @@ pub struct OrganizationState {
     pub(super) queues: Named<QueueState>,
     pub(super) slots: Slots,
     pub(super) role_holders: RoleHolders,
-    /// Whoever has a session that has not been ended yet.
+    /// The users with a session that has not been ended yet.
     pub(super) session_holders: OrdSet<UserId>,
-    /// The same by queue. INVARIANT: a queue on which nobody has one isn't there. They aren't kept with the queue, because then
-    /// it would be copied, and found anew, whenever somebody signs in.
+    /// The same by queue. INVARIANT: it has no entry for a queue without sessions. It is not part of the queue, because
+    /// then each sign-in would find and copy the queue.
     pub(super) session_holders_on: OrdMap<Slot, OrdSet<UserId>>,
-    /// How many sessions there are.
+    /// The number of sessions that have not been ended yet.
     pub(super) sessions: usize,
 }
 
-/// The same organization, with the same in it. Queues may have other slots.
+/// Organizations are equal if they have equal content. Queues may have other slots.
 impl PartialEq for OrganizationState {
     fn eq(&self, other: &Self) -> bool {
         let Self {
@@ -69,29 +69,29 @@ impl PartialEq for OrganizationState {
     }
 }
 
-/// Reading.
+/// Queries.
 impl OrganizationState {
-    /// The organization's own attributes.
+    /// Return the organization's own attributes.
     pub fn attributes(&self) -> &Organization {
         &self.attributes
     }
 
-    /// What each role may do.
+    /// Return the permission settings.
     pub fn settings(&self) -> &PermissionSettings {
         &self.settings
     }
 
-    /// Whether supervisors reach only the queues on which they have an assignment.
+    /// Return whether supervisors reach only the queues on which they have an assignment.
     pub fn limits_supervisors(&self) -> bool {
         self.settings.is_on(Switch::LimitToAssignedQueues)
     }
 
-    /// Names the state of the settings.
+    /// Return the etag of the settings.
     pub fn settings_etag(&self) -> Etag {
         self.settings_etag
     }
 
-    /// The user that a caller named, with everything that hangs on them.
+    /// Return the named user with their roles and sessions.
     pub fn user_state(&self, user: &UserRef) -> Option<&UserState> {
         match user {
             UserRef::Id(id) => self.users.get(id.as_str()),
@@ -99,37 +99,37 @@ impl OrganizationState {
         }
     }
 
-    /// The user with this id, with everything that hangs on them.
+    /// Return the user with this id, with their roles and sessions.
     pub fn user_state_by_id(&self, user_id: &str) -> Option<&UserState> {
         self.users.get(user_id)
     }
 
-    /// The user that a caller named.
+    /// Return the named user.
     pub fn user(&self, user: &UserRef) -> Option<&User> {
         self.user_state(user).map(UserState::user)
     }
 
-    /// The user with this id.
+    /// Return the user with this id.
     pub fn user_by_id(&self, user_id: &str) -> Option<&User> {
         self.users.get(user_id).map(UserState::user)
     }
 
-    /// Whose extension this is.
+    /// Return the user with this extension.
     pub fn user_with_extension(&self, extension: &Extension) -> Option<&UserId> {
         self.users.with_extension(extension).map(HasNames::id)
     }
 
-    /// Users in order of their ids, from the one after `after`, with everything that hangs on them.
+    /// Iterate over users in order of their ids, from the one after `after`, with their roles and sessions.
     pub fn user_states_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s UserState> {
         self.users.after(after)
     }
 
-    /// Users in order of their ids, from the one after `after`.
+    /// Iterate over users in order of their ids, from the one after `after`.
     pub fn users_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s User> {
         self.users.after(after).map(UserState::user)
     }
 
-    /// The queue that a caller named, with who has a role on it.
+    /// Return the named queue with its role holders.
     pub fn queue_state(&self, queue: &QueueRef) -> Option<&QueueState> {
         match queue {
             QueueRef::Id(id) => self.queues.get(id.as_str()),
@@ -137,37 +137,38 @@ impl OrganizationState {
         }
     }
 
-    /// The queue with this id, with who has a role on it.
+    /// Return the queue with this id, with its role holders.
     pub fn queue_state_by_id(&self, queue_id: &str) -> Option<&QueueState> {
         self.queues.get(queue_id)
     }
 
-    /// The queue that a caller named.
+    /// Return the named queue.
     pub fn queue(&self, queue: &QueueRef) -> Option<&Queue> {
         self.queue_state(queue).map(QueueState::queue)
     }
 
-    /// The queue with this id.
+    /// Return the queue with this id.
     pub fn queue_by_id(&self, queue_id: &str) -> Option<&Queue> {
         self.queues.get(queue_id).map(QueueState::queue)
     }
 
-    /// Whose extension this is.
+    /// Return the queue with this extension.
     pub fn queue_with_extension(&self, extension: &Extension) -> Option<&QueueId> {
         self.queues.with_extension(extension).map(HasNames::id)
     }
 
-    /// Queues in order of their ids, from the one after `after`, with who has a role on them.
+    /// Iterate over queues in order of their ids, from the one after `after`, with their role holders.
     pub fn queue_states_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s QueueState> {
         self.queues.after(after)
     }
 
-    /// Queues in order of their ids, from the one after `after`.
+    /// Iterate over queues in order of their ids, from the one after `after`.
     pub fn queues_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s Queue> {
         self.queues.after(after).map(QueueState::queue)
     }
 
-    /// The queues on which a user has a role or a session, in order of their ids, from the one after `after`.
+    /// Iterate over the queues on which a user has a role or a session, in order of their ids, from the one after
+    /// `after`.
     pub fn queue_states_of<'s>(
         &'s self,
         user_state: &'s UserState,
@@ -177,44 +178,44 @@ impl OrganizationState {
         ids.filter_map(|id| self.queues.get(id.as_str()))
     }
 
-    /// How many queues there are.
+    /// Count the queues.
     pub fn queue_count(&self) -> usize {
         self.queues.len()
     }
 
-    /// On how many queues a user has a SUPERVISOR assignment.
+    /// Count the queues on which a user has a SUPERVISOR assignment.
     pub fn supervised_queues(&self, user_id: &str) -> usize {
         self.users.get(user_id).map_or(0, UserState::supervised_queues)
     }
 
-    /// The roles that a user holds: those for the organization, and those that any queue assignment confers
+    /// Return the roles that a user holds: those for the organization, and those that any queue assignment confers
     /// (`docs/semantics.md` section 1).
     pub fn roles_held(&self, user_id: &str) -> RoleSet {
         self.users.get(user_id).map(UserState::roles_held).unwrap_or_default()
     }
 
-    /// The roles that a user holds for the organization.
+    /// Return the roles that a user holds for the organization.
     pub fn organization_roles(&self, user_id: &str) -> RoleSet {
         self.users.get(user_id).map(|user_state| user_state.organization_roles).unwrap_or_default()
     }
 
-    /// The roles that a user holds on one queue.
+    /// Return the roles that a user holds on one queue.
     pub fn roles_on_queue(&self, user_id: &str, queue_id: &str) -> RoleSet {
         let found = self.users.get(user_id).zip(self.queues.get(queue_id));
         found.map(|(user_state, queue_state)| user_state.roles_on(queue_state)).unwrap_or_default()
     }
 
-    /// Whether the user is assigned to the queue: has an AGENT assignment on it.
+    /// Return whether the user is assigned to the queue: has an AGENT assignment on it.
     pub fn is_assigned(&self, user_id: &str, queue_id: &str) -> bool {
         self.roles_on_queue(user_id, queue_id).contains(Role::Agent)
     }
 
-    /// A user's roles on queues, in order of the queues' ids.
+    /// Iterate over a user's roles on queues, in order of the queues' ids.
     pub fn queue_roles_of_user(&self, user_id: &str) -> impl Iterator<Item = (&QueueId, RoleSet)> {
         self.users.get(user_id).into_iter().flat_map(|user_state| user_state.queue_roles(&self.slots))
     }
 
-    /// A user's role assignments: those for the organization, then those for queues in order of the queues' ids.
+    /// Iterate over a user's role assignments: those for the organization, then those for queues in order of their ids.
     pub fn assignments_of_user<'s>(&'s self, user_id: &'s UserId) -> impl Iterator<Item = RoleAssignment> + 's {
         let assignment = |role, queue_id: Option<&QueueId>| RoleAssignment {
             user_id: user_id.clone(),
@@ -228,7 +229,7 @@ impl OrganizationState {
         )
     }
 
-    /// The role assignments on a queue, in order of the users' ids.
+    /// Iterate over the role assignments on a queue, in order of the users' ids.
     pub fn assignments_on_queue<'s>(&'s self, queue_id: &'s QueueId) -> impl Iterator<Item = RoleAssignment> + 's {
         self.users_with_roles_on(queue_id.as_str(), None).flat_map(move |(user_id, roles)| {
             let queue_id = Some(queue_id.clone());
@@ -236,7 +237,7 @@ impl OrganizationState {
         })
     }
 
-    /// The users with roles on a queue, in order of their ids, from the one after `after`.
+    /// Iterate over the users with roles on a queue, in order of their ids, from the one after `after`.
     pub fn users_with_roles_on<'s>(
         &'s self,
         queue_id: &'s str,
@@ -251,7 +252,7 @@ impl OrganizationState {
         })
     }
 
-    /// The users with roles or a session on a queue, in order of their ids, from the one after `after`.
+    /// Iterate over the users with roles or a session on a queue, in order of their ids, from the one after `after`.
     pub fn user_states_on<'s>(
         &'s self,
         queue_state: &'s QueueState,
@@ -269,33 +270,34 @@ impl OrganizationState {
         self.session_holders_on.get(&queue_state.slot).into_iter().flat_map(move |holders| after_in(holders, after))
     }
 
-    /// The users who hold any role, in order of their ids.
+    /// Iterate over the users who hold any role, in order of their ids.
     pub fn users_with_roles<'s>(&'s self, from: Bound<&'s str>) -> impl Iterator<Item = &'s UserId> {
         self.role_holders.of_any(from)
     }
 
-    /// The users who hold this role, in order of their ids.
+    /// Iterate over the users who hold this role, in order of their ids.
     pub fn users_with_role<'s>(&'s self, role: Role, from: Bound<&'s str>) -> impl Iterator<Item = &'s UserId> {
         self.role_holders.of(role, from)
     }
 
-    /// The session of a user on a queue that has not been ended yet, live or expired. Decisions want
-    /// [`OrganizationState::live_session`].
+    /// Return the session of a user on a queue that has not been ended yet, live or expired. Decisions need
+    /// [`OrganizationState::live_session`] instead.
     pub fn recorded_session(&self, user_id: &str, queue_id: &str) -> Option<&Arc<Session>> {
         self.users.get(user_id)?.recorded_session(queue_id)
     }
 
-    /// The live session of a user on a queue.
+    /// Return the live session of a user on a queue, or `None`.
     pub fn live_session(&self, user_id: &str, queue_id: &str, now: Timestamp) -> Option<&Arc<Session>> {
         self.recorded_session(user_id, queue_id).filter(|session| session.is_live(now))
     }
 
-    /// A user's sessions that have not been ended yet, in order of the queues' ids.
+    /// Iterate over a user's sessions that have not been ended yet, in order of the queues' ids.
     pub fn sessions_of_user(&self, user_id: &str) -> impl Iterator<Item = &Arc<Session>> {
         self.users.get(user_id).into_iter().flat_map(UserState::sessions)
     }
 
-    /// A queue's sessions that have not been ended yet, in order of the users' ids, from the one after `after`.
+    /// Iterate over a queue's sessions that have not been ended yet, in order of the users' ids, from the one after
+    /// `after`.
     pub fn sessions_on_queue<'s>(
         &'s self,
         queue_id: &'s str,
@@ -309,18 +311,18 @@ impl OrganizationState {
         holders.filter_map(move |user_id| self.recorded_session(user_id.as_str(), queue_id))
     }
 
-    /// How many users there are.
+    /// Count the users.
     pub fn user_count(&self) -> usize {
         self.users.len()
     }
 
-    /// How many sessions there are that have not ended. Those past their expire time count until they are swept.
+    /// Count the sessions that have not been ended yet. Expired sessions count until the server ends them.
     pub fn session_count(&self) -> usize {
         self.sessions
     }
 
-    /// Every session that has not been ended yet, in order of users' and queues' ids, from the first after the session
-    /// of `after`, a user and a queue.
+    /// Iterate over the sessions that have not been ended yet, in order of users' and queues' ids. Start with the first
+    /// after the session of `after`, a user and a queue.
     pub fn sessions_after<'s>(&'s self, after: Option<(&'s str, &'s str)>) -> impl Iterator<Item = &'s Arc<Session>> {
         let from = after.map_or(Bound::Unbounded, |(user_id, _)| Bound::Included(user_id));
         let holders = self.session_holders.range::<_, str>((from, Bound::Unbounded));

@@ -12,7 +12,7 @@ use crate::domain::{
 #[derive(Debug, Clone)]
 pub struct QueueState {
     pub(super) queue: Queue,
-    /// What users name it by.
+    /// The number that user states store instead of the queue's id.
     pub(super) slot: Slot,
     pub(super) role_holders: OrdSet<UserId>,
 }
@@ -30,7 +30,7 @@ impl HasNames for QueueState {
 }
 
 impl QueueState {
-    /// The queue's own attributes.
+    /// Return the queue's own attributes.
     pub fn queue(&self) -> &Queue {
         &self.queue
     }

@@ -1,4 +1,4 @@
-//! The users who hold each role, so that a list by role costs what is in it.
+//! The users who hold each role. With them, the cost of a list by role depends only on its length.
 
 use std::ops::Bound;
 
@@ -19,7 +19,7 @@ pub(super) struct RoleHolders {
 }
 
 impl RoleHolders {
-    /// The holders of each role as `holders` gives them.
+    /// Collect the holders of each role from `holders`.
     pub(super) fn new(holders: impl Fn(Role) -> OrdSet<UserId>) -> Self {
         Self {
             contact_admins: holders(Role::ContactAdmin),
@@ -28,19 +28,19 @@ impl RoleHolders {
         }
     }
 
-    /// The holders of a role, in order of their ids.
+    /// Iterate over the holders of a role, in order of their ids.
     pub(super) fn of(&self, role: Role, from: Bound<&str>) -> impl Iterator<Item = &UserId> {
         self.set(role).range::<_, str>((from, Bound::Unbounded))
     }
 
-    /// The holders of any role, in order of their ids.
+    /// Iterate over the holders of any role, in order of their ids.
     pub(super) fn of_any(&self, from: Bound<&str>) -> impl Iterator<Item = &UserId> {
         let [admins, supervisors, agents] =
             [Role::ContactAdmin, Role::Supervisor, Role::Agent].map(|role| self.of(role, from));
         in_either(in_either(admins, supervisors), agents)
     }
 
-    /// Notes that a user holds these roles and no others.
+    /// Record that a user holds these roles and no others.
     pub(super) fn note(&mut self, user_id: &UserId, roles: RoleSet) {
         for role in Role::ALL {
             let set = match role {
@@ -61,7 +61,7 @@ impl RoleHolders {
     }
 }
 
-/// Has an id in a set or not.
+/// Add an id to a set, or remove it.
 pub(super) fn keep(ids: &mut OrdSet<UserId>, id: &UserId, wanted: bool) {
     if !wanted {
         ids.remove(id);

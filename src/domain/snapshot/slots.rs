@@ -1,5 +1,5 @@
-//! Queues by numbers that, with the roles on one, take half the space of an id and are copied without counting: there may be
-//! tens of millions of assignments.
+//! Numbers of queues. A number and the roles on the queue take half the space of an id, and a copy needs no reference
+//! count. There may be tens of millions of assignments.
 
 use imbl::Vector;
 
@@ -8,11 +8,11 @@ use crate::domain::{
     model::{Role, RoleSet},
 };
 
-/// Names a queue of one organization, as long as it exists.
+/// The number of a queue of one organization, as long as the queue exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Slot(u32);
 
-/// The queues of an organization by their slots. A slot that was given back is taken again.
+/// The queues of an organization by slot. Freed slots are used again.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Slots {
     taken: Vector<Option<QueueId>>,
@@ -20,7 +20,7 @@ pub(super) struct Slots {
 }
 
 impl Slot {
-    /// The largest that there is: so two bits of a slot's four bytes are left for something else.
+    /// The largest slot. It leaves two bits of four bytes for roles.
     const LARGEST: u32 = u32::MAX >> 2;
 
     fn numbered(number: usize) -> Result<Self, &'static str> {
@@ -33,7 +33,7 @@ impl Slot {
     }
 }
 
-/// The roles that a user holds on one queue, in four bytes: the queue's slot, and in the lowest bits the roles.
+/// The roles that a user holds on one queue, in four bytes: the queue's slot, and the roles in the lowest bits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct QueueRoles(u32);
 
@@ -56,12 +56,12 @@ impl QueueRoles {
 }
 
 impl Slots {
-    /// The slot that a new queue will have.
+    /// Return the slot of the next new queue.
     pub(super) fn next(&self) -> Result<Slot, &'static str> {
         self.free.last().map_or_else(|| Slot::numbered(self.taken.len()), |slot| Ok(*slot))
     }
 
-    /// Gives a queue the next slot.
+    /// Give the next slot to a queue.
     pub(super) fn take(&mut self, queue_id: QueueId) {
         match self.free.pop_back() {
             Some(slot) => _ = self.taken.set(slot.index(), Some(queue_id)),
@@ -69,7 +69,7 @@ impl Slots {
         }
     }
 
-    /// Frees the slot of a queue that nothing refers to any more.
+    /// Free the slot of a queue without references.
     pub(super) fn give_back(&mut self, slot: Slot) {
         self.taken.set(slot.index(), None);
         self.free.push_back(slot);
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_queue_keeps_its_slot_and_one_that_was_given_back_is_taken_again() {
+    fn a_queue_keeps_its_slot_and_freed_slots_are_used_again() {
         let mut slots = Slots::default();
         let take = |slots: &mut Slots, id: &str| {
             let slot = slots.next().unwrap();
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!([take(&mut slots, "d"), take(&mut slots, "e")], [second, first]);
         assert_eq!(take(&mut slots, "f"), Slot(3));
         assert_eq!(slots.queue_id(first).map(QueueId::as_str), Some("e"));
-        assert_eq!(before.queue_id(first).map(QueueId::as_str), Some("a"), "what was before stays as it was");
+        assert_eq!(before.queue_id(first).map(QueueId::as_str), Some("a"), "the earlier copy is unchanged");
     }
 
     #[test]

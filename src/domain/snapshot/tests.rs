@@ -1,4 +1,4 @@
-//! What fits, what doesn't, and what is left when everything is taken back.
+//! Changes that fit, changes that don't, and the state after changes and their reversals.
 
 use imbl::{OrdMap, OrdSet};
 
@@ -102,7 +102,7 @@ fn a_change_that_does_not_fit_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn what_is_done_and_taken_back_leaves_the_same_state() {
+fn changes_and_their_reversals_leave_the_same_state() {
     let fixture = Fixture::new();
     let steps = [
         (Event::UserCreated { user: user("new", Some("109")) }, Event::UserDeleted { user: user("new", Some("109")) }),
@@ -159,7 +159,7 @@ fn what_is_done_and_taken_back_leaves_the_same_state() {
 }
 
 #[test]
-fn a_role_is_held_as_long_as_something_gives_it() {
+fn a_role_is_held_as_long_as_an_assignment_confers_it() {
     let mut fixture = Fixture::new();
     let mut apply = |event| {
         fixture.0.apply(&change(event)).unwrap();
@@ -182,7 +182,7 @@ fn a_role_is_held_as_long_as_something_gives_it() {
 }
 
 #[test]
-fn an_extension_passes_on_when_its_owner_lets_go() {
+fn an_extension_is_free_after_its_owner_changes_it() {
     let mut fixture = Fixture::new();
     let mut apply = |user_id: &str, before, extension| {
         let event = Event::UserUpdated { before: user(user_id, before), user: user(user_id, extension) };
@@ -200,7 +200,7 @@ fn an_extension_passes_on_when_its_owner_lets_go() {
 }
 
 #[test]
-fn what_is_read_goes_on_after_the_last_that_was_seen() {
+fn lists_continue_after_the_last_entry_seen() {
     let mut fixture = Fixture::new();
     for (user_id, queue_id, expire_time) in [("eve", "q1", Some(3)), ("eve", "q2", None), ("sue", "q1", Some(2))] {
         fixture.0.apply(&change(started(session(user_id, queue_id, expire_time)))).unwrap();
@@ -231,9 +231,9 @@ fn what_is_read_goes_on_after_the_last_that_was_seen() {
     assert!(organization.live_session("sue", "q1", Timestamp::from_unix_ms(1)).is_some());
 }
 
-/// Loaded states are compared with replayed ones, so this must see every difference.
+/// Loaded states are compared with replayed ones, so the comparison must find every difference.
 #[test]
-fn organizations_are_the_same_if_all_that_is_in_them_is() {
+fn organizations_are_equal_if_their_content_is() {
     let with = |queues: [&str; 2], then: &[Event]| {
         let mut fixture = Fixture::new();
         let created = queues.map(|queue_id| Event::QueueCreated { queue: queue(queue_id, None, QueueKind::CallQueue) });
@@ -280,9 +280,9 @@ fn organizations_are_the_same_if_all_that_is_in_them_is() {
     }
 }
 
-/// What is worked out from the rest is worked out anew when a state is loaded.
+/// Assembly computes the indexes of a loaded state anew, so the comparison must include them.
 #[test]
-fn organizations_differ_if_what_is_worked_out_does() {
+fn organizations_differ_if_their_indexes_do() {
     let mut fixture = Fixture::new();
     for event in [
         Event::QueueCreated { queue: queue("x", None, QueueKind::CallQueue) },
@@ -317,9 +317,9 @@ fn organizations_differ_if_what_is_worked_out_does() {
     }
 }
 
-/// Members name queues by slots, and a slot may have been another queue's.
+/// User states store slots, and a slot may have belonged to another queue before.
 #[test]
-fn a_queue_in_the_place_of_a_deleted_one_is_nobodys() {
+fn a_queue_in_the_slot_of_a_deleted_one_has_no_roles_or_sessions() {
     let mut fixture = Fixture::new();
     let slot = |fixture: &Fixture, queue_id: &str| fixture.organization().queues.get(queue_id).unwrap().slot;
     fixture.0.apply(&change(Event::QueueCreated { queue: queue("old", None, QueueKind::CallQueue) })).unwrap();

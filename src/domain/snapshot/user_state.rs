@@ -1,7 +1,7 @@
-//! One user and everything that hangs on them, in one queue, so that a decision finds it all by one search.
+//! One user with their roles and sessions, so that a decision finds everything by one search.
 //!
-//! There may be millions of these, and each is copied when it changes: what a decision looks at lies in two neighbouring lines
-//! of a processor's cache, and most have nothing elsewhere but their names and sessions.
+//! There may be millions of these, and each is copied when it changes. The data of a decision is in two neighbouring
+//! cache lines. Most users have only their names and sessions elsewhere.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::domain::{
     time::Timestamp,
 };
 
-/// How many queues' roles are kept in a user itself; more are kept elsewhere.
+/// The number of queues whose roles are stored in the user itself. More are stored elsewhere.
 const FEW: usize = 10;
 
 /// A user of an organization, with their roles and sessions.
@@ -30,7 +30,7 @@ pub struct UserState {
     conferred: RoleSet,
     /// In order of the queues' ids.
     queue_roles: SmallVec<[QueueRoles; FEW]>,
-    /// In order of the queues' ids. Few have more than one.
+    /// In order of the queues' ids. Few users have more than one.
     sessions: SmallVec<[(Slot, Arc<Session>); 1]>,
 }
 
@@ -46,31 +46,31 @@ impl HasNames for UserState {
     }
 }
 
-/// Reading.
+/// Queries.
 impl UserState {
-    /// The user's own attributes.
+    /// Return the user's own attributes.
     pub fn user(&self) -> &User {
         &self.user
     }
 
-    /// The roles that the user holds: those for the organization, and those that any queue assignment confers
+    /// Return the roles that the user holds: those for the organization, and those that any queue assignment confers
     /// (`docs/semantics.md` section 1).
     pub fn roles_held(&self) -> RoleSet {
         self.organization_roles.union(self.conferred)
     }
 
-    /// The roles that the user holds on a queue of the same state.
+    /// Return the roles that the user holds on a queue of the same state.
     pub fn roles_on(&self, queue_state: &QueueState) -> RoleSet {
         let found = self.queue_roles.iter().find(|on| on.slot() == queue_state.slot);
         found.map(|on| on.roles()).unwrap_or_default()
     }
 
-    /// Whether the user is assigned to a queue of the same state: has an AGENT assignment on it.
+    /// Return whether the user is assigned to a queue of the same state: has an AGENT assignment on it.
     pub fn is_assigned(&self, queue_state: &QueueState) -> bool {
         self.roles_on(queue_state).contains(Role::Agent)
     }
 
-    /// The user's live session on a queue of the same state.
+    /// Return the user's live session on a queue of the same state, or `None`.
     pub fn live_session(&self, queue_state: &QueueState, now: Timestamp) -> Option<&Arc<Session>> {
         let found = self.sessions.iter().find(|(slot, _)| *slot == queue_state.slot);
         found.map(|(_, session)| session).filter(|session| session.is_live(now))
@@ -93,12 +93,12 @@ impl UserState {
         self.queue_roles.iter().filter(|on| on.roles().contains(Role::Supervisor)).count()
     }
 
-    /// In order of the queues' ids, of an organization with these slots.
+    /// Iterate over the roles in order of the queues' ids, of an organization with these slots.
     pub(super) fn queue_roles<'s>(&'s self, slots: &'s Slots) -> impl Iterator<Item = (&'s QueueId, RoleSet)> {
         self.queue_roles.iter().filter_map(|on| Some((slots.queue_id(on.slot())?, on.roles())))
     }
 
-    /// The queues on which the user has a role or a session, in order of their ids.
+    /// Iterate over the queues on which the user has a role or a session, in order of their ids.
     pub(super) fn queues<'s>(&'s self, slots: &'s Slots) -> impl Iterator<Item = &'s QueueId> {
         let with_roles = self.queue_roles(slots).map(|(queue_id, _)| queue_id);
         in_either(with_roles, self.sessions().map(|session| &session.queue_id))
@@ -116,9 +116,9 @@ impl UserState {
         !self.roles_held().is_empty()
     }
 
-    /// Whether this is the same as a user of another state, whose slots may be others.
+    /// Return whether this is equal to a user of another state, which may have other slots.
     pub(super) fn is_same(&self, slots: &Slots, other: &Self, others: &Slots) -> bool {
-        // What the roles on queues confer is summed up wherever they are set.
+        // The conferred roles follow from the roles on queues.
         let Self { user, organization_roles, conferred: _, queue_roles: _, sessions: _ } = self;
         *user == other.user
             && *organization_roles == other.organization_roles
@@ -127,7 +127,7 @@ impl UserState {
     }
 }
 
-/// Changing.
+/// Updates.
 impl UserState {
     pub(super) fn new(user: User) -> Self {
         Self {
@@ -139,7 +139,7 @@ impl UserState {
         }
     }
 
-    /// Says all roles on queues at once, in order of the queues' ids.
+    /// Set all roles on queues, given in order of the queues' ids.
     pub(super) fn set_queue_roles(&mut self, queue_roles: impl Iterator<Item = QueueRoles>) {
         self.queue_roles = queue_roles.collect();
         self.queue_roles.shrink_to_fit();
@@ -162,7 +162,7 @@ impl UserState {
         self.conferred = self.queue_roles.iter().fold(RoleSet::default(), |all, on| all.union(on.roles()));
     }
 
-    /// Adds a session on a queue on which there is none.
+    /// Add a session on a queue without one.
     pub(super) fn add_session(&mut self, on: Slot, session: Arc<Session>) {
         let (Ok(at) | Err(at)) = self.session_at(session.queue_id.as_str());
         self.sessions.insert(at, (on, session));
@@ -177,10 +177,10 @@ impl UserState {
 mod tests {
     use super::*;
 
-    /// Behind two counts it begins, and no byte more fits two lines of 64.
+    /// With the two reference counts before it, it takes exactly two cache lines of 64 bytes.
     #[cfg(target_pointer_width = "64")]
     #[test]
-    fn a_member_takes_two_lines_of_a_cache() {
+    fn a_user_state_takes_two_cache_lines() {
         assert_eq!(size_of::<UserState>(), 2 * 64 - 2 * size_of::<usize>());
     }
 }

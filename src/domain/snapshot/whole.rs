@@ -1,9 +1,10 @@
 //! The state at one revision, in memory, with the indexes that decisions need.
 //!
-//! INVARIANT: a snapshot changes only by [`Snapshot::apply`], so that the live state and a state replayed from the log are
-//! built by the same code. One that is loaded, by [`Assembly`](super::Assembly), is the same.
-//! INVARIANT: cloning is cheap (the maps are persistent and share what didn't change), so a reader keeps a whole
-//! snapshot for as long as it likes.
+//! INVARIANT: a snapshot changes only by [`Snapshot::apply`]. So the same code builds the live state and a state that
+//! is replayed from the log. A state that [`Assembly`](super::Assembly) loads is the same.
+//!
+//! INVARIANT: a clone is cheap, because the maps are persistent and share all unchanged parts. So a reader keeps a
+//! whole snapshot for as long as it needs.
 
 use std::sync::Arc;
 
@@ -23,13 +24,13 @@ use crate::domain::{
 pub struct Snapshot {
     pub(super) revision: Revision,
     pub(super) organizations: Organizations,
-    /// Sessions that end by themselves, soonest first.
+    /// Sessions with an expire time, soonest first.
     pub(super) expirations: OrdSet<(Timestamp, OrganizationId, UserId, QueueId)>,
-    /// Where the audit logs that were cut begin: after these.
+    /// The last event that was cut off each audit log.
     pub(super) audit_cuts: OrdMap<OrganizationId, Sequence>,
 }
 
-/// Organizations by their ids: found by a hash, and listed in order.
+/// Organizations by id: a hash table finds them, and a set lists them in order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Organizations {
     found: GenericHashMap<OrganizationId, Arc<OrganizationState>, FixedState, DefaultSharedPtr>,
@@ -37,7 +38,7 @@ pub(super) struct Organizations {
 }
 
 impl Snapshot {
-    /// The state before the first change.
+    /// Return the state before the first change.
     pub fn empty(lineage: Lineage) -> Self {
         Self {
             revision: Revision { lineage, sequence: Sequence(0) },
@@ -47,25 +48,25 @@ impl Snapshot {
         }
     }
 
-    /// The revision of this state.
+    /// Return the revision of this state.
     pub fn revision(&self) -> Revision {
         self.revision
     }
 
-    /// The same state at another place in the history: for who builds it from something else than the changes that led to
-    /// it.
+    /// Return the same state at another position in the history. It is for a state that was not built from the changes
+    /// that led to it.
     #[must_use]
     pub fn at(mut self, sequence: Sequence) -> Self {
         self.revision.sequence = sequence;
         self
     }
 
-    /// An organization with everything in it.
+    /// Return an organization with everything in it.
     pub fn organization(&self, organization_id: &str) -> Option<&OrganizationState> {
         self.organizations.found.get(organization_id).map(Arc::as_ref)
     }
 
-    /// The same state reduced to one organization, so that a copy that is kept holds no other.
+    /// Return a copy of one organization's state only, so that the copy keeps no other organization in memory.
     #[must_use]
     pub fn only(&self, organization_id: &str) -> Self {
         let mut only = Self::empty(self.revision.lineage).at(self.revision.sequence);
@@ -76,12 +77,12 @@ impl Snapshot {
         only
     }
 
-    /// Organizations in order of their ids, from the one after `after`.
+    /// Iterate over organizations in order of their ids, from the one after `after`.
     pub fn organizations_after<'s>(&'s self, after: Option<&'s str>) -> impl Iterator<Item = &'s OrganizationState> {
         after_in(&self.organizations.order, after).filter_map(|id| self.organization(id.as_str()))
     }
 
-    /// Sessions whose expire time has come, soonest first.
+    /// Iterate over the sessions whose expire time has passed, soonest first.
     pub fn expired(&self, now: Timestamp) -> impl Iterator<Item = (&OrganizationId, &Arc<Session>)> {
         self.expirations.iter().take_while(move |(expire_time, ..)| *expire_time <= now).filter_map(
             |(_, organization_id, user_id, queue_id)| {
@@ -92,17 +93,17 @@ impl Snapshot {
         )
     }
 
-    /// When the next session expires.
+    /// Return the time of the next expiration, or `None`.
     pub fn next_expiration(&self) -> Option<Timestamp> {
         self.expirations.get_min().map(|(expire_time, ..)| *expire_time)
     }
 
-    /// The last event that was cut off an organization's audit log; 0 if nothing ever was.
+    /// Return the last event that was cut off an organization's audit log, or 0.
     pub fn audit_cut(&self, organization_id: &str) -> Sequence {
         self.audit_cuts.get(organization_id).copied().unwrap_or_default()
     }
 
-    /// Applies one change and moves on to its revision. A change that doesn't fit leaves the state as it was.
+    /// Apply one change and advance to its revision. A change that doesn't fit leaves the state as it was.
     pub fn apply(&mut self, change: &Change) -> Result<(), Inapplicable> {
         let sequence = self.revision.sequence.next();
         self.apply_event(&change.organization_id, &change.event).map_err(|problem| Inapplicable {
@@ -157,7 +158,7 @@ impl Snapshot {
                     self.expirations.remove(&key);
                 }
             }
-            // What was refused changed nothing, but for the log's own number.
+            // A refusal changes only the revision.
             Event::AttemptRefused { .. } | Event::WriteRefused { .. } => {}
             Event::AuditLogCut { through, hash: _ } => {
                 if *through <= self.audit_cut(organization_id.as_str()) {

@@ -3,45 +3,45 @@
 use crate::domain::named_enum::named_enum;
 
 named_enum!(
-    /// What somebody did, or was refused.
+    /// An action that was carried out or refused.
     AuditAction, "an audit action, such as SIGN_IN" {
-        /// Created the organization.
+        /// Create the organization.
         CreateOrganization = "CREATE_ORGANIZATION",
-        /// Changed the organization's attributes.
+        /// Change the organization's attributes.
         UpdateOrganization = "UPDATE_ORGANIZATION",
-        /// Deleted the organization.
+        /// Delete the organization.
         DeleteOrganization = "DELETE_ORGANIZATION",
-        /// Changed the permission settings.
+        /// Change the permission settings.
         UpdateSettings = "UPDATE_SETTINGS",
-        /// Created a user.
+        /// Create a user.
         CreateUser = "CREATE_USER",
-        /// Changed a user.
+        /// Change a user.
         UpdateUser = "UPDATE_USER",
-        /// Deleted a user.
+        /// Delete a user.
         DeleteUser = "DELETE_USER",
-        /// Created a queue.
+        /// Create a queue.
         CreateQueue = "CREATE_QUEUE",
-        /// Changed a queue.
+        /// Change a queue.
         UpdateQueue = "UPDATE_QUEUE",
-        /// Deleted a queue.
+        /// Delete a queue.
         DeleteQueue = "DELETE_QUEUE",
-        /// Gave a user a role.
+        /// Give a user a role.
         AssignRole = "ASSIGN_ROLE",
-        /// Took a role from a user.
+        /// Take a role from a user.
         UnassignRole = "UNASSIGN_ROLE",
-        /// Imported a directory: only when refused, since what an import does is recorded singly.
+        /// Import a directory. Only refusals have this action; an accepted import has an event for each change.
         ImportDirectory = "IMPORT_DIRECTORY",
-        /// A user signed in.
+        /// Sign in as a user.
         SignIn = "SIGN_IN",
-        /// A user signed out.
+        /// Sign out as a user.
         SignOut = "SIGN_OUT",
-        /// A supervisor signed a user in.
+        /// Sign a user in as a supervisor.
         SupervisorSignIn = "SUPERVISOR_SIGN_IN",
-        /// A supervisor signed a user out.
+        /// Sign a user out as a supervisor.
         SupervisorSignOut = "SUPERVISOR_SIGN_OUT",
-        /// A session ended otherwise: it expired, or with its user, queue, organization or assignment.
+        /// End a session for another reason: it expired, or its user, queue, organization or assignment was removed.
         EndSession = "END_SESSION",
-        /// Cut the beginning of the audit log, after archiving it.
+        /// Cut the beginning off the audit log, after archiving it.
         CutAuditLog = "CUT_AUDIT_LOG",
     }
 );

@@ -1,11 +1,12 @@
-//! The catalogue of permissions: what each role lets a user do (`docs/semantics.md` section 4).
+//! The catalogue of permissions: the roles that have each (`docs/semantics.md` section 4).
 //!
-//! INVARIANT: the catalogue below is the one place that says who may do what. The check, the lists, the preview, what an
-//! acting user needs, the API's ListPermissions and `docs/permissions.md` all come from it.
+//! INVARIANT: the catalogue below is the only place that says which role has which permission. The check, the lists,
+//! the preview, the permissions required of acting users, the API's ListPermissions and `docs/permissions.md` all come
+//! from it.
 
 use crate::domain::{model::Role, named_enum::named_enum, settings::Switch};
 
-/// What a permission is about.
+/// The subject of a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// The organization: a check names no queue.
@@ -14,28 +15,28 @@ pub enum Scope {
     Queue,
 }
 
-/// On which condition a role has a permission.
+/// The condition under which a role has a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grant {
-    /// Whoever holds the role has it.
+    /// Every holder of the role has it.
     Always,
-    /// Whoever holds the role has it while the setting grants it.
+    /// Every holder of the role has it while the setting grants it.
     While(Switch),
 }
 
-/// A permission as the catalogue has it.
+/// A permission's entry in the catalogue.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
-    /// What it lets somebody do, as a phrase that follows "may".
+    /// The permitted activity, as a phrase that follows "may".
     pub description: &'static str,
-    /// What it is about.
+    /// The subject: the organization or one queue.
     pub scope: Scope,
     /// The roles that have it, CONTACT_ADMIN first.
     pub grants: &'static [(Role, Grant)],
 }
 
 impl Entry {
-    /// The role whose permission depends on a setting, and the setting.
+    /// Return the role whose permission depends on a setting, and the setting.
     pub fn governed(&self) -> Option<(Role, Switch)> {
         self.grants.iter().find_map(|(role, grant)| match grant {
             Grant::Always => None,
@@ -54,7 +55,7 @@ macro_rules! catalogue {
         );
 
         impl Permission {
-            /// The permission's entry in the catalogue.
+            /// Return the permission's entry in the catalogue.
             pub fn entry(self) -> &'static Entry {
                 match self {
                     $(Self::$variant => &Entry {
@@ -70,7 +71,7 @@ macro_rules! catalogue {
     (@grant ($switch:ident)) => { Grant::While(Switch::$switch) };
 }
 
-// One entry a permission: its name, what it lets somebody do, what it is about, and each role that has it, `always` or
+// Each entry has the permission's name, the permitted activity, the scope, and each role that has it: `always`, or
 // while the (setting) grants it.
 catalogue! {
     ManagePermissions = "MANAGE_PERMISSIONS", "change the permissions of roles", Organization, [ContactAdmin always];
@@ -110,19 +111,19 @@ catalogue! {
 }
 
 named_enum!(
-    /// Why somebody has a permission or not, in the order in which it is decided.
+    /// The reason why a user has a permission or not, in the order in which it is decided.
     PermissionReason, "a permission reason" {
-        /// There is no such user.
+        /// The user doesn't exist.
         UnknownUser = "UNKNOWN_USER",
         /// The user is disabled.
         UserDisabled = "USER_DISABLED",
-        /// There is no such queue.
+        /// The queue doesn't exist.
         UnknownQueue = "UNKNOWN_QUEUE",
         /// A role that the user holds grants it.
         Granted = "GRANTED",
         /// A role that the user holds grants it, but not on this queue.
         QueueNotAssigned = "QUEUE_NOT_ASSIGNED",
-        /// A role that the user holds would grant it but for a setting.
+        /// A role that the user holds would grant it, but a setting is off.
         SettingDisabled = "SETTING_DISABLED",
         /// No role that the user holds could grant it.
         RoleRequired = "ROLE_REQUIRED",

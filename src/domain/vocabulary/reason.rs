@@ -3,13 +3,13 @@
 use crate::domain::named_enum::named_enum;
 
 named_enum!(
-    /// Why a request was answered as it was.
+    /// The reason for a decision.
     Reason, "a reason" {
-        /// Rule 1: no such user.
+        /// Rule 1: the user doesn't exist.
         UnknownUser = "UNKNOWN_USER",
         /// Rule 2: the user is disabled.
         UserDisabled = "USER_DISABLED",
-        /// Rule 3: no such queue.
+        /// Rule 3: the queue doesn't exist.
         UnknownQueue = "UNKNOWN_QUEUE",
         /// Rule 4: the channel can't reach this kind of queue.
         QueueKindNotSupported = "QUEUE_KIND_NOT_SUPPORTED",
@@ -21,9 +21,9 @@ named_enum!(
         Assigned = "ASSIGNED",
         /// Rule 8: the organization allows sign-in to unassigned queues.
         UnassignedAllowed = "UNASSIGNED_ALLOWED",
-        /// Rule 9: otherwise.
+        /// Rule 9: the organization restricts sign-in to assigned queues.
         UnassignedRestricted = "UNASSIGNED_RESTRICTED",
-        /// No such supervisor.
+        /// The supervisor doesn't exist.
         UnknownSupervisor = "UNKNOWN_SUPERVISOR",
         /// The supervisor is disabled.
         SupervisorDisabled = "SUPERVISOR_DISABLED",
@@ -39,7 +39,7 @@ named_enum!(
 );
 
 impl Reason {
-    /// Whether it is a reason to allow.
+    /// Return whether it is a reason to allow.
     pub fn is_allowed(self) -> bool {
         match self {
             Self::AlreadySignedIn
