@@ -1,6 +1,6 @@
-//! The time as HTTP/2 goes by it. Several times in each call it notes when it last heard of a connection, to ask after a
-//! minute of silence whether anybody is there; for that the kernel's last tick, a few milliseconds ago, is close enough, and
-//! is told in a quarter of the time.
+//! The clock of HTTP/2. Several times per call, HTTP/2 notes the time of a connection's last frame, to ping the
+//! connection after a long silence. The kernel's last tick, a few milliseconds ago, is precise enough for that, and
+//! costs a quarter of the exact time.
 
 use std::{
     pin::Pin,
@@ -16,7 +16,7 @@ const CLOCK: ClockId = ClockId::MonotonicCoarse;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const CLOCK: ClockId = ClockId::Monotonic;
 
-/// Sleeps as tokio does, and says which time it was at the last tick.
+/// A timer that sleeps as tokio does, and whose time is that of the last tick.
 #[derive(Debug, Clone)]
 pub struct TickTimer {
     sleeps: TokioTimer,
@@ -48,7 +48,7 @@ impl Timer for TickTimer {
     }
 }
 
-/// When the last tick was, since some moment in the past.
+/// Return the time of the last tick, since some moment in the past.
 fn last_tick() -> Duration {
     clock_gettime(CLOCK).try_into().unwrap_or_default()
 }
@@ -66,7 +66,7 @@ mod tests {
             assert!(next > last);
             last = next;
         }
-        // A tick is a hundredth of a second at most, if the machine goes on.
+        // A tick is a hundredth of a second at most, while the machine runs.
         let (now, second) = (Instant::now(), Duration::from_secs(1));
         assert!(last + second >= now && last <= now + second);
     }
