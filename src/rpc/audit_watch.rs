@@ -1,4 +1,4 @@
-//! WatchAuditEvents. A watch reads every event from the log, so it begins, resumes and goes on in one way, and a slow
+//! WatchAuditEvents. A watch reads every event from the log, so it begins, resumes and goes on in one way. A slow
 //! reader costs no more memory. A commit only signals that there are new events.
 
 use std::sync::Arc;

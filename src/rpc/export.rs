@@ -1,4 +1,4 @@
-//! Export of whole directories, in pieces.
+//! The export of a directory, in pieces.
 
 use super::{
     error::Error,

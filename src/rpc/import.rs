@@ -1,4 +1,4 @@
-//! Import of whole directories, in pieces.
+//! The import of a directory, in pieces.
 
 use std::{
     pin::Pin,

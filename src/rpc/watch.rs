@@ -1,7 +1,7 @@
 //! WatchSessions: the live sessions, or the changes after a revision, and then every change as it happens.
 //!
-//! INVARIANT: after a watch has begun, every change of its sessions is sent once and in order, or the watch ends with
-//! an error that names the last revision sent. Changes that aren't in memory any more are read from the audit log.
+//! INVARIANT: a watch sends every change of its sessions once and in order. Otherwise it ends with an error that names
+//! the last revision sent. Changes that aren't in memory any more are read from the audit log.
 //!
 //! A change is encoded once for all watches. The more watches there are, the more changes each sends at once.
 

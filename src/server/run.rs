@@ -254,7 +254,7 @@ impl Server {
     }
 }
 
-/// Convert the writer's end to an error, unless it stopped as asked.
+/// Convert the writer's end to an error, unless it stopped normally.
 fn writer_failed(ended: Result<Ended, oneshot::error::RecvError>) -> Result<(), Error> {
     match ended {
         Ok(Ended::Stopped) => Ok(()),

@@ -1,6 +1,6 @@
 //! The server's clock.
 //!
-//! A session of eight hours lasts eight hours, even if an operator sets the wall clock meanwhile: a steady clock, which
+//! A session of eight hours lasts eight hours, even if an operator sets the wall clock meanwhile. A steady clock, which
 //! can't be set, measures the elapsed time. The server takes its start time from the wall clock, and then follows the
 //! wall clock slowly.
 

@@ -34,7 +34,7 @@ impl Writer {
     }
 
     /// Retry a checkpoint that failed for lack of space. INVARIANT: no batch is written to a log that is long because a
-    /// checkpoint failed, so the log doesn't grow without bound while space comes and goes.
+    /// checkpoint failed. So the log doesn't grow without bound while space comes and goes.
     pub(super) fn shorten_log(&mut self) -> Result<(), store::Error> {
         if self.is_log_long {
             self.store.checkpoint_if_due()?;

@@ -2,10 +2,10 @@
 //!
 //! The queueing delay is measured: every [`MEASURED`] calls, a timed task joins the runtime's queue and reports how
 //! long it waited. Short bursts may wait. But if most timed tasks of a window waited too long, the server is
-//! overloaded, and a queue would only delay all calls. Then the queue may only be long enough to keep the processor
-//! busy, and a call that has waited too long is refused at its turn. The limit doubles with each window in which few
-//! calls were refused or most timed tasks hardly waited. Work that can wait is shed first: long answers and lists, then
-//! changes, then checks. Health checks are never shed.
+//! overloaded, and a queue would only delay all calls. Then the queue is only long enough to keep the processor busy. A
+//! call that has waited too long is refused at its turn. The limit doubles with each window in which few calls were
+//! refused or most timed tasks hardly waited. Work that can wait is shed first: long answers and lists, then changes,
+//! then checks. Health checks are never shed.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! One thread per processor, each with its own runtime and connections: the thread that receives a call answers it, and
+//! One thread per processor, each with its own runtime and connections. The thread that receives a call answers it, and
 //! processors don't wait for each other.
 //!
 //! One listener accepts all connections and gives each to the core with the fewest, so that long connections are spread
