@@ -220,7 +220,7 @@ impl Server {
         metrics.ready.set(0);
         tell_systemd(&[sd_notify::NotifyState::Stopping]);
         if failed.is_none() && !drain_delay.is_zero() {
-            info!(delay = ?drain_delay, "stopping after the drain delay; calls are still accepted until load balancers notice");
+            info!(delay = ?drain_delay, "stopping after the drain delay; calls are still accepted");
             tokio::time::sleep(drain_delay).await;
         }
         info!("stopping");

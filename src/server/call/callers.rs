@@ -49,7 +49,7 @@ impl Callers {
         if let Some(found) = callers.get(caller) {
             return Arc::clone(found);
         }
-        // Forget callers without connections.
+        // Forget callers without connections and calls.
         callers.retain(|_, in_flight| Arc::strong_count(in_flight) > 1);
         let new = InFlight { held_for_all: Arc::clone(&self.held), ..InFlight::default() };
         Arc::clone(callers.entry(caller.clone()).or_insert_with(|| Arc::new(new)))
