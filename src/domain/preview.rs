@@ -221,7 +221,7 @@ mod tests {
                 (user.user_id.as_str(), gained, lost, *gained_queues, *lost_queues)
             })
             .collect();
-        assert_eq!(foretold, users);
+        assert_eq!(previewed, users);
         assert_eq!((impact.permissions, impact.supervisors), (counts, supervisors));
     }
 

@@ -1,4 +1,4 @@
-//! AuditService, but for following it, which is in [`audit_watch`](super::audit_watch).
+//! AuditService. Its watch is in [`audit_watch`](super::audit_watch).
 
 use std::{cell::RefCell, ops::ControlFlow, sync::Arc};
 
@@ -29,13 +29,13 @@ use crate::{
     store::{self, EventFilter, Fault, LogReader, Newest, Verification},
 };
 
-/// How many bytes of events go into one page, about: clients take messages of up to 4 MiB.
+/// The approximate size of a page's events, in bytes: clients take messages of up to 4 MiB.
 const PAGE_BYTES: usize = 1024 * 1024;
 
-/// How large a piece of an export is, in bytes, about.
+/// The approximate size of a piece of an export, in bytes.
 const PIECE: usize = 256 * 1024;
 
-/// How many events are read at a time.
+/// The number of events in one read.
 const CHUNK: u32 = 1_000;
 
 #[tonic::async_trait]
@@ -209,7 +209,7 @@ impl AuditService for CallerServices {
             })
         };
         let found = blocking(reading).await?.map_err(Error::from)??;
-        // What was cut before is left to the writer, which knows a repeated request.
+        // The writer handles events that are already cut, because it knows repeated requests.
         if !is_cut {
             match found {
                 None => {
@@ -234,12 +234,12 @@ impl AuditService for CallerServices {
     }
 }
 
-/// Why something may be missing that was noted in an earlier epoch.
+/// Why an event noted in an earlier epoch may be missing.
 const RESTORED_SINCE: &str =
-    "; a backup was restored since the event was noted, and what was recorded after the backup was made is lost";
+    "; a backup was restored since the event was noted, and events recorded after the backup are lost";
 
 impl Rpc {
-    /// A reader of the log for work that takes a while, if the organization is there or ever was.
+    /// Open a log reader for work that takes a while, if the organization exists or ever existed.
     pub(super) async fn known_log(
         &self,
         snapshot: &Arc<Snapshot>,
@@ -256,7 +256,7 @@ impl Rpc {
     }
 }
 
-/// Fails if the organization is not there and never was.
+/// Fail if the organization doesn't exist and never existed.
 fn known(log: &LogReader, snapshot: &Snapshot, organization_id: &OrganizationId) -> Result<(), Error> {
     if snapshot.organization(organization_id.as_str()).is_some() || log.chain(organization_id)?.is_some() {
         return Ok(());
@@ -264,8 +264,8 @@ fn known(log: &LogReader, snapshot: &Snapshot, organization_id: &OrganizationId)
     Err(no_organization(organization_id).into())
 }
 
-/// Whom and what a request's names stand for: the log has the id if there was one when it was written, and otherwise the
-/// name that was given, such as an extension that somebody was given only later.
+/// Return all names under which the log may have the request's user and queue. An event has the id if it existed when
+/// the event was written. Otherwise it has the name in the request, such as an extension that a user got only later.
 fn names(organization: Option<&OrganizationState>, user: Option<&UserRef>, queue: Option<&QueueRef>) -> Names {
     let mut names = Names { users: user.cloned().into_iter().collect(), queues: queue.cloned().into_iter().collect() };
     if let Some(user) = organization.zip(user).and_then(|(organization, user)| organization.user(user)) {
@@ -279,7 +279,7 @@ fn names(organization: Option<&OrganizationState>, user: Option<&UserRef>, queue
     names
 }
 
-/// A head that was noted before, if the request names one.
+/// Return the noted head in the request, or `None` if it names none.
 fn expected_link(revision: &str, hash: &str, snapshot: &Snapshot) -> Result<Option<Link>, Error> {
     if revision.is_empty() && hash.is_empty() {
         return Ok(None);
@@ -298,7 +298,7 @@ fn verify(
     revision: Revision,
     answers: &BlockingSender<proto::VerifyAuditLogResponse>,
 ) -> Result<proto::VerifyAuditLogResponse, Unsent> {
-    // Only to tell how far it is: a log that can't be counted can be walked until where it breaks.
+    // The total is only for progress: a log that can't be counted can still be verified up to its fault.
     let total_events = to_proto::count(log.count_events(organization_id).unwrap_or_default());
     let answer = |verified_events, verification| proto::VerifyAuditLogResponse {
         verified_events,
@@ -307,15 +307,16 @@ fn verify(
         revision: revision.to_string(),
     };
     let unsent = RefCell::new(None);
-    // The walk holds a read transaction, which holds the write-ahead log: it waits for no reader.
-    let told = |events| match answers.try_send(answer(to_proto::count(events), None)) {
+    // The verification holds a read transaction, which keeps the write-ahead log from shrinking. So it never waits for
+    // the client.
+    let report = |events| match answers.try_send(answer(to_proto::count(events), None)) {
         Ok(()) => ControlFlow::Continue(()),
         Err(why) => {
             unsent.replace(Some(why));
             ControlFlow::Break(())
         }
     };
-    let verification = log.verify(organization_id, expected, told).map_err(|error| Some(error.into()))?;
+    let verification = log.verify(organization_id, expected, report).map_err(|error| Some(error.into()))?;
     if let Some(why) = unsent.take() {
         return Err(why);
     }
@@ -339,7 +340,7 @@ fn verify(
     Ok(answer(to_proto::count(events), Some(verification)))
 }
 
-/// Sends the log in pieces of whole lines.
+/// Send the log in pieces of whole lines.
 fn export(
     log: &LogReader,
     organization_id: &OrganizationId,
@@ -352,7 +353,7 @@ fn export(
     let mut piece = Piece { lineage: revision.lineage, revision, lines: Vec::new(), events: 0, through: None };
     loop {
         let entries = log.entries_since(organization_id, last.sequence, revision.sequence, CHUNK).map_err(failed)?;
-        // Looked at after the reading: what was cut meanwhile may have been missed.
+        // Check the cut after the read: the read may lack events that were cut meanwhile.
         let chain = log.chain(organization_id).map_err(failed)?;
         if chain.is_some_and(|(cut, _)| cut.sequence > last.sequence) {
             return Err(Some(Error::Compacted));
@@ -374,7 +375,7 @@ fn export(
     piece.send(answers)
 }
 
-/// A piece of an export that is being put together.
+/// A piece of an export, while lines are added.
 struct Piece {
     lineage: Lineage,
     revision: Revision,

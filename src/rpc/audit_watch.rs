@@ -1,5 +1,5 @@
-//! WatchAuditEvents. Every event is read from the log, so a watch begins, resumes and goes on in one way, and costs no
-//! more memory for a slow reader; what is committed only rings the bell.
+//! WatchAuditEvents. A watch reads every event from the log, so it begins, resumes and goes on in one way. A slow
+//! reader costs no more memory. A commit only signals that there are new events.
 
 use std::sync::Arc;
 
@@ -23,16 +23,16 @@ use crate::{
     state::{Committed, State},
 };
 
-/// How many messages may wait for the reader.
+/// The number of messages that may wait for the reader.
 const BUFFER: usize = 16;
 
-/// How many events are read at a time.
+/// The number of events in one read.
 const CHUNK: u32 = 256;
 
-/// The messages of one watch, and how it ended.
+/// The messages of one watch, and its end.
 pub(super) type Messages = stream::Messages<proto::WatchAuditEventsResponse>;
 
-/// Begins a watch.
+/// Begin a watch.
 pub(super) async fn begin(
     services: &CallerServices,
     request: proto::WatchAuditEventsRequest,
@@ -40,7 +40,7 @@ pub(super) async fn begin(
     let proto::WatchAuditEventsRequest { organization_id, start_revision } = request;
     let organization_id = from_proto::organization_id(&services.caller, &organization_id)?;
     let state = services.state()?;
-    let bell = state.subscribe();
+    let changes = state.subscribe();
     let snapshot = state.snapshot();
     services.known_log(&snapshot, &organization_id).await?;
     let start = if start_revision.is_empty() {
@@ -48,7 +48,7 @@ pub(super) async fn begin(
     } else {
         let start = own_revision("start_revision", &start_revision, &snapshot)?.sequence;
         if start > snapshot.revision().sequence {
-            return Err(Error::invalid("start_revision", &"is later than anything this server has done"));
+            return Err(Error::invalid("start_revision", &"is later than this server's last change"));
         }
         start
     };
@@ -59,7 +59,7 @@ pub(super) async fn begin(
     let watcher = Watcher::new(&services.metrics);
     tokio::spawn(async move {
         let ended = tokio::select! {
-            ended = watch.follow(bell) => ended,
+            ended = watch.follow(changes) => ended,
             // The sender of the signal lives as long as the server.
             _ = draining.wait_for(|draining| *draining) => {
                 Err(Some(Error::Draining { last: Some(watch.revision(watch.last)) }))
@@ -78,41 +78,41 @@ struct Watch {
     times: StreamTimes,
     organization_id: OrganizationId,
     sender: mpsc::Sender<proto::WatchAuditEventsResponse>,
-    /// Everything up to here has been sent.
+    /// All events up to here are sent.
     last: Sequence,
 }
 
-/// Why a watch ends; none: its reader is gone.
+/// The error that ends a watch; `None` if its reader is gone.
 type Stop = Option<Error>;
 
 impl Watch {
-    async fn follow(&mut self, mut bell: broadcast::Receiver<Arc<[Committed]>>) -> Result<(), Stop> {
+    async fn follow(&mut self, mut changes: broadcast::Receiver<Arc<[Committed]>>) -> Result<(), Stop> {
         self.send(None).await?;
         loop {
-            // The bell is heard while events are sent, so that what rings it is not kept for a slow reader.
+            // Receive the signals while events are sent, so that no batches are kept for a slow reader.
             let (organization_id, after) = (self.organization_id.clone(), self.last);
-            let mut rung = false;
+            let mut pending = false;
             let sent = tokio::select! {
                 sent = self.send_logged() => sent,
-                () = listen(&mut bell, &organization_id, after, &mut rung) => return Ok(()),
+                () = listen(&mut changes, &organization_id, after, &mut pending) => return Ok(()),
             };
             sent?;
-            while !rung {
-                match timeout(self.times.quiet, bell.recv()).await {
-                    Ok(Ok(batch)) => rung = concerns(&batch, &organization_id, self.last),
-                    // What was missed is in the log.
-                    Ok(Err(RecvError::Lagged(_))) => rung = true,
+            while !pending {
+                match timeout(self.times.quiet, changes.recv()).await {
+                    Ok(Ok(batch)) => pending = concerns(&batch, &organization_id, self.last),
+                    // The missed changes are in the log.
+                    Ok(Err(RecvError::Lagged(_))) => pending = true,
                     Ok(Err(RecvError::Closed)) => return Ok(()),
                     Err(_) => {
                         self.send_checkpoint().await?;
-                        rung = true;
+                        pending = true;
                     }
                 }
             }
         }
     }
 
-    /// Tells up to where everything was sent, so that a watch that is quiet can be resumed after the log was cut.
+    /// Send a checkpoint, so that a quiet watch can resume after the log was cut.
     async fn send_checkpoint(&mut self) -> Result<(), Stop> {
         let published = self.state.snapshot().revision().sequence;
         self.send_logged().await?;
@@ -120,14 +120,14 @@ impl Watch {
         self.send(None).await
     }
 
-    /// Sends what the log has after the last event sent.
+    /// Send the log's events after the last event sent.
     async fn send_logged(&mut self) -> Result<(), Stop> {
         loop {
             let (state, organization_id, after) = (self.state.clone(), self.organization_id.clone(), self.last);
             let up_to = state.snapshot().revision().sequence;
             let reading = blocking(move || {
                 let found = state.records_since(after, up_to, &organization_id, CHUNK)?;
-                // Looked at after the reading: what is cut between the two is missed by neither.
+                // Read the cut after the events, so that a cut between the two is noticed.
                 Ok((found, state.snapshot().audit_cut(organization_id.as_str())))
             });
             let (found, cut) = reading.await.and_then(|found| found.map_err(Error::Store)).map_err(Some)?;
@@ -144,7 +144,8 @@ impl Watch {
         }
     }
 
-    /// Sends an event, or tells up to where everything was sent. INVARIANT: `last` is never ahead of what was sent.
+    /// Send an event or, without one, a checkpoint. INVARIANT: `last` is never later than the last event or checkpoint
+    /// sent.
     async fn send(&mut self, event: Option<(Sequence, proto::AuditEvent)>) -> Result<(), Stop> {
         let (sequence, event) = event.map_or((self.last, None), |(sequence, event)| (sequence, Some(event)));
         let message = proto::WatchAuditEventsResponse { event, revision: self.revision(sequence).to_string() };
@@ -163,24 +164,24 @@ impl Watch {
     }
 }
 
-/// Whether any of these changes are of an organization and later than what was sent.
+/// Return whether a batch has changes of the organization later than `after`.
 fn concerns(batch: &[Committed], organization_id: &OrganizationId, after: Sequence) -> bool {
     batch
         .iter()
         .any(|Committed { record, .. }| record.change.organization_id == *organization_id && record.sequence > after)
 }
 
-/// Takes note of changes of an organization while something else is done, until there will be none any more.
+/// Note changes of the organization in `pending`, until the state has ended.
 async fn listen(
-    bell: &mut broadcast::Receiver<Arc<[Committed]>>,
+    changes: &mut broadcast::Receiver<Arc<[Committed]>>,
     organization_id: &OrganizationId,
     after: Sequence,
-    rung: &mut bool,
+    pending: &mut bool,
 ) {
     loop {
-        match bell.recv().await {
-            Ok(batch) => *rung |= concerns(&batch, organization_id, after),
-            Err(RecvError::Lagged(_)) => *rung = true,
+        match changes.recv().await {
+            Ok(batch) => *pending |= concerns(&batch, organization_id, after),
+            Err(RecvError::Lagged(_)) => *pending = true,
             Err(RecvError::Closed) => return,
         }
     }

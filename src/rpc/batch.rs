@@ -1,18 +1,19 @@
-//! Many questions in one call: how many there may be, and what becomes of one that can't be answered.
+//! Many checks in one call: the limits of a batch, and the error of an item.
 
 use super::{error::Error, status::item_status};
 use crate::domain::ids::shortened;
 
-/// How many questions a batch may hold.
+/// The most items in a batch.
 const LARGEST: usize = 1_000;
 
-/// The largest batch that is answered where it came in: about a tenth of a millisecond. Larger ones go to the background.
+/// The largest batch that its own thread answers: it takes about a tenth of a millisecond. Larger ones go to the
+/// background threads.
 pub(super) const SMALL: usize = 32;
 
-/// How long a correlation id may be, in characters.
+/// The longest correlation id, in characters.
 const LONGEST_CORRELATION_ID: usize = 256;
 
-/// Refuses a batch that is empty or too large.
+/// Refuse a batch that is empty or too large.
 pub(super) fn check_size(items: usize) -> Result<(), Error> {
     if (1..=LARGEST).contains(&items) {
         return Ok(());
@@ -20,8 +21,8 @@ pub(super) fn check_size(items: usize) -> Result<(), Error> {
     Err(Error::invalid("items", &format_args!("must be 1 to {LARGEST} items, but are {items}")))
 }
 
-/// Answers one question. What is wrong with it spoils no other; its correlation id comes back, shortened if it is too
-/// long to be one.
+/// Answer one item. An error in it doesn't affect other items. Its correlation id is returned, shortened if it is too
+/// long.
 pub(super) fn answer<T>(
     correlation_id: String,
     answer: impl FnOnce() -> Result<T, Error>,

@@ -2,7 +2,7 @@
 
 use tonic::Code;
 
-/// The name that everybody gives a status code.
+/// Return the standard name of a status code.
 pub fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",

@@ -1,4 +1,4 @@
-//! DirectoryService, but for import and export, which are in [`transfer`](super::transfer).
+//! DirectoryService. Import and export are in [`import`](super::import) and [`export`](super::export).
 
 use std::{ops::Bound, sync::Arc};
 
@@ -413,7 +413,7 @@ impl DirectoryService for CallerServices {
 }
 
 impl CallerServices {
-    /// The id of an organization that a request gives as a whole, and its name.
+    /// Return the id and the display name of the organization in a request.
     fn organization(
         &self,
         organization: Option<proto::Organization>,
@@ -428,16 +428,16 @@ impl CallerServices {
     }
 }
 
-/// The place of an assignment in a list: user, queue (none first), role.
+/// Return the sort key of an assignment in a list: user, queue (absent first), role.
 fn key(assignment: &RoleAssignment) -> [String; 3] {
     let RoleAssignment { user_id, role, queue_id } = assignment;
     let queue_id = queue_id.as_ref().map(ToString::to_string).unwrap_or_default();
-    let place = Role::ALL.iter().position(|other| other == role).unwrap_or_default();
-    [user_id.to_string(), queue_id, place.to_string()]
+    let position = Role::ALL.iter().position(|other| other == role).unwrap_or_default();
+    [user_id.to_string(), queue_id, position.to_string()]
 }
 
-/// Role assignments of a user, on a queue, or both, in order of their keys, from those of the user `from`. An unknown user or
-/// queue has none. Where neither is given, only holders of `role` are looked at.
+/// Return the role assignments of a user, on a queue, or both, in order of their keys, from those of the user `from`.
+/// An unknown user or queue has no assignments. Without user and queue, it reads only the holders of `role`.
 fn assignments<'s>(
     organization: &'s OrganizationState,
     user: Option<&UserRef>,

@@ -1,4 +1,4 @@
-//! Why a call failed. [`status`](super::status) says it to the caller.
+//! The errors of calls. [`status`](super::status) converts them for callers.
 
 use std::fmt::Display;
 
@@ -11,55 +11,55 @@ use crate::{
     state, store,
 };
 
-/// What is wrong with a field.
+/// A violation in one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldViolation {
     /// The field's path in the request.
     pub field: String,
-    /// What is wrong, and what would be right.
+    /// The problem, and how to correct it.
     pub description: String,
 }
 
 /// Why a call failed.
 #[derive(Debug)]
 pub enum Error {
-    /// Fields are malformed or missing: all of them that are.
+    /// Fields are malformed or missing. The list has all of them.
     Invalid(Vec<FieldViolation>),
     /// The page token's revision isn't held any more.
     PageTokenExpired,
-    /// What is asked for was cut off the audit log.
+    /// The requested part of the audit log was cut.
     Compacted,
     /// The database is still being loaded.
     Loading,
-    /// The server is stopping, and what was waited for will not come.
+    /// The server is stopping, and ended the wait.
     Stopping,
-    /// Too many documents are being imported.
+    /// Too many imports are in flight.
     TooManyImports,
-    /// `at_least_revision` didn't come in time.
+    /// The server didn't reach `at_least_revision` in time.
     RevisionNotReached,
-    /// A watcher didn't keep up.
+    /// The client of a watch is a slow reader.
     SlowReader {
-        /// The last revision up to which everything was sent; none if the INITIAL sessions were not all sent.
+        /// The last revision up to which all changes were sent; `None` if not all INITIAL sessions were sent.
         last: Option<Revision>,
     },
-    /// A reader of a long answer didn't keep up.
+    /// The client of a long answer is a slow reader.
     TooSlow,
-    /// The caller leaves more unread than the server keeps.
+    /// The caller's unread answers exceed the server's limit.
     TooMuchUnread,
     /// An import of this caller or organization is in flight.
     ImportInFlight(&'static str),
-    /// Too many lists and batches of the organization are waiting.
+    /// Too many lists and batches of the organization wait.
     TooManyScans,
-    /// Too many long answers are under way.
+    /// Too many long answers are in flight.
     TooManyReaders,
     /// The server is stopping and ended a watch.
     Draining {
-        /// The last revision up to which everything was sent; none if the INITIAL sessions were not all sent.
+        /// The last revision up to which all changes were sent; `None` if not all INITIAL sessions were sent.
         last: Option<Revision>,
     },
-    /// The caller isn't let in.
+    /// The caller isn't authenticated.
     Unauthenticated(Refused),
-    /// The caller's credentials were revoked, or expired, while they were answered.
+    /// The caller's credentials were revoked, or expired, during the call.
     CredentialsEnded,
     /// The caller has no such scope.
     ScopeRequired(Scope),
@@ -69,28 +69,28 @@ pub enum Error {
     ActorRequired,
     /// There is no such method.
     UnknownMethod,
-    /// The caller has too many calls under way.
+    /// The caller has too many calls in flight.
     CallerLimit {
-        /// How many they may have.
+        /// The most calls that a caller may have in flight.
         most: usize,
     },
-    /// The server has more to do than it can do in time.
+    /// The server is overloaded and shed the call.
     Overloaded,
-    /// A command wasn't carried out.
+    /// A command wasn't executed.
     State(state::Error),
     /// The store couldn't be read.
     Store(store::Error),
-    /// A mistake in this program.
+    /// A bug in this program.
     Internal(String),
 }
 
 impl Error {
-    /// A field is malformed or missing.
+    /// Create the error of one malformed or missing field.
     pub fn invalid(field: impl Into<String>, description: &dyn Display) -> Self {
         Self::Invalid(vec![FieldViolation { field: field.into(), description: description.to_string() }])
     }
 
-    /// The `grpc-timeout` header is not a deadline.
+    /// Create the error of a malformed `grpc-timeout` header.
     pub fn malformed_deadline() -> Self {
         Self::invalid("grpc-timeout", &"must be one to eight digits and a unit (H, M, S, m, u or n), such as `250m`")
     }

@@ -1,4 +1,4 @@
-//! Export of whole directories, in pieces.
+//! The export of a directory, in pieces.
 
 use super::{
     error::Error,
@@ -15,13 +15,13 @@ use crate::{
     },
 };
 
-/// How many pieces of an export may wait for the reader.
+/// The number of pieces of an export that may wait for the reader.
 const EXPORT_BUFFER: usize = 4;
 
 /// The pieces of an export.
 pub(super) type ExportMessages = Messages<proto::ExportDirectoryResponse>;
 
-/// Writes an organization as a document.
+/// Export an organization as a document.
 pub(super) async fn export(
     services: &CallerServices,
     request: proto::ExportDirectoryRequest,

@@ -1,4 +1,4 @@
-//! Import of whole directories, in pieces.
+//! The import of a directory, in pieces.
 
 use std::{
     pin::Pin,
@@ -38,28 +38,28 @@ use crate::{
 /// The largest document, in bytes.
 const LARGEST_DOCUMENT: usize = 512 * 1024 * 1024;
 
-/// How many problems go into one message.
+/// The most problems in one message.
 const PROBLEMS_IN_MESSAGE: usize = 500;
 
-/// How long a document may take to arrive.
+/// The longest upload of a document.
 const UPLOAD_DEADLINE: Duration = Duration::from_secs(10 * 60);
 
-/// How long the next piece of a document may take to arrive.
+/// The longest wait for the next piece of a document.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The least that must arrive of a document, in bytes a second on average, once it had [`HEAD_START`].
+/// The slowest upload, in bytes a second on average after [`HEAD_START`].
 const SLOWEST: usize = 16 * 1024;
 
-/// How long a document may take to begin to arrive.
+/// The time at the start of an upload that doesn't count towards its average speed.
 const HEAD_START: Duration = Duration::from_secs(10);
 
-/// How often an import tells how far it is.
+/// The interval between progress messages.
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
-/// How many bytes come in between two tellings.
+/// The number of received bytes between progress messages.
 const TELL_EVERY_BYTES: usize = 1024 * 1024;
 
-/// The answers of an import.
+/// The messages of an import.
 #[derive(Debug)]
 pub struct ImportMessages(mpsc::Receiver<Result<proto::ImportDirectoryResponse, Status>>);
 
@@ -71,13 +71,13 @@ impl tokio_stream::Stream for ImportMessages {
     }
 }
 
-/// Carries out an import, and tells how far it is.
+/// Execute an import, and send its progress.
 pub(super) fn import(services: &CallerServices, pieces: Streaming<proto::ImportDirectoryRequest>) -> ImportMessages {
     let (answers, messages) = mpsc::channel(16);
     let import = Import { services: services.clone(), answers };
     tokio::spawn(async move {
         if let Err(status) = import.run(pieces).await {
-            // The caller may be gone, or not read.
+            // The caller may have disconnected, or be a slow reader.
             let _ = timeout(import.services.times.patience, import.answers.send(Err(status))).await;
         }
     });
@@ -89,7 +89,7 @@ struct Import {
     answers: mpsc::Sender<Result<proto::ImportDirectoryResponse, Status>>,
 }
 
-/// What the first message of an import says.
+/// The options in the first message of an import.
 struct Options {
     organization_id: OrganizationId,
     mode: Mode,
@@ -104,7 +104,7 @@ enum Mode {
     ValidateOnly,
 }
 
-/// A document that has arrived.
+/// A received document.
 struct Arrived {
     options: Options,
     bytes: Vec<u8>,
@@ -122,7 +122,7 @@ impl Import {
             _ = draining.wait_for(|draining| *draining) => return Err(Error::Stopping.into()),
         };
         self.tell(proto::ImportStage::Planning, 0, 0)?;
-        // Nothing was begun yet, so a caller whose credentials end while others are planned is turned away.
+        // Nothing has begun yet, so the import ends here if the caller's credentials end.
         let plan = tokio::select! {
             plan = self.services.imports.plans.acquire() => plan.map_err(|error| Error::Internal(error.to_string()))?,
             () = self.services.caller.ended() => return Err(Error::CredentialsEnded.into()),
@@ -148,7 +148,7 @@ impl Import {
         }
     }
 
-    /// Receives the document. What the first message decides is decided at the first message.
+    /// Receive the document. Errors in the options are found at the first message.
     async fn receive(&self, mut pieces: Streaming<proto::ImportDirectoryRequest>) -> Result<Arrived, Status> {
         let first = next(&mut pieces).await?;
         let first = first.ok_or_else(|| Error::invalid("organization_id", &"is required: no message came"))?;
@@ -175,17 +175,17 @@ impl Import {
         require_actor(&self.services.caller, options.actor.as_ref())?;
         let permit = self.services.imports.permit(&self.services.caller, &options.organization_id)?;
         if options.actor.is_some() {
-            // No user may import, so the rest of the document is not waited for.
+            // No user may import, so don't wait for the rest of the document.
             return Ok(Arrived { options, bytes: Vec::new(), permit });
         }
-        let (began, mut told) = (Instant::now(), 0);
+        let (began, mut reported) = (Instant::now(), 0);
         loop {
             if bytes.len() > LARGEST_DOCUMENT {
                 return Err(Error::invalid("document", &"must be at most 512 MiB in all").into());
             }
-            if bytes.len() - told >= TELL_EVERY_BYTES {
-                told = bytes.len();
-                self.tell(proto::ImportStage::Receiving, to_proto::count(told), 0)?;
+            if bytes.len() - reported >= TELL_EVERY_BYTES {
+                reported = bytes.len();
+                self.tell(proto::ImportStage::Receiving, to_proto::count(reported), 0)?;
             }
             let Some(piece) = next(&mut pieces).await? else { return Ok(Arrived { options, bytes, permit }) };
             let proto::ImportDirectoryRequest {
@@ -211,8 +211,8 @@ impl Import {
 
     async fn carry_out(&self, options: Options, bytes: Vec<u8>) -> Result<(ImportReport, Revision), Error> {
         if options.actor.is_some() {
-            // No user may import, whatever the document says, and what is in its way is none of their business. So nothing is
-            // imported, on their behalf, to be refused and recorded.
+            // No user may import any document, and an acting user must not learn its problems. So the command imports
+            // an empty directory on the user's behalf: the writer refuses and records it.
             let options = Options { missing: Missing::Keep, ..options };
             return match options.mode {
                 Mode::ValidateOnly => self.validate(options, Directory::default()).await,
@@ -227,7 +227,7 @@ impl Import {
             if problems.is_empty() {
                 return Ok::<_, Error>(directory);
             }
-            // What the plan would find is told too, so that nobody mends one fault only to be shown the next.
+            // Add the problems that the plan would find, so that the caller gets all problems at once.
             let organization = snapshot.organization(organization_id.as_str());
             problems.extend(import_problems(&directory, organization, organization_id.as_str(), missing));
             problems.sort_by_key(|problem| problem.line);
@@ -235,7 +235,7 @@ impl Import {
         });
         let directory = read.await??;
         if self.answers.is_closed() {
-            // Whoever asked went away before anything was begun.
+            // The caller disconnected before the import began.
             return Err(Error::Stopping);
         }
         match options.mode {
@@ -244,7 +244,7 @@ impl Import {
         }
     }
 
-    /// Says what an import would do, by the same plan, and does nothing.
+    /// Validate an import: return its report, by the same plan, without any change.
     async fn validate(&self, options: Options, directory: Directory) -> Result<(ImportReport, Revision), Error> {
         let Options { organization_id, mode: _, missing, request_id: _, actor } = options;
         let state = self.services.state()?;
@@ -263,7 +263,7 @@ impl Import {
         let Options { organization_id, mode: _, missing, request_id, actor } = options;
         let command = Command { organization_id, action: Action::Import { directory, missing }, actor };
         let progress = Arc::new(Progress::default());
-        // Large documents take a while to be hashed.
+        // The hash of a large document takes a while.
         let hashed = blocking(move || (request_id.map(|id| Request::new(id, &command)), command));
         let (request, command) = hashed.await?;
         let done = self.services.state()?.execute_with_progress(
@@ -281,7 +281,7 @@ impl Import {
                 _ = interval.tick() => {
                     let (done, total) = progress.get();
                     let stage = if total > 0 { proto::ImportStage::Storing } else { proto::ImportStage::Planning };
-                    // The import goes on even if its reader is gone.
+                    // The import goes on even if its client has disconnected.
                     let _ = self.tell(stage, to_proto::count(done), to_proto::count(total));
                 }
             }
@@ -292,32 +292,32 @@ impl Import {
         }
     }
 
-    /// Tells how far the import is, if its reader has room for it: an import never waits for that.
+    /// Send the progress if its buffer has room. An import never waits for that.
     fn tell(&self, stage: proto::ImportStage, done: i64, total: i64) -> Result<(), Status> {
         match self.answers.try_send(Ok(message(stage, done, total))) {
             Ok(()) | Err(TrySendError::Full(_)) => Ok(()),
-            Err(TrySendError::Closed(_)) => Err(Status::cancelled("the caller is gone")),
+            Err(TrySendError::Closed(_)) => Err(Status::cancelled("the caller disconnected")),
         }
     }
 
     async fn send(&self, message: proto::ImportDirectoryResponse) -> Result<(), Status> {
         match timeout(self.services.times.patience, self.answers.send(Ok(message))).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Status::cancelled("the caller is gone, or doesn't read")),
+            Ok(Err(_)) | Err(_) => Err(Status::cancelled("the caller disconnected, or doesn't read")),
         }
     }
 }
 
-/// The next piece of a document, or `None` at its end.
+/// Receive the next piece of a document, or `None` at its end.
 async fn next(
     pieces: &mut Streaming<proto::ImportDirectoryRequest>,
 ) -> Result<Option<proto::ImportDirectoryRequest>, Status> {
     let piece = timeout(PATIENCE, pieces.next()).await;
-    let piece = piece.map_err(|_| Error::invalid("document", &"stopped coming for 30 seconds"))?;
+    let piece = piece.map_err(|_| Error::invalid("document", &"was interrupted for 30 seconds"))?;
     piece.transpose().map_err(mended)
 }
 
-/// Whether a document of which so many bytes arrived in this time holds its permit for too little.
+/// Return whether an upload is slower than [`SLOWEST`], by the bytes received and the time taken.
 fn is_too_slow(bytes: usize, taken: Duration) -> bool {
     let seconds = usize::try_from(taken.saturating_sub(HEAD_START).as_secs()).unwrap_or(usize::MAX);
     bytes < seconds.saturating_mul(SLOWEST)
@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_document_that_trickles_in_is_too_slow_and_a_small_one_is_not() {
+    fn an_upload_below_the_slowest_speed_is_too_slow_and_a_small_document_is_not() {
         let seconds = Duration::from_secs;
         assert!(!is_too_slow(0, seconds(10)) && !is_too_slow(1, seconds(10)));
         assert!(is_too_slow(5, seconds(25)), "a byte every five seconds");

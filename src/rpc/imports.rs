@@ -10,21 +10,21 @@ use super::{
 };
 use crate::{auth::Identity, domain::ids::OrganizationId};
 
-/// How many imports may be in flight.
+/// The most imports in flight.
 const MOST_IMPORTS: usize = 8;
 
-/// How many of them one caller may have. An organization has one at a time.
+/// The most imports of one caller. An organization has one at a time.
 const IMPORTS_OF_CALLER: usize = 4;
 
-/// How many documents may be planned at once: each is in memory several times over.
+/// The most documents that are planned at once: each is in memory several times over.
 const MOST_PLANS: usize = 2;
 
-/// Bounds the memory that imports take.
+/// The limits of imports in flight and of plans.
 #[derive(Clone)]
 pub(super) struct Imports {
-    /// Imports from their first message to the end of their change.
+    /// Permits for imports, from their first message to the end of their change.
     in_flight: Permits,
-    /// Documents that are being read and planned.
+    /// Permits to read and plan documents.
     pub(super) plans: Arc<Semaphore>,
 }
 
@@ -34,7 +34,7 @@ impl Imports {
     }
 
     pub(super) fn permit(&self, caller: &Identity, organization_id: &OrganizationId) -> Result<Permit, Error> {
-        // No organization has a name with a space.
+        // No organization id has a space.
         let of_caller = (format!("caller {}", caller.caller()), IMPORTS_OF_CALLER);
         self.in_flight.take(&[of_caller, (organization_id.to_string(), 1)]).map_err(|refused| match refused {
             Refused::All => Error::TooManyImports,

@@ -1,4 +1,5 @@
-//! Every method of the server: who may call it, and what kind of work it is. A method that isn't named here isn't served.
+//! Every method of the server, with its access and its kind of work. The server doesn't serve a method that is missing
+//! here.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -6,36 +7,36 @@ use foldhash::fast::FixedState;
 
 use crate::auth::Scope;
 
-/// Who may call a method.
+/// The access to a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Anybody, without credentials.
+    /// Any caller, without credentials.
     Open,
-    /// Anybody with credentials.
+    /// Any caller with credentials.
     Known,
-    /// Whoever holds the scope.
+    /// Callers whose credentials have the scope.
     Scoped(Scope),
 }
 
-/// What kind of work a method is, which says what gives way when there is too much.
+/// The kind of work of a method, which decides the order in which calls are shed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// Asks whether the server is alive. Never refused, because an orchestrator restarts a server that doesn't answer.
+    /// A health check. It is never refused, because an orchestrator restarts a server that doesn't answer.
     Probe,
-    /// Answered from memory, at once.
+    /// A check that is answered from memory at once.
     Check,
-    /// A list or a batch: its cost grows with the organization or the request. Computed on the background threads.
+    /// A list or a batch: its cost grows with the organization or the request. Background threads compute it.
     Scan,
     /// A change, which waits for the disk.
     Write,
-    /// An answer that may be long or go on for ever.
+    /// A stream that may be long or endless.
     Stream,
     /// A document that is sent in pieces, and then changes the state.
     Import,
 }
 
 impl Work {
-    /// Whether the answer is one message. The others are streams.
+    /// Return whether this is a unary call. The others are streams.
     pub fn is_unary(self) -> bool {
         match self {
             Self::Probe | Self::Check | Self::Scan | Self::Write => true,
@@ -43,7 +44,7 @@ impl Work {
         }
     }
 
-    /// Whether the call may change something, so that its outcome is unknown when it is cut off.
+    /// Return whether the call may change the state. Then its outcome is unknown when it is cut off.
     pub fn may_change(self) -> bool {
         match self {
             Self::Write | Self::Import => true,
@@ -55,15 +56,15 @@ impl Work {
 /// A method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Method {
-    /// `/package.Service/Method`.
+    /// The path: `/package.Service/Method`.
     pub path: &'static str,
-    /// Who may call it.
+    /// The access to it.
     pub access: Access,
-    /// What kind of work it is.
+    /// The kind of work.
     pub work: Work,
 }
 
-/// The method of this path, and its place among [`METHODS`].
+/// Return the method of this path with its index in [`METHODS`], or `None`.
 pub fn find(path: &str) -> Option<(usize, &'static Method)> {
     static PLACES: LazyLock<HashMap<&str, usize, FixedState>> =
         LazyLock::new(|| METHODS.iter().enumerate().map(|(place, method)| (method.path, place)).collect());
@@ -79,13 +80,13 @@ use Access::{Known, Open, Scoped};
 use Scope::{Admin, Audit, Directory, Settings, SignIn, Supervise};
 use Work::{Check, Import, Probe, Scan, Stream, Write};
 
-/// Every method, in order of the paths.
+/// Every method, in the order of the paths.
 pub const METHODS: &[Method] = &[
     method("/grpc.health.v1.Health/Check", Open, Probe),
     method("/grpc.health.v1.Health/Watch", Open, Stream),
     method("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Known, Stream),
     method("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Known, Stream),
-    // Cutting destroys, and so does what audit trails are there to show.
+    // Cuts need the scope `admin` because they destroy audit events.
     method("/queuegate.v1.AuditService/CutAuditLog", Scoped(Admin), Write),
     method("/queuegate.v1.AuditService/ExportAuditLog", Scoped(Audit), Stream),
     method("/queuegate.v1.AuditService/GetAuditLogHead", Scoped(Audit), Scan),
@@ -140,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    /// A new rpc without a line above is not served, and this says so.
+    /// The server doesn't serve a new rpc that is missing above. This test finds it.
     #[test]
     fn every_method_of_the_api_is_here_and_no_other() {
         let mut served = BTreeSet::new();

@@ -1,5 +1,5 @@
-//! The gRPC services: the only room that knows protobuf. A request becomes domain values, the rules or the writer answer,
-//! and the answer becomes a message. Every error becomes a status in [`status`], and nowhere else.
+//! The gRPC services: the only module that knows protobuf. A request becomes domain values, the rules or the writer
+//! answer, and the answer becomes a message. Every error becomes a status in [`status`], and nowhere else.
 
 #[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]
 pub mod proto;
@@ -36,10 +36,10 @@ pub use self::{
     watch::serve as watch_sessions,
 };
 
-/// What the services are, comments included, for server reflection.
+/// The descriptors of the services, with their comments, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/queuegate_descriptor.bin"));
 
-/// The names of the services, as health checks ask for them.
+/// The names of the services in health checks.
 pub const SERVICE_NAMES: [&str; 4] = [
     "queuegate.v1.QueueAccessService",
     "queuegate.v1.PermissionService",

@@ -5,11 +5,12 @@ use tonic::Code;
 use super::{code, methods};
 use crate::{domain::vocabulary::Reason, telemetry::metrics::CallLabels};
 
-/// What the names of the API's values have before those of the rules.
+/// The prefixes of the API's names for the values of the rules.
 pub(super) const PERMISSION_PREFIX: &str = "PERMISSION_";
 pub(super) const AUDIT_ACTION_PREFIX: &str = "AUDIT_ACTION_";
 
-/// What calls are counted by: a method by its place in [`methods::METHODS`], codes and reasons by their own numbers.
+/// Return the labels of the call metrics: methods by their index in [`methods::METHODS`], codes and reasons by their
+/// own numbers.
 pub fn call_labels() -> CallLabels {
     CallLabels {
         methods: methods::METHODS.iter().map(|method| method.path).collect(),

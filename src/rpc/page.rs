@@ -1,5 +1,5 @@
-//! Pages of a list. INVARIANT: the pages of one list come from one revision, so nothing is missing or repeated; when that
-//! isn't kept any more, the next page is an error and not a guess.
+//! Pages of a list. INVARIANT: the pages of one list come from one revision, so no item is missing or repeated. If that
+//! snapshot isn't kept any more, the next page is an error.
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -26,7 +26,7 @@ const LARGEST_SIZE: usize = 1_000;
 
 const MUST_BE_A_TOKEN: &str = "must be the next_page_token of the page before";
 
-/// What the paging fields of a list request say.
+/// The paging fields of a list request.
 pub(super) struct Paging<'r> {
     size: usize,
     page_token: &'r str,
@@ -34,26 +34,26 @@ pub(super) struct Paging<'r> {
 }
 
 impl<'r> Paging<'r> {
-    /// Reads the paging fields. A size over the maximum is brought down to it.
+    /// Read the paging fields. A size over the maximum is reduced to the maximum.
     pub(super) fn read(page_size: i32, page_token: &'r str, at_least_revision: &'r str) -> Result<Self, Error> {
         let (size, ()) = all((size(page_size), from_proto::at_least(at_least_revision)))?;
         Ok(Self { size, page_token, at_least_revision })
     }
 }
 
-/// One page that is being put together.
+/// One page, while it is computed.
 pub(super) struct Page {
     state: State,
-    /// Of whom the list is: an organization, or a caller who lists organizations.
+    /// The owner of the list: an organization, or a caller who lists organizations.
     pub owner: String,
     pub snapshot: Arc<Snapshot>,
-    /// The key of the last item of the page before; empty on the first.
+    /// The key of the last item of the page before; empty on the first page.
     pub after: Vec<String>,
     size: usize,
     query: String,
 }
 
-/// What a page token says.
+/// The content of a page token.
 #[derive(Serialize, Deserialize)]
 struct Token {
     revision: String,
@@ -61,7 +61,7 @@ struct Token {
     after: Vec<String>,
 }
 
-/// What the token of a page of the audit log says. The log only grows at its end, so no state needs to be kept for it.
+/// The content of a page token of the audit log. The log only grows at its end, so no snapshot is kept for it.
 #[derive(Serialize, Deserialize)]
 struct LogToken {
     revision: String,
@@ -71,7 +71,7 @@ struct LogToken {
     names: Names,
 }
 
-/// Whom and what the names in a request stood for when its first page was made.
+/// The meaning of the request's names at its first page.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Names {
     pub users: Vec<UserRef>,
@@ -86,13 +86,13 @@ pub(super) struct LogPage {
     pub names: Names,
     pub size: usize,
     pub revision: Revision,
-    /// Only events after this one: the others were cut off.
+    /// Only events after this one: the others were cut.
     pub cut: Sequence,
     query: String,
 }
 
 impl LogPage {
-    /// Begins a page of the list that `query` stands for. `names` reads the request's names on the first page.
+    /// Begin a page of the list that `query` identifies. `names` resolves the request's names on the first page.
     pub(super) async fn begin(
         rpc: &Rpc,
         query: &(impl Debug + ?Sized),
@@ -124,7 +124,7 @@ impl LogPage {
         Ok(Self { snapshot, before: token.before, names: token.names, size, revision, cut, query })
     }
 
-    /// The token for the page after this one, which ended with `last`.
+    /// Return the token of the next page. This page ended with `last`.
     pub(super) fn token(&self, last: Sequence) -> String {
         encode(&LogToken {
             revision: self.revision.to_string(),
@@ -137,7 +137,7 @@ impl LogPage {
 }
 
 impl Page {
-    /// Begins a page of a list of an organization. `query` (the rpc and its filters) tells the list from others.
+    /// Begin a page of an organization's list. `query` (the rpc and its filters) identifies the list.
     pub(super) async fn begin(
         rpc: &Rpc,
         organization_id: &OrganizationId,
@@ -147,9 +147,9 @@ impl Page {
         Self::begin_of(rpc, organization_id.to_string(), &(organization_id, query), paging).await
     }
 
-    /// Begins a page of the list of organizations, as one caller sees it.
+    /// Begin a page of one caller's list of organizations.
     pub(super) async fn begin_of_organizations(rpc: &Rpc, caller: &Caller, paging: Paging<'_>) -> Result<Self, Error> {
-        // No organization has a name with a space.
+        // No organization id has a space.
         Self::begin_of(rpc, format!("caller {caller}"), "ListOrganizations", paging).await
     }
 
@@ -172,7 +172,8 @@ impl Page {
         if !at_least_revision.is_empty() {
             let wanted = own_revision("at_least_revision", at_least_revision, &state.snapshot())?;
             if wanted.sequence > revision.sequence {
-                let problem = "is later than the revision that page_token pins; leave it out, or list anew";
+                let problem =
+                    "is later than the revision that page_token pins; leave it out, or list again from the start";
                 return Err(Error::invalid("at_least_revision", &problem));
             }
         }
@@ -180,12 +181,13 @@ impl Page {
         Ok(Self { state, owner, snapshot, after: token.after, size, query })
     }
 
-    /// The first part of the key of the last item of the page before.
+    /// Return the first part of the key of the last item of the page before, or `None` on the first page.
     pub(super) fn after(&self) -> Option<&str> {
         self.after.first().map(String::as_str)
     }
 
-    /// Takes a page of `items`, and the token for the next if there are more. `key` is what the next page begins after.
+    /// Take a page of `items`, and the token of the next page, which is empty on the last one. The next page begins
+    /// after `key` of the last item.
     pub(super) fn take<T>(
         &self,
         mut items: impl Iterator<Item = T>,
@@ -195,7 +197,7 @@ impl Page {
         let more = items.next().is_some();
         let token = match page.last() {
             Some(last) if more => {
-                // Of a list of organizations all of them are kept.
+                // For a list of organizations, keep all of them.
                 let kept = match self.snapshot.organization(&self.owner) {
                     Some(_) => self.snapshot.only(&self.owner),
                     None => Snapshot::clone(&self.snapshot),
@@ -211,7 +213,7 @@ impl Page {
     }
 }
 
-/// Tells lists apart, so that a token isn't used for another one.
+/// Identify a list, so that its tokens aren't used for another list.
 fn fingerprint(query: &(impl Debug + ?Sized)) -> String {
     let hash = Sha256::digest(format!("{query:?}"));
     HEXLOWER.encode(hash.get(..8).unwrap_or_default())
@@ -237,7 +239,7 @@ fn same_list(of_token: &str, of_request: &str) -> Result<(), Error> {
 }
 
 fn encode(token: &impl Serialize) -> String {
-    // A token is plain data, which always serializes.
+    // A token is plain data, so it always serializes.
     BASE64URL_NOPAD.encode(&serde_json::to_vec(token).unwrap_or_default())
 }
 

@@ -175,7 +175,7 @@ impl PermissionService for CallerServices {
     }
 }
 
-/// The update that a request asks for.
+/// Read the update of settings in a request.
 fn update(
     organization_id: &str,
     settings: Option<proto::PermissionSettings>,
@@ -190,7 +190,7 @@ fn update(
     Ok(Action::UpdateSettings { patch: from_proto::settings_patch(settings, update_mask)?, expected_etag })
 }
 
-/// The settings as an update would leave them, with the etag that they have now.
+/// Return the settings after a planned update, with their present etag.
 fn tried_out(
     snapshot: &Snapshot,
     planned: &Plan,
@@ -202,7 +202,7 @@ fn tried_out(
     Ok(to_proto::settings(organization_id, settings, found_organization(snapshot, organization_id)?.settings_etag()))
 }
 
-/// One line of the lists of a preview: users first, then sessions.
+/// One item of the lists of a preview: users first, then sessions.
 enum Line<'s> {
     User(UserImpact<'s>),
     Session(SessionImpact<'s>),
@@ -254,7 +254,7 @@ fn impact(page: &Page, command: &Command, now: Timestamp) -> Result<proto::Previ
     Ok(proto::PreviewPermissionSettingsResponse { impact: Some(impact), next_page_token, revision })
 }
 
-/// Answers a batch, each item by itself.
+/// Answer each item of a batch.
 fn check_all(
     snapshot: &Snapshot,
     organization_id: &OrganizationId,
@@ -274,7 +274,7 @@ fn check_all(
     Ok(proto::BatchCheckPermissionsResponse { results, revision })
 }
 
-/// A question about a permission, as a request asks it.
+/// The permission check in a request.
 struct Asked {
     user: UserRef,
     permission: Permission,

@@ -1,11 +1,12 @@
-//! Permits for work that is dear: there are so many in all, and each owner (a caller, an organization) may hold a share.
+//! Permits for expensive work: their total is limited, and each owner (a caller, an organization) may hold a limited
+//! share.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// How many exports and verifications may be in flight.
+/// The most exports and verifications in flight.
 pub(super) const MOST_LONG_READS: usize = 8;
 
 /// The permits for one kind of work.
@@ -23,18 +24,18 @@ struct Held {
     by_owner: HashMap<String, usize>,
 }
 
-/// A permit, until it is dropped.
+/// A permit. Its drop returns it.
 pub(super) struct Permit {
     pool: Arc<Pool>,
     owners: Vec<String>,
 }
 
-/// Why there is no permit.
+/// The reason why there is no permit.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// All are held.
+    /// All permits are held.
     All,
-    /// The owner of this index holds its share.
+    /// The owner of this index holds its full share.
     Share(usize),
 }
 
@@ -43,7 +44,8 @@ impl Permits {
         Self(Arc::new(Pool { most, held: Mutex::default() }))
     }
 
-    /// A permit, if there is one, and none of the owners holds as many as the number beside it.
+    /// Take a permit for all of these owners. Fails if all permits are held, or if an owner holds its share, the number
+    /// beside it.
     pub(super) fn take(&self, owners: &[(String, usize)]) -> Result<Permit, Refused> {
         let mut held = self.0.held();
         if held.all >= self.0.most {
@@ -86,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_owner_holds_its_share_and_no_more_and_others_have_theirs() {
+    fn an_owner_holds_at_most_its_share_and_leaves_the_others_theirs() {
         let permits = Permits::new(5);
         let take = |caller: &str, organization: &str| {
             permits.take(&[(format!("caller {caller}"), 2), (organization.to_owned(), 1)])

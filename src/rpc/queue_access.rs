@@ -330,7 +330,8 @@ impl QueueAccessService for CallerServices {
 
     type WatchSessionsStream = watch::Decoded;
 
-    /// For callers in this process; the server answers with [`CallerServices::watch_sessions`], which encodes once for all.
+    /// Watch sessions from this process. The server answers with [`CallerServices::watch_sessions`] instead, which
+    /// encodes each change once for all watches.
     async fn watch_sessions(
         &self,
         request: Request<proto::WatchSessionsRequest>,
@@ -339,7 +340,7 @@ impl QueueAccessService for CallerServices {
     }
 }
 
-/// How much a decision says of itself.
+/// The level of detail of a decision.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Detail {
     Reason,
@@ -347,7 +348,7 @@ enum Detail {
 }
 
 impl Rpc {
-    /// Answers a batch, each item by itself.
+    /// Answer each item of a batch.
     fn check_all(
         &self,
         snapshot: &Snapshot,

@@ -1,7 +1,7 @@
-//! Server reflection, in both its versions: most clients ask for v1, older ones for v1alpha.
+//! Server reflection, in both versions: most clients use v1, older ones v1alpha.
 //!
-//! INVARIANT: each file is there once, by the name that others import it by, with everything that it imports. What isn't
-//! there is an answer, and the stream goes on.
+//! INVARIANT: each file is there once, under the name in the imports of other files, with all files that it imports. A
+//! missing name is an error in the answer, and the stream goes on.
 
 use std::{collections::HashMap, pin::Pin, sync::Arc};
 
@@ -14,19 +14,19 @@ use tonic_reflection::pb::{v1, v1alpha};
 use super::status::mended;
 use crate::domain::ids::shortened;
 
-/// The folder that tonic leaves out of the names of its files, and whose name others import them by.
+/// The folder that tonic omits from the names of its files. Imports of these files need it.
 const GOOGLE_RPC: &str = "google/rpc/";
 
-/// Everything that is told.
+/// All descriptors that reflection serves.
 pub struct Descriptors {
-    /// Each file, encoded, by its name.
+    /// Each encoded file, by its name.
     files: HashMap<String, Vec<u8>>,
     /// The name of the file of each symbol.
     symbols: HashMap<String, String>,
     services: Vec<String>,
 }
 
-/// What was asked.
+/// A request.
 enum Lookup<'q> {
     File(&'q str),
     Symbol(&'q str),
@@ -36,17 +36,17 @@ enum Lookup<'q> {
     Nothing,
 }
 
-/// What is answered.
+/// An answer.
 enum Answer {
     File(Vec<u8>),
-    /// Nothing extends the messages that there are.
+    /// No extensions of a known message exist.
     NoExtensions(String),
     Services(Vec<String>),
     Error(Code, String),
 }
 
 impl Descriptors {
-    /// Reads the descriptors that the program has. None: they are broken.
+    /// Read the program's descriptors, or return `None` if they are malformed.
     pub fn new() -> Option<Arc<Self>> {
         let mut all = Self { files: HashMap::new(), symbols: HashMap::new(), services: Vec::new() };
         for encoded in [
@@ -54,7 +54,7 @@ impl Descriptors {
             tonic_health::pb::FILE_DESCRIPTOR_SET,
             v1::FILE_DESCRIPTOR_SET,
             v1alpha::FILE_DESCRIPTOR_SET,
-            // What the details of errors are made of, so that tools can print them.
+            // The messages of error details, so that tools can print them.
             tonic_types::pb::FILE_DESCRIPTOR_SET,
         ] {
             for file in FileDescriptorSet::decode(encoded).ok()?.file {
@@ -100,7 +100,7 @@ impl Descriptors {
         self.add_symbol(file, full);
     }
 
-    /// An enumeration's values stand beside it.
+    /// Add an enumeration. Its values are symbols beside it.
     fn add_enum(&mut self, file: &str, parent: &str, kind: &EnumDescriptorProto) {
         kind.value.iter().for_each(|value| self.add_symbol(file, format!("{parent}{}", value.name())));
         self.add_symbol(file, format!("{parent}{}", kind.name()));
@@ -112,7 +112,7 @@ impl Descriptors {
 
     fn answer(&self, question: &Lookup<'_>) -> Answer {
         let missing =
-            |what: &str, name: &str| Answer::Error(Code::NotFound, format!("there is no {what} `{}`", shortened(name)));
+            |kind: &str, name: &str| Answer::Error(Code::NotFound, format!("there is no {kind} `{}`", shortened(name)));
         match *question {
             Lookup::File(name) => {
                 self.files.get(name).map_or_else(|| missing("file", name), |file| Answer::File(file.clone()))
@@ -132,7 +132,7 @@ impl Descriptors {
     }
 }
 
-/// What stands before the names in a package or a message.
+/// Return the prefix of the names in a package or a message.
 fn scope(name: &str) -> String {
     if name.is_empty() { String::new() } else { format!("{name}.") }
 }
@@ -141,10 +141,10 @@ fn imported_as(name: &str) -> String {
     if name.contains('/') { name.to_owned() } else { format!("{GOOGLE_RPC}{name}") }
 }
 
-/// Serves reflection in one version. Both have the same messages, each in a package of its own.
+/// Define the service of one version. Both versions have the same messages, each in its own package.
 macro_rules! serve {
     ($name:ident, $package:ident) => {
-        /// Serves reflection in this version.
+        /// The reflection service of this version.
         pub struct $name(pub Arc<Descriptors>);
 
         #[tonic::async_trait]
@@ -213,7 +213,7 @@ mod tests {
         let files: Vec<FileDescriptorProto> =
             all.files.values().map(|file| FileDescriptorProto::decode(&**file).unwrap()).collect();
         let pool = prost_reflect::DescriptorPool::from_file_descriptor_set(FileDescriptorSet { file: files.clone() });
-        // It refuses symbols that are there twice, and imports that are not there.
+        // The pool refuses duplicate symbols and missing imports.
         let pool = pool.unwrap();
         assert_eq!(pool.files().count(), files.len());
         for name in ["google.rpc.Status", "google.rpc.ErrorInfo", "queuegate.v1.SignInRequest"] {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_an_answer() {
+    fn a_missing_name_is_an_error_in_the_answer() {
         let all = Descriptors::new().unwrap();
         for question in [Lookup::File("status.proto"), Lookup::Symbol("no.such.Thing"), Lookup::Extension] {
             assert!(matches!(all.answer(&question), Answer::Error(Code::NotFound, _)));

@@ -3,7 +3,7 @@
 use super::error::Error;
 use crate::domain::{ids::Revision, snapshot::Snapshot};
 
-/// A revision of this store.
+/// Read a revision of this store, of its present epoch.
 pub(super) fn own_revision(field: &'static str, text: &str, snapshot: &Snapshot) -> Result<Revision, Error> {
     let revision: Revision = text.parse().map_err(|error| Error::invalid(field, &error))?;
     if revision.lineage == snapshot.revision().lineage {
@@ -13,8 +13,8 @@ pub(super) fn own_revision(field: &'static str, text: &str, snapshot: &Snapshot)
     }
 }
 
-/// A revision of this store's history, of this epoch or one before a backup was restored. It names an event only together
-/// with the event's hash: what was recorded after the backup is lost, and its numbers are given again.
+/// Read a revision of this store's history, of this epoch or one before a backup was restored. It identifies an event
+/// only together with the event's hash: events recorded after the backup are lost, and their numbers are used again.
 pub(super) fn revision_of_history(field: &'static str, text: &str, snapshot: &Snapshot) -> Result<Revision, Error> {
     let revision: Revision = text.parse().map_err(|error| Error::invalid(field, &error))?;
     let (of, own) = (revision.lineage, snapshot.revision().lineage);

@@ -1,8 +1,9 @@
-//! Lists and batches: their cost grows with an organization, so they are computed on background threads, which give way to
-//! the threads that answer checks.
+//! Lists and batches: their cost grows with an organization, so background threads compute them. These threads give way
+//! to the threads that answer checks.
 //!
-//! INVARIANT: the lists of one organization wait for each other, and not the lists of another organization for them. Each
-//! owner (an organization, or a caller who lists organizations) has as many permits as there are background threads.
+//! INVARIANT: the lists of one organization wait for each other, and don't delay the lists of another organization.
+//! Each owner (an organization, or a caller who lists organizations) has as many permits as there are background
+//! threads.
 
 use std::{
     collections::HashMap,
@@ -19,7 +20,7 @@ use tokio::sync::Semaphore;
 use super::{background::blocking, error::Error};
 use crate::telemetry::metrics::{Metrics, Shed};
 
-/// How many calls of one owner may wait.
+/// The most waiting calls of one owner.
 const MOST_WAITING: usize = 256;
 
 /// The queue of calls that wait for the background threads.
@@ -37,17 +38,18 @@ struct Owner {
     waiting: AtomicUsize,
 }
 
-/// A call that waits.
+/// A waiting call.
 struct Waiting<'o>(&'o Owner);
 
 impl Scans {
     pub(super) fn new() -> Self {
-        // One processor is left to checks: the system lets even a thread of low priority run for some milliseconds before another.
+        // Leave one processor to checks: the system lets even a thread of low priority run for some milliseconds before
+        // another.
         let threads = available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1);
         Self(Arc::new(WorkQueue { threads, permits: Arc::new(Semaphore::new(threads)), owners: Mutex::default() }))
     }
 
-    /// The permits in the common queue, for long answers, which take one for each of their pieces.
+    /// Return the permits of all owners. Long answers take one for each of their pieces.
     pub(super) fn permits(&self) -> Arc<Semaphore> {
         Arc::clone(&self.0.permits)
     }
@@ -57,7 +59,7 @@ impl Scans {
         if let Some(found) = owners.get(name) {
             return Arc::clone(found);
         }
-        // An owner without calls need not be remembered.
+        // Forget owners without calls.
         owners.retain(|_, owner| Arc::strong_count(owner) > 1);
         let new =
             || Arc::new(Owner { permits: Arc::new(Semaphore::new(self.0.threads)), waiting: AtomicUsize::new(0) });
@@ -111,7 +113,7 @@ mod tests {
     use crate::telemetry::metrics::CallLabels;
 
     #[test]
-    fn an_owner_has_so_many_calls_waiting_and_others_have_theirs() {
+    fn an_owner_with_too_many_waiting_calls_is_refused_and_others_are_not() {
         let (scans, metrics) = (Scans::new(), Metrics::new(CallLabels::default()));
         let (busy, other) = (scans.owner("busy"), scans.owner("other"));
         let wait = |owner| Waiting::new(owner, &metrics);

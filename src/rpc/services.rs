@@ -1,4 +1,4 @@
-//! The services, for one caller each, and what all of them work with.
+//! The services of one caller, and the resources that all services share.
 
 use std::{
     ops::Deref,
@@ -36,37 +36,37 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// How long a read waits for its `at_least_revision` if its caller's deadline doesn't come before.
+/// The longest wait of a read for its `at_least_revision`, if its deadline isn't earlier.
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
 
-/// How long streams wait.
+/// The time limits of streams.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamTimes {
-    /// How long a message may wait for its reader before the stream is cut off.
+    /// The longest wait of a message for its reader. Then the stream is cut off.
     pub patience: Duration,
-    /// How long a watch says nothing before it sends a CHECKPOINT.
+    /// The time without messages after which a watch sends a CHECKPOINT.
     pub quiet: Duration,
 }
 
-/// What every service works with.
+/// The resources that all services share.
 #[derive(Clone)]
 pub struct Rpc {
     /// Empty until the database is loaded.
     pub(super) state: Arc<OnceLock<State>>,
-    /// True once the server is going to stop.
+    /// True once the server drains.
     pub(super) draining: signal::Receiver<bool>,
     pub(super) metrics: Arc<Metrics>,
-    /// Opened by the first who waits for an answer there.
+    /// Opened by the first call that waits for a reply there.
     pub(super) replies: Arc<OnceLock<ReplyBatches>>,
     pub(super) imports: Imports,
-    /// Exports and verifications in flight: each has a thread, and some memory.
+    /// Permits for exports and verifications: each takes a thread and some memory.
     pub(super) long_reads: Permits,
     pub(super) scans: Scans,
     pub(super) times: StreamTimes,
 }
 
 impl Rpc {
-    /// Serves `state`, as soon as it is there, until `draining` turns true, which ends the watches.
+    /// Create the services of `state`, which may still be loading. `draining` ends the watches when it turns true.
     pub fn new(
         state: Arc<OnceLock<State>>,
         draining: signal::Receiver<bool>,
@@ -85,13 +85,13 @@ impl Rpc {
         }
     }
 
-    /// The same, for a runtime of its own.
+    /// Return the same resources for another runtime.
     #[must_use]
     pub fn for_another_runtime(&self) -> Self {
         Self { replies: Arc::default(), ..self.clone() }
     }
 
-    /// The services, for one caller.
+    /// Return the services of one caller.
     pub fn services(&self, caller: Arc<Identity>) -> CallerServices {
         CallerServices { rpc: self.clone(), caller }
     }
@@ -100,17 +100,17 @@ impl Rpc {
         self.state.get().ok_or(Error::Loading)
     }
 
-    /// Where the answers to changes arrive.
+    /// Return the channel on which replies to commands arrive.
     pub(super) fn replies(&self) -> &ReplyBatches {
         self.replies.get_or_init(ReplyBatches::open)
     }
 
-    /// The state, at `at_least_revision` or later.
+    /// Return the state at `at_least_revision` or later.
     pub(super) async fn snapshot(&self, at_least_revision: &str) -> Result<Arc<Snapshot>, Error> {
         self.glance(at_least_revision).await.map(Guard::into_inner)
     }
 
-    /// The same, for a moment.
+    /// Borrow the state at `at_least_revision` or later. Hold it only for a moment.
     pub(super) async fn glance(&self, at_least_revision: &str) -> Result<Guard<Arc<Snapshot>>, Error> {
         let state = self.state()?;
         let snapshot = state.glance();
@@ -128,7 +128,7 @@ impl Rpc {
         Ok(state.glance())
     }
 
-    /// Run work on a background thread, when it is the turn of its owner: an organization, or a caller.
+    /// Run work on a background thread when its owner, an organization or a caller, has its turn.
     pub(super) async fn scan<T: Send + 'static>(
         &self,
         owner: &str,
@@ -137,7 +137,7 @@ impl Rpc {
         self.scans.run(owner, &self.metrics, work).await
     }
 
-    /// Sessions of an outcome, as they are read now.
+    /// Convert the sessions of an outcome, as of now.
     pub(super) fn sessions<'o>(
         &self,
         organization_id: &OrganizationId,
@@ -150,7 +150,7 @@ impl Rpc {
         Ok(read.collect())
     }
 
-    /// The decision of an outcome.
+    /// Convert the decision of an outcome.
     pub(super) fn decision(
         &self,
         organization_id: &OrganizationId,
@@ -163,7 +163,7 @@ impl Rpc {
     }
 }
 
-/// The services as one caller has them.
+/// The services of one caller.
 #[derive(Clone)]
 pub struct CallerServices {
     pub(super) rpc: Rpc,
@@ -179,27 +179,27 @@ impl Deref for CallerServices {
 }
 
 impl CallerServices {
-    /// The service that decides and keeps sessions.
+    /// Return QueueAccessService: decisions and sessions.
     pub fn queue_access(&self) -> QueueAccessServiceServer<Self> {
         QueueAccessServiceServer::new(self.clone())
     }
 
-    /// The service that keeps permission settings.
+    /// Return PermissionService: permission checks and settings.
     pub fn permission(&self) -> PermissionServiceServer<Self> {
         PermissionServiceServer::new(self.clone())
     }
 
-    /// The service that keeps the directory.
+    /// Return DirectoryService: organizations, users, queues and role assignments.
     pub fn directory(&self) -> DirectoryServiceServer<Self> {
         DirectoryServiceServer::new(self.clone())
     }
 
-    /// The service that tells what happened.
+    /// Return AuditService: the audit log.
     pub fn audit(&self) -> AuditServiceServer<Self> {
         AuditServiceServer::new(self.clone())
     }
 
-    /// Carries out a command, unless any field of its request is wrong.
+    /// Execute a command, unless a field of its request is malformed.
     pub(super) async fn execute(
         &self,
         organization_id: Result<OrganizationId, Error>,
@@ -220,7 +220,7 @@ impl CallerServices {
     }
 }
 
-/// Refuse administration that its caller may ask for only on behalf of an acting user (`docs/semantics.md` section 5.2).
+/// Refuse administration that this caller may do only on behalf of an acting user (`docs/semantics.md` section 5.2).
 pub(super) fn require_actor(caller: &Identity, actor: Option<&UserId>) -> Result<(), Error> {
     if actor.is_none() && !caller.holds(Scope::Admin) {
         return Err(Error::ActorRequired);
@@ -233,14 +233,14 @@ pub(super) fn authorize(caller: &Identity, command: &Command) -> Result<(), Erro
     if command.action.is_administration() { require_actor(caller, command.actor.as_ref()) } else { Ok(()) }
 }
 
-/// A command answered with what only another command answers with.
+/// Create the error of an outcome that belongs to another command.
 pub(super) fn unexpected(outcome: &Outcome) -> Error {
     Error::Internal(format!("unexpected outcome {outcome:?}"))
 }
 
-/// Carries out a command on a copy of the state, which changes nothing.
+/// Plan a command without a change of the state.
 pub(super) fn try_out(snapshot: &Snapshot, command: &Command, now: Timestamp) -> Result<Plan, Error> {
-    // What is tried out creates no session, so the id is never used.
+    // A plan that isn't committed creates no session, so the id is never used.
     let context = Context { now, new_session: 0 };
     Ok(plan(snapshot, command, &context)?)
 }

@@ -1,7 +1,7 @@
-//! Errors to gRPC statuses: the one place (`docs/semantics.md` section 6).
+//! Converts errors to gRPC statuses. No other module does (`docs/semantics.md` section 6).
 //!
-//! Every status carries an ErrorInfo with domain `queuegate` and a stable upper-case reason, and what else its row of the
-//! table asks for. Callers get safe text; what they can't act on is logged here, once.
+//! Every status has an ErrorInfo with domain `queuegate` and a stable upper-case reason, and the other details in its
+//! row of the table. Callers get safe text. Errors that they can't act on are logged here, once.
 
 use std::{collections::HashMap, fmt::Display, sync::LazyLock, time::Duration};
 
@@ -26,17 +26,17 @@ use crate::{
 /// The domain of every ErrorInfo.
 pub const DOMAIN: &str = "queuegate";
 
-/// The reason of a change whose outcome can't be known. No other error has it, and a read never does.
+/// The reason of a change with an unknown outcome. No other error has it, and a read never does.
 const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
 
-/// How long a caller should wait before trying again.
+/// The time that a caller should wait before it tries again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// How long the violations in one status may be, in bytes: a status travels in a header, twice, and clients limit headers to a
-/// few KiB.
+/// The longest text of all violations in a status, in bytes. Headers carry a status twice, and clients limit headers to
+/// a few KiB.
 const LONGEST_VIOLATIONS: usize = 1_200;
 
-/// How long a description in a status may be, in characters, for the same reason.
+/// The longest description in a status, in characters, for the same reason.
 const LONGEST_DESCRIPTION: usize = 300;
 
 impl From<Rejection> for Status {
@@ -71,7 +71,7 @@ impl From<Error> for Status {
             Error::TooManyImports => status(
                 Code::Unavailable,
                 "OVERLOADED",
-                "the server has as many imports under way as it takes; try again in a moment",
+                "too many imports are in flight; nothing was done, try again in a moment",
                 ErrorDetails::with_retry_info(Some(RETRY_DELAY)),
             ),
             Error::RevisionNotReached => status(
@@ -105,17 +105,17 @@ impl From<Error> for Status {
             Error::TooManyScans => status(
                 Code::Unavailable,
                 "OVERLOADED",
-                "too many lists and batches of this organization are waiting; nothing was done, try again in a moment",
+                "too many lists and batches of this organization wait; nothing was done, try again in a moment",
                 ErrorDetails::with_retry_info(Some(RETRY_DELAY)),
             ),
             Error::TooManyReaders => status(
                 Code::Unavailable,
                 "OVERLOADED",
-                "as many exports and verifications of audit logs are under way as the server takes; try again in a moment",
+                "too many exports and verifications of audit logs are in flight; try again in a moment",
                 ErrorDetails::with_retry_info(Some(RETRY_DELAY)),
             ),
             Error::Draining { last } => {
-                let text = "the server is stopping, and this watch with it";
+                let text = "the server is stopping and ends this watch";
                 last_sent(Code::Unavailable, "DRAINING", text, last)
             }
             Error::Unauthenticated(refused) => unauthenticated(refused),
@@ -134,7 +134,7 @@ impl From<Error> for Status {
             Error::NotTheirs(organization_id) => status(
                 Code::PermissionDenied,
                 "ORGANIZATION_NOT_PERMITTED",
-                &format!("these credentials are not for organization `{organization_id}`, if there is one"),
+                &format!("these credentials are not for organization `{organization_id}`, whether or not it exists"),
                 ErrorDetails::new(),
             ),
             Error::ActorRequired => status(
@@ -150,14 +150,14 @@ impl From<Error> for Status {
                 Code::ResourceExhausted,
                 "CALLER_LIMIT",
                 &format!(
-                    "you have {most} calls of this kind under way, which is as many as a caller may have; wait for some"
+                    "you have {most} calls of this kind in flight, the most that a caller may have; wait until some end"
                 ),
                 ErrorDetails::with_retry_info(Some(RETRY_DELAY)),
             ),
             Error::Overloaded => status(
                 Code::Unavailable,
                 "OVERLOADED",
-                "the server has more to do than it can do in time; nothing was done, try again in a moment",
+                "the server is overloaded and shed this call; nothing was done, try again in a moment",
                 ErrorDetails::with_retry_info(Some(RETRY_DELAY)),
             ),
             Error::State(state::Error::Rejected(rejection)) => rejected(rejection),
@@ -251,7 +251,7 @@ fn damaged_event(sequence: Sequence, problem: &str) -> Status {
 }
 
 fn compacted() -> Status {
-    let text = "this part of the history was archived and cut off; nothing of it is here any more";
+    let text = "this part of the history was archived and cut, and the server doesn't have it any more";
     status(Code::OutOfRange, "COMPACTED", text, ErrorDetails::new())
 }
 
@@ -284,7 +284,7 @@ fn last_sent(code: Code, reason: &str, text: &str, last: Option<Revision>) -> St
             metadata.insert("last_revision".to_owned(), last.to_string());
             format!("{text}; resume with start_revision `{last}`")
         }
-        None => format!("{text}; begin anew, because not every INITIAL session had been sent"),
+        None => format!("{text}; start a new watch, because not all INITIAL sessions were sent"),
     };
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
     details.set_retry_info(Some(RETRY_DELAY));
@@ -292,7 +292,7 @@ fn last_sent(code: Code, reason: &str, text: &str, last: Option<Revision>) -> St
 }
 
 fn internal(problem: &dyn Display) -> Status {
-    error!(%problem, "call failed for a reason that its caller can't act on");
+    error!(%problem, "internal error in a call");
     let text = "internal error; the server's log has the details";
     status(Code::Internal, "INTERNAL", text, ErrorDetails::new())
 }
@@ -312,7 +312,7 @@ fn resource_type(resource: Resource) -> &'static str {
     }
 }
 
-/// The error as a `google.rpc.Status`, for one item of a batch.
+/// Convert the error to a `google.rpc.Status`, for one item of a batch.
 pub(super) fn item_status(error: Error) -> tonic_types::pb::Status {
     let status = Status::from(error);
     tonic_types::pb::Status::decode(status.details()).unwrap_or_else(|_| tonic_types::pb::Status {
@@ -322,9 +322,9 @@ pub(super) fn item_status(error: Error) -> tonic_types::pb::Status {
     })
 }
 
-/// The status of a message that could not be decoded. The transport reports bytes that are no message, or no whole one, as
-/// INTERNAL, and a message over the size limit as OUT_OF_RANGE, which mean other things here. That a message claims to be
-/// compressed where nothing is stays INTERNAL, because gRPC says so.
+/// Correct the transport's status of a message that can't be decoded. The transport reports a malformed or truncated
+/// message as INTERNAL, and one over the size limit as OUT_OF_RANGE, which have other meanings here. A compression flag
+/// without compression stays INTERNAL, because gRPC requires it.
 pub(super) fn mended(found: Status) -> Status {
     match found.code() {
         Code::OutOfRange if found.message().contains("message length too large") => {
@@ -332,7 +332,7 @@ pub(super) fn mended(found: Status) -> Status {
             status(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", text, ErrorDetails::new())
         }
         Code::Internal if found.message().contains("failed to decode Protobuf message") => {
-            let text = found.message().replace("failed to decode Protobuf message", "is no message of this type");
+            let text = found.message().replace("failed to decode Protobuf message", "is not a message of this type");
             bad_request(text)
         }
         Code::Internal if found.message().contains("Missing request message") => bad_request("is missing"),
@@ -350,20 +350,20 @@ fn bad_request(description: impl Into<String>) -> Status {
     invalid(vec![FieldViolation { field: "request".to_owned(), description: description.into() }])
 }
 
-/// Mends the status of an answer that is nothing but a status.
+/// Correct the status of an answer that has only a status.
 pub fn mend_answer<B>(mut response: http::Response<B>) -> http::Response<B> {
     let Some(found) = Status::from_header_map(response.headers()) else { return response };
     if !matches!(found.code(), Code::OutOfRange | Code::Internal) || !found.details().is_empty() {
         return response;
     }
-    // A status of ours always fits a header.
+    // Our statuses always fit a header.
     let _ = mended(found).add_header(response.headers_mut());
     response
 }
 
-/// The answer to a call that goes no further.
+/// Convert an error to the answer of a call that is refused.
 pub fn answer(error: Error) -> http::Response<Body> {
-    /// Made once: when a server is asked too much, saying so must cost it next to nothing.
+    /// Encoded once: an overloaded server must refuse calls at almost no cost.
     static OVERLOADED: LazyLock<HeaderMap> =
         LazyLock::new(|| Status::from(Error::Overloaded).into_http::<Body>().into_parts().0.headers);
     match error {
@@ -376,30 +376,30 @@ pub fn answer(error: Error) -> http::Response<Body> {
     }
 }
 
-/// What is known of a call that is cut off.
+/// The certainty about a call that is cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It changed nothing.
+    /// The call changed nothing.
     Certain,
-    /// It may have changed something.
+    /// The call may have changed the state.
     Unknown,
 }
 
-/// The answer to a call whose deadline has passed.
+/// Return the answer to a call whose deadline has passed.
 pub fn deadline_exceeded(outcome: Outcome) -> http::Response<Body> {
     let (reason, text) = match outcome {
-        Outcome::Certain => ("DEADLINE_EXCEEDED", "the deadline passed before there was an answer"),
+        Outcome::Certain => ("DEADLINE_EXCEEDED", "the deadline passed before the answer"),
         Outcome::Unknown => (
             OUTCOME_UNKNOWN,
-            "the deadline passed before there was an answer, and the change may have been made; repeat the request with the \
+            "the deadline passed before the answer, and the change may have been made; repeat the request with the \
              same request_id",
         ),
     };
     status(Code::DeadlineExceeded, reason, text, ErrorDetails::new()).into_http()
 }
 
-/// What stands for the end of a request that was broken off.
+/// Return the status that replaces the end of a truncated request.
 pub fn broken_off() -> Status {
-    let text = "the request was broken off before its end; nothing of it was applied";
+    let text = "the request was interrupted before its end; nothing of it was applied";
     status(Code::Aborted, "BROKEN_OFF", text, ErrorDetails::new())
 }

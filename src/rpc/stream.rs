@@ -1,5 +1,5 @@
-//! Answers that come one after another: at most so many wait for their reader, and the last thing that the reader learns
-//! is how it ended, however slowly they read.
+//! Streams of answers. A limited number of messages wait for the reader. However slowly the client reads, the last
+//! thing it gets is the stream's status.
 
 use std::{
     cell::RefCell,
@@ -21,20 +21,20 @@ use tonic::Status;
 
 use super::{error::Error, services::CallerServices};
 
-/// How many of them one caller may have.
+/// The most long answers of one caller in flight.
 const LONG_READS_OF_CALLER: usize = 4;
 
-/// The messages of one stream, and how it ended.
+/// The messages of one stream, and its end.
 #[derive(Debug)]
 pub struct Messages<T> {
     messages: mpsc::Receiver<T>,
     end: Option<oneshot::Receiver<Result<(), Error>>>,
 }
 
-/// Tells how a stream ended. Dropped unsent, the sender broke, and the stream is not whole.
+/// The sender of a stream's end. If it is dropped unsent, the work failed, and the stream ends with an error.
 pub(super) type End = oneshot::Sender<Result<(), Error>>;
 
-/// A stream of which `buffer` messages may wait for the reader.
+/// Create a stream of which `buffer` messages may wait for the reader.
 pub(super) fn channel<T>(buffer: usize) -> (mpsc::Sender<T>, End, Messages<T>) {
     let (sender, messages) = mpsc::channel(buffer);
     let (tell_end, end) = oneshot::channel();
@@ -51,13 +51,13 @@ impl<T> tokio_stream::Stream for Messages<T> {
         let Some(end) = &mut self.end else { return Poll::Ready(None) };
         let end = ready!(Pin::new(end).poll(context));
         self.end = None;
-        let broke = |_| Err(Error::Internal("what sent a stream broke before its end".to_owned()));
+        let broke = |_| Err(Error::Internal("the sender of a stream failed before its end".to_owned()));
         Poll::Ready(end.unwrap_or_else(broke).err().map(|error| Err(error.into())))
     }
 }
 
 impl CallerServices {
-    /// Sends a long answer from a thread that may block, while there is a permit for it.
+    /// Send a long answer from a thread that may block. Fails if there is no permit for it.
     pub(super) fn read_long<T: Send + 'static>(
         &self,
         buffer: usize,
@@ -81,25 +81,26 @@ impl CallerServices {
 /// The sending end for work on a thread that may block, such as reading a long log.
 pub(super) struct BlockingSender<T> {
     pub sender: mpsc::Sender<T>,
-    /// How long a message may wait for its reader.
+    /// The longest wait of a message for its reader.
     pub patience: Duration,
-    /// Turns true once the server is going to stop.
+    /// True once the server drains.
     pub draining: signal::Receiver<bool>,
-    /// Where lists wait too. INVARIANT: a permit is held only while a piece is made, never while a reader is waited for.
+    /// The permits of lists, batches and long answers. INVARIANT: a permit is held only while a piece is computed,
+    /// never during a wait for a reader.
     permits: Arc<Semaphore>,
     turn: RefCell<Option<OwnedSemaphorePermit>>,
 }
 
-/// Why a message can't be sent; none: nobody reads any more.
+/// The error that ends the work; `None` if the reader is gone.
 pub(super) type Unsent = Option<Error>;
 
-/// How a stream ended whose sending ended so: a reader who is gone is told nothing.
+/// Convert the end of the work to the end of the stream. A reader that is gone gets no error.
 pub(super) fn end(sent: Result<(), Unsent>) -> Result<(), Error> {
     sent.or_else(|why| why.map_or(Ok(()), Err))
 }
 
 impl<T> BlockingSender<T> {
-    /// Sends a message that may be left out, if the reader has room for it.
+    /// Send a message that may be left out, if the buffer has room for it.
     pub(super) fn try_send(&self, message: T) -> Result<(), Unsent> {
         self.take_turn();
         match self.sender.try_send(message) {
@@ -109,7 +110,7 @@ impl<T> BlockingSender<T> {
         }
     }
 
-    /// Sends a message, waiting for the reader if they are behind: not for ever, and not once the server is going to stop.
+    /// Send a message. Wait for a slow reader, but not longer than `patience`, and not once the server drains.
     pub(super) fn send(&self, message: T) -> Result<(), Unsent> {
         self.end_turn();
         let sent = self.send_to_reader(message);
@@ -117,10 +118,10 @@ impl<T> BlockingSender<T> {
         sent
     }
 
-    /// Lets a list or another long answer go first, and waits for the next turn.
+    /// Let a list or another long answer go first, and wait for the next turn.
     fn take_turn(&self) {
         self.end_turn();
-        // The line is never closed.
+        // The semaphore is never closed.
         let turn = Handle::current().block_on(Arc::clone(&self.permits).acquire_owned());
         *self.turn.borrow_mut() = turn.ok();
     }

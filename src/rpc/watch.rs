@@ -1,9 +1,9 @@
-//! WatchSessions: what is live, or what came after a revision, and then every change as it happens.
+//! WatchSessions: the live sessions, or the changes after a revision, and then every change as it happens.
 //!
-//! INVARIANT: after a watch has begun, every change of its sessions is sent once and in order, or the watch ends with an
-//! error that names the last revision sent. What isn't in memory any more is read from the audit log.
+//! INVARIANT: a watch sends every change of its sessions once and in order. Otherwise it ends with an error that names
+//! the last revision sent. Changes that aren't in memory any more are read from the audit log.
 //!
-//! A change is encoded once, however many watch; and the more watch, the more changes each is told of at once.
+//! A change is encoded once for all watches. The more watches there are, the more changes each sends at once.
 
 use std::{
     future::{self, Ready},
@@ -57,35 +57,36 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// How many messages may wait for the reader.
+/// The number of messages that may wait for the reader.
 const BUFFER: usize = 64;
 
-/// How many times its patience a watch gives the reader of the INITIAL sessions, during which it holds their snapshot.
+/// The longest time to send the INITIAL sessions, in multiples of `patience`. The watch holds their snapshot until
+/// then.
 const INITIAL_PATIENCE: u32 = 10;
 
-/// After which part of the quiet time a watch tells that it left out changes of its organization, which it doesn't tell of.
+/// The part of the quiet time after which a watch sends a checkpoint if it has left out changes of its organization.
 const LEFT_OUT: u32 = 30;
 
-/// Why a watch is not resumed by extension.
+/// The reason why a watch doesn't resume by extension.
 const MAY_HAVE_MOVED: &str = "must be left out with start_revision, since the extension may have moved; give the id";
 
-/// How many changes are read from the log at a time.
+/// The number of changes in one read of the log.
 const CHUNK: u32 = 1_000;
 
-/// For how long at most, times the number of watches, each of them gathers changes before it tells of them: so all of them
-/// together leave most of the processors to others.
+/// The longest time, per watch in flight, for which each watch gathers changes before it sends them. So all watches
+/// together leave most of the processors to other work.
 const GATHERING: Duration = Duration::from_micros(50);
 
-/// For how long it gathers at most.
+/// The longest time for which a watch gathers changes.
 const LONGEST_GATHERING: Duration = Duration::from_millis(100);
 
 /// A WatchSessionsResponse on the wire.
 type Encoded = Arc<[u8]>;
 
-/// The messages of one watch, and how it ended.
+/// The messages of one watch, and its end.
 pub(super) type Messages = stream::Messages<Encoded>;
 
-/// Answers with messages that are encoded already.
+/// Answer with messages that are encoded already.
 pub async fn serve<B>(services: CallerServices, request: http::Request<B>) -> http::Response<Body>
 where
     B: tonic::codegen::Body + Send + 'static,
@@ -94,7 +95,7 @@ where
     Grpc::new(EncodedAlready).server_streaming(Watches(services), request).await
 }
 
-/// The messages of one watch as values, for whoever is not at the other end of a wire.
+/// The messages of one watch as values, for callers in this process.
 #[derive(Debug)]
 pub struct Decoded(pub(super) Messages);
 
@@ -153,7 +154,7 @@ impl Encoder for EncodedAlready {
     }
 }
 
-/// Begins a watch.
+/// Begin a watch.
 pub(super) fn begin(services: &CallerServices, request: proto::WatchSessionsRequest) -> Result<Messages, Error> {
     let proto::WatchSessionsRequest { organization_id, user, queue, start_revision } = request;
     let (organization_id, user, queue) = all((
@@ -169,14 +170,14 @@ pub(super) fn begin(services: &CallerServices, request: proto::WatchSessionsRequ
     } else {
         let start = own_revision("start_revision", &start_revision, &snapshot)?;
         if start.sequence > snapshot.revision().sequence {
-            return Err(Error::invalid("start_revision", &"is later than anything this server has done"));
+            return Err(Error::invalid("start_revision", &"is later than this server's last change"));
         }
         if start.sequence < snapshot.audit_cut(organization_id.as_str()) {
             return Err(Error::Compacted);
         }
         Some(start.sequence)
     };
-    // Whoever resumes may ask for the end of the sessions of a user or a queue that is gone by now.
+    // A watch that resumes may need the end of sessions whose user or queue is deleted by now.
     let user_id = match (user, start) {
         (Some(UserRef::Id(id)), Some(_)) => Some(id),
         (Some(UserRef::Extension(_)), Some(_)) => return Err(Error::invalid("user_extension", &MAY_HAVE_MOVED)),
@@ -225,21 +226,21 @@ struct Watch {
     user_id: Option<UserId>,
     queue_id: Option<QueueId>,
     sender: mpsc::Sender<Encoded>,
-    /// Everything up to here has been sent; none while INITIAL sessions are still to come.
+    /// All changes up to here are sent; `None` until all INITIAL sessions are sent.
     last: Option<Sequence>,
-    /// When the INITIAL sessions were read, if they were. What had expired by then was not among them.
+    /// The time of the read of the INITIAL sessions, or `None`. They don't include sessions that had expired by then.
     initial_time: Option<Timestamp>,
-    /// When a CHECKPOINT is due.
+    /// When the next CHECKPOINT is due.
     checkpoint_at: Instant,
 }
 
-/// Why a watch ends.
+/// The reason why a watch ends.
 enum Stop {
     /// The reader is gone.
     Gone,
-    /// The server is going to stop.
+    /// The server drains.
     Draining,
-    /// The reader is told.
+    /// An error, which the reader gets.
     Error(Error),
 }
 
@@ -263,7 +264,7 @@ impl Watch {
             Err(Stop::Draining) => {
                 if let Some(last) = self.last {
                     let checkpoint = self.message(proto::WatchSessionsType::Checkpoint, None, last);
-                    // Whoever reads too slowly for it is told the revision by the error.
+                    // If the buffer is full, the reader gets the revision from the error.
                     let _ = self.sender.try_send(checkpoint);
                 }
                 Err(Error::Draining { last: self.last_sent() }.into())
@@ -274,11 +275,11 @@ impl Watch {
 
     async fn send_everything(&mut self, start: Option<Sequence>) -> Result<(), Stop> {
         if let Some(start) = start {
-            // Most of a long history comes from the log before the live changes begin to pile up.
+            // Send most of a long history from the log before live changes pile up.
             let published = self.state.snapshot().revision().sequence;
             self.send_logged(start, published).await?;
         }
-        // INVARIANT: the snapshot is taken after the subscription began, so what it lacks arrives live.
+        // INVARIANT: the snapshot is taken after the subscription began, so later changes arrive live.
         let mut live = self.state.subscribe();
         self.catch_up().await?;
         loop {
@@ -310,7 +311,7 @@ impl Watch {
         }
     }
 
-    /// Sends what happened before the subscription. INVARIANT: no snapshot outlives this, however long the watch goes on.
+    /// Send the changes before the subscription. INVARIANT: no snapshot outlives this, however long the watch goes on.
     async fn catch_up(&mut self) -> Result<(), Stop> {
         let snapshot = self.state.snapshot();
         match self.last {
@@ -325,7 +326,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Tells up to where everything was sent, so that a watch that is quiet can be resumed after the log was cut.
+    /// Send a checkpoint, so that a quiet watch can resume after the log was cut.
     async fn send_checkpoint(&mut self) -> Result<(), Stop> {
         if let Some(last) = self.last {
             let checkpoint = self.message(proto::WatchSessionsType::Checkpoint, None, last);
@@ -334,7 +335,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Sends what is live, and a checkpoint.
+    /// Send the live sessions, and a checkpoint.
     async fn send_initial(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), Stop> {
         let sequence = snapshot.revision().sequence;
         let organization = found_organization(snapshot, &self.organization_id).map_err(Error::from)?;
@@ -354,7 +355,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Sends what the audit log has after `after`, up to `up_to`.
+    /// Send the audit log's changes after `after`, up to `up_to`.
     async fn send_logged(&mut self, mut after: Sequence, up_to: Sequence) -> Result<(), Stop> {
         while after < up_to {
             let state = self.state.clone();
@@ -375,7 +376,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Tells of a change, if this watch does; `encoded` gives its message, and may know it already.
+    /// Send a change if it belongs to this watch. `encoded` returns its message, which may be encoded already.
     async fn send_record(
         &mut self,
         record: &Record,
@@ -397,7 +398,7 @@ impl Watch {
         Ok(())
     }
 
-    /// What is told of an event, if anything is.
+    /// Return the type and the session of an event's message, or `None` if this watch leaves it out.
     fn told<'e>(&self, event: &'e Event) -> Result<Option<(proto::WatchSessionsType, &'e Session)>, Stop> {
         let (kind, session) = match event.watched() {
             Some(Watched::Started(session)) => (proto::WatchSessionsType::SignedIn, session),
@@ -410,13 +411,13 @@ impl Watch {
         let had_expired = |end: SessionEnd| {
             end.reason == EndReason::Expired && self.initial_time.is_some_and(|initial_time| end.time <= initial_time)
         };
-        // What was swept only now had counted as absent from the beginning.
-        let is_told = !session.end.is_some_and(had_expired) && self.wants(session);
-        Ok(is_told.then_some((kind, session)))
+        // A session that had expired before the INITIAL sessions were read was not among them, so its end is left out.
+        let is_sent = !session.end.is_some_and(had_expired) && self.wants(session);
+        Ok(is_sent.then_some((kind, session)))
     }
 
-    /// For how long changes are gathered before more are told of; none if so few watch that a timer isn't fine enough.
-    /// At random, so that not all watches tell at once.
+    /// Return how long to gather changes before they are sent, or `None` if that is too short for a timer. The time is
+    /// random, so that not all watches send at once.
     fn gathering(&self) -> Option<Duration> {
         let watches = u32::try_from(self.metrics.watchers.get()).unwrap_or_default();
         let longest = GATHERING.saturating_mul(watches).min(LONGEST_GATHERING);

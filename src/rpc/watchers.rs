@@ -1,10 +1,10 @@
-//! The watches that are counted in metrics.
+//! The count of watches in the metrics.
 
 use std::sync::Arc;
 
 use crate::telemetry::metrics::Metrics;
 
-/// A watch that is being sent.
+/// A watch in flight, which is counted.
 pub(super) struct Watcher(Arc<Metrics>);
 
 impl Watcher {

@@ -7,66 +7,66 @@ use tokio::net::TcpListener;
 use super::{error::Error, limits::Limits, net::TlsFiles};
 use crate::{auth::TokenFile, state::clock::Clock, telemetry::traces::Traces};
 
-/// What a server needs to know.
+/// The configuration of a server.
 pub struct Config {
     /// Where to listen.
     pub listen: Listen,
     /// The database file.
     pub database: PathBuf,
-    /// Who may call; none: everybody may do everything.
+    /// The token file; `None`: every caller may do everything.
     pub tokens: Option<TokenFile>,
-    /// The certificates to speak TLS with; none: plain HTTP/2.
+    /// The certificates for TLS; `None`: plain HTTP/2.
     pub tls: Option<TlsFiles>,
     /// Whether to listen beyond this machine without tokens or TLS.
     pub exposure: Exposure,
     /// Whether to serve metrics and probes beyond this machine, where they have neither tokens nor TLS.
     pub metrics_exposure: Exposure,
-    /// Whether to tell callers what services there are.
+    /// Whether to serve reflection.
     pub reflection: Reflection,
-    /// Where to serve metrics and probes, over plain HTTP; none: nowhere.
+    /// Where to serve metrics and probes, over plain HTTP; `None`: nowhere.
     pub metrics: Option<Listen>,
-    /// Where spans of calls go; none: nowhere.
+    /// The destination of calls' spans; `None`: no traces.
     pub traces: Option<Traces>,
-    /// How much to take on.
+    /// The limits of connections, calls and times.
     pub limits: Limits,
-    /// How long health says NOT_SERVING before calls are refused, once the server is asked to stop, so that those who
-    /// share the load out can learn of it.
+    /// How long health says NOT_SERVING before calls are refused, when the server stops. In this time, load balancers
+    /// notice.
     pub drain_delay: Duration,
-    /// How long calls that are under way may take to finish after that.
+    /// How long the drain may take after that.
     pub drain_deadline: Duration,
-    /// Where the time comes from.
+    /// The source of the time.
     pub clock: Arc<dyn Clock>,
 }
 
 /// Where to listen.
 #[derive(Debug)]
 pub enum Listen {
-    /// At an address; port 0 takes a free one.
+    /// At an address; port 0 chooses a free port.
     At(SocketAddr),
-    /// At a socket that the process was started with.
+    /// At a socket that the process inherited.
     Inherited(std::net::TcpListener),
 }
 
 /// Whether a server may listen beyond this machine without tokens or TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exposure {
-    /// It may not.
+    /// The server refuses to.
     Refused,
-    /// The operator says that something else keeps strangers out.
+    /// It may, because the operator asserts that something else keeps strangers out.
     Accepted,
 }
 
-/// Whether a server tells what services it has.
+/// Whether a server serves reflection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reflection {
-    /// It does.
+    /// It serves reflection.
     On,
-    /// It doesn't.
+    /// It doesn't serve reflection.
     Off,
 }
 
 impl Config {
-    /// A server for this machine alone, with everything else as it is by default.
+    /// Create the configuration of a server for this machine alone, with all other values at their defaults.
     pub fn new(listen: SocketAddr, database: PathBuf, clock: Arc<dyn Clock>) -> Self {
         Self {
             listen: Listen::At(listen),
@@ -107,7 +107,7 @@ pub(super) fn local_address(listener: &TcpListener) -> Result<SocketAddr, Error>
     listener.local_addr().map_err(unknown)
 }
 
-/// A server that other machines reach must know who calls, and let nobody read along.
+/// Refuse to serve other machines without authentication and encryption.
 pub(super) fn refuse_exposure(address: SocketAddr, has_tokens: bool, has_tls: bool) -> Result<(), Error> {
     if address.ip().is_loopback() {
         return Ok(());

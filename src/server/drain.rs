@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-/// Completes once the server drains.
+/// Wait until the server drains.
 pub(super) async fn began(draining: &mut watch::Receiver<bool>) {
     // The sender lives as long as the server.
     let _ = draining.wait_for(|draining| *draining).await;

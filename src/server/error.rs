@@ -13,12 +13,12 @@ pub enum Error {
     Listen {
         /// The address.
         address: String,
-        /// The flag that says it.
+        /// The flag that sets it.
         flag: &'static str,
-        /// Why not.
+        /// The cause.
         problem: std::io::Error,
     },
-    /// Strangers could call.
+    /// Strangers could call the server.
     #[error(
         "{address} can be reached from other machines, and the server has no {missing}: anybody could sign agents in and \
          out, or read along; give {flags}, listen on 127.0.0.1, or say --insecure if something else keeps strangers out"
@@ -26,12 +26,12 @@ pub enum Error {
     Exposed {
         /// The address.
         address: SocketAddr,
-        /// What is missing.
+        /// The missing protection.
         missing: &'static str,
-        /// The flags that give it.
+        /// The flags that provide it.
         flags: &'static str,
     },
-    /// Strangers could read metrics, and hold up probes.
+    /// Strangers could read metrics, and delay probes.
     #[error(
         "{address} can be reached from other machines, and metrics and probes have neither tokens nor TLS; listen on \
          127.0.0.1, or say --metrics-insecure if something else keeps strangers out"
@@ -49,15 +49,15 @@ pub enum Error {
     /// The database can't be used, or failed.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// There are too many threads.
+    /// The system has no more threads.
     #[error("can't start the threads that serve calls: {0}")]
     Threads(std::io::Error),
-    /// A part of the server ended that must not.
+    /// An essential part of the server ended.
     #[error("the {0} ended unexpectedly")]
     Broken(&'static str),
-    /// The disk didn't answer in time when the server was asked to stop.
+    /// The disk didn't answer in time when the server stopped.
     #[error(
-        "the writer didn't finish in time; what was acknowledged is safe, what was not may or may not have happened"
+        "the writer didn't finish in time; no acknowledged change is lost, other changes may or may not have happened"
     )]
     Stuck,
 }

@@ -1,4 +1,4 @@
-//! The server put together: the listener, the services, health, reflection, and how it ends.
+//! The server: the listener, the services, health, reflection, and the drain.
 
 mod limits;
 mod drain;

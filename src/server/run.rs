@@ -49,12 +49,12 @@ pub struct Server {
     state: Arc<OnceLock<State>>,
     loading: JoinHandle<Result<(State, WriterEnd), store::Error>>,
     serving: JoinHandle<()>,
-    /// What goes on beside the calls, and ends with the server.
+    /// Background tasks that end with the server.
     beside: JoinSet<()>,
     drain: watch::Sender<bool>,
 }
 
-/// Opens the database, begins to listen, and begins to load.
+/// Open the database, start to listen, and start to load.
 pub async fn start(config: Config) -> Result<Server, Error> {
     let Config {
         listen,
@@ -72,7 +72,7 @@ pub async fn start(config: Config) -> Result<Server, Error> {
         clock,
     } = config;
     let limits = limits.within_descriptors(processors());
-    // Files are read where waiting for them holds up nothing else, not even a stop.
+    // Read files on a blocking thread, so that a slow disk delays nothing else, not even a stop.
     let reading = tokio::task::spawn_blocking(move || {
         let authority = tokens.map(Authority::open).transpose()?.map(Arc::new);
         Ok::<_, Error>((authority, tls.map(Tls::open).transpose()?.map(Arc::new)))
@@ -160,26 +160,26 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     })
 }
 
-/// How much of the time that a drain may take is for the calls under way; the rest is for the end of the writer.
+/// The share of the drain deadline for the calls in flight. The rest is for the end of the writer.
 const CALLS_SHARE_OF_DRAIN: f64 = 0.75;
 
-/// How long the writer is waited for at least, before its disk is said to hang.
+/// The shortest wait for the writer. After it, the disk counts as hanging.
 const SHORTEST_FLUSH: Duration = Duration::from_secs(1);
 
 impl Server {
-    /// Where the server listens.
+    /// Return the address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the server serves its metrics, if it does.
+    /// Return the address of the metrics, or `None` if the server doesn't serve them.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_address
     }
 
-    /// Serves until `stop` completes, then drains: health says NOT_SERVING; after a delay no more connections and calls
-    /// are taken and watches end; calls under way finish or are cut off at the deadline; and every acknowledged change is
-    /// in the file. Ends early if the store fails.
+    /// Serve until `stop` completes, then drain. Health turns to NOT_SERVING. After a delay, the server refuses new
+    /// connections and calls, and watches end. Calls in flight finish or are cut off at the deadline. In the end every
+    /// acknowledged change is in the database. Ends early if the store fails.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let Self {
             drain_delay,
@@ -198,7 +198,7 @@ impl Server {
         let loaded = tokio::select! {
             loaded = loading => loaded.map_err(|_| Error::Broken("loading of the database"))?,
             () = &mut stop => {
-                // Nothing was promised to anybody yet.
+                // Nothing was acknowledged yet.
                 info!("stopped before the database was loaded");
                 return Ok(());
             }
@@ -220,7 +220,7 @@ impl Server {
         metrics.ready.set(0);
         tell_systemd(&[sd_notify::NotifyState::Stopping]);
         if failed.is_none() && !drain_delay.is_zero() {
-            info!(delay = ?drain_delay, "stopping: calls are still taken until others have learnt of it");
+            info!(delay = ?drain_delay, "stopping after the drain delay; calls are still accepted");
             tokio::time::sleep(drain_delay).await;
         }
         info!("stopping");
@@ -228,14 +228,15 @@ impl Server {
         drain.send_replace(true);
         let calls_deadline = drain_deadline.mul_f64(CALLS_SHARE_OF_DRAIN);
         if !serving.is_finished() && timeout(calls_deadline, &mut serving).await.is_err() {
-            warn!(after = ?calls_deadline, "calls that were still under way are cut off");
+            warn!(after = ?calls_deadline, "calls still in flight are cut off");
             serving.abort();
         }
         drop(beside);
         let ended = match failed {
             Some(failed) => failed,
             None => {
-                // Asking may have to wait for a place in the queue; and not for a thread of those that calls may hold.
+                // The request may wait for a full queue. It needs a thread of its own, because calls may hold all
+                // blocking threads.
                 std::thread::spawn(move || loaded.stop());
                 match timeout_at(deadline.max(Instant::now() + SHORTEST_FLUSH), writer_end).await {
                     Ok(ended) => writer_failed(ended),
@@ -244,7 +245,7 @@ impl Server {
             }
         };
         if let Some(traces) = traces {
-            // Nothing depends on it.
+            // The last spans are optional.
             let _ = timeout_at(deadline, tokio::task::spawn_blocking(move || traces.finish())).await;
         }
         ended?;
@@ -253,12 +254,12 @@ impl Server {
     }
 }
 
-/// Whether the writer ended as it should.
+/// Convert the writer's end to an error, unless it stopped normally.
 fn writer_failed(ended: Result<Ended, oneshot::error::RecvError>) -> Result<(), Error> {
     match ended {
         Ok(Ended::Stopped) => Ok(()),
         Ok(Ended::Failed(error)) => {
-            error!("nothing more is acknowledged; what became of the changes under way is unknown");
+            error!("no more changes are acknowledged; the outcome of changes in flight is unknown");
             Err(Error::Store(error))
         }
         Err(_) => Err(Error::Broken("writer thread")),
@@ -271,7 +272,7 @@ fn set_health(health: &Health, status: ServingStatus) {
     }
 }
 
-/// How many processors there are to serve with.
+/// Return the number of processors.
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -17,15 +17,15 @@ use crate::{
     store::{self, RequestRecord},
 };
 
-/// A batch as it is being put together.
+/// A batch while the writer plans it.
 pub(super) struct Batch {
     pub(super) now: Timestamp,
     pub(super) working: Snapshot,
-    /// The bits of the next session's id. They count up from what is drawn for the batch.
+    /// The bits of the next session's id. They count up from a number drawn for the batch.
     pub(super) new_session: u128,
     pub(super) records: Vec<Record>,
     pub(super) requests: Vec<RequestRecord>,
-    /// Requests of this batch, which the store doesn't have yet.
+    /// The indexes in `requests` of this batch's requests. The store doesn't have them yet.
     pub(super) named: HashMap<(OrganizationId, RequestId), usize>,
     /// Held back until the batch is durable.
     pub(super) replies: Vec<Reply>,
@@ -33,7 +33,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Makes changes part of the batch, or none of them if one doesn't fit.
+    /// Add all changes to the batch. If one is inapplicable, add none.
     pub(super) fn accept(&mut self, changes: Changes, origin: &Origin) -> Result<(), Inapplicable> {
         let mut sequence = self.working.revision().sequence;
         for change in changes.apply_to(&mut self.working)? {

@@ -1,7 +1,8 @@
-//! Where the time comes from.
+//! The server's clock.
 //!
-//! A session that was to last eight hours lasts eight hours, whatever is done to the wall clock meanwhile: what passes is
-//! measured by a clock that cannot be set. The wall clock says only where to begin, and is followed slowly from there.
+//! A session of eight hours lasts eight hours, even if an operator sets the wall clock meanwhile. A steady clock, which
+//! can't be set, measures the elapsed time. The server takes its start time from the wall clock, and then follows the
+//! wall clock slowly.
 
 use std::{
     sync::{
@@ -17,16 +18,16 @@ use crate::domain::time::Timestamp;
 
 /// A source of the time.
 pub trait Clock: Send + Sync {
-    /// The time now.
+    /// Return the time now.
     fn now(&self) -> Timestamp;
 }
 
 /// The two clocks of a machine, in milliseconds.
 pub trait Clocks: Send + Sync {
-    /// Since 1970. It may be set, and so may jump.
+    /// Return the wall clock's time since 1970. It may be set, and so may jump.
     fn wall_ms(&self) -> i64;
 
-    /// Since some moment in the past. It runs evenly and can't be set.
+    /// Return the steady clock's time since some moment in the past. It runs evenly and can't be set.
     fn steady_ms(&self) -> i64;
 }
 
@@ -51,44 +52,44 @@ impl Clocks for MachineClocks {
     }
 }
 
-/// How slowly the wall clock is followed: by a 200th of the time that passes. So eight hours are off by 2.4 minutes at
-/// most, and a correction of a minute is followed within three and a half hours.
+/// How slowly the server follows the wall clock: by a 200th of the elapsed time. So eight hours are off by 2.4 minutes
+/// at most, and a correction of a minute takes three and a half hours at most.
 const FOLLOW: i64 = 200;
 
-/// For how much time at most the wall clock is followed in one step.
+/// The most elapsed time for which one step follows the wall clock.
 const LONGEST_STEP_MS: i64 = 60_000;
 
-/// How far the wall clock may be from the server's time before it is logged.
+/// The difference of the wall clock from the server's time that is logged.
 const WORTH_A_WARNING_MS: i64 = 10_000;
 
-/// The time as the server goes by it: the wall clock's when it starts; from then on it runs evenly, nearing the wall clock
-/// by a 200th of what passes. INVARIANT: it never runs backwards.
+/// The server's time. It starts at the wall clock's time and then runs evenly, and approaches the wall clock by a 200th
+/// of the elapsed time. INVARIANT: it never runs backwards.
 #[derive(Debug)]
 pub struct SystemClock<C = MachineClocks> {
     clocks: C,
-    /// What the steady clock lacks to be the server's time.
+    /// The server's time minus the steady clock's.
     ahead_ms: AtomicI64,
-    /// The latest time that was told.
+    /// The latest time that `now` returned.
     last_ms: AtomicI64,
     following: Mutex<Following>,
 }
 
 #[derive(Debug)]
 struct Following {
-    /// Up to when, by the steady clock, the wall clock was followed.
+    /// The steady clock's time of the last step towards the wall clock.
     steady_ms: i64,
     has_warned: bool,
 }
 
 impl SystemClock {
-    /// Begins with the wall clock's time.
+    /// Start a clock at the wall clock's time.
     pub fn start() -> Self {
         Self::of(MachineClocks)
     }
 }
 
 impl<C: Clocks> SystemClock<C> {
-    /// Begins with the wall clock's time of these clocks.
+    /// Start a clock on these clocks, at the time of their wall clock.
     pub fn of(clocks: C) -> Self {
         let (wall_ms, steady_ms) = (clocks.wall_ms(), clocks.steady_ms());
         Self {
@@ -99,9 +100,9 @@ impl<C: Clocks> SystemClock<C> {
         }
     }
 
-    /// Goes towards the wall clock by as much as the time that passed allows.
+    /// Approach the wall clock by as much as the elapsed time allows.
     fn follow(&self, following: &mut Following, steady_ms: i64) {
-        // What passed while nobody asked counts little: the wall clock may have been wrong only just now.
+        // A long time without calls counts as one step at most: the wall clock may have been set only just now.
         following.steady_ms = following.steady_ms.max(steady_ms.saturating_sub(LONGEST_STEP_MS));
         let allowed = steady_ms.saturating_sub(following.steady_ms) / FOLLOW;
         if allowed <= 0 {
@@ -116,7 +117,7 @@ impl<C: Clocks> SystemClock<C> {
             following.has_warned = true;
             warn!(
                 wall_clock_ahead_ms = off_ms,
-                "wall clock was set; it is followed slowly, so that sessions last as long as they should; \
+                "wall clock was set; the server follows it slowly, so that sessions last as long as they should; \
                  a restart takes it over at once"
             );
         } else if left_ms < WORTH_A_WARNING_MS && following.has_warned {
@@ -132,10 +133,10 @@ impl<C: Clocks> Clock for SystemClock<C> {
         let now_ms = steady_ms.saturating_add(self.ahead_ms.load(Ordering::Relaxed));
         let last_ms = self.last_ms.load(Ordering::Relaxed);
         if now_ms <= last_ms {
-            // Most ask within the same millisecond, and what they only read they need not wait for each other to write.
+            // Most calls come within the same millisecond. They only read, so they don't wait for each other's writes.
             return Timestamp::from_unix_ms(last_ms);
         }
-        // Nobody waits: whoever doesn't get to follow the wall clock goes by how far another got.
+        // No thread waits for the lock: a thread that doesn't get it uses the other thread's correction.
         if let Ok(mut following) = self.following.try_lock() {
             self.follow(&mut following, steady_ms);
         }
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_left_alone_is_told_to_the_millisecond() {
+    fn a_wall_clock_that_is_not_set_is_followed_to_the_millisecond() {
         let (moved, clock) = clock();
         for _ in 0..1_000 {
             moved.pass(777);
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_for_a_moment_leaves_no_trace() {
+    fn a_jump_that_is_soon_undone_leaves_the_time_right() {
         for jump in [HOUR, -HOUR] {
             let (moved, clock) = clock();
             let before = clock.now().unix_ms();
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_after_a_night_without_calls_is_followed_as_slowly() {
+    fn a_jump_after_12_hours_without_calls_is_followed_as_slowly() {
         let (moved, clock) = clock();
         moved.pass(12 * HOUR);
         moved.jump(HOUR);
@@ -221,25 +222,25 @@ mod tests {
     }
 
     #[test]
-    fn a_time_to_live_is_within_a_200th_of_what_was_asked_however_the_wall_clock_jumps() {
+    fn a_time_to_live_is_exact_within_a_200th_however_the_wall_clock_jumps() {
         for jump in [HOUR, -HOUR, 20 * 365 * 24 * HOUR, -20 * 365 * 24 * HOUR] {
             let (moved, clock) = clock();
             let before = clock.now().unix_ms();
             moved.jump(jump);
             for minute in 1..=8 * 60 {
                 moved.pass(60_000);
-                // There and back again, now and then.
+                // Jump and jump back every seven minutes.
                 if minute % 7 == 0 {
                     moved.jump(if minute % 2 == 0 { jump } else { -jump });
                 }
-                let told = clock.now().unix_ms() - before;
-                assert!((told - minute * 60_000).abs() <= minute * 300, "{jump}: {told} after {minute} minutes");
+                let elapsed = clock.now().unix_ms() - before;
+                assert!((elapsed - minute * 60_000).abs() <= minute * 300, "{jump}: {elapsed} after {minute} minutes");
             }
         }
     }
 
     #[test]
-    fn a_clock_that_was_set_is_reached_in_the_end_and_time_never_runs_backwards() {
+    fn a_wall_clock_that_was_set_is_reached_in_the_end_and_time_never_runs_backwards() {
         for jump in [HOUR, -HOUR] {
             let (moved, clock) = clock();
             moved.jump(jump);

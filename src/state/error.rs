@@ -11,22 +11,22 @@ pub enum Error {
     /// The rules or the request's own content forbid it.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// The request id was used within 24 hours for something else.
+    /// The request id was used within 24 hours for another request.
     #[error("request_id `{0}` was used within the last 24 hours for another request; choose a new one")]
     RequestIdReused(RequestId),
-    /// Too many commands are waiting. Nothing changed.
+    /// Too many commands wait for the writer. Nothing changed.
     #[error("the server has too many changes waiting; try again in a moment")]
     Overloaded,
-    /// The database can't be written to now: there is no space, or another program has locked it. Nothing changed.
+    /// The database isn't writable now: there is no space, or another program has locked it. Nothing changed.
     #[error("nothing can be changed now: {0}; decisions go on, try again in a moment")]
     NotWritable(String),
     /// The server is stopping. Nothing changed.
     #[error("the server is stopping and takes no more changes; nothing was done, try again when it is back")]
     Stopped,
-    /// The store failed while the change was being stored. It may have happened or not.
+    /// The store failed during the write. The change may have happened or not.
     #[error("the store failed, and the change may have been made; repeat the request with the same request_id")]
     OutcomeUnknown,
-    /// What the store says makes no sense. Nothing changed.
+    /// The store's data is malformed. Nothing changed.
     #[error("{0}")]
     Internal(String),
 }
@@ -34,13 +34,13 @@ pub enum Error {
 /// How the writer ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// It was asked to, and everything is on disk.
+    /// It was asked to stop, and everything is on disk.
     Stopped,
     /// The store failed. The outcome of the last commit is unknown.
     Failed(store::Error),
 }
 
-/// An error with everything that led to it, for the log.
+/// Format an error with its chain of sources, for the log.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

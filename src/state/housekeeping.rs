@@ -16,25 +16,25 @@ use crate::{
     store,
 };
 
-/// How many audit events that were cut off are removed in one go.
+/// The most cut audit events that one sweep removes.
 const MOST_SWEPT: usize = 1_000;
 
-/// How often the writer begins to forget old request ids.
+/// The interval at which the writer starts to forget old request ids.
 pub(super) const FORGET_EVERY: Duration = Duration::from_secs(10 * 60);
 
-/// How many it forgets in one step. No batch brings as many, so it comes to the end however much is asked.
+/// The most request ids that one step forgets. It is more than any batch adds, so the work ends under any load.
 pub(super) const MOST_FORGOTTEN: usize = 256;
 
 impl Writer {
-    /// What nobody waits for.
+    /// Do the work that no caller waits for.
     pub(super) fn tidy_up(&mut self, now: Timestamp) -> Result<(), store::Error> {
         self.forget(now)?;
         self.sweep()?;
         self.checkpoint()
     }
 
-    /// Moves the write-ahead log into the file where it could not be moved before. INVARIANT: nothing more is written to a
-    /// log that is long for lack of space; so it doesn't grow without bound while space comes and goes.
+    /// Retry a checkpoint that failed for lack of space. INVARIANT: no batch is written to a log that is long because a
+    /// checkpoint failed. So the log doesn't grow without bound while space comes and goes.
     pub(super) fn shorten_log(&mut self) -> Result<(), store::Error> {
         if self.is_log_long {
             self.store.checkpoint_if_due()?;
@@ -43,7 +43,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Moves the write-ahead log into the file if it is long. Nobody waits for it: whoever asked has been answered.
+    /// Checkpoint the write-ahead log if it is long. No caller waits for it: the batch's replies are sent already.
     pub(super) fn checkpoint(&mut self) -> Result<(), store::Error> {
         if self.is_blocked {
             return Ok(());
@@ -58,10 +58,10 @@ impl Writer {
         }
     }
 
-    /// Notes that the database can't be written to now, once, and gives the error for whoever asked for it.
+    /// Log once that the database isn't writable now, and return the caller's error.
     pub(super) fn not_writable(&mut self, error: &store::Error) -> Error {
         if !self.is_blocked {
-            warn!(error = %chain(error), "database can't be written to; changes are refused, decisions go on");
+            warn!(error = %chain(error), "database isn't writable; changes are refused, decisions go on");
         }
         self.set_blocked(true);
         Error::NotWritable(error.to_string())
@@ -69,7 +69,7 @@ impl Writer {
 
     pub(super) fn unblocked(&mut self) {
         if self.is_blocked {
-            info!("database can be written to again");
+            info!("database is writable again");
         }
         self.set_blocked(false);
     }
@@ -79,7 +79,8 @@ impl Writer {
         self.shared.metrics.store_writable.set(i64::from(!is_blocked));
     }
 
-    /// Forgets some of the request ids that are older than their life: a few at a time, and now and then all of them.
+    /// Forget some of the request ids older than [`REQUEST_LIFE`]. Every [`FORGET_EVERY`], it starts to forget all of
+    /// them, step by step.
     pub(super) fn forget(&mut self, now: Timestamp) -> Result<(), store::Error> {
         if self.is_blocked {
             return Ok(());
@@ -108,13 +109,13 @@ impl Writer {
         }
     }
 
-    /// Removes some of the audit events that were cut off: a few at a time, so that no caller waits for long.
+    /// Remove some of the cut audit events: a few at a time, so that no caller waits for long.
     pub(super) fn sweep(&mut self) -> Result<(), store::Error> {
         if self.is_blocked {
             return Ok(());
         }
         match self.sweep_some() {
-            // It goes on once something could be written again.
+            // The sweep goes on when the database is writable again.
             Err(error) if error.is_temporary() => {
                 self.not_writable(&error);
                 Ok(())

@@ -17,15 +17,15 @@ use crate::domain::{
     ids::{Caller, RequestId},
 };
 
-/// What the writer is asked to do.
+/// A request to the writer.
 pub(super) enum Job {
     Execute(Queued),
-    /// Finish: what was asked before this is done, what comes after is refused.
+    /// Finish: the writer executes the jobs before this one, and refuses those after it.
     Stop,
 }
 
-/// A command that waits for the writer. Dropped before the writer takes it up, it answers that nothing was done; a command that
-/// was taken up and is dropped without an answer has an unknown outcome.
+/// A command that waits for the writer. If it is dropped before the writer takes it up, its reply says that nothing was
+/// done. If it is dropped without a reply after that, its outcome is unknown.
 pub(super) struct Queued(pub(super) Option<Box<Execute>>);
 
 impl Queued {
@@ -50,7 +50,7 @@ pub(super) struct Execute {
     pub(super) reply_to: ReplyTo,
 }
 
-/// A request that its caller named.
+/// A request with a request id.
 #[derive(Debug)]
 pub struct Request {
     pub(super) id: RequestId,
@@ -58,23 +58,24 @@ pub struct Request {
 }
 
 impl Request {
-    /// The request that asks for this command. Reads all of the command, which takes a while if it imports a large directory.
+    /// Create the request for this command. Hashes the whole command, which takes a while if it imports a large
+    /// directory.
     pub fn new(id: RequestId, command: &Command) -> Self {
         Self { id, content_sha256: content_sha256(command) }
     }
 }
 
-/// How far the storing of a large command is.
+/// The progress of a large command's write.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Changes written so far.
     pub done: AtomicU64,
-    /// Changes to write; 0 while that isn't known.
+    /// Changes to write; 0 while the number isn't known.
     pub total: AtomicU64,
 }
 
 impl Progress {
-    /// Changes written, and changes to write.
+    /// Return the changes written, and the changes to write.
     pub fn get(&self) -> (u64, u64) {
         (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
     }

@@ -1,9 +1,9 @@
 //! The live state: one owner writes, everyone reads.
 //!
-//! The writer plans and writes, and is not held up by the disk: what it wrote is synced and published beside it.
+//! The writer plans and writes batches. It doesn't wait for the disk: another thread syncs and publishes its batches.
 //!
-//! INVARIANT: a snapshot is published after its changes are durable and before any of their callers is answered, so
-//! nothing is acknowledged or visible that a crash could take back, and whoever was answered is seen by every later read.
+//! INVARIANT: a snapshot is published after its changes are durable and before their callers get replies. So no crash
+//! takes back an acknowledged or visible change, and every later read sees an acknowledged change.
 
 pub mod clock;
 mod error;
@@ -58,23 +58,23 @@ use crate::{
     telemetry::metrics::{Metrics, Shed},
 };
 
-/// How many readers of the audit log are kept open for the next call.
+/// The most readers of the audit log that stay open for the next call.
 const MOST_IDLE_READERS: usize = 4;
 
-/// How many commands may wait for the writer before more are refused.
+/// The number of commands that may wait for the writer. More are shed.
 const QUEUE_CAPACITY: usize = 4_096;
 
-/// How many batches of changes a watcher may be behind before it is cut off.
+/// The number of batches that a watch may be behind. Then it is cut off.
 const WATCH_CAPACITY: usize = 1_024;
 
-/// The state, for everybody who reads it or asks for changes. Cheap to clone.
+/// A handle to the state, for reads and commands. Cheap to clone.
 #[derive(Clone)]
 pub struct State {
     shared: Arc<Shared>,
     jobs: SyncSender<Job>,
 }
 
-/// Who changes the state, and what they work on: each runs on a thread of its own.
+/// The owners of the state, the writer and the syncer, with their queues. Each runs on a thread of its own.
 struct Owners {
     writer: Writer,
     queue: Receiver<Job>,
@@ -82,11 +82,11 @@ struct Owners {
     receiver: SyncQueueReceiver,
 }
 
-/// Tells how the writer ended. Dropped unsent if it panicked.
+/// The receiver of the writer's end. The sender is dropped unsent if the writer panicked.
 pub type WriterEnd = oneshot::Receiver<Ended>;
 
 impl State {
-    /// Loads the store and starts its writer, which shares so many processors with whoever asks.
+    /// Load the store and start its writer, which shares `processors` with the readers.
     pub fn start(
         store: Store,
         clock: Arc<dyn Clock>,
@@ -97,15 +97,15 @@ impl State {
         let (end, ended) = oneshot::channel();
         let writer = spawn("writer", move || writer.run(&queue))?;
         spawn("sync", move || {
-            if let Some(told) = syncer.run(&receiver, writer) {
-                // Nobody may be waiting for the end any more; that is their choice.
-                let _ = end.send(told);
+            if let Some(ended) = syncer.run(&receiver, writer) {
+                // The receiver may be dropped already.
+                let _ = end.send(ended);
             }
         })?;
         Ok((state, ended))
     }
 
-    /// Loads the store, and gives it to those who own it.
+    /// Load the store, and create its owners.
     fn load(
         mut store: Store,
         clock: Arc<dyn Clock>,
@@ -133,40 +133,40 @@ impl State {
         Ok((Self { shared, jobs }, Owners { writer, queue, syncer, receiver }))
     }
 
-    /// The state now.
+    /// Return the published snapshot.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.shared.published.load_full()
     }
 
-    /// The state now, for somebody who asks and to whom the writer gives way; for a moment, which is cheaper than a
-    /// [`State::snapshot`] of one's own, of which all processors keep count.
+    /// Borrow the published snapshot for a read to which the writer gives way. It is cheaper than [`State::snapshot`],
+    /// whose reference count all processors share. Hold it only for a moment.
     pub fn glance(&self) -> Guard<Arc<Snapshot>> {
-        // Only the first writes to what all processors read.
+        // Only the first read writes to the cache line that all processors read.
         if !self.shared.asked.load(Ordering::Relaxed) {
             self.shared.asked.store(true, Ordering::Relaxed);
         }
         self.shared.published.load()
     }
 
-    /// The time now, by the clock that the writer goes by.
+    /// Return the time now, by the writer's clock.
     pub fn now(&self) -> Timestamp {
         self.shared.clock.now()
     }
 
-    /// Waits until the state includes `sequence`.
+    /// Wait until the published snapshot includes `sequence`.
     pub async fn reach(&self, sequence: Sequence) {
         let mut published = self.shared.sequence.subscribe();
         // The sender lives as long as `self`, so waiting doesn't fail.
         let _ = published.wait_for(|published| *published >= sequence).await;
     }
 
-    /// Keeps a snapshot for the pages that follow, for ten minutes after its last use. `owner` is the organization, or the
+    /// Keep a snapshot for the next pages, for ten minutes after its last use. `owner` is the organization, or the
     /// caller who lists organizations.
     pub fn keep_for_pages(&self, owner: &str, snapshot: Snapshot) {
         self.page_snapshots().keep(owner, snapshot, Instant::now());
     }
 
-    /// The snapshot at this sequence, if it is the published one or is still kept for this owner.
+    /// Return the snapshot at this sequence if it is published or still kept for this owner, or `None`.
     pub fn kept_for_pages(&self, owner: &str, sequence: Sequence) -> Option<Arc<Snapshot>> {
         let now = self.snapshot();
         if now.revision().sequence == sequence {
@@ -175,7 +175,7 @@ impl State {
         self.page_snapshots().find(owner, sequence, Instant::now())
     }
 
-    /// Drops snapshots that were kept for pages and are not used any more.
+    /// Drop page snapshots that are not used any more.
     pub fn sweep_page_snapshots(&self) {
         self.page_snapshots().sweep(Instant::now());
     }
@@ -184,7 +184,7 @@ impl State {
         self.shared.page_snapshots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Carries out a command, durably. With a request id, a repetition within 24 hours gives the first outcome.
+    /// Execute a command durably. With a request id, a repetition within 24 hours returns the first outcome.
     pub async fn execute(
         &self,
         replies: &ReplyBatches,
@@ -196,7 +196,7 @@ impl State {
         self.submit(replies, command, caller, request, None)?.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
 
-    /// Like [`State::execute`], and tells how far it is.
+    /// Execute a command like [`State::execute`], and update its progress.
     pub async fn execute_with_progress(
         &self,
         replies: &ReplyBatches,
@@ -233,14 +233,14 @@ impl State {
         Err(refused)
     }
 
-    /// Changes from now on, in the batches in which they were committed: all changes of sessions, and the last change of each
-    /// organization. A receiver that falls too far behind is
-    /// told so, and has lost some.
+    /// Subscribe to the changes from now on, in the batches in which they were committed. A batch has all changes of
+    /// sessions, and the last change of each organization. A receiver that lags too far behind gets an error, and has
+    /// missed some batches.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<[Committed]>> {
         self.shared.changes.subscribe()
     }
 
-    /// What was recorded of an organization after `after`, and up to `up_to`. Reads the disk: not for an async thread.
+    /// Return the events of an organization after `after`, and up to `up_to`. Reads the disk: not for an async thread.
     pub fn records_since(
         &self,
         after: Sequence,
@@ -252,12 +252,13 @@ impl State {
         log.records_since(after, up_to, Some(organization_id), most)
     }
 
-    /// A reader of the audit log of its own, for work that takes a while. Reads the disk: not for an async thread.
+    /// Open a separate reader of the audit log, for work that takes a while. Reads the disk: not for an async thread.
     pub fn log_reader(&self) -> Result<LogReader, store::Error> {
         self.shared.log.lock().unwrap_or_else(PoisonError::into_inner).another()
     }
 
-    /// Reads the audit log by a reader of its own, which is kept for the next. Reads the disk: not for an async thread.
+    /// Read the audit log with an exclusive reader, which stays open for the next call. Reads the disk: not for an
+    /// async thread.
     pub fn with_log<T>(&self, read: impl FnOnce(&LogReader) -> T) -> Result<T, store::Error> {
         let idle = || self.shared.idle_readers.lock().unwrap_or_else(PoisonError::into_inner);
         let found = idle().pop();
@@ -270,14 +271,14 @@ impl State {
         Ok(read)
     }
 
-    /// For how long the writer has been at one batch. While it is longer than any batch takes, the disk doesn't answer.
+    /// Return how long the current batch has been in work. If that is longer than any batch takes, the disk hangs.
     pub fn writer_busy_for(&self) -> Duration {
         self.shared.busy.longest()
     }
 
-    /// Asks the writer to finish what it was asked so far, and to end. Blocks while the writer's queue is full.
+    /// Ask the writer to finish the jobs in its queue, and to end. Blocks while the writer's queue is full.
     pub fn stop(&self) {
-        // If the writer is gone already, there is nothing to stop.
+        // If the writer has ended already, there is nothing to stop.
         let _ = self.jobs.send(Job::Stop);
     }
 }

@@ -1,7 +1,8 @@
-//! Snapshots that are kept so that the pages of a list come from one revision.
+//! Page snapshots, which let all pages of a list come from one revision.
 //!
-//! INVARIANT: the lists of one owner (an organization, or a caller who lists organizations) expire no page token of another
-//! owner, unless all of them together keep too much; then the owner who keeps the most gives up the oldest.
+//! INVARIANT: the lists of one owner (an organization, or a caller who lists organizations) expire no page token of
+//! another owner. The exception: if all owners together keep too many snapshots, the owner with the most loses its
+//! oldest.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,23 +12,23 @@ use std::{
 
 use crate::domain::{ids::Sequence, snapshot::Snapshot};
 
-/// How long a snapshot is kept after it was last used.
+/// How long a snapshot is kept after its last use.
 const LIFE: Duration = Duration::from_secs(10 * 60);
 
-/// How many snapshots are kept for one owner. They share what didn't change between them.
+/// The most snapshots that are kept for one owner. They share their unchanged parts.
 const MOST_OF_OWNER: usize = 16;
 
-/// How many are kept in all.
+/// The most snapshots that are kept in all.
 const MOST: usize = 512;
 
-/// The snapshots of each owner, least recently used first, with when they were used.
+/// The snapshots of each owner, least recently used first, with the time of their last use.
 #[derive(Debug, Default)]
 pub(super) struct PageSnapshots {
     by_owner: HashMap<String, VecDeque<(Instant, Arc<Snapshot>)>>,
 }
 
 impl PageSnapshots {
-    /// Keeps a snapshot.
+    /// Keep a snapshot.
     pub(super) fn keep(&mut self, owner: &str, snapshot: Snapshot, now: Instant) {
         self.sweep(now);
         if self.find(owner, snapshot.revision().sequence, now).is_some() {
@@ -45,7 +46,7 @@ impl PageSnapshots {
         of_owner.push_back((now, Arc::new(snapshot)));
     }
 
-    /// The snapshot of this owner at this sequence, if it is still kept.
+    /// Return this owner's snapshot at this sequence, or `None` if it isn't kept any more.
     pub(super) fn find(&mut self, owner: &str, sequence: Sequence, now: Instant) -> Option<Arc<Snapshot>> {
         self.sweep(now);
         let of_owner = self.by_owner.get_mut(owner)?;
@@ -55,7 +56,7 @@ impl PageSnapshots {
         Some(found)
     }
 
-    /// Drops the snapshots that were not used for [`LIFE`].
+    /// Drop the snapshots that were not used for [`LIFE`].
     pub(super) fn sweep(&mut self, now: Instant) {
         self.by_owner.retain(|_, kept| {
             let is_old = |used: Instant| now.saturating_duration_since(used) >= LIFE;
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_keeps_the_most_gives_up_the_oldest_when_all_keep_too_much() {
+    fn the_owner_with_the_most_snapshots_loses_its_oldest_when_all_keep_too_many() {
         let now = Instant::now();
         let mut kept = PageSnapshots::default();
         for sequence in 0..16 {

@@ -1,33 +1,34 @@
-//! Brings the writer's answers to the runtimes on which they are waited for, to each all of a batch at once.
+//! Sends the writer's replies to the callers' runtimes: each runtime gets all of a batch at once.
 //!
-//! To wake a runtime from another thread is a system call, and one that is woken for each answer sends each by itself.
+//! To wake a runtime from another thread is a system call. A runtime woken for each reply would also send each in a
+//! packet of its own.
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::Error;
 use crate::domain::{command::Outcome, ids::Revision};
 
-/// A command that was carried out.
+/// An executed command.
 #[derive(Debug, Clone)]
 pub struct Done {
-    /// What came of it.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// The revision at which it is part of the state.
+    /// The revision from which it is part of the state.
     pub revision: Revision,
 }
 
-/// Where answers for one runtime arrive.
+/// The channel for replies to one runtime.
 #[derive(Debug, Clone)]
 pub struct ReplyBatches(mpsc::UnboundedSender<Vec<Reply>>);
 
-/// Who waits for an answer, and where.
+/// The address of a reply: the waiting call and its runtime.
 #[derive(Debug)]
 pub(super) struct ReplyTo {
     replies: ReplyBatches,
     waiting: oneshot::Sender<Result<Done, Error>>,
 }
 
-/// An answer, and to whom.
+/// A reply with its address.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub reply_to: ReplyTo,
@@ -35,13 +36,13 @@ pub(super) struct Reply {
 }
 
 impl ReplyBatches {
-    /// One for the runtime on which this is called.
+    /// Open the channel for the runtime on which this is called.
     pub fn open() -> Self {
         let (sender, mut receiver) = mpsc::unbounded_channel::<Vec<Reply>>();
         tokio::spawn(async move {
             while let Some(replies) = receiver.recv().await {
                 for Reply { reply_to, answer } in replies {
-                    // Whoever asked may have gone away; what was done is done.
+                    // The call may have ended already; the change stays.
                     let _ = reply_to.waiting.send(answer);
                 }
             }
@@ -49,7 +50,7 @@ impl ReplyBatches {
         Self(sender)
     }
 
-    /// Somebody who asks, and what they wait for.
+    /// Create the address of a reply, and the receiver on which the call waits.
     pub(super) fn reply_to(&self) -> (ReplyTo, oneshot::Receiver<Result<Done, Error>>) {
         let (waiting, answer) = oneshot::channel();
         (ReplyTo { replies: self.clone(), waiting }, answer)
@@ -57,24 +58,24 @@ impl ReplyBatches {
 }
 
 impl ReplyTo {
-    /// Whether they have given up, at their deadline or by hanging up.
+    /// Return whether the call has ended, at its deadline or by cancellation.
     pub(super) fn has_given_up(&self) -> bool {
         self.waiting.is_closed()
     }
 }
 
-/// Sends answers to those who asked.
+/// Send replies to their calls.
 pub(super) fn send(replies: impl IntoIterator<Item = Reply>) {
-    let mut by_mailbox: Vec<(ReplyBatches, Vec<Reply>)> = Vec::new();
+    let mut by_runtime: Vec<(ReplyBatches, Vec<Reply>)> = Vec::new();
     for reply in replies {
         let ReplyBatches(of) = &reply.reply_to.replies;
-        match by_mailbox.iter_mut().find(|(ReplyBatches(known), _)| known.same_channel(of)) {
+        match by_runtime.iter_mut().find(|(ReplyBatches(known), _)| known.same_channel(of)) {
             Some((_, replies)) => replies.push(reply),
-            None => by_mailbox.push((reply.reply_to.replies.clone(), vec![reply])),
+            None => by_runtime.push((reply.reply_to.replies.clone(), vec![reply])),
         }
     }
-    for (ReplyBatches(runtime), replies) in by_mailbox {
-        // On a runtime that has ended nobody waits.
+    for (ReplyBatches(runtime), replies) in by_runtime {
+        // No call waits on a runtime that has ended.
         let _ = runtime.send(replies);
     }
 }
@@ -84,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_runtime_is_woken_once_for_all_of_its_answers() {
+    fn a_runtime_is_woken_once_for_all_of_its_replies() {
         let (one, mut at_one) = mpsc::unbounded_channel();
         let (other, mut at_other) = mpsc::unbounded_channel();
         let (one, other) = (ReplyBatches(one), ReplyBatches(other));
@@ -98,15 +99,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everybody_gets_their_own_answer_and_whoever_gave_up_is_known() {
+    async fn each_call_gets_its_own_reply_and_an_ended_call_is_known() {
         let replies = ReplyBatches::open();
-        let ((first, told_first), (second, told_second)) = (replies.reply_to(), replies.reply_to());
+        let ((first, first_reply), (second, second_reply)) = (replies.reply_to(), replies.reply_to());
         let (third, gone) = replies.reply_to();
         drop(gone);
         assert_eq!([&first, &second, &third].map(ReplyTo::has_given_up), [false, false, true]);
         let answers = [(third, Error::Stopped), (first, Error::Overloaded), (second, Error::Stopped)];
         send(answers.map(|(reply_to, error)| Reply { reply_to, answer: Err(error) }));
-        assert!(matches!(told_first.await, Ok(Err(Error::Overloaded))));
-        assert!(matches!(told_second.await, Ok(Err(Error::Stopped))));
+        assert!(matches!(first_reply.await, Ok(Err(Error::Overloaded))));
+        assert!(matches!(second_reply.await, Ok(Err(Error::Stopped))));
     }
 }

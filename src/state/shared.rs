@@ -20,22 +20,22 @@ pub(super) struct Shared {
     pub(super) sequence: watch::Sender<Sequence>,
     pub(super) changes: broadcast::Sender<Arc<[Committed]>>,
     pub(super) log: Mutex<LogReader>,
-    /// Readers of the log that nobody uses at the moment.
+    /// Readers of the log that are not in use.
     pub(super) idle_readers: Mutex<Vec<LogReader>>,
     pub(super) page_snapshots: Mutex<PageSnapshots>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
-    /// Whether anybody has asked since the writer last looked.
+    /// Whether a read has come since the writer last looked.
     pub(super) asked: AtomicBool,
     pub(super) busy: Busy,
 }
 
-/// What the disk is waited for, if it is: so one that doesn't answer is noticed.
+/// The batches that wait for the disk, so that a disk that hangs is noticed.
 #[derive(Default)]
 pub(super) struct Busy {
-    /// Since when the writer has been at one batch.
+    /// When the writer began its batch, or `None`.
     writing: Mutex<Option<Instant>>,
-    /// Since when a batch is being synced beside it.
+    /// When the sync thread began its batches, or `None`.
     syncing: Mutex<Option<Instant>>,
 }
 
@@ -58,7 +58,7 @@ impl Busy {
     }
 }
 
-/// A change that was committed, for everybody who follows.
+/// A committed change, for the watches.
 #[derive(Debug)]
 pub struct Committed {
     /// The change.
@@ -71,7 +71,7 @@ impl Committed {
         Self { record, message: OnceLock::new() }
     }
 
-    /// The change as it is told. Made once, by the first who tells of it, however many are told.
+    /// Return the change as an encoded message. The first watch makes it, and all others share it.
     pub fn message(&self, make: impl FnOnce() -> Arc<[u8]>) -> Arc<[u8]> {
         Arc::clone(self.message.get_or_init(make))
     }
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_that_does_not_answer_is_noticed_wherever_it_is_waited_for() {
+    fn a_disk_that_hangs_is_noticed_during_writes_and_syncs() {
         let busy = Busy::default();
         assert_eq!(busy.longest(), Duration::ZERO);
         let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds));

@@ -1,7 +1,8 @@
-//! Makes batches durable, and only then visible, beside the writer: while the disk is at one, the writer is at the next.
+//! Makes batches durable, and only then visible, beside the writer: while the disk syncs one batch, the writer writes
+//! the next.
 //!
-//! INVARIANT: batches are published in the order in which they were written, each after a sync of the log that began when it
-//! was written, and only then answered.
+//! INVARIANT: batches are published in the order in which they were written. Each is published after a sync of the log
+//! that began after its write, and its replies are sent after that.
 
 use std::{
     iter,
@@ -26,12 +27,13 @@ use crate::{
     store::{self, LogSync},
 };
 
-/// How many batches may wait for the disk before the writer does too. One sync is for all of them, so that a slow disk takes as
-/// many changes as a fast one.
+/// The number of batches that may wait for the disk. Then the writer waits too. One sync covers all of them, so a slow
+/// disk takes as many changes as a fast one.
 const MOST_WAITING: usize = 64;
 
-/// What watches need of a batch: what they tell of, and the last change of each organization, so that they know how far they
-/// are. A slow watch keeps batches in memory, and an import may change a hundred thousand users.
+/// Return the changes of a batch that watches need: those they send, and the last change of each organization, for
+/// their checkpoints. Other changes are dropped: a slow watch keeps batches in memory, and an import may change a
+/// hundred thousand users.
 fn for_watches(records: Vec<Record>) -> Arc<[Committed]> {
     let mut kept = Vec::new();
     let mut records = records.into_iter().peekable();
@@ -44,26 +46,26 @@ fn for_watches(records: Vec<Record>) -> Arc<[Committed]> {
     kept.into()
 }
 
-/// A batch that is in the log, and not known to be durable.
+/// A batch in the write-ahead log that isn't known to be durable.
 pub(super) struct WrittenBatch {
-    /// The state after it, and what was changed; none if nothing was written.
+    /// The state after it, and its changes; `None` if nothing was written.
     pub state: Option<(Arc<Snapshot>, Vec<Record>)>,
-    /// Held back until it is durable, and whatever it rests on.
+    /// Held back until the batch and all earlier ones are durable.
     pub replies: Vec<Reply>,
-    /// When writing it began.
+    /// When its write began.
     pub began: Instant,
 }
 
-/// Who makes batches durable.
+/// The part that makes batches durable.
 pub(super) struct Syncer {
     log: LogSync,
     shared: Arc<Shared>,
 }
 
-/// The writer's way to the thread that syncs beside it.
+/// The queue from the writer to the sync thread.
 pub(super) struct SyncQueue {
     batches: SyncSender<WrittenBatch>,
-    /// How many were receiver over and are not concluded.
+    /// The number of batches handed over and not concluded.
     waiting: Arc<AtomicUsize>,
 }
 
@@ -80,12 +82,12 @@ pub(super) fn sync_queue() -> (SyncQueue, SyncQueueReceiver) {
 }
 
 impl SyncQueue {
-    /// Whether everything that was receiver over is concluded.
+    /// Return whether all batches that were handed over are concluded.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.load(Ordering::Acquire) == 0
     }
 
-    /// Hands a batch over, and waits while there are too many. Gives it back if nobody takes it any more.
+    /// Hand a batch over, and wait while there are too many. Return it as the error if the sync thread has ended.
     pub(super) fn hand(&self, written: WrittenBatch) -> Result<(), WrittenBatch> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.batches.send(written).map_err(|refused| refused.0)
@@ -97,7 +99,8 @@ impl Syncer {
         Self { log, shared }
     }
 
-    /// Concludes what is receiver over until the writer ends, and says how it all ended; nothing if the writer panicked.
+    /// Conclude the batches that are handed over until the writer ends. Return how it ended, or `None` if the writer
+    /// panicked.
     pub(super) fn run(
         &self,
         receiver: &SyncQueueReceiver,
@@ -106,7 +109,7 @@ impl Syncer {
         let concluded = self.conclude_received(receiver);
         let ended = match concluded {
             Ok(()) => writer.join().ok()?,
-            // The writer finds nobody to hand over to, and ends too.
+            // The writer can't hand over batches any more, and ends too.
             Err(error) => Err(error),
         };
         Some(match ended {
@@ -131,7 +134,7 @@ impl Syncer {
         Ok(())
     }
 
-    /// Makes batches durable, publishes them and answers.
+    /// Make batches durable, publish them and send their replies.
     pub(super) fn conclude(&self, batches: Vec<WrittenBatch>) -> Result<(), store::Error> {
         if batches.iter().any(|batch| batch.state.is_some()) {
             self.log.sync()?;
@@ -153,7 +156,7 @@ impl Syncer {
         self.shared.published.store(snapshot);
         self.shared.sequence.send_replace(sequence);
         if !records.is_empty() {
-            // Nobody may be watching.
+            // There may be no watches.
             let _ = self.shared.changes.send(for_watches(records));
         }
     }

@@ -1,4 +1,4 @@
-//! What the writer promises, seen by those who ask it.
+//! The writer's promises, from a caller's point of view.
 
 use std::{
     sync::{
@@ -30,7 +30,7 @@ use crate::{
     telemetry::metrics::{CallLabels, Metrics},
 };
 
-/// Whoever asks it for the time says so, and waits until they are told.
+/// A clock that signals each call of `now`, and blocks it until the test lets it return.
 struct Doorkeeper {
     came: Sender<()>,
     told: Mutex<Receiver<()>>,
@@ -59,7 +59,7 @@ fn metrics() -> Arc<Metrics> {
 }
 
 #[tokio::test]
-async fn commits_are_small_while_somebody_asks() {
+async fn commits_are_small_while_reads_come() {
     for (asked, most) in [(false, 32), (true, 12)] {
         let folder = tempfile::tempdir().unwrap();
         let ((came, writer_came), (tell, told)) = (mpsc::channel(), mpsc::channel());
@@ -69,7 +69,7 @@ async fn commits_are_small_while_somebody_asks() {
         let submit = |number: usize| {
             state.submit(&replies, create(&format!("o{number}")), Caller::server(), None, None).unwrap()
         };
-        // It looks for something to sweep first, and then sleeps until somebody comes.
+        // The writer first looks for something to sweep, and then sleeps until a job comes.
         let mut first = submit(0);
         while first.try_recv().is_err() {
             if writer_came.try_recv().is_ok() {
@@ -77,7 +77,7 @@ async fn commits_are_small_while_somebody_asks() {
             }
             tokio::task::yield_now().await;
         }
-        // While the writer is at one, the others come.
+        // While the writer executes one command, the others come.
         let mut commits = state.subscribe();
         let mut waiting = vec![submit(1)];
         writer_came.recv().unwrap();
@@ -97,7 +97,7 @@ async fn commits_are_small_while_somebody_asks() {
 }
 
 #[tokio::test]
-async fn nothing_is_seen_or_answered_before_it_and_what_it_rests_on_are_synced() {
+async fn nothing_is_published_or_answered_before_it_and_all_earlier_batches_are_synced() {
     let folder = tempfile::tempdir().unwrap();
     let (state, owners) = State::load(store(&folder), Arc::new(SystemClock::start()), metrics(), 2).unwrap();
     let Owners { mut writer, queue, syncer, receiver } = owners;
@@ -110,7 +110,7 @@ async fn nothing_is_seen_or_answered_before_it_and_what_it_rests_on_are_synced()
     };
     let mut answers = [submit("one"), submit("one"), submit("other")];
     let mut write = || {
-        let Ok(Job::Execute(job)) = queue.recv() else { panic!("nobody asked") };
+        let Ok(Job::Execute(job)) = queue.recv() else { panic!("no job") };
         writer.run_batch(state.now(), vec![*job.take_up().unwrap()]).unwrap().unwrap()
     };
     let written = [write(), write(), write()];
@@ -122,9 +122,9 @@ async fn nothing_is_seen_or_answered_before_it_and_what_it_rests_on_are_synced()
     tokio::task::yield_now().await;
     assert!(answers.iter_mut().all(|answer| answer.try_recv().is_err()));
     assert!(state.snapshot().organization("acme").is_none() && !writer.sync_queue.is_empty());
-    // A writer that ends leaves what it receiver over to be concluded.
-    let told = syncer.run(&receiver, thread::spawn(move || writer.finish()));
-    assert!(matches!(told, Some(Ended::Stopped)) && state.snapshot().organization("acme").is_some());
+    // When the writer ends, the batches that it handed over are still concluded.
+    let ended = syncer.run(&receiver, thread::spawn(move || writer.finish()));
+    assert!(matches!(ended, Some(Ended::Stopped)) && state.snapshot().organization("acme").is_some());
     let [first, again, other] = answers;
     let [first, again] = [first.await.unwrap().unwrap(), again.await.unwrap().unwrap()];
     assert_eq!(first.revision, again.revision);
@@ -132,7 +132,7 @@ async fn nothing_is_seen_or_answered_before_it_and_what_it_rests_on_are_synced()
 }
 
 #[tokio::test]
-async fn a_change_that_was_never_taken_up_did_not_happen_and_of_others_nobody_knows() {
+async fn a_command_that_was_never_taken_up_did_not_happen_and_others_have_an_unknown_outcome() {
     let folder = tempfile::tempdir().unwrap();
     let (state, owners) = State::load(store(&folder), Arc::new(SystemClock::start()), metrics(), 2).unwrap();
     let Owners { writer, queue, .. } = owners;
@@ -143,17 +143,17 @@ async fn a_change_that_was_never_taken_up_did_not_happen_and_of_others_nobody_kn
     while state.shared.metrics.writer_queue.get() < 3 {
         tokio::task::yield_now().await;
     }
-    let Ok(Job::Execute(first)) = queue.recv() else { panic!("nobody asked") };
+    let Ok(Job::Execute(first)) = queue.recv() else { panic!("no job") };
     let id = first.0.as_ref().unwrap().command.organization_id.clone();
-    // The writer dies with one change in its hands.
+    // The writer dies with one command taken up.
     drop((first.take_up(), queue, writer));
-    let mut said = Vec::new();
+    let mut errors = Vec::new();
     for asked in asked {
-        said.push(asked.await.unwrap().unwrap_err());
+        errors.push(asked.await.unwrap().unwrap_err());
     }
-    let unknown = said.iter().filter(|error| matches!(error, Error::OutcomeUnknown)).count();
-    let stopped = said.iter().filter(|error| matches!(error, Error::Stopped)).count();
-    assert_eq!((unknown, stopped), (1, 2), "{id}: {said:?}");
+    let unknown = errors.iter().filter(|error| matches!(error, Error::OutcomeUnknown)).count();
+    let stopped = errors.iter().filter(|error| matches!(error, Error::Stopped)).count();
+    assert_eq!((unknown, stopped), (1, 2), "{id}: {errors:?}");
     let error = state.execute(&ReplyBatches::open(), create("after"), Caller::server(), None).await.unwrap_err();
     assert!(matches!(error, Error::Stopped), "{error:?}");
 }
@@ -174,7 +174,7 @@ async fn every_request_id_is_forgotten_after_a_day_however_many_there_are() {
         .collect();
     let jobs = queue.try_iter().map(|job| match job {
         Job::Execute(job) => *job.take_up().unwrap(),
-        Job::Stop => panic!("nobody asked for it"),
+        Job::Stop => panic!("an unexpected stop"),
     });
     writer.run_batch(now, jobs.collect()).unwrap().unwrap();
     let known = |writer: &Writer, number: usize| {
@@ -233,11 +233,11 @@ async fn sessions_of_one_commit_have_ids_that_rise() {
         let command = Command { organization_id: "acme".parse().unwrap(), action, actor: None };
         state.submit(&replies, command, Caller::server(), None, None).unwrap()
     };
-    // Nothing is done for whoever has given up.
+    // The writer skips commands whose receivers are dropped.
     let _answers = actions.map(submit);
     let jobs = queue.try_iter().map(|job| match job {
         Job::Execute(job) => *job.take_up().unwrap(),
-        Job::Stop => panic!("nobody asked for it"),
+        Job::Stop => panic!("an unexpected stop"),
     });
     let written = writer.run_batch(state.now(), jobs.collect()).unwrap().unwrap();
     let (_, records) = written.state.unwrap();

@@ -1,50 +1,50 @@
-//! How the writer shares the processors with whoever only asks.
+//! How the writer shares the processors with reads.
 //!
-//! It takes up some changes at once: more in a commit are not done sooner, and each waits for the last of them. While somebody
-//! asks, it takes up a few, because their answers come all at once, and others stand in line behind them; and if that is
-//! not all there is to do, it rests after each commit, so that it leaves a processor to others for three quarters of the
-//! time.
+//! The writer limits the commands per commit: a larger commit makes none of them faster, and each waits for the last
+//! one. While reads come, the limit is lower, because a commit's replies come all at once and delay other calls. If
+//! more commands wait then, the writer rests after each commit. So it leaves a processor to others for three quarters
+//! of the time.
 
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// How many commands go into one commit at most for each processor.
+/// The most commands in one commit, per processor.
 const MOST: usize = 16;
 
-/// How many while somebody asks.
+/// The most commands in one commit while reads come, per processor.
 const BESIDE_QUESTIONS: usize = 6;
 
-/// For how long somebody who asked is thought to ask again.
+/// How long after a read the writer expects more reads.
 const MEMORY: Duration = Duration::from_millis(50);
 
-/// The longest rest, after a command that takes long by itself.
+/// The longest rest. It matters after a command that takes long by itself.
 const LONGEST_REST: Duration = Duration::from_millis(10);
 
-/// How many commands to take up at once, and how long to rest after them.
+/// The number of commands to take up at once, and the rest after them.
 pub(super) struct Throttle {
     processors: usize,
     last_asked: Option<Instant>,
 }
 
 impl Throttle {
-    /// On so many processors.
+    /// Create a throttle for this number of processors.
     pub(super) fn new(processors: usize) -> Self {
         Self { processors, last_asked: None }
     }
 
-    /// Notes that somebody asked.
+    /// Note that a read came.
     pub(super) fn asked(&mut self, now: Instant) {
         self.last_asked = Some(now);
     }
 
-    /// How many commands to take up now, at most.
+    /// Return the most commands to take up now.
     pub(super) fn most(&self, now: Instant) -> usize {
         let for_each = if self.somebody_asks(now) { BESIDE_QUESTIONS } else { MOST };
         for_each * self.processors
     }
 
-    /// How long to rest after as many commands as were to be taken up, which took so long, and so much of a processor.
+    /// Return how long to rest after a full batch, by the time and the processor time that it took.
     pub(super) fn rest(&self, now: Instant, Effort { passed, worked }: Effort) -> Duration {
         if !self.somebody_asks(now) {
             return Duration::ZERO;
@@ -57,15 +57,15 @@ impl Throttle {
     }
 }
 
-/// What something took.
+/// The time that some work took.
 pub(super) struct Effort {
-    /// How long.
+    /// The elapsed time.
     pub passed: Duration,
-    /// For how much of that this thread had a processor.
+    /// The part of it during which this thread had a processor.
     pub worked: Duration,
 }
 
-/// Measures an [`Effort`] of the thread that begins it.
+/// A measurement of an [`Effort`], on the thread that begins it.
 pub(super) struct Stopwatch {
     began: Instant,
     worked: Duration,
@@ -81,7 +81,7 @@ impl Stopwatch {
     }
 }
 
-/// How long this thread has had a processor since it began.
+/// Return this thread's processor time.
 fn worked() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_questions_a_commit_takes_up_a_few_for_each_processor_until_nobody_has_asked_for_a_while() {
+    fn commits_are_small_until_no_read_has_come_for_50_ms() {
         let began = Instant::now();
         for (processors, few, most) in [(1, 6, 16), (2, 12, 32), (16, 96, 256)] {
             let mut throttle = Throttle::new(processors);
@@ -106,12 +106,12 @@ mod tests {
     }
 
     #[test]
-    fn beside_questions_the_writer_rests_for_three_times_as_long_as_it_worked_and_the_disk_is_a_rest() {
+    fn while_reads_come_the_writer_rests_three_times_as_long_as_it_worked_and_a_wait_for_the_disk_counts_as_rest() {
         let mut throttle = Throttle::new(2);
         let now = Instant::now();
         let rest =
             |throttle: &Throttle, passed, worked| throttle.rest(now, Effort { passed: ms(passed), worked: ms(worked) });
-        assert_eq!(rest(&throttle, 3, 3), Duration::ZERO, "nobody asks");
+        assert_eq!(rest(&throttle, 3, 3), Duration::ZERO, "no reads");
         throttle.asked(now);
         let efforts = [(3, 3), (4, 3), (9, 3), (20, 3), (5_000, 5_000)];
         assert_eq!(efforts.map(|(passed, worked)| rest(&throttle, passed, worked)), [9, 8, 3, 0, 10].map(ms));

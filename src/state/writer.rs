@@ -1,9 +1,9 @@
-//! The one thread that changes the state.
+//! The writer: the one thread that changes the state.
 //!
-//! It takes what is queued without waiting for more, plans it command by command against a working snapshot, and commits the
-//! batch. Then the batch is synced, published, and only then answered: by the writer itself if nothing else is to be done,
-//! and otherwise beside it (`sync.rs`). How much it takes, and when it rests, says its throttle. Between commands it sleeps until
-//! the next session expires.
+//! It takes the queued commands without waiting for more, plans each against a working snapshot, and commits the batch.
+//! Then the batch is synced and published, and only then are its replies sent. The writer does this itself if it has no
+//! other work; otherwise the sync thread does (`sync.rs`). The throttle decides how many commands it takes, and when it
+//! rests. Between commands it sleeps until the next session expires.
 
 use std::{
     collections::HashMap,
@@ -40,11 +40,11 @@ use crate::{
     store::{self, RequestRecord, Store},
 };
 
-/// How many expired sessions go into one commit at most.
+/// The most expired sessions in one commit.
 const MOST_EXPIRATIONS: usize = 10_000;
 
-/// The longest sleep while a session is going to expire: a sleep is not measured by the server's clock, and doesn't count
-/// the time that a machine was suspended.
+/// The longest sleep while a session is going to expire. The server's clock doesn't measure a sleep, and a sleep
+/// doesn't count the time that the machine was suspended.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 
 /// How long a request id is remembered.
@@ -56,15 +56,15 @@ pub(super) struct Writer {
     pub(super) throttle: Throttle,
     pub(super) syncer: Arc<Syncer>,
     pub(super) sync_queue: SyncQueue,
-    /// The state after the last commit. What is published comes after it, once that is durable.
+    /// The state after the last commit. It is published once it is durable.
     pub(super) head: Arc<Snapshot>,
     pub(super) last_forgotten: Timestamp,
     /// Whether there may be more old request ids to forget.
     pub(super) is_forgetting: bool,
     pub(super) is_blocked: bool,
-    /// Whether the write-ahead log is long, and there was no space to move it into the file.
+    /// Whether the write-ahead log is long, and there was no space for a checkpoint.
     pub(super) is_log_long: bool,
-    /// Audit logs that were cut, with the last event to remove; none is known before they are looked for.
+    /// Audit logs that were cut, with the last event to remove; `None` before the first look.
     pub(super) unswept: Option<Vec<(OrganizationId, Sequence)>>,
 }
 
@@ -93,7 +93,7 @@ impl Writer {
         }
     }
 
-    /// Runs until it is to stop, and everything that was asked before is in the log.
+    /// Run until [`Job::Stop`]. Then all jobs before it are in the log.
     pub(super) fn run(mut self, queue: &Receiver<Job>) -> Result<(), store::Error> {
         let mut next = None;
         loop {
@@ -127,11 +127,11 @@ impl Writer {
             let written = self.run_batch(now, jobs)?;
             next = queue.try_recv().ok();
             if let Some(written) = written {
-                // Whoever comes alone need not wait until another thread is awake.
+                // A command without others behind it need not wait until another thread wakes.
                 if next.is_none() && self.sync_queue.is_empty() {
                     self.syncer.conclude(vec![written])?;
                 } else if self.sync_queue.hand(written).is_err() {
-                    // The log could not be synced. Whoever tried says so.
+                    // The log could not be synced. The sync thread reports the error.
                     return Ok(());
                 }
             }
@@ -140,7 +140,7 @@ impl Writer {
             if stop {
                 return self.finish();
             }
-            // A rest begins only if somebody waits already, so whoever comes alone doesn't wait for its end.
+            // A rest begins only if a command waits already, so a single command never waits for its end.
             if is_full && next.is_some() {
                 let now = Instant::now();
                 thread::sleep(self.throttle.rest(now, watch.stop(now)));
@@ -148,7 +148,7 @@ impl Writer {
         }
     }
 
-    /// Waits for a job, or until a session expires; not at all while there is something to sweep.
+    /// Wait for a job, or until a session expires. Don't wait while there is something to sweep.
     fn sleep(&self, queue: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
         let is_sweeping = self.is_forgetting || self.unswept.as_ref().is_none_or(|unswept| !unswept.is_empty());
         if !self.is_blocked && is_sweeping {
@@ -157,12 +157,12 @@ impl Writer {
         let Some(next) = self.head.next_expiration() else {
             return queue.recv().map_err(|_| RecvTimeoutError::Disconnected);
         };
-        // While nothing can be written, expirations wait a little rather than being tried again and again.
+        // While the database isn't writable, expirations wait a little between tries.
         let until_next = if self.is_blocked { LONGEST_SLEEP } else { next.since(self.shared.clock.now()) };
         queue.recv_timeout(until_next.min(LONGEST_SLEEP))
     }
 
-    /// Carries out a batch as far as the log. None if nothing is left to be done for it.
+    /// Plan a batch and write it to the log. Return `None` if nothing is left to do for it.
     pub(super) fn run_batch(
         &mut self,
         now: Timestamp,
@@ -172,7 +172,7 @@ impl Writer {
         let mut batch = Batch {
             now,
             working,
-            // Version 7 rises with time, so new rows land on few pages.
+            // Version 7 UUIDs rise with time, so new rows land on few pages.
             new_session: Uuid::now_v7().as_u128(),
             records: Vec::new(),
             requests: Vec::new(),
@@ -185,12 +185,12 @@ impl Writer {
         for job in jobs {
             let Execute { command, caller, request, progress, reply_to } = job;
             if reply_to.has_given_up() {
-                // They will not expect it to happen now.
+                // A caller that has given up doesn't expect the change any more.
                 continue;
             }
             batch.progress.extend(progress);
             let answer = match self.execute(&mut batch, &command, caller, request) {
-                // Whether it was carried out before can't be known now.
+                // The store can't tell now whether the request was executed before.
                 Err(error) if error.is_temporary() => Err(self.not_writable(&error)),
                 answer => answer?,
             };
@@ -217,7 +217,7 @@ impl Writer {
         let planned = match plan(&batch.working, command, &context) {
             Ok(planned) => planned,
             Err(rejection) => {
-                // An organization that never was has no log.
+                // An organization that never existed has no log.
                 let is_there = batch.working.organization(command.organization_id.as_str()).is_some();
                 if let (Rejection::ActorNotPermitted(refusal), true) = (&rejection, is_there) {
                     let changes = plan_refusal(&batch.working, command, refusal, &context);
@@ -236,7 +236,7 @@ impl Writer {
         Ok(Ok(done))
     }
 
-    /// What came of the request of this name before, in this batch or an earlier one.
+    /// Return the record of the first request with this id, in this batch or an earlier one, or `None`.
     fn first_outcome(
         &self,
         batch: &Batch,
@@ -254,19 +254,19 @@ impl Writer {
         let Batch { now: _, working, new_session: _, records, requests, named: _, replies, progress } = batch;
         let began = Instant::now();
         if records.is_empty() && requests.is_empty() {
-            // Answers may rest on what is not durable yet, so they too come in their turn.
+            // These replies may depend on batches that aren't durable yet, so they wait for their turn too.
             return Ok((!replies.is_empty()).then_some(WrittenBatch { state: None, replies, began }));
         }
         let total = u64::try_from(records.len()).unwrap_or(u64::MAX);
         for progress in &progress {
             progress.total.store(total, Ordering::Relaxed);
         }
-        let told = |done: usize| {
+        let report = |done: usize| {
             for progress in &progress {
                 progress.done.store(u64::try_from(done).unwrap_or(u64::MAX), Ordering::Relaxed);
             }
         };
-        let written = self.shorten_log().and_then(|()| self.store.commit(&records, &requests, told));
+        let written = self.shorten_log().and_then(|()| self.store.commit(&records, &requests, report));
         match written {
             Ok(()) => {
                 self.unblocked();
@@ -275,7 +275,8 @@ impl Writer {
                 Ok(Some(WrittenBatch { state: Some((Arc::clone(&self.head), records)), replies, began }))
             }
             Err(error) if error.is_temporary() => {
-                // Nothing of the batch happened. Rejections are withheld too: they may rest on what didn't happen.
+                // Nothing of the batch happened. Rejections are withheld too: they may depend on changes that didn't
+                // happen.
                 let refused = |reply| Reply { answer: Err(self.not_writable(&error)), ..reply };
                 replies::send(replies.into_iter().map(refused));
                 self.not_writable(&error);
@@ -286,7 +287,7 @@ impl Writer {
     }
 
     pub(super) fn finish(mut self) -> Result<(), store::Error> {
-        // Nothing depends on it: what isn't in the file yet is in the log beside it.
+        // Nothing depends on it: changes that aren't in the database file yet are in the write-ahead log.
         if let Err(error) = self.store.checkpoint() {
             warn!(error = %chain(&error), "the write-ahead log could not be emptied");
         }
@@ -294,7 +295,7 @@ impl Writer {
     }
 }
 
-/// The first outcome, if the request is the same; otherwise its id was used for something else.
+/// Return the first outcome if the request is the same. Otherwise its id was used for another request.
 fn repeated(first: &RequestRecord, request: &Request, now: Revision) -> Result<Done, Error> {
     if first.content_sha256 != request.content_sha256 {
         return Err(Error::RequestIdReused(request.id.clone()));
@@ -308,7 +309,7 @@ fn repeated(first: &RequestRecord, request: &Request, now: Revision) -> Result<D
     }
 }
 
-/// A change of the server's own that the rules made and that doesn't fit: nothing more can be relied on.
+/// Convert the error of an inapplicable change that the rules themselves made: the state can't be trusted any more.
 fn damaged(error: Inapplicable) -> store::Error {
     store::Error::Damaged(error.to_string())
 }

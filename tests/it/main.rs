@@ -32,6 +32,7 @@ mod operations;
 mod overload;
 mod packaging;
 mod permissions;
+mod prose;
 mod races;
 mod readme;
 mod server;

@@ -1,15 +1,15 @@
-//! All fields of a request at once, so that its caller learns of every malformed one.
+//! Checks all fields of a request, so that one error names every malformed field.
 
 use super::super::error::{Error, FieldViolation};
 
-/// All of several values, or an error that names every field that is wrong.
+/// Return all values, or an error that names every malformed field.
 pub fn all<V: All>(values: V) -> Result<V::Values, Error> {
     values.all()
 }
 
-/// Values that may each be wrong.
+/// Results of several fields.
 pub trait All {
-    /// The values when none is.
+    /// The values if no field is malformed.
     type Values;
 
     fn all(self) -> Result<Self::Values, Error>;
@@ -43,7 +43,7 @@ all_of!(A B C D E F G);
 all_of!(A B C D E F G H);
 all_of!(A B C D E F G H I);
 
-/// A value, or nothing where a field is wrong, which is noted. Other errors are not about fields, and come first.
+/// Return the value, or note the violations and return `None`. An error that isn't about fields is returned at once.
 pub fn noted<T>(value: Result<T, Error>, wrong: &mut Vec<FieldViolation>) -> Result<Option<T>, Error> {
     match value {
         Ok(value) => Ok(Some(value)),

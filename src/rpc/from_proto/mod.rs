@@ -1,4 +1,5 @@
-//! Messages to domain values. A malformed field is an [`Error::Invalid`](super::error::Error::Invalid) that names it.
+//! Converts messages to domain values. A malformed field is an [`Error::Invalid`](super::error::Error::Invalid) that
+//! names it.
 
 mod all;
 mod values;

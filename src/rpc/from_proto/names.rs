@@ -6,12 +6,12 @@ use super::{
 };
 use crate::domain::ids::{QueueRef, UserRef};
 
-/// One of the `oneof user` that every request has of its own.
+/// The `oneof user` of a request. Every request type has its own.
 pub trait NamesUser {
     fn user_ref(self) -> Result<UserRef, Error>;
 }
 
-/// One of the `oneof queue` that every request has of its own.
+/// The `oneof queue` of a request. Every request type has its own.
 pub trait NamesQueue {
     fn queue_ref(self) -> Result<QueueRef, Error>;
 }

@@ -15,16 +15,16 @@ use crate::domain::{
     settings::{SettingsPatch, Switch, UNASSIGNED_QUEUE_SIGN_IN, UnassignedQueueSignIn},
 };
 
-/// Which fields an update changes.
+/// The fields that an update changes.
 pub enum Mask {
-    /// Those that the resource carries.
+    /// The fields that are present in the resource.
     Carried,
-    /// These.
+    /// The fields with these paths.
     Paths(BTreeSet<String>),
 }
 
 impl Mask {
-    /// A mask over `fields`. A path that is a group (`supervisor`) stands for the fields under it, `*` for all.
+    /// Create a mask over `fields`. A path of a group (`supervisor`) selects the fields under it, and `*` selects all.
     pub fn new(mask: Option<FieldMask>, fields: &[&str]) -> Result<Self, Error> {
         let given: Vec<String> = mask.map(|mask| mask.paths).unwrap_or_default();
         let given: Vec<&str> = given.iter().map(|path| path.trim()).filter(|path| !path.is_empty()).collect();
@@ -49,7 +49,8 @@ impl Mask {
         Ok(Self::Paths(paths))
     }
 
-    /// The field's new value: the one it carries, or its default if the mask names it all the same; none if it stays.
+    /// Return the field's new value, or `None` if the field stays. If the mask names an absent field, the new value is
+    /// the default.
     pub fn choose<T: Default>(&self, field: &str, carried: Option<T>) -> Option<T> {
         match self {
             Self::Carried => carried,
@@ -57,7 +58,7 @@ impl Mask {
         }
     }
 
-    /// Whether the mask names the field.
+    /// Return whether the mask names the field.
     pub fn names(&self, field: &str) -> bool {
         match self {
             Self::Carried => false,
@@ -66,7 +67,7 @@ impl Mask {
     }
 }
 
-/// New values for a user.
+/// Read the patch of a user.
 pub fn user_patch(user: proto::User, mask: Option<FieldMask>) -> Result<UserPatch, Error> {
     let mask = Mask::new(mask, &["display_name", "extension", "contact_center_license", "disabled"])?;
     let proto::User { user_id: _, display_name, extension, contact_center_license, disabled } = user;
@@ -83,7 +84,7 @@ pub fn user_patch(user: proto::User, mask: Option<FieldMask>) -> Result<UserPatc
     })
 }
 
-/// New values for a queue.
+/// Read the patch of a queue.
 pub fn queue_patch(queue: proto::Queue, mask: Option<FieldMask>) -> Result<QueuePatch, Error> {
     let mask = Mask::new(mask, &["display_name", "extension", "kind"])?;
     let proto::Queue { queue_id: _, display_name, extension, kind } = queue;
@@ -101,7 +102,7 @@ fn extension_patch(field: &str, extension: Option<String>) -> Result<Option<Opti
     extension.map(|text| optional(field, &text)).transpose()
 }
 
-/// New values for settings.
+/// Read the patch of settings.
 pub fn settings_patch(settings: proto::PermissionSettings, mask: Option<FieldMask>) -> Result<SettingsPatch, Error> {
     let mut fields = vec![UNASSIGNED_QUEUE_SIGN_IN];
     fields.extend(Switch::ALL.iter().map(|switch| switch.as_str()));

@@ -1,4 +1,4 @@
-//! Single fields: ids, texts, enumerations, times.
+//! Converts single fields: ids, texts, enumerations, times.
 
 use std::{str::FromStr, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// Whether this is a revision, or none is given. Whether it is one of this store is asked later.
+/// Check that the field is empty or a well-formed revision. The check that it is one of this store comes later.
 pub fn at_least(at_least_revision: &str) -> Result<(), Error> {
     optional::<Revision>("at_least_revision", at_least_revision).map(drop)
 }
@@ -35,8 +35,8 @@ pub fn organization_id(caller: &Identity, text: &str) -> Result<OrganizationId, 
     organization(caller, "organization_id", text)
 }
 
-/// The organization that a request is about. INVARIANT: this is the only way to it, so that nobody learns anything of an
-/// organization that isn't theirs, not even whether it exists.
+/// Read the organization id of a request. INVARIANT: no other function does. So a caller learns nothing about an
+/// organization that it may not use, not even whether it exists.
 pub fn organization(caller: &Identity, field: &str, text: &str) -> Result<OrganizationId, Error> {
     let organization_id = required(field, text)?;
     if caller.may_use(&organization_id) { Ok(organization_id) } else { Err(Error::NotTheirs(organization_id)) }
@@ -85,7 +85,7 @@ pub fn optional_role(role: i32) -> Result<Option<Role>, Error> {
     }
 }
 
-/// Unspecified is none.
+/// Read the field; unspecified is `None`.
 pub fn audit_action(value: i32) -> Result<Option<AuditAction>, Error> {
     match proto::AuditAction::try_from(value) {
         Ok(proto::AuditAction::Unspecified) => Ok(None),
@@ -101,7 +101,7 @@ pub fn audit_action(value: i32) -> Result<Option<AuditAction>, Error> {
     }
 }
 
-/// An instant, to the millisecond.
+/// Read a timestamp, to the millisecond.
 pub fn time(field: &str, time: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>, Error> {
     let Some(prost_types::Timestamp { seconds, nanos }) = time else { return Ok(None) };
     let wrong = || Error::invalid(field, &"must be a timestamp from the year 1 to 9999");
@@ -126,7 +126,7 @@ pub fn permission(value: i32) -> Result<Permission, Error> {
     }
 }
 
-/// A question about a permission that names a queue where none belongs, or none where one does.
+/// Convert the error of a permission check that has a queue but needs none, or needs a queue but has none.
 pub fn wrong_scope(error: WrongScope, queue: Option<&QueueRef>) -> Error {
     let field = match queue {
         None | Some(QueueRef::Id(_)) => "queue_id",
@@ -149,7 +149,7 @@ pub fn queue_kind(kind: i32) -> Result<QueueKind, Error> {
     }
 }
 
-/// Unspecified is none.
+/// Read the field; unspecified is `None`.
 pub fn unassigned_queue_sign_in(field: &str, value: i32) -> Result<Option<UnassignedQueueSignIn>, Error> {
     match proto::UnassignedQueueSignIn::try_from(value) {
         Ok(proto::UnassignedQueueSignIn::Unspecified) => Ok(None),
@@ -190,7 +190,7 @@ pub fn name(field: &str, text: &str) -> Result<String, Error> {
     display_name(text).map_err(|error| Error::invalid(field, &error))
 }
 
-/// A user to create.
+/// Read the user to create.
 pub fn new_user(user: Option<proto::User>) -> Result<User, Error> {
     let user = user.ok_or_else(|| Error::invalid("user", &"is required"))?;
     let proto::User { user_id, display_name, extension, contact_center_license, disabled } = user;
@@ -208,7 +208,7 @@ pub fn new_user(user: Option<proto::User>) -> Result<User, Error> {
     })
 }
 
-/// A queue to create.
+/// Read the queue to create.
 pub fn new_queue(queue: Option<proto::Queue>) -> Result<Queue, Error> {
     let queue = queue.ok_or_else(|| Error::invalid("queue", &"is required"))?;
     let proto::Queue { queue_id, display_name, extension, kind } = queue;

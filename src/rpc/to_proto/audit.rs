@@ -28,7 +28,7 @@ pub fn audit_event(lineage: Lineage, logged: &Logged) -> proto::AuditEvent {
         Some(QueueRef::Extension(extension)) => (String::new(), extension.to_string()),
         None => (String::new(), String::new()),
     };
-    let mut told = proto::AuditEvent {
+    let mut message = proto::AuditEvent {
         revision: revision(lineage, *sequence),
         time: Some(timestamp(*time)),
         organization_id: organization_id.to_string(),
@@ -46,16 +46,16 @@ pub fn audit_event(lineage: Lineage, logged: &Logged) -> proto::AuditEvent {
         hash: hash.to_string(),
         ..proto::AuditEvent::default()
     };
-    tell_refusal(&mut told, event);
-    (told.before, told.after) = states(organization_id, event);
+    tell_refusal(&mut message, event);
+    (message.before, message.after) = states(organization_id, event);
     if let Event::WriteRefused { attempt } = event {
         let wanted = attempt.wanted.as_deref();
-        (told.before, told.attempted) = wanted.map_or((None, None), |wanted| states(organization_id, wanted));
+        (message.before, message.attempted) = wanted.map_or((None, None), |wanted| states(organization_id, wanted));
     }
     if let Event::AuditLogCut { through, hash } = event {
-        told.cut_through = Some(audit_log_position(lineage, Link { sequence: *through, hash: *hash }));
+        message.cut_through = Some(audit_log_position(lineage, Link { sequence: *through, hash: *hash }));
     }
-    told
+    message
 }
 
 pub fn named_user(user: Option<UserRef>) -> (String, String) {
@@ -66,27 +66,27 @@ pub fn named_user(user: Option<UserRef>) -> (String, String) {
     }
 }
 
-/// What only some events say of how they came about.
-pub fn tell_refusal(told: &mut proto::AuditEvent, event: &Event) {
+/// Set the fields of refusals and justifications, which only some events have.
+pub fn tell_refusal(message: &mut proto::AuditEvent, event: &Event) {
     match event {
         Event::AttemptRefused { attempt } => {
             let RefusedAttempt { channel: asked, device, explanation, justification, .. } = attempt;
             let asked = asked.map_or(Channel::Supervisor, Channel::from);
-            told.channel = channel(asked).into();
-            told.device.clone_from(device);
-            told.explanation.clone_from(explanation);
-            told.justification.clone_from(justification);
+            message.channel = channel(asked).into();
+            message.device.clone_from(device);
+            message.explanation.clone_from(explanation);
+            message.justification.clone_from(justification);
         }
         Event::WriteRefused { attempt } => {
             let ActorRefusal { actor: _, permission: lacked, reason, explanation } = &attempt.refusal;
-            told.permission = lacked.map_or(proto::Permission::Unspecified, permission).into();
+            message.permission = lacked.map_or(proto::Permission::Unspecified, permission).into();
             let reason = reason.map_or(proto::PermissionReason::Unspecified, permission_reason);
-            told.permission_reason = reason.into();
-            told.explanation.clone_from(explanation);
+            message.permission_reason = reason.into();
+            message.explanation.clone_from(explanation);
         }
         Event::SessionStarted { session: _, justification }
         | Event::SessionEnded { session: _, supervisor_id: _, justification } => {
-            told.justification.clone_from(justification);
+            message.justification.clone_from(justification);
         }
         Event::OrganizationCreated { .. }
         | Event::OrganizationUpdated { .. }
@@ -104,7 +104,7 @@ pub fn tell_refusal(told: &mut proto::AuditEvent, event: &Event) {
     }
 }
 
-/// What there was before and after.
+/// Return the states before and after an event.
 pub fn states(
     organization_id: &OrganizationId,
     event: &Event,
@@ -119,7 +119,7 @@ pub fn states(
     let of_queue = |value: &Queue| State { queue: Some(queue(value)), ..State::default() };
     let of_role = |value: &RoleAssignment| State { assignment: Some(role_assignment(value)), ..State::default() };
     let of_session = |value: &Session| {
-        // As it was: `retained` is computed when a session is read, and this is history.
+        // No organization is passed: `retained` is computed when a session is read, and this is history.
         let session = session(organization_id, None, value, value.sign_in_time);
         State { session: Some(session), ..State::default() }
     };

@@ -1,4 +1,4 @@
-//! Domain values to messages.
+//! Converts domain values to messages.
 
 mod values;
 mod directory;

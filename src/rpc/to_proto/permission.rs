@@ -64,7 +64,7 @@ pub fn settings(
     proto::PermissionSettings { etag: etag.to_string(), ..plain_settings(organization_id, settings) }
 }
 
-/// Settings of another time, which have no etag.
+/// Convert settings without an etag, such as earlier ones.
 pub fn plain_settings(organization_id: &OrganizationId, settings: &PermissionSettings) -> proto::PermissionSettings {
     let on = |switch| Some(settings.is_on(switch));
     proto::PermissionSettings {

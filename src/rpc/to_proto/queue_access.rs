@@ -11,7 +11,8 @@ use crate::domain::{
     vocabulary::Reason,
 };
 
-/// A session. `organization` is the organization as it is now, if it still is: `retained` is computed when read.
+/// Convert a session. `organization` is its present state, or `None` if it was deleted: `retained` is computed at the
+/// read.
 pub fn session(
     organization_id: &OrganizationId,
     organization: Option<&OrganizationState>,
@@ -47,7 +48,7 @@ pub fn session(
     }
 }
 
-/// What a decision was made from.
+/// Convert the facts of a decision.
 pub fn facts(organization: &OrganizationState, decision: &Decision<'_>, now: Timestamp) -> proto::Facts {
     let Decision { reason: _, supervisor: _, user, queue, session: live } = decision;
     let organization_id = &organization.attributes().organization_id;
@@ -72,7 +73,7 @@ pub fn facts(organization: &OrganizationState, decision: &Decision<'_>, now: Tim
     }
 }
 
-/// A decision that was made just now.
+/// Convert a decision made now.
 pub fn decision(
     organization: &OrganizationState,
     decision: &Decision<'_>,
@@ -91,7 +92,7 @@ pub fn decision(
     }
 }
 
-/// A decision that a write was made by.
+/// Convert the decision of a command.
 pub fn recorded_decision(
     organization_id: &OrganizationId,
     organization: Option<&OrganizationState>,

@@ -1,4 +1,4 @@
-//! Enumerations, times, counts and revisions as messages have them.
+//! Converts enumerations, times, counts and revisions.
 
 use super::super::{
     names::{AUDIT_ACTION_PREFIX, PERMISSION_PREFIX},
@@ -96,7 +96,7 @@ pub fn unassigned_queue_sign_in(value: UnassignedQueueSignIn) -> proto::Unassign
 }
 
 pub fn permission(known: Permission) -> proto::Permission {
-    // By name, so that a new permission is one entry in the catalogue and one value in the API; a test sees to both.
+    // By name, so that a new permission is one entry in the catalogue and one value in the API. A test checks both.
     let name = format!("{}{known}", PERMISSION_PREFIX);
     proto::Permission::from_str_name(&name).unwrap_or(proto::Permission::Unspecified)
 }
@@ -113,7 +113,7 @@ pub fn permission_reason(reason: PermissionReason) -> proto::PermissionReason {
     }
 }
 
-/// A revision's text; empty before the first.
+/// Return a revision's text; empty before the first revision.
 pub fn revision(lineage: Lineage, sequence: Sequence) -> String {
     if sequence == Sequence(0) { String::new() } else { Revision { lineage, sequence }.to_string() }
 }
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_api_has_the_audit_actions_of_the_rules_and_no_others() {
+    fn the_api_has_exactly_the_audit_actions_of_the_rules() {
         for (number, known) in (1..).zip(AuditAction::ALL) {
             assert_eq!(i32::from(audit_action(*known)), number);
             assert_eq!(crate::rpc::from_proto::audit_action(number).unwrap(), Some(*known));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_api_has_the_permissions_of_the_catalogue_and_no_others() {
+    fn the_api_has_exactly_the_permissions_of_the_catalogue() {
         let mut of_api = BTreeSet::new();
         for value in 1.. {
             let Ok(permission) = proto::Permission::try_from(value) else { break };

@@ -1,29 +1,29 @@
-//! The calls of one connection: is it idle, and does its peer take its answers?
+//! The activity of one connection: whether it is idle, and whether its peer reads its answers.
 
 use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
-/// What goes on on a connection.
+/// The activity of a connection.
 pub struct Activity {
     began: Instant,
     calls: AtomicUsize,
     /// When the last call ended, in milliseconds after `began`.
     last_ended_ms: AtomicU64,
-    /// Answers with something to send that was not asked for yet.
+    /// The number of answers with a piece that HTTP/2 hasn't taken yet.
     untaken: AtomicUsize,
-    /// Counts pieces of answers that were taken.
+    /// The number of pieces that HTTP/2 has taken.
     taken: AtomicUsize,
 }
 
 impl Activity {
-    /// A call began.
+    /// Count the start of a call.
     pub fn call_began(&self) {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A call ended.
+    /// Count the end of a call.
     pub fn call_ended(&self, now: Instant) {
         let ended_ms = now.saturating_duration_since(self.began).as_millis();
         self.last_ended_ms.store(u64::try_from(ended_ms).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -40,24 +40,24 @@ impl Activity {
         }
     }
 
-    /// How long there has been no call, or `None` while there is one.
+    /// Return how long there has been no call, or `None` while one is in flight.
     pub fn idle_for(&self) -> Option<Duration> {
         let last_ended = Duration::from_millis(self.last_ended_ms.load(Ordering::Relaxed));
         (self.calls.load(Ordering::Relaxed) == 0).then(|| self.began.elapsed().saturating_sub(last_ended))
     }
 
-    /// An answer has something to send. A connection is served by one thread, so nothing else counts meanwhile.
+    /// Note that an answer has a piece to send. One thread serves a connection, so nothing else counts meanwhile.
     pub fn offered(&self) {
         self.untaken.store(self.untaken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// Something that an answer offered was taken.
+    /// Note that HTTP/2 took an answer's piece.
     pub fn taken(&self) {
         self.untaken.store(self.untaken.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed);
         self.taken.store(self.taken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// How many pieces of answers were taken so far, while others wait; `None` if no answer waits for its reader.
+    /// Return the number of pieces taken so far, or `None` if no answer waits for its reader.
     pub fn taken_while_answers_wait(&self) -> Option<usize> {
         (self.untaken.load(Ordering::Relaxed) > 0).then(|| self.taken.load(Ordering::Relaxed))
     }

@@ -1,11 +1,11 @@
-//! How much work is taken on: so many calls of each caller, and no more in all than is done in time.
+//! The admission of calls: a limit for each caller, and load shedding for all.
 //!
-//! Whether work is done in time is measured: now and then a task is put in queue behind what there is to do, and says how
-//! long it stood there. A moment's rush may wait. But where most of those tasks waited too long, more is asked than can be
-//! done, and a queue makes everybody wait for nothing: then it may only be as long as keeps the processors busy, whoever has
-//! waited too long is refused when their turn comes, and it may be twice as long, and again, as soon as few are refused or
-//! most hardly wait.
-//! What can wait is refused first: long answers and lists, then changes, then checks. Probes are never refused.
+//! The queueing delay is measured: every [`MEASURED`] calls, a timed task joins the runtime's queue and reports how
+//! long it waited. Short bursts may wait. But if most timed tasks of a window waited too long, the server is
+//! overloaded, and a queue would only delay all calls. Then the queue is only long enough to keep the processor busy. A
+//! call that has waited too long is refused at its turn. The limit doubles with each window in which few calls were
+//! refused or most timed tasks hardly waited. Work that can wait is shed first: long answers and lists, then changes,
+//! then checks. Health checks are never shed.
 
 use std::{
     sync::{
@@ -22,58 +22,58 @@ use crate::{
     telemetry::metrics::{Metrics, Shed},
 };
 
-/// How long a queue is looked at before anything is made of it.
+/// The time over which queueing delays are collected before the limit changes.
 const WINDOW: Duration = Duration::from_millis(50);
 
-/// Whoever waits for less than this part of what is too long hardly waits.
+/// A task that waits for less than this part of the limit `shed_delay` hardly waits.
 const HARDLY: u32 = 32;
 
-/// Of how many calls one has a task put in queue behind it.
+/// The number of calls per measured queueing delay.
 const MEASURED: usize = 16;
 
-/// How many calls may stand in queue if nobody has to wait too long.
+/// The longest queue of calls while the queueing delay is within the limit.
 const LONGEST_QUEUE: usize = 1_024;
 
-/// What is left of that however long the wait: enough that the processor isn't idle.
+/// The longest queue of calls under overload: enough that the processor isn't idle.
 const SHORTEST_QUEUE: usize = 1;
 
-/// What is let in on one processor.
+/// The admission of calls on one processor.
 pub struct Admission {
     limits: Limits,
     metrics: Arc<Metrics>,
-    /// How many calls may stand in queue.
+    /// The longest queue of calls at present.
     longest_queue: AtomicUsize,
-    /// How many calls were let in and not begun yet.
+    /// The number of calls admitted and not begun.
     queue: AtomicUsize,
-    /// Counts calls, so that of so many one is measured.
+    /// The number of calls so far. Every [`MEASURED`]th is measured.
     turn: AtomicUsize,
     refused: AtomicUsize,
     window: Mutex<Window>,
 }
 
-/// What was measured of late.
+/// The measurements of the present window.
 #[derive(Debug)]
 struct Window {
     began: Instant,
     waits: u32,
     long_waits: u32,
     short_waits: u32,
-    /// How many calls there had been before, and how many had been refused.
+    /// The numbers of calls and of refused calls when the window began.
     turn: usize,
     refused: usize,
 }
 
-/// A call that stands in queue, until it is begun.
+/// An admitted call that hasn't begun.
 pub struct QueuedCall {
     admission: Arc<Admission>,
     since: Instant,
 }
 
 impl QueuedCall {
-    /// It is this call's turn; if it still makes sense to do it.
+    /// Begin the call at its turn. Fails under overload if it has waited too long.
     pub fn begin(self) -> Result<(), Error> {
         let Admission { limits, longest_queue, .. } = &*self.admission;
-        // Its caller is better served elsewhere, and the others by its not being done.
+        // Its caller is better off with another server, and the other calls get its time.
         if longest_queue.load(Ordering::Relaxed) < LONGEST_QUEUE && self.since.elapsed() > limits.shed_delay {
             return Err(self.admission.overloaded());
         }
@@ -107,14 +107,14 @@ impl Admission {
         }
     }
 
-    /// Lets a call in, or says why not.
+    /// Admit a call, or return the error with which it is refused.
     pub fn enter(&self, caller: &Arc<ConnectionCalls>, work: Work) -> Result<CallPermit, Error> {
         self.turn.fetch_add(1, Ordering::Relaxed);
         if self.queue.load(Ordering::Relaxed) >= self.longest_queue_of(work) {
             return Err(self.overloaded());
         }
         let most = if work.is_unary() { self.limits.calls_per_caller } else { self.limits.streams_per_caller };
-        // Dropped again, if there are too many.
+        // The drop uncounts the call, if there are too many.
         let permit = CallPermit::begin(caller, work);
         if permit.calls_together() > most {
             self.metrics.shed(Shed::CallerLimit);
@@ -123,9 +123,9 @@ impl Admission {
         Ok(permit)
     }
 
-    /// Counts a large answer against what its caller, and all callers together, may begin unread.
+    /// Count a large answer against the limits of unread bytes, of its caller and of all callers.
     pub fn hold(&self, permit: &CallPermit, bytes: usize) -> Result<HeldBytes, Error> {
-        // Dropped again if it is too much.
+        // The drop uncounts the bytes, if they are too many.
         let held = permit.hold(bytes);
         let (of_caller, of_all) = (held.of_caller, held.of_all);
         // One answer at a time is always allowed.
@@ -152,19 +152,20 @@ impl Admission {
         }
     }
 
-    /// How often the queue was halved.
+    /// Return how many times the longest queue is halved at present.
     pub fn shedding(&self) -> u32 {
         (LONGEST_QUEUE / self.longest_queue.load(Ordering::Relaxed)).ilog2()
     }
 
-    /// Puts a call in queue, until it is begun.
+    /// Count a call as queued until it begins.
     pub fn enqueue(self: &Arc<Self>, since: Instant) -> QueuedCall {
         self.queue.fetch_add(1, Ordering::Relaxed);
         QueuedCall { admission: Arc::clone(self), since }
     }
 
-    /// Measures the queue now and then. Called for each call, on the runtime and before the call's own task is spawned, which
-    /// so comes to stand before the one that measures: the latest task is the first to run, and the others are run in turn.
+    /// Measure the queueing delay at every [`MEASURED`]th call. Called for each call, on the runtime and before the
+    /// call's own task is spawned. The latest task runs first and the others in order, so the call's task runs before
+    /// the measuring one.
     pub fn measure(self: &Arc<Self>) {
         if !self.turn.load(Ordering::Relaxed).is_multiple_of(MEASURED) {
             return;
@@ -173,7 +174,7 @@ impl Admission {
         tokio::spawn(async move { admission.note(began.elapsed(), Instant::now()) });
     }
 
-    /// Takes note of how long a task stood in queue.
+    /// Note the queueing delay of a task.
     fn note(&self, waited: Duration, now: Instant) {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = now.saturating_duration_since(window.began).as_millis() / WINDOW.as_millis();
@@ -181,12 +182,12 @@ impl Admission {
             let (turn, refused) = (self.turn.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed));
             let (calls, lately_refused) = (turn.wrapping_sub(window.turn), refused.wrapping_sub(window.refused));
             let mut longest = self.longest_queue.load(Ordering::Relaxed);
-            // In the windows after the first nobody stood in queue.
+            // Nothing queued in the windows after the first.
             let mut quiet = passed - 1;
             if window.long_waits * 2 > window.waits {
                 longest = SHORTEST_QUEUE;
             } else if lately_refused * 3 <= calls || window.short_waits * 2 > window.waits {
-                // Many may be refused although there is time for all, if they come several at once.
+                // If calls come in bursts, many may be refused although there is time for all.
                 quiet += 1;
             }
             let longest = (longest << quiet.min(LONGEST_QUEUE.ilog2())).min(LONGEST_QUEUE);
@@ -209,7 +210,7 @@ mod tests {
         Arc::new(Admission::new(limits, Arc::new(Metrics::new(CallLabels::default()))))
     }
 
-    /// How many of `calls` get in queue at once.
+    /// Return how many of `calls` that come at once are admitted.
     fn rush(admission: &Arc<Admission>, work: Work, calls: usize) -> usize {
         let caller = Arc::new(ConnectionCalls::new(Arc::default()));
         let enter = |_| admission.enter(&caller, work).ok().map(|_| admission.enqueue(Instant::now()));
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_has_so_many_calls_at_once_and_others_have_theirs() {
+    fn a_caller_has_a_limit_of_calls_in_flight_and_others_have_their_own() {
         let limits = Limits { calls_per_caller: 3, streams_per_caller: 2, ..Limits::default() };
         let admission = Admission::new(limits, Arc::new(Metrics::new(CallLabels::default())));
         let callers = Callers::default();
@@ -238,7 +239,7 @@ mod tests {
         assert!(admission.enter(&other, Work::Check).is_ok());
         permits.pop();
         let writing = admission.enter(&someone("pbx"), Work::Write);
-        assert!(writing.is_ok(), "one is done");
+        assert!(writing.is_ok(), "one call has ended");
         let in_flight = || [Work::Check, Work::Write, Work::Stream].map(|work| callers.in_flight(work));
         assert_eq!(in_flight(), [2, 1, 2]);
         drop((permits, writing, pbx, other, streams));
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rush_waits_and_long_waits_leave_a_short_line_that_grows_again_while_few_are_refused() {
+    fn a_burst_waits_and_long_waits_leave_a_short_queue_that_grows_again_while_few_are_refused() {
         let admission = admission();
         assert_eq!(Limits::default().shed_delay, short());
         let mut now = Instant::now();
@@ -256,14 +257,14 @@ mod tests {
             now += WINDOW;
             admission.note(waited, now);
         };
-        // The first window had nothing in it.
+        // The first window was empty.
         wait(long());
         assert_eq!([1_500, 1_000].map(|calls| rush(&admission, Work::Check, calls)), [1_024, 1_000]);
         wait(long());
         assert_eq!([Work::Check, Work::Write, Work::Stream].map(|work| rush(&admission, work, 10)), [1, 0, 0]);
         wait(short());
         for _ in 0..3 {
-            assert_eq!(rush(&admission, Work::Check, 10), 1, "as long as too much is asked");
+            assert_eq!(rush(&admission, Work::Check, 10), 1, "while the server is overloaded");
             wait(short());
         }
         for longest in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 1_024] {
@@ -272,9 +273,10 @@ mod tests {
         }
     }
 
-    /// Otherwise a server that stood still for a moment would refuse a part of what it has time for, for as long as it is asked.
+    /// Otherwise a server that paused for a moment would go on to refuse calls that it has time for, under the same
+    /// load.
     #[test]
-    fn the_line_grows_again_however_many_are_refused_if_most_hardly_wait() {
+    fn the_queue_grows_again_however_many_are_refused_if_most_hardly_wait() {
         let admission = admission();
         let mut now = Instant::now();
         let mut wait = |waited: Duration| {
@@ -293,24 +295,24 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_is_let_in_however_much_is_refused() {
+    fn a_health_check_is_admitted_however_many_calls_are_refused() {
         let admission = admission();
         admission.longest_queue.store(SHORTEST_QUEUE, Ordering::Relaxed);
         assert_eq!([Work::Check, Work::Probe].map(|work| rush(&admission, work, 3_000)), [1, 3_000]);
     }
 
     #[test]
-    fn half_of_the_line_is_closed_to_writes_and_three_quarters_to_streams() {
+    fn writes_may_use_half_of_the_queue_and_streams_a_quarter() {
         let admission = admission();
         assert_eq!(
             [Work::Check, Work::Write, Work::Stream, Work::Scan].map(|work| rush(&admission, work, 2_000)),
             [1_024, 512, 256, 256]
         );
-        assert_eq!(admission.queue.load(Ordering::Relaxed), 0, "whoever is given up leaves");
+        assert_eq!(admission.queue.load(Ordering::Relaxed), 0, "dropped calls leave the queue");
     }
 
     #[test]
-    fn whoever_has_waited_too_long_is_refused_in_their_turn_only_while_there_is_too_much_to_do() {
+    fn a_call_that_has_waited_too_long_is_refused_at_its_turn_only_under_overload() {
         const HOUR: Duration = Duration::from_secs(60 * 60);
         let limits = Limits { shed_delay: HOUR, ..Limits::default() };
         let admission = Arc::new(Admission::new(limits, Arc::new(Metrics::new(CallLabels::default()))));
@@ -323,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn one_long_wait_among_short_ones_is_no_long_line_and_a_pause_ends_one() {
+    fn one_long_wait_among_short_ones_is_no_overload_and_a_pause_ends_one() {
         let admission = admission();
         let mut now = Instant::now() + WINDOW;
         for _ in 0..10 {
@@ -331,7 +333,7 @@ mod tests {
             admission.note(short(), now);
             now += WINDOW;
         }
-        assert_eq!(rush(&admission, Work::Check, 1_000), 1_000, "half of them is not most");
+        assert_eq!(rush(&admission, Work::Check, 1_000), 1_000, "half of the waits is not most");
         for _ in 0..2 {
             admission.note(long(), now);
             now += WINDOW;

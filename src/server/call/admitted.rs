@@ -1,4 +1,4 @@
-//! A call that was admitted, until its answer begins.
+//! An admitted call, until its answer begins.
 
 use std::{
     pin::Pin,
@@ -25,25 +25,25 @@ use crate::{
     },
 };
 
-/// A call that was let in.
+/// An admitted call.
 pub struct AdmittedCall {
     /// `None` once there is an answer.
     pub call: Option<Call>,
     /// `None` once the call began.
     pub queued: Option<QueuedCall>,
     pub work: Work,
-    /// How long the call may take.
+    /// The longest time that the call may take.
     pub longest: Option<Duration>,
     pub answering: Answering,
-    /// Whose credentials must stay valid; `None` where no credentials are needed.
+    /// The identity whose credentials must stay valid; `None` if no credentials are needed.
     pub identity: Option<Arc<Identity>>,
-    /// Most calls are answered at once, and need no clock to wait for.
+    /// Armed when the call first waits: most calls are answered at once and need no timer.
     pub deadline: Option<Pin<Box<Sleep>>>,
     pub revoked: Option<Revoked>,
 }
 
 impl AdmittedCall {
-    /// The answer, or `None` if it was handed on before.
+    /// Return the answer, or `None` if an earlier poll returned it.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Response<Answer>>> {
         if let Some(Err(error)) = self.queued.take().map(QueuedCall::begin) {
             return Poll::Ready(self.call.take().map(|call| call.refused(error)));
@@ -76,19 +76,19 @@ impl AdmittedCall {
         }
     }
 
-    /// Begins to watch the deadline, and the caller's credentials.
+    /// Arm the deadline, and the watch of the caller's credentials.
     fn guard(&mut self) {
         let Self { call, longest, work, identity, deadline, revoked: ended, .. } = self;
         if deadline.is_none() {
             *deadline = call.as_ref().zip(*longest).map(|(call, longest)| call.sleep_until(longest));
         }
-        // A change that was begun is carried out, and its outcome told. An import looks for itself.
+        // A change that has begun is executed, and its outcome is returned. An import checks the credentials itself.
         if ended.is_none() && !work.may_change() {
             *ended = identity.as_ref().map(revoked);
         }
     }
 
-    /// The answer to a call that can't go on.
+    /// Return the answer to a call whose deadline has passed or whose credentials have ended.
     fn poll_guards(&mut self, context: &mut Context<'_>) -> Poll<Response<Body>> {
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(context).is_ready()

@@ -1,6 +1,7 @@
-//! A call in flight, and the body of its answer: its end is counted, and no answer waits for its reader without bound.
+//! A call in flight, and the body of its answer. Each call's end is counted, and no answer waits for its reader without
+//! bound.
 //!
-//! INVARIANT: a large answer is counted against its caller from the moment it is encoded until its last byte is taken or the
+//! INVARIANT: a large answer counts against its caller from its encoding until HTTP/2 takes its last byte or the
 //! connection ends. HTTP/2 gets at most [`PIECE`] bytes of it at a time, so the rest can be dropped at any moment.
 
 use std::{
@@ -30,28 +31,28 @@ use crate::{
     telemetry::traces::CallSpan,
 };
 
-/// The most that HTTP/2 is given of an answer at a time, in bytes. Smaller answers are not counted as large.
+/// The largest piece of an answer that HTTP/2 gets at a time, in bytes. Larger answers count as large.
 const PIECE: usize = 16 * 1024;
 
-/// Completes when a caller's credentials were revoked or have expired.
+/// A future that completes when a caller's credentials are revoked or expire.
 pub type Revoked = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Completes when the credentials of `identity` end.
+/// Wait until the credentials of `identity` end.
 pub fn revoked(identity: &Arc<Identity>) -> Revoked {
     let identity = Arc::clone(identity);
     Box::pin(async move { identity.ended().await })
 }
 
-/// A call in flight. When it is dropped, its end is counted.
+/// A call in flight. Its drop counts its end.
 pub struct Call {
     peer: Arc<Peer>,
     pub began: Instant,
     /// Its index in [`methods::METHODS`](crate::rpc::methods::METHODS).
     pub method: usize,
     pub permit: Option<CallPermit>,
-    /// Rarely there, and large.
+    /// Boxed because it is large and rarely present.
     pub span: Option<Box<CallSpan>>,
-    /// `None` while it isn't known how the call ends: then its caller went away.
+    /// The status code. A call that ends while it is `None` was cancelled by its caller.
     code: Option<Code>,
     pub broken_off: BrokenOff,
 }
@@ -70,22 +71,22 @@ impl Call {
         }
     }
 
-    /// Completes when the call has lasted this long.
+    /// Return a timer that ends when the call has lasted this long.
     pub fn sleep_until(&self, longest: Duration) -> Pin<Box<Sleep>> {
         Box::pin(tokio::time::sleep(longest.saturating_sub(self.began.elapsed())))
     }
 
-    /// An answer that was made at the gate.
+    /// Answer a refused call.
     pub fn refused(self, error: Error) -> Response<Answer> {
         self.answered(status::answer(error))
     }
 
-    /// An answer that is nothing but a status.
+    /// Answer with only a status.
     pub fn answered(self, answer: Response<Body>) -> Response<Answer> {
         self.stream(answer, None, None)
     }
 
-    /// An answer of one message. It is encoded here, so that what waits for its reader is bytes, and they are counted.
+    /// Answer a unary call. The message is encoded here, so that bytes wait for the reader and are counted.
     pub fn unary(mut self, answer: Response<Body>, context: &mut Context<'_>) -> Response<Answer> {
         let (mut parts, mut body) = answer.into_parts();
         let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(context) else {
@@ -102,7 +103,7 @@ impl Call {
         let ready = match frame.into_data() {
             Ok(ready) => ready,
             Err(frame) => {
-                // An answer that is nothing but a status has it in its head.
+                // An answer with only a status has it in its headers.
                 parts.headers.extend(frame.into_trailers().unwrap_or_default());
                 return self.answered(Response::from_parts(parts, Body::empty()));
             }
@@ -113,14 +114,14 @@ impl Call {
         Response::from_parts(parts, answer)
     }
 
-    /// An answer that goes on, at most until the deadline and the end of the caller's credentials.
+    /// Answer with a stream, which ends at the latest at the deadline or with the caller's credentials.
     pub fn stream(
         mut self,
         answer: Response<Body>,
         deadline: Option<Pin<Box<Sleep>>>,
         revoked: Option<Revoked>,
     ) -> Response<Answer> {
-        // An answer that is nothing but a status has it here, and the others behind their messages.
+        // An answer with only a status has it here, and other answers have it after their messages.
         self.code = code(answer.headers());
         let ready = Bytes::new();
         answer.map(|body| Answer { body, ready, is_waiting: false, held: None, call: self, deadline, revoked })
@@ -131,7 +132,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         let now = Instant::now();
         self.peer.activity.call_ended(now);
-        // What half a request_body is answered with says nothing about the server.
+        // The status of a truncated request says nothing about the server.
         let code = self.code.filter(|_| !self.broken_off.is_set()).unwrap_or(Code::Cancelled);
         self.peer.gate.metrics.call_ended(self.method, code as usize, now.saturating_duration_since(self.began));
         if let Some(span) = self.span.take() {
@@ -147,20 +148,20 @@ fn code(headers: &HeaderMap) -> Option<Code> {
 /// The body of an answer.
 pub struct Answer {
     body: Body,
-    /// What the body gave and HTTP/2 did not get yet.
+    /// The bytes that the body returned and HTTP/2 hasn't taken yet.
     ready: Bytes,
-    /// Whether it has something to send that was not asked for yet.
+    /// Whether it has a piece that HTTP/2 hasn't taken yet.
     is_waiting: bool,
-    /// Counts the answer if it is large.
+    /// The count of the answer's bytes, if it is large.
     held: Option<HeldBytes>,
     call: Call,
-    /// When a stream must have ended.
+    /// The deadline of a stream.
     deadline: Option<Pin<Box<Sleep>>>,
     revoked: Option<Revoked>,
 }
 
 impl Answer {
-    /// Ends the answer with a status.
+    /// End the answer with a status.
     fn cut_off(&mut self, status: Response<Body>) -> Frame<Bytes> {
         (self.deadline, self.revoked, self.ready, self.held) = (None, None, Bytes::new(), None);
         self.body = Body::empty();
@@ -191,7 +192,7 @@ impl Answer {
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
-    /// Notes whether something waits for the reader.
+    /// Note whether a piece waits for the reader.
     fn set_waiting(&mut self, is_waiting: bool) {
         match (self.is_waiting, is_waiting) {
             (false, true) => self.call.peer.activity.offered(),
@@ -218,7 +219,7 @@ impl hyper::body::Body for Answer {
         if let Some(trailers) = frame.trailers_ref() {
             self.call.code = code(trailers);
         } else {
-            // Until the next poll, the reader has not asked for what comes after this.
+            // Until the next poll, HTTP/2 doesn't take the next piece.
             self.set_waiting(true);
         }
         Poll::Ready(Some(Ok(frame)))

@@ -14,11 +14,11 @@ use crate::{domain::ids::Caller, rpc::methods::Work};
 #[derive(Debug, Default)]
 pub struct Callers {
     in_flight: Mutex<HashMap<Caller, Arc<InFlight>>>,
-    /// Bytes of large answers that wait for their readers.
+    /// The bytes of large answers that wait for their readers.
     held: Arc<AtomicUsize>,
 }
 
-/// How many calls of one caller are under way.
+/// The calls in flight and the unread bytes of one caller.
 #[derive(Debug, Default)]
 pub struct InFlight {
     probes: AtomicUsize,
@@ -26,13 +26,13 @@ pub struct InFlight {
     scans: AtomicUsize,
     writes: AtomicUsize,
     streams: AtomicUsize,
-    /// Bytes of large answers that wait for this caller.
+    /// The bytes of large answers that wait for this caller.
     held: AtomicUsize,
     held_for_all: Arc<AtomicUsize>,
 }
 
-/// What is under way of the caller of one connection. Each connection has its own, so that no two processors count who
-/// holds it.
+/// The calls in flight of a connection's caller. Each connection has its own reference count, so that processors don't
+/// contend for one.
 #[derive(Debug)]
 pub struct ConnectionCalls(Arc<InFlight>);
 
@@ -43,30 +43,30 @@ impl ConnectionCalls {
 }
 
 impl Callers {
-    /// What is under way of one.
+    /// Return the counts of one caller.
     pub fn of(&self, caller: &Caller) -> Arc<InFlight> {
         let mut callers = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = callers.get(caller) {
             return Arc::clone(found);
         }
-        // Those of whom nothing is under way need not be remembered.
+        // Forget callers without connections and calls.
         callers.retain(|_, in_flight| Arc::strong_count(in_flight) > 1);
         let new = InFlight { held_for_all: Arc::clone(&self.held), ..InFlight::default() };
         Arc::clone(callers.entry(caller.clone()).or_insert_with(|| Arc::new(new)))
     }
 
-    /// Return the number of callers that are remembered.
+    /// Return the number of remembered callers.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Bytes of large answers that wait for their readers.
+    /// The bytes of large answers that wait for their readers.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// How many calls of all of them are under way.
+    /// Return the calls in flight of all callers.
     pub fn in_flight(&self, work: Work) -> usize {
         let callers = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         callers.values().map(|in_flight| in_flight.count(work).load(Ordering::Relaxed)).sum()
@@ -84,7 +84,7 @@ impl InFlight {
         }
     }
 
-    /// How many are counted together with those of `work`.
+    /// Return the number of calls in flight that share a limit with `work`.
     fn together(&self, work: Work) -> usize {
         match work {
             // Not limited.
@@ -134,9 +134,9 @@ impl Drop for CallPermit {
 pub struct HeldBytes {
     caller: Arc<ConnectionCalls>,
     bytes: usize,
-    /// Bytes held for the caller when this was counted, these included.
+    /// The bytes held for the caller when this was counted, these included.
     pub of_caller: usize,
-    /// Bytes held for all callers when this was counted, these included.
+    /// The bytes held for all callers when this was counted, these included.
     pub of_all: usize,
 }
 

@@ -2,8 +2,8 @@
 
 use http::{HeaderValue, Method, Request, StatusCode, header::CONTENT_TYPE};
 
-/// Whether a request is one of gRPC, or the HTTP status that says what it is not. A web page can send other content types to
-/// any server without asking it first, with the certificate of the person who looks at the page.
+/// Check that a request is a gRPC call, or return the HTTP status that refuses it. A web page may send requests with
+/// other content types to any server without a preflight request, with the client certificate of the page's reader.
 pub fn is_grpc<B>(request: &Request<B>) -> Result<(), StatusCode> {
     if request.method() != Method::POST {
         return Err(StatusCode::METHOD_NOT_ALLOWED);
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_posts_with_a_content_type_of_grpc_are_calls() {
+    fn only_post_requests_with_a_grpc_content_type_are_calls() {
         let asked = |method: Method, content_type: Option<&str>| {
             let request = content_type.iter().fold(Request::builder().method(method), |request, content_type| {
                 request.header(CONTENT_TYPE, *content_type)

@@ -1,14 +1,14 @@
-//! The caller's deadline, as gRPC writes it.
+//! The caller's deadline in the headers of gRPC.
 
 use std::time::Duration;
 
 use http::HeaderMap;
 
-/// A `grpc-timeout` header that is not a deadline.
+/// The error of a malformed `grpc-timeout` header.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed;
 
-/// The deadline of the `grpc-timeout` header (up to eight digits and a unit), or `None` without the header.
+/// Return the deadline in the `grpc-timeout` header (up to eight digits and a unit), or `None` without the header.
 pub fn grpc_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Malformed> {
     headers.get("grpc-timeout").map(|value| value.to_str().ok().and_then(parse).ok_or(Malformed)).transpose()
 }
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_is_digits_and_a_unit_and_nothing_else_is_one() {
+    fn a_deadline_is_digits_and_a_unit_and_other_text_is_malformed() {
         let read = |text: &str| {
             grpc_timeout(&HeaderMap::from_iter([("grpc-timeout".parse().unwrap(), text.parse().unwrap())]))
         };

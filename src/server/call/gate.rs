@@ -1,7 +1,7 @@
-//! What every call passes: who is it, may they, is there room, how long have they got; and, behind it, how it ended.
+//! The checks of every call before its service: authentication, scope, admission and deadline.
 //!
-//! INVARIANT: nothing of a call is read before its caller is known, and no method is reached that
-//! [`methods`](crate::rpc::methods) doesn't name.
+//! INVARIANT: the body of a call isn't read before its caller is authenticated, and a method that is missing in
+//! [`methods`](crate::rpc::methods) isn't reached.
 
 use std::{
     convert::Infallible,
@@ -34,10 +34,10 @@ use crate::{
     },
 };
 
-/// How long a call that is answered once may take if its caller doesn't say.
+/// The longest time of a unary call without a deadline.
 const LONGEST_CALL: Duration = Duration::from_secs(6 * 60);
 
-/// The gate, for one connection.
+/// The calls of one connection.
 #[derive(Clone)]
 pub struct ConnectionService {
     peer: Arc<Peer>,
@@ -48,7 +48,7 @@ impl ConnectionService {
         Self { peer: Arc::new(Peer::new(gate, address, certificate_names)) }
     }
 
-    /// What goes on on the connection.
+    /// Return the activity of the connection.
     pub fn activity(&self) -> &Activity {
         &self.peer.activity
     }
@@ -74,7 +74,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         if let Some(traces) = &self.peer.gate.traces {
             call.span = traces.begin(method.path, request.headers(), random_share()).map(Box::new);
         }
-        // Nothing behind the gate needs to see a secret.
+        // The services don't need the token.
         let authorization = request.headers_mut().remove(AUTHORIZATION);
         let admitted = self.peer.admit(method, authorization.as_ref()).and_then(|admitted| {
             let given = grpc_timeout(request.headers()).map_err(|_| Error::malformed_deadline())?;
@@ -83,7 +83,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         let ((connection_caller, permit), given) = match admitted {
             Ok(admitted) => admitted,
             Err(error) => {
-                // The request of a known caller is read to its end, unless it may be long or go on for ever.
+                // Read the request of an authenticated caller to its end, unless it may be long or endless.
                 let reads_request = matches!(error, Error::Overloaded | Error::CallerLimit { .. });
                 let request_body = (reads_request && method.work.is_unary()).then(|| request.into_body());
                 return CallFuture::RefusedCall(RefusedCall::new(call.refused(error), request_body));
@@ -115,11 +115,11 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     }
 }
 
-/// What was asked, until there is an answer.
+/// A call until its answer begins.
 pub enum CallFuture {
-    /// It was answered at the gate.
+    /// The call was refused.
     RefusedCall(RefusedCall),
-    /// It is being answered.
+    /// The call was admitted.
     AdmittedCall(AdmittedCall),
 }
 
@@ -141,8 +141,8 @@ impl Future for CallFuture {
     }
 }
 
-/// A random number from 0 to 1.
+/// Return a random number from 0 to 1.
 fn random_share() -> f64 {
-    // Without randomness nothing is traced by chance.
+    // Without randomness no call is sampled.
     getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX))
 }

@@ -1,4 +1,4 @@
-//! The peer of a connection: its caller's identity and services, and whether there is room for its calls.
+//! The peer of a connection: its caller's identity and services, and the admission of its calls.
 
 use std::{
     net::IpAddr,
@@ -25,32 +25,32 @@ use crate::{
     telemetry::{metrics::Metrics, traces::Traces},
 };
 
-/// What all connections of one processor share.
+/// The resources that all connections of one processor share.
 pub struct Gate {
     pub rpc: Rpc,
-    /// The services that are not ours.
+    /// The services of other crates, such as health and reflection.
     pub others: Routes,
-    /// None: everybody is let in, and may do everything.
+    /// `None`: no authentication, and every caller may do everything.
     pub authority: Option<Arc<Authority>>,
     pub admission: Arc<Admission>,
     pub callers: Arc<Callers>,
     pub metrics: Arc<Metrics>,
-    /// None: no call is traced.
+    /// `None`: no call is traced.
     pub traces: Option<Arc<Traces>>,
     pub clock: Arc<dyn Clock>,
 }
 
-/// The other end of a connection.
+/// The peer of a connection.
 pub struct Peer {
     pub gate: Arc<Gate>,
     certificate_names: Vec<CertificateName>,
-    /// Who they are if nobody needs credentials.
+    /// The identity of a caller without credentials.
     anyone: Arc<Identity>,
     known: Mutex<Known>,
     pub activity: Activity,
 }
 
-/// Who called last. Most connections are of one caller, and need not be asked who it is each time.
+/// The last caller. Most connections have one caller, who isn't authenticated anew at each call.
 #[derive(Default)]
 struct Known {
     recognized: Option<Recognized>,
@@ -87,7 +87,7 @@ impl Peer {
         Self { gate, certificate_names, anyone, known: Mutex::default(), activity: Activity::new() }
     }
 
-    /// Lets a call in, or says why not.
+    /// Authenticate and admit a call, or return the error with which it is refused.
     pub fn admit(
         &self,
         method: &methods::Method,

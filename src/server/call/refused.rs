@@ -12,17 +12,18 @@ use tokio::time::Sleep;
 
 use super::answer::Answer;
 
-/// How long whoever is refused may take to finish their request_body before they are told.
+/// How long the answer to a refused call waits for the end of the request body.
 const REQUEST_GRACE: Duration = Duration::from_secs(1);
 
-/// A call that was answered at the gate.
+/// A refused call.
 ///
-/// An answer before the end of a request_body resets its stream, and what is still under way then looks like a mistake of the
-/// caller's: after some hundred of them the connection is given up, with everything on it. So the end is waited for.
+/// An answer before the end of a request body resets its stream. Frames that arrive after that look like the caller's
+/// protocol errors, and HTTP/2 closes the connection with all its calls after some hundred of them. So the answer waits
+/// for the end.
 pub struct RefusedCall {
-    /// None once it was handed on.
+    /// `None` once it was returned.
     answer: Option<Box<Response<Answer>>>,
-    /// None if there is nothing to wait for.
+    /// `None` if there is nothing to wait for.
     request_body: Option<Incoming>,
     patience: Option<Pin<Box<Sleep>>>,
 }
@@ -32,7 +33,7 @@ impl RefusedCall {
         Self { answer: Some(Box::new(answer)), request_body, patience: None }
     }
 
-    /// The answer; none if it was handed on before.
+    /// Return the answer, or `None` if an earlier poll returned it.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Response<Answer>>> {
         let Self { answer, request_body, patience } = self;
         if let Some(asked) = request_body {

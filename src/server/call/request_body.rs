@@ -1,7 +1,7 @@
-//! The body of a request, of which it is known whether its caller came to its end.
+//! The body of a request, which knows whether the caller finished it.
 //!
-//! INVARIANT: what was broken off never looks like something whole. The transport takes some ends for the caller's own,
-//! and half a document would be imported as all of it.
+//! INVARIANT: a truncated body never looks complete. The transport reports some interruptions as a regular end, and
+//! half a document would be imported as the whole.
 
 use std::{
     pin::Pin,
@@ -17,12 +17,12 @@ use tonic::Status;
 
 use crate::rpc::status;
 
-/// Whether the caller of a call went away before they had asked. What is answered then, nobody hears.
+/// Whether the caller disconnected or cancelled before the end of the request. Nobody receives the answer then.
 #[derive(Debug, Clone, Default)]
 pub struct BrokenOff(Arc<AtomicBool>);
 
 impl BrokenOff {
-    /// Whether they did.
+    /// Return whether the request was truncated.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
@@ -48,7 +48,7 @@ impl Body for RequestBody {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
         match frame {
             Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
-            // Whoever said that it was the end, did so with the last frame.
+            // A caller that ends the body does so with the last frame.
             None if self.body.is_end_stream() => Poll::Ready(None),
             Some(Err(_)) | None => {
                 self.broken_off.0.store(true, Ordering::Relaxed);

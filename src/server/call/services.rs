@@ -1,4 +1,4 @@
-//! The services, by the names of their methods.
+//! Dispatches calls to the services, by the names of their methods.
 
 use std::{convert::Infallible, pin::Pin};
 
@@ -15,13 +15,13 @@ use crate::rpc::{
     watch_sessions,
 };
 
-/// The method whose messages are not encoded anew for each who calls it.
+/// The method whose messages are encoded once for all callers.
 const WATCH_SESSIONS: &str = "/queuegate.v1.QueueAccessService/WatchSessions";
 
-/// What comes of a call.
+/// The future answer to a call.
 pub type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-/// All services, for one caller. Ours are called without a router on the way, which takes longer than a decision.
+/// All services, for one caller. Ours are called without a router, which takes longer than a decision.
 pub struct Services {
     queue_access: QueueAccessServiceServer<CallerServices>,
     permission: PermissionServiceServer<CallerServices>,
@@ -32,7 +32,7 @@ pub struct Services {
 }
 
 impl Services {
-    /// Ours, and others.
+    /// Combine our services with those of other crates.
     pub fn new(services: CallerServices, others: Routes) -> Self {
         Self {
             queue_access: services.queue_access(),
@@ -44,7 +44,7 @@ impl Services {
         }
     }
 
-    /// Calls a method.
+    /// Call a method.
     pub fn call(&self, request: Request<RequestBody>) -> Answering {
         if request.uri().path() == WATCH_SESSIONS {
             let answering = watch_sessions(self.services.clone(), request);

@@ -1,4 +1,4 @@
-//! One connection: its handshake, its calls, and the ways in which it ends.
+//! One connection: its handshake, its calls, and its end.
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
@@ -26,39 +26,39 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// The largest part of an answer that is kept ready for a slow reader, in bytes.
+/// The largest part of an answer that is buffered for a slow reader, in bytes.
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// How many streams that the caller gave up at once may wait to be noticed. More is an attack ("rapid reset").
+/// The most streams that the caller has reset before the server accepts them. More is an attack ("rapid reset").
 const PENDING_RESETS: usize = 32;
 
-/// How many streams may fail by the caller's mistakes before the connection is given up.
+/// The most streams that may fail by the caller's protocol errors. Then the connection is closed.
 const MISTAKES: usize = 256;
 
-/// How long the end of an idle connection may take.
+/// The longest graceful shutdown of an idle connection.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// How often within its patience a connection is looked at for answers that nobody takes.
+/// The number of checks for unread answers within `read_patience`.
 const LOOKS: u32 = 3;
 
-/// What connections need.
+/// The resources that connections share.
 pub struct Connections {
     pub gate: Arc<Gate>,
     pub limits: Limits,
     pub tls: Option<Arc<Tls>>,
-    /// Turns true once no more calls are taken.
+    /// True once the server drains.
     pub draining: watch::Receiver<bool>,
 }
 
 impl Connections {
-    /// Serves a connection to its end.
+    /// Serve a connection to its end.
     pub async fn serve(&self, stream: std::net::TcpStream, address: SocketAddr) {
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => return warn!(%error, "can't serve a connection"),
         };
         let _open = Open::new(&self.gate.metrics);
-        // Answers are small, and must not wait for more to send. What refuses this is about to fail anyway.
+        // Answers are small, and must not wait for more data. A socket that refuses this is about to fail anyway.
         let _ = stream.set_nodelay(true);
         let refused = |why: &dyn std::fmt::Display| {
             self.gate.metrics.handshake_failures.inc();
@@ -100,7 +100,7 @@ impl Connections {
         } = self.limits;
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
-            // HTTP wants one, and gRPC has no use for it.
+            // HTTP suggests a `date` header, but gRPC doesn't use it.
             .auto_date_header(false)
             .max_concurrent_streams(streams_per_connection)
             .max_header_list_size(header_bytes)
@@ -117,10 +117,10 @@ impl Connections {
         loop {
             let grace = tokio::select! {
                 ended = &mut conversation => return note(ended),
-                // The server's own deadline ends what doesn't end by itself.
+                // The server's drain deadline ends the calls that don't end by themselves.
                 () = began(&mut draining) => None,
                 () = &mut until_old => Some(age_grace),
-                () = &mut until_stuck => return debug!("connection closed: its peer takes no answers"),
+                () = &mut until_stuck => return debug!("connection closed: its peer doesn't read its answers"),
                 () = &mut look_for_idle => match service.activity().idle_for() {
                     Some(quiet) if quiet >= idle => Some(FAREWELL),
                     quiet => {
@@ -138,16 +138,16 @@ impl Connections {
             };
             tokio::select! {
                 ended = &mut conversation => note(ended),
-                () = end => debug!("connection cut off with calls under way"),
-                () = &mut until_stuck => debug!("connection closed: its peer takes no answers"),
+                () = end => debug!("connection cut off with calls in flight"),
+                () = &mut until_stuck => debug!("connection closed: its peer doesn't read its answers"),
             }
             return;
         }
     }
 }
 
-/// Completes once answers have waited for `patience`, and for at most a third longer, and the peer took no byte of any. That
-/// it answers pings doesn't count.
+/// Wait until answers have waited for `patience`, and for at most a third longer, while the peer read no byte of any
+/// answer. Answers to pings don't count.
 async fn stuck(activity: &Activity, patience: Duration) {
     let look = patience / LOOKS;
     let (mut last, mut unchanged) = (None, 0);
@@ -159,7 +159,7 @@ async fn stuck(activity: &Activity, patience: Duration) {
     }
 }
 
-/// A connection that is open.
+/// An open connection, which is counted.
 struct Open<'m>(&'m Metrics);
 
 impl<'m> Open<'m> {
@@ -186,10 +186,10 @@ fn note(ended: hyper::Result<()>) {
     }
 }
 
-/// More or less a tenth, so that connections that began together don't end together.
+/// Vary a connection's age by up to a tenth, so that connections that began together don't end together.
 fn jittered(age: Duration) -> Duration {
     let mut byte = [0];
-    // Without randomness they do end together, which is no harm.
+    // Without randomness they end together, which does no harm.
     let _ = getrandom::fill(&mut byte);
     let [byte] = byte;
     age.mul_f64(0.9 + 0.2 * f64::from(byte) / 255.0)

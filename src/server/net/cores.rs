@@ -1,8 +1,8 @@
-//! A thread for each processor, each with a runtime and connections of its own: a call is answered where it came in, and
-//! no two processors wait for each other on its way.
+//! One thread per processor, each with its own runtime and connections. The thread that receives a call answers it, and
+//! processors don't wait for each other.
 //!
-//! Connections are taken in one place and given to whoever has the fewest, so that they land evenly, those included that
-//! go on for days.
+//! One listener accepts all connections and gives each to the core with the fewest, so that long connections are spread
+//! evenly too.
 
 use std::{
     io,
@@ -22,7 +22,7 @@ use tokio::{
 
 use super::connection::Connections;
 
-/// All of them. Dropping it cuts off what they are at.
+/// All cores. The drop cuts off their calls in flight.
 pub struct Cores(Vec<Core>);
 
 struct Core {
@@ -30,55 +30,56 @@ struct Core {
     open: Arc<AtomicUsize>,
     /// Completes when the last connection has ended.
     done: oneshot::Receiver<()>,
-    /// The thread ends with it.
+    /// The thread ends when this is dropped.
     _lease: oneshot::Sender<()>,
 }
 
 impl Cores {
-    /// One for each of `connections`, which says how it serves them.
+    /// Start one core for each of `connections`.
     pub fn start(connections: Vec<Connections>) -> io::Result<Self> {
         connections.into_iter().map(Core::start).collect::<Result<_, _>>().map(Self)
     }
 
-    /// How many connections are open.
+    /// Return the number of open connections.
     pub fn open(&self) -> usize {
         self.0.iter().map(Core::open).sum()
     }
 
-    /// Serves a connection.
+    /// Serve a connection on the core with the fewest.
     pub fn serve(&self, stream: TcpStream, address: SocketAddr) {
         if let Some(core) = self.0.iter().min_by_key(|core| core.open()) {
             core.open.fetch_add(1, Ordering::Relaxed);
-            // A core that is gone has failed; the connection is closed, as it would be there.
+            // If the core has failed, the drop closes the connection.
             let _ = core.connections.send((stream, address));
         }
     }
 
-    /// Takes no more connections, and waits for the end of those that are open.
+    /// Accept no more connections, and wait for the end of the open ones.
     pub async fn finish(self) {
         let leases: Vec<_> = self.0.into_iter().map(|core| (core.done, core._lease)).collect();
         for (done, _lease) in leases {
-            // A core that is gone has no connections.
+            // A core that has failed has no connections.
             let _ = done.await;
         }
     }
 }
 
-/// How much less than other threads a background thread gets of a processor: about a tenth.
+/// The niceness of background threads: against a normal thread, one gets about a tenth of a processor.
 const NICENESS: i32 = 10;
 
-/// Lets the threads that answer checks run first. Lists, exports and imports are computed on the others.
+/// Lower this thread's priority, so that the threads that answer checks run first. Background threads compute lists,
+/// exports and imports.
 fn give_way() {
-    // On Linux this is about the calling thread alone, elsewhere about the whole process.
+    // On Linux this sets the priority of the calling thread alone, elsewhere that of the whole process.
     if cfg!(target_os = "linux") {
-        // Where it isn't allowed, they share the processors as equals.
+        // If the system refuses, all threads have equal priority.
         let _ = rustix::process::setpriority_process(None, NICENESS);
     }
 }
 
 impl Core {
     fn start(connections: Connections) -> io::Result<Self> {
-        // The runtime itself runs on the thread that is spawned below; these are the threads that may block.
+        // The runtime itself runs on the thread spawned below. `give_way` and the name are for its blocking threads.
         let runtime =
             Builder::new_current_thread().enable_all().thread_name("background").on_thread_start(give_way).build()?;
         let (sender, mut receiver) = mpsc::unbounded_channel::<(TcpStream, SocketAddr)>();
@@ -111,9 +112,9 @@ impl Core {
                     _ = &mut given_up => {}
                 }
             });
-            // Whatever still runs is of no use to anybody any more.
+            // Don't wait for the work of blocking threads: no call needs it any more.
             runtime.shutdown_background();
-            // Nobody may be waiting for the end any more.
+            // The receiver may be dropped already.
             let _ = end.send(());
         })?;
         Ok(Self { connections: sender, open, done, _lease: lease })

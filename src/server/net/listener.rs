@@ -11,7 +11,7 @@ use crate::{
     telemetry::metrics::{Metrics, Shed},
 };
 
-/// Takes connections until the server drains, and then waits for those that are open.
+/// Accept connections until the server drains, and then wait for the end of the open ones.
 pub async fn accept(
     listener: TcpListener,
     cores: Cores,
@@ -24,13 +24,13 @@ pub async fn accept(
             accepted = listener.accept() => accepted,
             () = began(&mut draining) => break,
         };
-        // The processor that serves it waits for it in its own way.
+        // The core that serves the stream registers it with its own runtime.
         match accepted.and_then(|(stream, address)| Ok((stream.into_std()?, address))) {
             Ok(_) if cores.open() >= limits.connections => metrics.shed(Shed::Connections),
             Ok((stream, address)) => cores.serve(stream, address),
             Err(error) => {
-                // Most likely there are no file descriptors left, which takes a while to change.
-                warn!(%error, "can't take a connection");
+                // Most likely there are no free file descriptors. That takes a while to change.
+                warn!(%error, "can't accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -1,4 +1,4 @@
-//! Connections: accepted, dealt out to the processors' threads, handshaken and ended.
+//! Connections: the listener, the cores, handshakes, and the ends of connections.
 
 mod tls;
 mod preface;

@@ -1,5 +1,5 @@
-//! The first bytes of a connection. HTTP/2 begins with 24 bytes that are always the same; until they are there, a
-//! connection is nobody's, and costs next to nothing.
+//! The first bytes of a connection. HTTP/2 begins with 24 constant bytes. Until they arrive, a connection costs almost
+//! nothing.
 
 use std::{
     io,
@@ -9,18 +9,18 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-/// What every HTTP/2 client says first.
+/// The first bytes from every HTTP/2 client.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection whose first bytes were read already, and are read once more.
+/// A connection whose first bytes were read already, and are returned again.
 pub struct Begun<S> {
-    /// How many of them were read once more.
+    /// The number of first bytes that were returned again.
     repeated: usize,
     stream: S,
 }
 
 impl<S: AsyncRead + Unpin> Begun<S> {
-    /// Waits for the first bytes. What begins otherwise, such as HTTP/1, is an error.
+    /// Wait for the first bytes. A connection with other first bytes, such as HTTP/1, is an error.
     pub async fn read(mut stream: S) -> io::Result<Self> {
         let mut first = [0; PREFACE.len()];
         stream.read_exact(&mut first).await?;

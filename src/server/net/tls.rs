@@ -1,4 +1,5 @@
-//! TLS: the server's certificate, and whose client certificates are believed. The files are read anew when they change.
+//! TLS: the server's certificate, and the trusted authorities of client certificates. The files are reloaded when they
+//! change.
 
 use std::{
     fmt::Display,
@@ -18,18 +19,18 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::auth::{CertificateName, Keeping, Reserve, exposure};
 
-/// Where certificates and keys are, as PEM.
+/// The paths of certificates and keys, as PEM.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
-    /// The server's certificate, and those between it and its root.
+    /// The server's certificate, and the intermediate certificates.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
-    /// The authorities whose client certificates are believed; none: client certificates are not asked for.
+    /// The trusted authorities of client certificates; `None`: the server doesn't request client certificates.
     pub client_ca: Option<PathBuf>,
 }
 
-/// What is wrong with one of the files.
+/// The fault of a file.
 #[derive(Debug, thiserror::Error)]
 #[error("`{path}` {problem}")]
 pub struct Error {
@@ -43,11 +44,11 @@ impl Error {
     }
 }
 
-/// What is needed to speak TLS, as it is now.
+/// The present TLS configuration.
 pub struct Tls {
     files: TlsFiles,
     current: ArcSwap<ServerConfig>,
-    /// What was last read, so that files that didn't change are let alone. Held while they are read anew.
+    /// The contents of the last read, to notice changes. Locked during a reload.
     last_read: Mutex<Read>,
     reserve: Reserve,
 }
@@ -72,14 +73,14 @@ impl Tls {
         self.current.load_full()
     }
 
-    /// What others may do to the files and should not.
+    /// Return the accesses to the files that others have and should not.
     pub fn exposures(&self) -> impl Iterator<Item = String> {
         let TlsFiles { certificate, key, client_ca } = &self.files;
         let public = [Some(certificate), client_ca.as_ref()].into_iter().flatten();
         public.filter_map(|path| exposure(path, Keeping::Public)).chain(exposure(key, Keeping::Secret))
     }
 
-    /// Reads the files anew, and says whether they changed. What is wrong with them leaves everything as it was.
+    /// Reload the files, and return whether they changed. On an error, the previous configuration stays in force.
     pub fn refresh(&self) -> Result<bool, Error> {
         let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
         let read = Read::of(&self.files, &self.reserve)?;
@@ -117,7 +118,7 @@ impl Read {
                 for certificate in certificates(path, pem)? {
                     roots.add(certificate).map_err(|error| Error::new(path, &error))?;
                 }
-                // Whoever has no certificate may still have a token.
+                // A client without a certificate may still have a token.
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
                 let verifier = verifier.allow_unauthenticated().build().map_err(|error| Error::new(path, &error))?;
                 builder.with_client_cert_verifier(verifier)
@@ -133,14 +134,14 @@ impl Read {
 
 fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let found = found.map_err(|error| Error::new(path, &format_args!("is no PEM file: {error}")))?;
+    let found = found.map_err(|error| Error::new(path, &format_args!("is not a PEM file: {error}")))?;
     if found.is_empty() {
         return Err(Error::new(path, &"has no certificate in PEM (BEGIN CERTIFICATE)"));
     }
     Ok(found)
 }
 
-/// The subject alternative names of the certificate that a client showed, and that was verified.
+/// Return the subject alternative names of the client's verified certificate.
 pub fn client_names(connection: &ServerConnection) -> Vec<CertificateName> {
     let Some(certificate) = connection.peer_certificates().and_then(<[_]>::first) else { return Vec::new() };
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Vec::new() };

@@ -1,5 +1,5 @@
-//! The health service (`grpc.health.v1`): whether to send calls here. A watch of a service that there isn't goes on, as the
-//! protocol asks: it may come.
+//! The health service (`grpc.health.v1`): whether to send calls here. A watch of an unknown service goes on, as the
+//! protocol requires: the service may appear.
 
 use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 
@@ -13,23 +13,23 @@ use tonic_health::pb::{
 
 use tonic::{Request, Response, Status};
 
-/// How each service is.
+/// The status of each service.
 #[derive(Debug, Clone)]
 pub struct Health(Arc<watch::Sender<BTreeMap<String, ServingStatus>>>);
 
 impl Health {
-    /// None of `services` is served yet.
+    /// Create the health service with all of `services` at NOT_SERVING.
     pub fn of<'s>(services: impl IntoIterator<Item = &'s str>) -> Self {
         let statuses = services.into_iter().map(|service| (service.to_owned(), ServingStatus::NotServing));
         Self(Arc::new(watch::Sender::new(statuses.collect())))
     }
 
-    /// Says how a service is, now and to those who watch it.
+    /// Set the status of a service, and send it to the watches.
     pub fn set(&self, service: &str, status: ServingStatus) {
         self.0.send_if_modified(|statuses| statuses.insert(service.to_owned(), status) != Some(status));
     }
 
-    /// The service.
+    /// Return the gRPC service.
     pub fn service(&self) -> HealthServer<Self> {
         HealthServer::new(self.clone())
     }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_watch_of_an_unknown_service_goes_on_until_there_is_one() {
+    async fn a_watch_of_an_unknown_service_goes_on_until_it_appears() {
         let health = Health::of(["there"]);
         let watch = async |service: &str| {
             let request = HealthCheckRequest { service: service.to_owned() };

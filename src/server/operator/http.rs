@@ -1,4 +1,4 @@
-//! What the operator and their machinery ask: metrics and probes over plain HTTP, liveness, and systemd.
+//! The operator's interface: metrics and probes over plain HTTP, liveness, and systemd.
 
 use std::{
     convert::Infallible,
@@ -30,20 +30,20 @@ use crate::{
     telemetry::metrics::{Metrics, Sizes},
 };
 
-/// What the health service calls the question whether the process should live on. It is not whether to send it calls.
+/// The name of liveness in the health service. It says whether to restart the process, not whether to send it calls.
 pub const LIVENESS: &str = "liveness";
 
-/// For how long the writer may be at one batch before the process is said to be stuck.
+/// How long the writer may work at one batch. After that, the process counts as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
-/// How often that is looked at.
+/// The interval of that check.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// How many may read metrics at once, and how long a connection may take. Probes take no place of theirs.
+/// The most concurrent readers of metrics, and the longest time of a connection. Probes don't count as readers.
 const MOST_READERS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Answers the operator.
+/// The server of the operator's interface.
 pub struct Operator {
     metrics: Arc<Metrics>,
     state: Arc<OnceLock<State>>,
@@ -71,12 +71,12 @@ impl Operator {
         }
     }
 
-    /// Whether the process does its work: its writer isn't stuck. While the database is being loaded there is none.
+    /// Return whether the writer isn't stuck. While the database loads, there is no writer.
     fn is_alive(&self) -> bool {
         self.state.get().is_none_or(|state| state.writer_busy_for() < STUCK_AFTER)
     }
 
-    /// Tells the health service and systemd, for as long as it runs, whether the process is alive.
+    /// Report liveness to the health service and to systemd, for as long as it runs.
     pub async fn watch(self: Arc<Self>, health: Health) {
         let watchdog = sd_notify::watchdog_enabled();
         let every = watchdog.map_or(LOOK_EVERY, |watchdog| LOOK_EVERY.min(watchdog / 3));
@@ -93,7 +93,7 @@ impl Operator {
                 health.set(LIVENESS, status);
                 match (was_alive, is_alive) {
                     (None, _) => {}
-                    (Some(_), true) => info!("the writer goes on"),
+                    (Some(_), true) => info!("the writer works again"),
                     (Some(_), false) => error!(after = ?STUCK_AFTER, "the writer is stuck: the disk doesn't answer"),
                 }
                 was_alive = Some(is_alive);
@@ -104,7 +104,7 @@ impl Operator {
         }
     }
 
-    /// Serves `/metrics`, `/livez` and `/readyz`.
+    /// Serve `/metrics`, `/livez` and `/readyz`.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
         if let Ok(address) = listener.local_addr() {
             info!(%address, "serving metrics");
@@ -116,7 +116,7 @@ impl Operator {
             let (stream, address) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    warn!(%error, "can't take a connection for metrics");
+                    warn!(%error, "can't accept a connection for metrics");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
@@ -125,11 +125,11 @@ impl Operator {
             quiet.add(address.ip(), |number| {
                 let serving = async move {
                     // Held until the answer is sent.
-                    let place = Mutex::new(None);
+                    let permit = Mutex::new(None);
                     let answer = service_fn(|request: Request<Incoming>| {
                         of_all.remove(number);
                         let answer = if request.uri().path() == "/metrics" {
-                            operator.metrics(&request, &place)
+                            operator.metrics(&request, &permit)
                         } else {
                             operator.answer(&request)
                         };
@@ -137,7 +137,7 @@ impl Operator {
                     });
                     let mut http = http1::Builder::new();
                     http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
-                    // The caller may be gone.
+                    // The client may have disconnected.
                     let _ = tokio::time::timeout(PATIENCE, http.serve_connection(TokioIo::new(stream), answer)).await;
                     of_all.remove(number);
                 };
@@ -146,14 +146,14 @@ impl Operator {
         }
     }
 
-    /// Metrics, for as many readers at once as there are places.
-    fn metrics(&self, request: &Request<Incoming>, place: &Mutex<Option<OwnedSemaphorePermit>>) -> Response<String> {
+    /// Answer with the metrics. Refuses more concurrent readers than [`MOST_READERS`].
+    fn metrics(&self, request: &Request<Incoming>, permit: &Mutex<Option<OwnedSemaphorePermit>>) -> Response<String> {
         let Ok(taken) = Arc::clone(&self.readers).try_acquire_owned() else {
-            let mut answer = Response::new("too many read metrics\n".to_owned());
+            let mut answer = Response::new("too many readers of metrics\n".to_owned());
             *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
             return answer;
         };
-        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
+        *permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
         self.answer(request)
     }
 
@@ -178,7 +178,7 @@ impl Operator {
         answer
     }
 
-    /// Measures what isn't counted as it happens.
+    /// Set the metrics that aren't counted as they happen.
     fn measure(&self) {
         if let Some(state) = self.state.get() {
             let snapshot = state.snapshot();
@@ -200,15 +200,15 @@ impl Operator {
         self.metrics.unread_answers.set(i64::try_from(self.callers.held()).unwrap_or(i64::MAX));
         let shedding = self.admissions.iter().map(|admission| admission.shedding()).max();
         self.metrics.set_shedding(shedding.unwrap_or_default());
-        // It may not be there: then there is nothing in it.
+        // An absent log is empty.
         let wal_size = std::fs::metadata(&self.write_ahead_log).map_or(0, |found| found.len());
         self.metrics.wal_size.set(i64::try_from(wal_size).unwrap_or(i64::MAX));
     }
 }
 
-/// Tells systemd, if it started the process and wants to know.
-pub fn tell_systemd(what: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(what) {
-        warn!(%error, "can't tell systemd how the server is");
+/// Notify systemd, if it started the process and expects it.
+pub fn tell_systemd(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "can't notify systemd");
     }
 }

@@ -1,4 +1,4 @@
-//! Connections that were opened and have not asked anything yet. They must not keep out those that ask.
+//! Connections that have sent no request yet. They must not block connections with requests.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,10 +8,10 @@ use std::{
 
 use tokio::task::AbortHandle;
 
-/// How many there may be at once.
+/// The most such connections at a time.
 const MOST: usize = 64;
 
-/// The connections, oldest first. Past the most that there may be, the oldest of the address that has the most ends.
+/// The connections, oldest first. If there are more than [`MOST`], the address with the most loses its oldest.
 #[derive(Default)]
 pub struct Quiet(Mutex<Connections>);
 
@@ -22,12 +22,12 @@ struct Connections {
 }
 
 impl Quiet {
-    /// Adds a connection, which `serve` begins to serve by its number.
+    /// Add a connection. `serve` starts to serve it under its number.
     pub fn add(&self, address: IpAddr, serve: impl FnOnce(u64) -> AbortHandle) {
         let mut connections = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let number = connections.next;
         connections.next += 1;
-        // Within the lock, so that it isn't removed before it is there.
+        // Within the lock, so that it isn't removed before it is added.
         let serving = serve(number);
         if connections.open.len() >= MOST {
             connections.end_one();
@@ -35,7 +35,7 @@ impl Quiet {
         connections.open.push_back((number, address, serving));
     }
 
-    /// Removes a connection: it asked something, or it ended.
+    /// Remove a connection that has sent a request or ended.
     pub fn remove(&self, number: u64) {
         let mut connections = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         connections.open.retain(|(other, ..)| *other != number);
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whoever_has_most_silent_connections_loses_the_oldest() {
+    async fn the_address_with_the_most_quiet_connections_loses_its_oldest() {
         let quiet = Quiet::default();
         let mut open = Vec::new();
         let mut add = |address: [u8; 4]| {

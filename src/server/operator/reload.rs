@@ -1,4 +1,4 @@
-//! Token file and certificates, read anew when they change: every few seconds, and at once on SIGHUP.
+//! Reloads the token file and the certificates when they change: every few seconds, and at once on SIGHUP.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,11 +12,11 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// How often the files are looked at.
+/// The interval between checks of the files.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Watches the files for as long as it runs. What is wrong with one is said when it begins to be wrong, and leaves what
-/// was read before in force. From when this returns SIGHUP doesn't end the process, even where there is nothing to read.
+/// Watch the files for as long as it runs. A new fault in a file is logged once, and the previous contents stay in
+/// force. As soon as this returns, SIGHUP doesn't end the process, even without files to reload.
 pub fn watch(
     authority: Option<Arc<Authority>>,
     tls: Option<Arc<Tls>>,
@@ -41,7 +41,7 @@ async fn reread(
     let (mut token_fault, mut tls_fault) = (Fault::of("tokens"), Fault::of("certificates"));
     let mut exposures = Exposures::default();
     loop {
-        let asked = async {
+        let signalled = async {
             match &mut hang_up {
                 Some(hang_up) => drop(hang_up.recv().await),
                 None => std::future::pending().await,
@@ -49,27 +49,27 @@ async fn reread(
         };
         tokio::select! {
             _ = interval.tick() => {}
-            () = asked => {}
+            () = signalled => {}
         }
         let (authority, tls, now) = (authority.clone(), tls.clone(), clock.now());
         let reading = tokio::task::spawn_blocking(move || {
             let mut found: Vec<String> = tls.iter().flat_map(|tls| tls.exposures()).collect();
-            // It holds hashes, which others may read, and says who may do what, which others may not change.
+            // The token file holds hashes, which others may read, and permissions, which others must not change.
             found.extend(authority.iter().filter_map(|tokens| exposure(tokens.file().path(), Keeping::Public)));
             (authority.map(|authority| authority.refresh(now)), tls.map(|tls| tls.refresh()), found)
         });
         let Ok((tokens, certificates, found)) = reading.await else { continue };
         exposures.note(found).iter().for_each(|exposure| warn!("{exposure}"));
         if let Some(Some(callers)) = token_fault.note(tokens.transpose(), &metrics) {
-            info!(callers, "token file read anew");
+            info!(callers, "token file reloaded");
         }
         if tls_fault.note(certificates.transpose(), &metrics) == Some(true) {
-            info!("certificates read anew");
+            info!("certificates reloaded");
         }
     }
 }
 
-/// What is wrong with a file now.
+/// The present fault of a file.
 struct Fault {
     file: &'static str,
     current: Option<String>,
@@ -80,7 +80,7 @@ impl Fault {
         Self { file, current: None }
     }
 
-    /// Gives what was read. Tells of a fault when it begins, also when it was there before and went away.
+    /// Return the changed contents, or `None`. Logs a fault when it begins, also if the same fault had ended before.
     fn note<T, E: std::error::Error>(&mut self, read: Result<Option<T>, E>, metrics: &Metrics) -> Option<T> {
         match read {
             Ok(read) => {
@@ -91,7 +91,7 @@ impl Fault {
                 let fault = error.to_string();
                 if self.current.as_ref() != Some(&fault) {
                     metrics.reload_failed(self.file);
-                    warn!(error = %fault, "can't use the changed file; what was read before still holds");
+                    warn!(error = %fault, "can't use the changed file; its previous contents stay in force");
                     self.current = Some(fault);
                 }
                 None
@@ -100,12 +100,12 @@ impl Fault {
     }
 }
 
-/// What others may do to the files, as it was last seen.
+/// The accesses to the files that others have and should not, as last seen.
 #[derive(Default)]
 struct Exposures(Vec<String>);
 
 impl Exposures {
-    /// Those that were not there before.
+    /// Return the exposures that are new.
     fn note(&mut self, found: Vec<String>) -> Vec<String> {
         let new = found.iter().filter(|exposure| !self.0.contains(exposure)).cloned().collect();
         self.0 = found;
@@ -118,25 +118,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_that_comes_again_is_told_again() {
+    fn a_fault_that_comes_again_is_counted_again() {
         let metrics = Metrics::new(crate::rpc::call_labels());
         let mut fault = Fault::of("tokens");
         let failed = || Err::<Option<bool>, _>(std::io::Error::other("no space"));
-        let told = |metrics: &Metrics| {
+        let count = |metrics: &Metrics| {
             let text = metrics.text();
             let line = text.lines().find(|line| line.contains("reload_failures") && line.contains("tokens"));
             line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or_default()
         };
         fault.note(failed(), &metrics);
         fault.note(failed(), &metrics);
-        assert_eq!(told(&metrics), 1.0, "once while it lasts");
+        assert_eq!(count(&metrics), 1.0, "once while it lasts");
         assert_eq!(fault.note(Ok::<_, std::io::Error>(Some(false)), &metrics), Some(false));
         fault.note(failed(), &metrics);
-        assert_eq!(told(&metrics), 2.0);
+        assert_eq!(count(&metrics), 2.0);
     }
 
     #[test]
-    fn an_exposure_is_warned_of_when_it_begins() {
+    fn an_exposure_is_returned_once_when_it_begins() {
         let mut exposures = Exposures::default();
         let found = || vec!["a".to_owned()];
         assert_eq!(exposures.note(found()), ["a"]);
