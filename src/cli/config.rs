@@ -17,7 +17,7 @@ use crate::auth::without_secrets;
 const COMMANDS: [&str; 3] = ["serve", "config", "agi"];
 
 /// Similarity from 0 to 1 above which an unknown key gets a known one as a suggestion.
-const ALIKE: f64 = 0.75;
+const MIN_SIMILARITY: f64 = 0.75;
 
 /// Arguments of `config`.
 #[derive(Args)]
@@ -30,14 +30,14 @@ pub(super) struct Config {
 }
 
 /// The parsed command line, and the settings that came from the file.
-pub(super) struct Asked {
+pub(super) struct ParsedCommand {
     pub matches: ArgMatches,
     from_file: BTreeSet<String>,
     file: Option<PathBuf>,
 }
 
 /// Reads the arguments, and the file that they or the environment name. Exits on invalid arguments, as clap does.
-pub(super) fn parse(command: Command, arguments: Vec<OsString>) -> anyhow::Result<Asked> {
+pub(super) fn parse(command: Command, arguments: Vec<OsString>) -> anyhow::Result<ParsedCommand> {
     let (matches, missing) = match command.clone().try_get_matches_from(&arguments) {
         Ok(matches) => (matches, None),
         // A missing setting, such as the key of a certificate, may be in the file.
@@ -52,7 +52,7 @@ pub(super) fn parse(command: Command, arguments: Vec<OsString>) -> anyhow::Resul
         if let Some(missing) = missing {
             missing.exit();
         }
-        return Ok(Asked { matches, from_file: BTreeSet::new(), file: None });
+        return Ok(ParsedCommand { matches, from_file: BTreeSet::new(), file: None });
     };
     let keys = keys(&command, name);
     let mut from_file = read(&file, name, &keys)?;
@@ -66,7 +66,7 @@ pub(super) fn parse(command: Command, arguments: Vec<OsString>) -> anyhow::Resul
         Err(error) => return Err(wrong(&file, &in_one_line(&error)).into()),
     };
     let from_file = from_file.into_iter().map(|(key, _)| key).collect();
-    Ok(Asked { matches, from_file, file: Some(file) })
+    Ok(ParsedCommand { matches, from_file, file: Some(file) })
 }
 
 /// Reads arguments together with settings of a file.
@@ -134,7 +134,7 @@ pub(super) fn settings(
 fn setting(key: &str, item: &Item, command: &str, keys: &BTreeMap<String, Holds>) -> Result<(String, String), String> {
     let Some(holds) = keys.get(key) else {
         let like = |known: &&String| strsim::jaro_winkler(&key.replace('_', "-"), known);
-        let near = keys.keys().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|near| like(near) >= ALIKE);
+        let near = keys.keys().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|near| like(near) >= MIN_SIMILARITY);
         let hint = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None if command == "agi" => "`queuegate agi --help` lists the settings".to_owned(),
@@ -173,9 +173,9 @@ fn single(value: &Value) -> Option<String> {
 
 impl Config {
     /// Prints the effective configuration.
-    pub(super) fn run(self, command: &Command, asked: &Asked) -> anyhow::Result<Outcome> {
-        let Some(("config", matches)) = asked.matches.subcommand() else { return Ok(Outcome::Done) };
-        let rows = rows(command, asked, matches);
+    pub(super) fn run(self, command: &Command, parsed: &ParsedCommand) -> anyhow::Result<Outcome> {
+        let Some(("config", matches)) = parsed.matches.subcommand() else { return Ok(Outcome::Done) };
+        let rows = rows(command, parsed, matches);
         if self.json {
             let settings = rows.into_iter().map(|[key, value, source]| {
                 let value = if value == UNSET { serde_json::Value::Null } else { value.into() };
@@ -193,15 +193,15 @@ impl Config {
 const UNSET: &str = "-";
 
 /// Each setting, its value, and its source.
-fn rows(command: &Command, asked: &Asked, matches: &ArgMatches) -> Vec<[String; 3]> {
-    let file = asked.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+fn rows(command: &Command, parsed: &ParsedCommand, matches: &ArgMatches) -> Vec<[String; 3]> {
+    let file = parsed.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
     let arguments = command.find_subcommand("config").into_iter().flat_map(Command::get_arguments);
     let rows = arguments.filter_map(|argument| {
         let key = argument.get_long().filter(|key| !["json", "help", "version"].contains(key))?;
         let values = matches.get_raw(&id(key)).into_iter().flatten();
         let values: Vec<_> = values.map(|value| value.to_string_lossy().into_owned()).collect();
         let source = match matches.value_source(&id(key)) {
-            Some(ValueSource::CommandLine) if asked.from_file.contains(key) => file.clone(),
+            Some(ValueSource::CommandLine) if parsed.from_file.contains(key) => file.clone(),
             Some(ValueSource::CommandLine) => format!("--{key}"),
             Some(ValueSource::EnvVariable) => {
                 argument.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()

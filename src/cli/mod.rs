@@ -100,11 +100,11 @@ enum Command {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let asked = match config::parse(Cli::command(), std::env::args_os().collect()) {
-        Ok(asked) => asked,
+    let parsed = match config::parse(Cli::command(), std::env::args_os().collect()) {
+        Ok(parsed) => parsed,
         Err(error) => return exit::failed(&error),
     };
-    let cli = match Cli::from_arg_matches(&asked.matches) {
+    let cli = match Cli::from_arg_matches(&parsed.matches) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
@@ -113,7 +113,7 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return exit::failed(&anyhow::Error::new(error)),
     };
-    let code = match runtime.block_on(run(cli.command, &asked)) {
+    let code = match runtime.block_on(run(cli.command, &parsed)) {
         Ok(outcome) => outcome.into(),
         Err(error) => exit::failed(&error),
     };
@@ -122,11 +122,11 @@ pub fn main() -> ExitCode {
     code
 }
 
-async fn run(command: Command, asked: &config::Asked) -> anyhow::Result<Outcome> {
+async fn run(command: Command, parsed: &config::ParsedCommand) -> anyhow::Result<Outcome> {
     match command {
         Command::Serve(serve) => serve.run().await,
         Command::Agi(agi) => agi.run().await,
-        Command::Config(config) => config.run(&Cli::command(), asked),
+        Command::Config(config) => config.run(&Cli::command(), parsed),
         Command::Token(token) => token.run(),
         Command::Demo(demo) => demo.run().await,
         Command::Check(check) => check.run().await,

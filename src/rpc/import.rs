@@ -21,7 +21,7 @@ use super::{
     permits::Permit,
     proto,
     services::{CallerServices, require_actor, try_out, unexpected},
-    status::mended,
+    status::with_reason,
     to_proto,
 };
 use crate::{
@@ -54,10 +54,10 @@ const SLOWEST: usize = 16 * 1024;
 const HEAD_START: Duration = Duration::from_secs(10);
 
 /// The interval between progress messages.
-const TELL_EVERY: Duration = Duration::from_millis(100);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The number of received bytes between progress messages.
-const TELL_EVERY_BYTES: usize = 1024 * 1024;
+const PROGRESS_BYTES: usize = 1024 * 1024;
 
 /// The messages of an import.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl Import {
             () = self.services.caller.ended() => return Err(Error::CredentialsEnded.into()),
             _ = draining.wait_for(|draining| *draining) => return Err(Error::Stopping.into()),
         };
-        self.tell(proto::ImportStage::Planning, 0, 0)?;
+        self.report_progress(proto::ImportStage::Planning, 0, 0)?;
         // Nothing has begun yet, so the import ends here if the caller's credentials end.
         let plan = tokio::select! {
             plan = self.services.imports.plans.acquire() => plan.map_err(|error| Error::Internal(error.to_string()))?,
@@ -183,9 +183,9 @@ impl Import {
             if bytes.len() > LARGEST_DOCUMENT {
                 return Err(Error::invalid("document", &"must be at most 512 MiB in all").into());
             }
-            if bytes.len() - reported >= TELL_EVERY_BYTES {
+            if bytes.len() - reported >= PROGRESS_BYTES {
                 reported = bytes.len();
-                self.tell(proto::ImportStage::Receiving, to_proto::count(reported), 0)?;
+                self.report_progress(proto::ImportStage::Receiving, to_proto::count(reported), 0)?;
             }
             let Some(piece) = next(&mut pieces).await? else { return Ok(Arrived { options, bytes, permit }) };
             let proto::ImportDirectoryRequest {
@@ -274,7 +274,7 @@ impl Import {
             Arc::clone(&progress),
         );
         tokio::pin!(done);
-        let mut interval = tokio::time::interval(TELL_EVERY);
+        let mut interval = tokio::time::interval(PROGRESS_INTERVAL);
         let done = loop {
             tokio::select! {
                 done = &mut done => break done?,
@@ -282,7 +282,7 @@ impl Import {
                     let (done, total) = progress.get();
                     let stage = if total > 0 { proto::ImportStage::Storing } else { proto::ImportStage::Planning };
                     // The import goes on even if its client has disconnected.
-                    let _ = self.tell(stage, to_proto::count(done), to_proto::count(total));
+                    let _ = self.report_progress(stage, to_proto::count(done), to_proto::count(total));
                 }
             }
         };
@@ -293,7 +293,7 @@ impl Import {
     }
 
     /// Send the progress if its buffer has room. An import never waits for that.
-    fn tell(&self, stage: proto::ImportStage, done: i64, total: i64) -> Result<(), Status> {
+    fn report_progress(&self, stage: proto::ImportStage, done: i64, total: i64) -> Result<(), Status> {
         match self.answers.try_send(Ok(message(stage, done, total))) {
             Ok(()) | Err(TrySendError::Full(_)) => Ok(()),
             Err(TrySendError::Closed(_)) => Err(Status::cancelled("the caller disconnected")),
@@ -314,7 +314,7 @@ async fn next(
 ) -> Result<Option<proto::ImportDirectoryRequest>, Status> {
     let piece = timeout(PATIENCE, pieces.next()).await;
     let piece = piece.map_err(|_| Error::invalid("document", &"was interrupted for 30 seconds"))?;
-    piece.transpose().map_err(mended)
+    piece.transpose().map_err(with_reason)
 }
 
 /// Return whether an upload is slower than [`SLOWEST`], by the bytes received and the time taken.

@@ -40,7 +40,7 @@ impl QueueAccessService for CallerServices {
             from_proto::channel(channel),
             from_proto::at_least(&at_least_revision),
         ))?;
-        let snapshot = self.glance(&at_least_revision).await?;
+        let snapshot = self.borrow_snapshot(&at_least_revision).await?;
         let organization = found_organization(&snapshot, &organization_id)?;
         let detail = if explain { Detail::Facts } else { Detail::Reason };
         let decision = self.check(organization, &user, &queue, channel, detail, self.state()?.now());

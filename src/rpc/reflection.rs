@@ -11,7 +11,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_reflection::pb::{v1, v1alpha};
 
-use super::status::mended;
+use super::status::with_reason;
 use crate::domain::ids::shortened;
 
 /// The folder that tonic omits from the names of its files. Imports of these files need it.
@@ -162,7 +162,7 @@ macro_rules! serve {
                 };
                 let descriptors = Arc::clone(&self.0);
                 let answers = request.into_inner().map(move |request| {
-                    let request = request.map_err(mended)?;
+                    let request = request.map_err(with_reason)?;
                     let answer = descriptors.answer(&match &request.message_request {
                         Some(Asked::FileByFilename(name)) => Lookup::File(name),
                         Some(Asked::FileContainingSymbol(name)) => Lookup::Symbol(name),

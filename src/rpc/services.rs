@@ -107,13 +107,13 @@ impl Rpc {
 
     /// Return the state at `at_least_revision` or later.
     pub(super) async fn snapshot(&self, at_least_revision: &str) -> Result<Arc<Snapshot>, Error> {
-        self.glance(at_least_revision).await.map(Guard::into_inner)
+        self.borrow_snapshot(at_least_revision).await.map(Guard::into_inner)
     }
 
     /// Borrow the state at `at_least_revision` or later. Hold it only for a moment.
-    pub(super) async fn glance(&self, at_least_revision: &str) -> Result<Guard<Arc<Snapshot>>, Error> {
+    pub(super) async fn borrow_snapshot(&self, at_least_revision: &str) -> Result<Guard<Arc<Snapshot>>, Error> {
         let state = self.state()?;
-        let snapshot = state.glance();
+        let snapshot = state.borrow_snapshot();
         if at_least_revision.is_empty() {
             return Ok(snapshot);
         }
@@ -125,7 +125,7 @@ impl Rpc {
             () = tokio::time::sleep(LONGEST_WAIT) => return Err(Error::RevisionNotReached),
             _ = draining.wait_for(|draining| *draining) => return Err(Error::Stopping),
         }
-        Ok(state.glance())
+        Ok(state.borrow_snapshot())
     }
 
     /// Run work on a background thread when its owner, an organization or a caller, has its turn.

@@ -325,7 +325,7 @@ pub(super) fn item_status(error: Error) -> tonic_types::pb::Status {
 /// Correct the transport's status of a message that can't be decoded. The transport reports a malformed or truncated
 /// message as INTERNAL, and one over the size limit as OUT_OF_RANGE, which have other meanings here. A compression flag
 /// without compression stays INTERNAL, because gRPC requires it.
-pub(super) fn mended(found: Status) -> Status {
+pub(super) fn with_reason(found: Status) -> Status {
     match found.code() {
         Code::OutOfRange if found.message().contains("message length too large") => {
             let text = "the message is larger than the server accepts (4 MiB); send less at once";
@@ -351,13 +351,13 @@ fn bad_request(description: impl Into<String>) -> Status {
 }
 
 /// Correct the status of an answer that has only a status.
-pub fn mend_answer<B>(mut response: http::Response<B>) -> http::Response<B> {
+pub fn add_missing_reason<B>(mut response: http::Response<B>) -> http::Response<B> {
     let Some(found) = Status::from_header_map(response.headers()) else { return response };
     if !matches!(found.code(), Code::OutOfRange | Code::Internal) || !found.details().is_empty() {
         return response;
     }
     // Our statuses always fit a header.
-    let _ = mended(found).add_header(response.headers_mut());
+    let _ = with_reason(found).add_header(response.headers_mut());
     response
 }
 

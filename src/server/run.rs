@@ -23,7 +23,7 @@ use super::{
     config::{Config, Exposure, Reflection, local_address, refuse_exposure},
     error::Error,
     net::{Connections, Cores, Tls, accept},
-    operator::{Health, Operator, ServingStatus, reload, tell_systemd},
+    operator::{Health, Operator, ServingStatus, notify_systemd, reload},
 };
 use crate::{
     auth::Authority,
@@ -209,7 +209,7 @@ impl Server {
         let _ = state.set(loaded.clone());
         set_health(&health, ServingStatus::Serving);
         metrics.ready.set(1);
-        tell_systemd(&[sd_notify::NotifyState::Ready]);
+        notify_systemd(&[sd_notify::NotifyState::Ready]);
 
         let failed = tokio::select! {
             () = &mut stop => None,
@@ -218,7 +218,7 @@ impl Server {
         };
         set_health(&health, ServingStatus::NotServing);
         metrics.ready.set(0);
-        tell_systemd(&[sd_notify::NotifyState::Stopping]);
+        notify_systemd(&[sd_notify::NotifyState::Stopping]);
         if failed.is_none() && !drain_delay.is_zero() {
             info!(delay = ?drain_delay, "stopping after the drain delay; calls are still accepted");
             tokio::time::sleep(drain_delay).await;

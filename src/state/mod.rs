@@ -123,7 +123,7 @@ impl State {
             page_snapshots: Mutex::default(),
             clock,
             metrics,
-            asked: AtomicBool::new(false),
+            has_reads: AtomicBool::new(false),
             busy: Busy::default(),
         });
         let syncer = Arc::new(Syncer::new(store.defer_sync()?, Arc::clone(&shared)));
@@ -140,10 +140,10 @@ impl State {
 
     /// Borrow the published snapshot for a read to which the writer gives way. It is cheaper than [`State::snapshot`],
     /// whose reference count all processors share. Hold it only for a moment.
-    pub fn glance(&self) -> Guard<Arc<Snapshot>> {
+    pub fn borrow_snapshot(&self) -> Guard<Arc<Snapshot>> {
         // Only the first read writes to the cache line that all processors read.
-        if !self.shared.asked.load(Ordering::Relaxed) {
-            self.shared.asked.store(true, Ordering::Relaxed);
+        if !self.shared.has_reads.load(Ordering::Relaxed) {
+            self.shared.has_reads.store(true, Ordering::Relaxed);
         }
         self.shared.published.load()
     }

@@ -26,7 +26,7 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     /// Whether a read has come since the writer last looked.
-    pub(super) asked: AtomicBool,
+    pub(super) has_reads: AtomicBool,
     pub(super) busy: Busy,
 }
 

@@ -31,12 +31,12 @@ use crate::{
 };
 
 /// A clock that signals each call of `now`, and blocks it until the test lets it return.
-struct Doorkeeper {
+struct SteppedClock {
     came: Sender<()>,
     told: Mutex<Receiver<()>>,
 }
 
-impl Clock for Doorkeeper {
+impl Clock for SteppedClock {
     fn now(&self) -> Timestamp {
         self.came.send(()).unwrap();
         self.told.lock().unwrap().recv().unwrap();
@@ -63,7 +63,7 @@ async fn commits_are_small_while_reads_come() {
     for (asked, most) in [(false, 32), (true, 12)] {
         let folder = tempfile::tempdir().unwrap();
         let ((came, writer_came), (tell, told)) = (mpsc::channel(), mpsc::channel());
-        let clock = Arc::new(Doorkeeper { came, told: Mutex::new(told) });
+        let clock = Arc::new(SteppedClock { came, told: Mutex::new(told) });
         let (state, _ended) = State::start(store(&folder), clock, metrics(), 2).unwrap();
         let replies = ReplyBatches::open();
         let submit = |number: usize| {
@@ -83,7 +83,7 @@ async fn commits_are_small_while_reads_come() {
         writer_came.recv().unwrap();
         waiting.extend((2..=41).map(submit));
         if asked {
-            state.glance();
+            state.borrow_snapshot();
         }
         for _ in 1..=41 {
             tell.send(()).unwrap();

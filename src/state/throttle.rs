@@ -13,10 +13,10 @@ use rustix::time::{ClockId, clock_gettime};
 const MOST: usize = 16;
 
 /// The most commands in one commit while reads come, per processor.
-const BESIDE_QUESTIONS: usize = 6;
+const MOST_BESIDE_READS: usize = 6;
 
 /// How long after a read the writer expects more reads.
-const MEMORY: Duration = Duration::from_millis(50);
+const RECENT: Duration = Duration::from_millis(50);
 
 /// The longest rest. It matters after a command that takes long by itself.
 const LONGEST_REST: Duration = Duration::from_millis(10);
@@ -24,36 +24,36 @@ const LONGEST_REST: Duration = Duration::from_millis(10);
 /// The number of commands to take up at once, and the rest after them.
 pub(super) struct Throttle {
     processors: usize,
-    last_asked: Option<Instant>,
+    last_read: Option<Instant>,
 }
 
 impl Throttle {
     /// Create a throttle for this number of processors.
     pub(super) fn new(processors: usize) -> Self {
-        Self { processors, last_asked: None }
+        Self { processors, last_read: None }
     }
 
     /// Note that a read came.
-    pub(super) fn asked(&mut self, now: Instant) {
-        self.last_asked = Some(now);
+    pub(super) fn note_read(&mut self, now: Instant) {
+        self.last_read = Some(now);
     }
 
     /// Return the most commands to take up now.
     pub(super) fn most(&self, now: Instant) -> usize {
-        let for_each = if self.somebody_asks(now) { BESIDE_QUESTIONS } else { MOST };
+        let for_each = if self.reads_are_recent(now) { MOST_BESIDE_READS } else { MOST };
         for_each * self.processors
     }
 
     /// Return how long to rest after a full batch, by the time and the processor time that it took.
     pub(super) fn rest(&self, now: Instant, Effort { passed, worked }: Effort) -> Duration {
-        if !self.somebody_asks(now) {
+        if !self.reads_are_recent(now) {
             return Duration::ZERO;
         }
         (worked * 4).saturating_sub(passed).min(LONGEST_REST)
     }
 
-    fn somebody_asks(&self, now: Instant) -> bool {
-        self.last_asked.is_some_and(|asked| now.saturating_duration_since(asked) < MEMORY)
+    fn reads_are_recent(&self, now: Instant) -> bool {
+        self.last_read.is_some_and(|read| now.saturating_duration_since(read) < RECENT)
     }
 }
 
@@ -100,7 +100,7 @@ mod tests {
         for (processors, few, most) in [(1, 6, 16), (2, 12, 32), (16, 96, 256)] {
             let mut throttle = Throttle::new(processors);
             assert_eq!(throttle.most(began), most);
-            throttle.asked(began);
+            throttle.note_read(began);
             assert_eq!([0, 49, 50].map(|passed| throttle.most(began + ms(passed))), [few, few, most]);
         }
     }
@@ -112,7 +112,7 @@ mod tests {
         let rest =
             |throttle: &Throttle, passed, worked| throttle.rest(now, Effort { passed: ms(passed), worked: ms(worked) });
         assert_eq!(rest(&throttle, 3, 3), Duration::ZERO, "no reads");
-        throttle.asked(now);
+        throttle.note_read(now);
         let efforts = [(3, 3), (4, 3), (9, 3), (20, 3), (5_000, 5_000)];
         assert_eq!(efforts.map(|(passed, worked)| rest(&throttle, passed, worked)), [9, 8, 3, 0, 10].map(ms));
     }

@@ -103,8 +103,8 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return self.finish(),
             };
             let began = Instant::now();
-            if self.shared.asked.swap(false, Ordering::Relaxed) {
-                self.throttle.asked(began);
+            if self.shared.has_reads.swap(false, Ordering::Relaxed) {
+                self.throttle.note_read(began);
             }
             let (watch, most) = (Stopwatch::start(began), self.throttle.most(began));
             let mut stop = false;

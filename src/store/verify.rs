@@ -20,7 +20,7 @@ use crate::domain::{
 };
 
 /// The number of events between two progress reports.
-const TELL_EVERY: u64 = 1_000;
+const PROGRESS_EVENTS: u64 = 1_000;
 
 /// The result of a verification.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl LogReader {
                     Some(Fault::new(walk.last.sequence, text))
                 }
             };
-            if walk.events.is_multiple_of(TELL_EVERY) && progress(walk.events).is_break() {
+            if walk.events.is_multiple_of(PROGRESS_EVENTS) && progress(walk.events).is_break() {
                 return Ok(None);
             }
         }

@@ -17,7 +17,7 @@ use opentelemetry_sdk::{
 };
 
 /// Time limit for the export of the last spans at the end.
-const FAREWELL: Duration = Duration::from_secs(2);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time limit of an export.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -89,7 +89,7 @@ impl Traces {
     /// Exports the remaining spans. Blocks, so don't call it on an async thread.
     pub fn finish(&self) {
         // A failure can't be reported any more.
-        let _ = self.provider.shutdown_with_timeout(FAREWELL);
+        let _ = self.provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT);
     }
 }
 

@@ -46,7 +46,7 @@ pub fn audit_event(lineage: Lineage, logged: &Logged) -> proto::AuditEvent {
         hash: hash.to_string(),
         ..proto::AuditEvent::default()
     };
-    tell_refusal(&mut message, event);
+    add_refusal(&mut message, event);
     (message.before, message.after) = states(organization_id, event);
     if let Event::WriteRefused { attempt } = event {
         let wanted = attempt.wanted.as_deref();
@@ -67,7 +67,7 @@ pub fn named_user(user: Option<UserRef>) -> (String, String) {
 }
 
 /// Set the fields of refusals and justifications, which only some events have.
-pub fn tell_refusal(message: &mut proto::AuditEvent, event: &Event) {
+pub fn add_refusal(message: &mut proto::AuditEvent, event: &Event) {
     match event {
         Event::AttemptRefused { attempt } => {
             let RefusedAttempt { channel: asked, device, explanation, justification, .. } = attempt;

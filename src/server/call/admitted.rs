@@ -55,7 +55,7 @@ impl AdmittedCall {
         };
         match polled {
             Poll::Ready(Ok(answer)) => {
-                let answer = status::mend_answer(answer);
+                let answer = status::add_missing_reason(answer);
                 if !self.work.is_unary() {
                     self.guard();
                 }

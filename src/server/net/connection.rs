@@ -36,7 +36,7 @@ const PENDING_RESETS: usize = 32;
 const MISTAKES: usize = 256;
 
 /// The longest graceful shutdown of an idle connection.
-const FAREWELL: Duration = Duration::from_secs(10);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The number of checks for unread answers within `read_patience`.
 const LOOKS: u32 = 3;
@@ -122,7 +122,7 @@ impl Connections {
                 () = &mut until_old => Some(age_grace),
                 () = &mut until_stuck => return debug!("connection closed: its peer doesn't read its answers"),
                 () = &mut look_for_idle => match service.activity().idle_for() {
-                    Some(quiet) if quiet >= idle => Some(FAREWELL),
+                    Some(quiet) if quiet >= idle => Some(CLOSE_TIMEOUT),
                     quiet => {
                         let rest = idle.saturating_sub(quiet.unwrap_or_default());
                         look_for_idle.as_mut().reset(Instant::now() + rest);

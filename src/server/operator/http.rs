@@ -99,7 +99,7 @@ impl Operator {
                 was_alive = Some(is_alive);
             }
             if is_alive && watchdog.is_some() {
-                tell_systemd(&[NotifyState::Watchdog]);
+                notify_systemd(&[NotifyState::Watchdog]);
             }
         }
     }
@@ -207,7 +207,7 @@ impl Operator {
 }
 
 /// Notify systemd, if it started the process and expects it.
-pub fn tell_systemd(states: &[NotifyState<'_>]) {
+pub fn notify_systemd(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         warn!(%error, "can't notify systemd");
     }

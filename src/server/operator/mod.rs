@@ -7,6 +7,6 @@ mod reload;
 
 pub(super) use self::{
     health::{Health, ServingStatus},
-    http::{Operator, tell_systemd},
+    http::{Operator, notify_systemd},
     reload::watch as reload,
 };
