@@ -1,7 +1,7 @@
 //! All metrics for Prometheus, with names, labels and descriptions. Reasons, outcomes and methods are labels;
 //! organizations, users and callers never are.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use prometheus_client::{
     encoding::text::encode,
@@ -66,7 +66,7 @@ pub struct Sizes {
 /// The metrics of a server.
 #[derive(Debug)]
 pub struct Metrics {
-    calls: Arc<Calls>,
+    calls: Calls,
     calls_in_flight: Family<Labels<1>, Gauge>,
     sheds: Family<Labels<1>, Counter>,
     shedding: Gauge,
@@ -95,10 +95,10 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Creates metrics for calls with these labels, all zero.
+    /// Create metrics for calls with these labels, all zero.
     pub fn new(labels: CallLabels) -> Self {
         Self {
-            calls: Arc::new(Calls::new(labels)),
+            calls: Calls::new(labels),
             calls_in_flight: Family::default(),
             sheds: Family::default(),
             shedding: Gauge::default(),
@@ -118,37 +118,37 @@ impl Metrics {
         }
     }
 
-    /// Counts a call that has ended, by the label indexes of its method and its status code, and by its duration.
+    /// Count a call that has ended, by the label indexes of its method and its status code, and by its duration.
     pub fn call_ended(&self, method: usize, code: usize, took: Duration) {
         self.calls.ended(method, code, took);
     }
 
-    /// Sets the number of calls of a kind in flight.
+    /// Set the number of calls of a kind in flight.
     pub fn set_calls_in_flight(&self, work: &'static str, calls: usize) {
         self.calls_in_flight.get_or_create(&[("work", work)]).set(i64::try_from(calls).unwrap_or(i64::MAX));
     }
 
-    /// Counts a decision by the label index of its reason.
+    /// Count a decision by the label index of its reason.
     pub fn decided(&self, reason: usize) {
         self.calls.decided(reason);
     }
 
-    /// Counts a shed call or connection.
+    /// Count a shed call or connection.
     pub fn shed(&self, why: Shed) {
         self.sheds.get_or_create(&[("reason", why.as_str())]).inc();
     }
 
-    /// Sets how often the queue of waiting calls was halved for lack of processor time, from 0 (nothing is shed) to 10.
+    /// Set how often the queue of waiting calls was halved for lack of processor time, from 0 (nothing is shed) to 10.
     pub fn set_shedding(&self, halvings: u32) {
         self.shedding.set(halvings.into());
     }
 
-    /// Counts a changed file that could not be used.
+    /// Count a changed file that could not be used.
     pub fn reload_failed(&self, file: &'static str) {
         self.reload_failures.get_or_create(&[("file", file)]).inc();
     }
 
-    /// Sets the size of the state.
+    /// Set the size of the state.
     pub fn set_sizes(&self, sizes: Sizes) {
         let Sizes { organizations, users, queues, sessions } = sizes;
         let sizes = [("organizations", organizations), ("users", users), ("queues", queues), ("sessions", sessions)];
@@ -157,7 +157,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a commit.
+    /// Count a commit.
     pub fn committed(&self, commands: usize, took: Duration) {
         self.batch_size.observe(f64::from(u32::try_from(commands).unwrap_or(u32::MAX)));
         self.commit_duration.observe(took.as_secs_f64());
@@ -168,7 +168,7 @@ impl Metrics {
         // The registry ends each text with a full stop.
         let mut registry = Registry::with_prefix("queuegate");
         let all = &mut registry;
-        all.register_collector(Box::new(Arc::clone(&self.calls)));
+        self.calls.register(all);
         let text = "Calls in flight: checks, scans, writes, and streams";
         all.register("grpc_calls_under_way", text, self.calls_in_flight.clone());
         let text = "Shed calls and connections, by reason";
@@ -181,7 +181,7 @@ impl Metrics {
         let text = "Changed token files and certificates that could not be used; the previous ones stay in effect";
         all.register("reload_failures", text, self.reload_failures.clone());
         all.register("writer_queue", "Changes that wait for the writer", self.writer_queue.clone());
-        all.register("batch_commands", "Changes requested in one commit", self.batch_size.clone());
+        all.register("batch_commands", "Commands in one commit", self.batch_size.clone());
         let text = "Duration of commits, including the disk";
         all.register_with_unit("commit_duration", text, Unit::Seconds, self.commit_duration.clone());
         let text = "Organizations, users, queues and live sessions";
@@ -214,7 +214,8 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..20 {
                 scope.spawn(|| {
-                    metrics.call_ended(0, 1, Duration::from_millis(2));
+                    // A 512th of a second, whose sum is exact.
+                    metrics.call_ended(0, 1, Duration::from_nanos(1_953_125));
                     metrics.call_ended(0, 0, Duration::from_secs(20));
                     metrics.call_ended(7, 0, Duration::from_micros(50));
                     metrics.decided(0);
@@ -226,7 +227,7 @@ mod tests {
             r#"queuegate_grpc_calls_total{method="/a.B/C",code="OK"} 20"#,
             r#"queuegate_grpc_calls_total{method="/a.B/C",code="UNKNOWN"} 20"#,
             r#"queuegate_grpc_calls_total{method="unknown",code="OK"} 20"#,
-            r#"queuegate_grpc_call_duration_seconds_sum{method="/a.B/C"} 400.04"#,
+            r#"queuegate_grpc_call_duration_seconds_sum{method="/a.B/C"} 400.0390625"#,
             r#"queuegate_grpc_call_duration_seconds_count{method="/a.B/C"} 40"#,
             r#"queuegate_grpc_call_duration_seconds_bucket{le="0.001",method="/a.B/C"} 0"#,
             r#"queuegate_grpc_call_duration_seconds_bucket{le="0.0025",method="/a.B/C"} 20"#,

@@ -53,7 +53,7 @@ impl Extractor for Headers<'_> {
 }
 
 impl Traces {
-    /// Exports to an OTLP endpoint (gRPC), such as `http://127.0.0.1:4317`. The caller's trace context decides on
+    /// Export to an OTLP endpoint (gRPC), such as `http://127.0.0.1:4317`. The caller's trace context decides on
     /// sampling; `share` is the ratio for calls without one. Must be called within an async runtime. The error
     /// describes the problem.
     pub fn start(endpoint: &str, share: f64) -> Result<Self, String> {
@@ -67,7 +67,7 @@ impl Traces {
         Ok(Self { provider, tracer, propagator: TraceContextPropagator::new(), share })
     }
 
-    /// Returns the span of a call, or `None` if it isn't sampled. `method` is `/package.Service/Method`; `random` is
+    /// Return the span of a call, or `None` if it isn't sampled. `method` is `/package.Service/Method`; `random` is
     /// from 0 to 1.
     pub fn begin(&self, method: &'static str, headers: &HeaderMap, random: f64) -> Option<CallSpan> {
         let parent = self.propagator.extract_with_context(&Context::new(), &Headers(headers));
@@ -86,7 +86,7 @@ impl Traces {
         Some(CallSpan { logged: tracing::info_span!("call", method, %trace_id), exported })
     }
 
-    /// Exports the remaining spans. Blocks, so don't call it on an async thread.
+    /// Export the remaining spans. Blocks, so don't call it on an async thread.
     pub fn finish(&self) {
         // A failure can't be reported any more.
         let _ = self.provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT);
@@ -99,7 +99,7 @@ impl CallSpan {
         self.logged.in_scope(run)
     }
 
-    /// Ends the span with the call's status: its name, and its number.
+    /// End the span with the call's status: its name, and its number.
     pub fn end(mut self, code: &'static str, number: i32) {
         self.exported.set_attribute(KeyValue::new("rpc.grpc.status_code", i64::from(number)));
         // Server errors by OpenTelemetry's conventions for gRPC.
