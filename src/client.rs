@@ -101,12 +101,12 @@ pub enum Error {
 }
 
 impl Client {
-    /// Connects to a server, such as `http://127.0.0.1:50051`, without credentials. The scheme may be left out.
+    /// Connect to a server, such as `http://127.0.0.1:50051`, without credentials. The scheme may be left out.
     pub async fn connect(address: &str) -> Result<Self, Error> {
         Self::connect_as(address, Credentials::default()).await
     }
 
-    /// Connects to a server, such as `https://queuegate.example.com:50051`. Without a scheme, it is https if there are
+    /// Connect to a server, such as `https://queuegate.example.com:50051`. Without a scheme, it is https if there are
     /// authorities or a certificate, and http otherwise.
     pub async fn connect_as(address: &str, credentials: Credentials) -> Result<Self, Error> {
         let Prepared { address, endpoint, bearer } = prepared(address, credentials)?;
@@ -114,7 +114,7 @@ impl Client {
         Ok(Self::with(channel.map_err(|source| Error::Unreachable { address, source })?, bearer))
     }
 
-    /// Returns a client that connects on demand, so that the server may start later or restart. Every call needs its
+    /// Return a client that connects on demand, so that the server may start later or restart. Every call needs its
     /// own deadline. Must be called within an async runtime.
     pub fn prepare_as(address: &str, credentials: Credentials) -> Result<Self, Error> {
         let Prepared { address: _, endpoint, bearer } = prepared(address, credentials)?;

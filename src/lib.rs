@@ -1,6 +1,6 @@
 //! queuegate decides whether a contact-center agent may sign in to a queue, and explains why. It also records sessions.
 //!
-//! The modules are in reading order. `ARCHITECTURE.md` lists the permitted dependencies between them.
+//! `ARCHITECTURE.md` has the reading order. `ARCHITECTURE.md` lists the permitted dependencies between them.
 
 pub mod agi;
 pub mod auth;

@@ -1,14 +1,16 @@
 //! The effective configuration of the handler.
 
 use std::{
-    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     str::FromStr,
     time::Duration,
 };
 
-use super::names::{Endpoints, Interface, QueueName};
+use super::{
+    names::{Endpoints, Interface, QueueName},
+    prompts::Prompts,
+};
 use crate::domain::ids::OrganizationId;
 
 /// The configuration of a FastAGI server.
@@ -50,7 +52,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Tell whether a peer may connect: this machine, and the allowed networks.
+    /// Return whether a peer may connect: this machine, and the allowed networks.
     pub fn admits(&self, peer: IpAddr) -> bool {
         peer.to_canonical().is_loopback() || self.allow.iter().any(|network| network.contains(peer))
     }
@@ -105,7 +107,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Tell whether the network contains an address.
+    /// Return whether the network contains an address.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
@@ -143,56 +145,6 @@ impl std::fmt::Display for Network {
     }
 }
 
-/// The names of the prompts, and their stock sounds. A reason can have its own sound too.
-pub const PROMPTS: [(&str, &str); 6] = [
-    ("signed-in", "agent-loginok"),
-    ("signed-out", "agent-loggedoff"),
-    // The stock set has no "denied". This sound says that the feature is not available on this line.
-    ("denied", "feature-not-avail-line"),
-    ("UNKNOWN_QUEUE", "invalid"),
-    ("failed", "sorry-youre-having-problems"),
-    ("ask-queue", "vm-enter-num-to-call"),
-];
-
-/// The sounds of prompts, by the name of a prompt or by a reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prompts(BTreeMap<String, String>);
-
-impl Default for Prompts {
-    fn default() -> Self {
-        Self(PROMPTS.map(|(name, sound)| (name.to_owned(), sound.to_owned())).into())
-    }
-}
-
-impl Prompts {
-    /// Return the stock sounds with some of them replaced.
-    pub fn with(changes: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut prompts = Self::default();
-        prompts.0.extend(changes);
-        prompts
-    }
-
-    /// Return the sound for a reason if it has one, and otherwise the prompt's.
-    pub(super) fn sound(&self, prompt: &str, reason: &str) -> &str {
-        self.0.get(reason).or_else(|| self.0.get(prompt)).map(String::as_str).unwrap_or_default()
-    }
-}
-
-/// Parse `NAME=SOUND`: the name of a prompt or a reason, and its sound.
-pub fn prompt(text: &str) -> Result<(String, String), String> {
-    let (name, sound) = text.split_once('=').ok_or("write it as NAME=SOUND")?;
-    let is_prompt = PROMPTS.iter().any(|(prompt, _)| *prompt == name);
-    let is_reason = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-    if !is_prompt && !is_reason {
-        let prompts: Vec<&str> = PROMPTS.iter().map(|(prompt, _)| *prompt).collect();
-        return Err(format!("`{name}` must be one of {}, or a reason such as USER_DISABLED", prompts.join(", ")));
-    }
-    if !super::names::is_plain(sound) {
-        return Err(format!("`{sound}` is no sound's name, such as agent-loginok or custom/welcome"));
-    }
-    Ok((name.to_owned(), sound.to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,18 +170,6 @@ mod tests {
         }
         for text in ["", "pbx", "192.0.2.0/33", "192.0.2.0/x", "::/129", "192.0.2.0/"] {
             assert!(text.parse::<Network>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_reason_can_have_its_own_sound() {
-        let prompts = Prompts::with([prompt("USER_DISABLED=custom/no").unwrap(), prompt("failed=beeperr").unwrap()]);
-        assert_eq!(prompts.sound("denied", "USER_DISABLED"), "custom/no");
-        assert_eq!(prompts.sound("denied", "UNASSIGNED_RESTRICTED"), "feature-not-avail-line");
-        assert_eq!(prompts.sound("denied", "UNKNOWN_QUEUE"), "invalid");
-        assert_eq!(prompts.sound("failed", "UNAVAILABLE"), "beeperr");
-        for text in ["signed-in", "signedin=beep", "=beep", "denied=a,b", "denied=", "denied=${X}"] {
-            assert!(prompt(text).is_err(), "{text}");
         }
     }
 }

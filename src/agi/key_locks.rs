@@ -102,7 +102,7 @@ impl KeyLocks {
 }
 
 impl KeyLockGuard {
-    /// Tell whether the member or its session may have changed after a time.
+    /// Return whether the member or its session may have changed after a time.
     pub(super) fn is_changed_since(&self, time: LogicalTime) -> bool {
         self.lock.changed_at.load(Ordering::SeqCst) > time.0
     }

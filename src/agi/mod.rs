@@ -6,6 +6,7 @@
 //! members of the PBX's queues, so that they follow the sessions.
 
 pub mod names;
+pub mod prompts;
 pub mod config;
 pub mod queues_conf;
 mod lines;

@@ -54,7 +54,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Tell whether the error may disappear without a change of the configuration: another process may release the
+    /// Return whether the error may disappear without a change of the configuration: another process may release the
     /// address or the journal.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -66,7 +66,7 @@ struct Known {
 }
 
 impl Authority {
-    /// Opens a token file, which must exist and be valid.
+    /// Open a token file, which must exist and be valid.
     pub fn open(file: TokenFile) -> Result<Self, Error> {
         let authority =
             Self { file, known: ArcSwap::default(), last_read: Mutex::default(), reserve: Reserve::default() };
@@ -79,7 +79,7 @@ impl Authority {
         &self.file
     }
 
-    /// Reloads the file if it changed, and ends expired credentials. A faulty file changes nothing. Returns the number
+    /// Reload the file if it changed, and ends expired credentials. A faulty file changes nothing. Returns the number
     /// of callers, or `None` if the file is unchanged. Reads the disk, so don't call it on an async thread.
     pub fn refresh(&self, now: Timestamp) -> Result<Option<usize>, Error> {
         let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,7 +118,7 @@ impl Authority {
         Known { entry, identity }
     }
 
-    /// Returns the caller with these credentials. A token takes precedence over a certificate: an invalid token is
+    /// Return the caller with these credentials. A token takes precedence over a certificate: an invalid token is
     /// refused even with a valid certificate.
     pub fn authenticate(
         &self,
@@ -150,12 +150,12 @@ impl Authority {
     }
 }
 
-/// Returns the entry of a token. Compares every entry, even after a match, so that the time reveals nothing.
+/// Return the entry of a token. Compares every entry, even after a match, so that the time reveals nothing.
 fn with_token(known: &[Known], presented: Fingerprint) -> Option<&Known> {
     known.iter().fold(None, |found, known| if known.entry.sha256 == Some(presented) { Some(known) } else { found })
 }
 
-/// Returns the entry whose certificate has one of these names.
+/// Return the entry whose certificate has one of these names.
 fn with_certificate<'k>(known: &'k [Known], names: &[CertificateName]) -> Option<&'k Known> {
     known.iter().find(|known| {
         let name = known.entry.certificate.as_ref();

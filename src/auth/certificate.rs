@@ -43,7 +43,7 @@ impl CertificateName {
 impl FromStr for CertificateName {
     type Err = std::convert::Infallible;
 
-    /// Parses a name. Its form determines the kind: an address, `scheme:...`, `mailbox@domain`, or else a host.
+    /// Parse a name. Its form determines the kind: an address, `scheme:...`, `mailbox@domain`, or else a host.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if let Ok(address) = text.parse() {
             return Ok(Self::Ip(address));

@@ -127,14 +127,14 @@ impl TokenFile {
         &self.0
     }
 
-    /// Reads all callers.
+    /// Read all callers.
     pub fn read(&self) -> Result<Vec<Entry>, Error> {
         let text = fs::read_to_string(&self.0);
         let text = text.map_err(|problem| Error::Unreadable { path: self.name(), problem })?;
         self.parse(&text)
     }
 
-    /// Parses the file's text for a running server. An empty file is refused: it is still being written or was
+    /// Parse the file's text for a running server. An empty file is refused: it is still being written or was
     /// truncated, and must lock nobody out.
     pub(super) fn parse_whole(&self, text: &str) -> Result<Vec<Entry>, Error> {
         if text.trim().is_empty() {
@@ -143,7 +143,7 @@ impl TokenFile {
         self.parse(text)
     }
 
-    /// Adds a caller. Creates a missing file, readable only by its owner.
+    /// Add a caller. Creates a missing file, readable only by its owner.
     pub fn add(&self, entry: &Entry) -> Result<(), Error> {
         let lock = self.lock()?;
         let (heading, mut document) = match fs::read_to_string(&self.0) {
@@ -162,7 +162,7 @@ impl TokenFile {
         written
     }
 
-    /// Removes a caller.
+    /// Remove a caller.
     pub fn remove(&self, name: &CallerName) -> Result<(), Error> {
         let lock = self.lock()?;
         let text = fs::read_to_string(&self.0);
@@ -216,7 +216,7 @@ impl TokenFile {
         })
     }
 
-    /// Parses a text. Errors name the entry, and never contain a secret.
+    /// Parse a text. Errors name the entry, and never contain a secret.
     pub fn parse(&self, text: &str) -> Result<Vec<Entry>, Error> {
         let written: Written = toml_edit::de::from_str(text)
             .map_err(|error| self.faulty(&format!("line {}: {}", line(text, error.span()), error.message())))?;
@@ -246,7 +246,7 @@ impl TokenFile {
         locked.map_err(|problem| Error::Unwritable { path: self.name(), problem })
     }
 
-    /// Replaces the file atomically. It keeps its owner's and group's access.
+    /// Replace the file atomically. It keeps its owner's and group's access.
     fn replace(&self, text: &str) -> Result<(), Error> {
         let folder = self.folder();
         let written = || {

@@ -98,7 +98,7 @@ impl Identity {
         self.0.ended.send_replace(true);
     }
 
-    /// Completes when the credentials are revoked or expire, to end streams.
+    /// Complete when the credentials are revoked or expire, to end streams.
     pub async fn ended(&self) {
         // The sender lives as long as `self`, so waiting never fails.
         let _ = self.0.ended.subscribe().wait_for(|ended| *ended).await;

@@ -26,13 +26,13 @@ impl Default for Reserve {
     }
 }
 
-/// Opens a file that always exists.
+/// Open a file that always exists.
 fn hold() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
 impl Reserve {
-    /// Reads a whole file.
+    /// Read a whole file.
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let mut reserve = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut opened = File::open(path);
@@ -51,7 +51,7 @@ impl Reserve {
         read.map(|_| bytes)
     }
 
-    /// Reads a whole text file.
+    /// Read a whole text file.
     pub fn read_text(&self, path: &Path) -> io::Result<String> {
         let bytes = self.read(path)?;
         String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
@@ -67,7 +67,7 @@ pub enum Keeping {
     Public,
 }
 
-/// Returns a warning if others may read, change or replace the file.
+/// Return a warning if others may read, change or replace the file.
 pub fn exposure(path: &Path, keeping: Keeping) -> Option<String> {
     const OTHERS_READ: u32 = 0o004;
     const OTHERS_WRITE: u32 = 0o002;

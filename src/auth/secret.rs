@@ -18,7 +18,7 @@ const RANDOM_BYTES: usize = 32;
 pub struct Secret(String);
 
 impl Secret {
-    /// Generates a token from 256 random bits of the operating system.
+    /// Generate a token from 256 random bits of the operating system.
     pub fn generate() -> Result<Self, getrandom::Error> {
         let mut bytes = [0; RANDOM_BYTES];
         getrandom::fill(&mut bytes)?;

@@ -12,10 +12,11 @@ use super::{
 use crate::{
     agi::{
         self,
-        config::{Config, DoneBy, Manager, Network, Prompts, Secret, prompt},
+        config::{Config, DoneBy, Manager, Network, Secret},
         names::{
             Endpoints, Interface, NamedEndpoint, Prefix, QueueName, named_endpoint, require_organization_in_names,
         },
+        prompts::{Prompts, prompt},
     },
     domain::ids::OrganizationId,
 };
@@ -96,7 +97,7 @@ pub(super) struct Agi {
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_AGI_DIGIT_PAUSE", default_value = "3s",
           value_parser = humantime::parse_duration)]
     digit_pause: Duration,
-    /// File of sign-outs that couldn't reach the queuegate server yet; created if it doesn't exist.
+    /// File for sign-ins and sign-outs whose outcome is open; created if it doesn't exist.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_AGI_JOURNAL", default_value = "queuegate-agi.journal")]
     journal: PathBuf,
     /// Address of Asterisk's manager interface (AMI), to reconcile members with sessions. Absent: disabled.

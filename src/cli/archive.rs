@@ -37,14 +37,14 @@ struct Chained {
     hash: String,
 }
 
-/// Reads a file, verifies its chain, and looks for a saved head.
+/// Read a file, verifies its chain, and looks for a saved head.
 pub(super) fn read(path: &Path, noted: Option<&proto::AuditLogPosition>) -> Result<Archive, Wrong> {
     let unreadable = |error: std::io::Error| Wrong(format!("can't read `{}`: {error}", path.display()));
     let file = BufReader::new(File::open(path).map_err(unreadable)?);
     read_from(file, path, noted).map_err(unreadable)
 }
 
-/// Reads the content of `path`.
+/// Read the content of `path`.
 pub(super) fn read_from(
     file: impl BufRead,
     path: &Path,

@@ -55,7 +55,7 @@ impl Server {
         Ok(Client::connect_as(&self.address, self.credentials()?).await?)
     }
 
-    /// Returns a client without connecting; the server may start later.
+    /// Return a client without connecting; the server may start later.
     pub(super) fn prepare(&self) -> anyhow::Result<Client> {
         Ok(Client::prepare_as(&self.address, self.credentials()?)?)
     }
@@ -84,13 +84,13 @@ impl Common {
     }
 }
 
-/// Parses a host name or IP address and a port.
+/// Parse a host name or IP address and a port.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let found = text.to_socket_addrs().map_err(|error| format!("{error}; write it as HOST:PORT"))?.next();
     found.ok_or_else(|| "no such host".to_owned())
 }
 
-/// Parses the path of a database file. Refuses names with a special meaning in SQLite.
+/// Parse the path of a database file. Refuses names with a special meaning in SQLite.
 pub(super) fn database(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() {
         return Err("must name a file".to_owned());

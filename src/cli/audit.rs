@@ -182,7 +182,7 @@ impl List {
     }
 }
 
-/// Prints the times of an empty search, so that the user notices a wrong day.
+/// Print the times of an empty search, so that the user notices a wrong day.
 fn print_nothing(
     start: Option<jiff::Timestamp>,
     end: Option<&prost_types::Timestamp>,
@@ -295,7 +295,7 @@ fn is_compacted(error: &anyhow::Error) -> bool {
     error.downcast_ref::<tonic::Status>().is_some_and(|status| status.code() == tonic::Code::OutOfRange)
 }
 
-/// Reads a head as `audit head` prints it.
+/// Read a head as `audit head` prints it.
 fn noted(text: &str) -> Result<proto::AuditLogPosition, Wrong> {
     let parts = text.trim().split_once(':');
     let (revision, hash) = parts.ok_or_else(|| Wrong("--expected-head: write it as REVISION:HASH".to_owned()))?;
@@ -405,7 +405,7 @@ impl Export {
         Ok(Outcome::Done)
     }
 
-    /// Cuts the events in the file off the log, after verifying the file.
+    /// Cut the events in the file off the log, after verifying the file.
     async fn cut(&self, client: &mut Client, path: &Path, through: &proto::AuditLogPosition) -> anyhow::Result<()> {
         let written = archive::read(path, None)?;
         let whole = written.fault.is_none() && written.last_hash == through.hash;
@@ -447,7 +447,7 @@ fn action_name(action: proto::AuditAction) -> String {
     print::short(action.as_str_name(), "AUDIT_ACTION_")
 }
 
-/// Prints an event: time, outcome, action, user and queue; then the actor and the explanation.
+/// Print an event: time, outcome, action, user and queue; then the actor and the explanation.
 pub(super) fn print_event(event: &proto::AuditEvent) -> anyhow::Result<()> {
     let (style, word) = if event.allowed() { (print::GREEN, "done  ") } else { (print::RED, "denied") };
     let dim = print::DIM;

@@ -105,7 +105,7 @@ impl Verify {
     }
 }
 
-/// Runs a long task, with a progress bar on a terminal.
+/// Run a long task, with a progress bar on a terminal.
 fn with_progress<T>(work: impl FnOnce(&dyn Fn(u64, u64)) -> T) -> T {
     let bar = ProgressBar::new(0);
     // The template is a constant and valid.

@@ -10,7 +10,7 @@ use std::{
 use clap::{ArgMatches, Args, Command, error::ErrorKind, parser::ValueSource};
 use toml_edit::{DocumentMut, Item, Value};
 
-use super::{args::Wrong, exit::Outcome, print, serve::Settings};
+use super::{args::Wrong, exit::Outcome, print, serve::ServerSettings};
 use crate::auth::without_secrets;
 
 /// Commands that can take their settings from a file.
@@ -23,7 +23,7 @@ const MIN_SIMILARITY: f64 = 0.75;
 #[derive(Args)]
 pub(super) struct Config {
     #[command(flatten)]
-    settings: Settings,
+    settings: ServerSettings,
     /// Print JSON for machines.
     #[arg(long)]
     json: bool,
@@ -36,7 +36,7 @@ pub(super) struct ParsedCommand {
     file: Option<PathBuf>,
 }
 
-/// Reads the arguments, and the file that they or the environment name. Exits on invalid arguments, as clap does.
+/// Read the arguments, and the file that they or the environment name. Exits on invalid arguments, as clap does.
 pub(super) fn parse(command: Command, arguments: Vec<OsString>) -> anyhow::Result<ParsedCommand> {
     let (matches, missing) = match command.clone().try_get_matches_from(&arguments) {
         Ok(matches) => (matches, None),
@@ -69,7 +69,7 @@ pub(super) fn parse(command: Command, arguments: Vec<OsString>) -> anyhow::Resul
     Ok(ParsedCommand { matches, from_file, file: Some(file) })
 }
 
-/// Reads arguments together with settings of a file.
+/// Read arguments together with settings of a file.
 pub(super) fn with(
     command: Command,
     mut arguments: Vec<OsString>,
@@ -172,7 +172,7 @@ fn single(value: &Value) -> Option<String> {
 }
 
 impl Config {
-    /// Prints the effective configuration.
+    /// Print the effective configuration.
     pub(super) fn run(self, command: &Command, parsed: &ParsedCommand) -> anyhow::Result<Outcome> {
         let Some(("config", matches)) = parsed.matches.subcommand() else { return Ok(Outcome::Done) };
         let rows = rows(command, parsed, matches);

@@ -130,7 +130,7 @@ struct Story {
 }
 
 impl Story {
-    /// Prints the title of a chapter, and the command with the same effect.
+    /// Print the title of a chapter, and the command with the same effect.
     fn chapter(&mut self, title: &str, command: &str) -> anyhow::Result<()> {
         let dim = print::DIM;
         self.chapter += 1;

@@ -35,7 +35,7 @@ const UNAVAILABLE: u8 = 3;
 /// Any other failure.
 const FAILED: u8 = 4;
 
-/// Prints a failure on standard error, and returns its exit code.
+/// Print a failure on standard error, and returns its exit code.
 pub(super) fn failed(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
         // The reader of our output closed the pipe.

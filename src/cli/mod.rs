@@ -1,6 +1,10 @@
 //! The command line, a client of the same API as everybody else.
 
-mod access;
+mod check;
+mod decision;
+mod lists;
+mod sign_in;
+mod supervisor;
 mod agi;
 mod archive;
 mod args;
@@ -55,23 +59,23 @@ enum Command {
     /// Run a server with a sample contact center, and play through a day in it.
     Demo(demo::Demo),
     /// Check whether a user may sign in to a queue. Changes nothing.
-    Check(access::Check),
+    Check(check::Check),
     /// Sign a user in to a queue, if they may.
-    SignIn(access::SignIn),
+    SignIn(sign_in::SignIn),
     /// Sign a user out of a queue, or of all queues.
-    SignOut(access::SignOut),
+    SignOut(sign_in::SignOut),
     /// Sign a user in on a supervisor's authority.
-    SupervisorSignIn(access::SupervisorSignIn),
+    SupervisorSignIn(supervisor::SupervisorSignIn),
     /// Sign a user out on a supervisor's authority.
-    SupervisorSignOut(access::SupervisorSignOut),
+    SupervisorSignOut(supervisor::SupervisorSignOut),
     /// List the live sessions.
     Sessions(sessions::Sessions),
     /// Follow sessions as they begin and end.
     Watch(sessions::Watch),
     /// List the queues that a user may sign in to.
-    Queues(access::Queues),
+    Queues(lists::Queues),
     /// List the users who may sign in to a queue.
-    Agents(access::Agents),
+    Agents(lists::Agents),
     /// Apply a document (YAML or JSON) to an organization.
     Import(transfer::Import),
     /// Write an organization as a document.
@@ -98,7 +102,7 @@ enum Command {
     },
 }
 
-/// Runs the program.
+/// Run the program.
 pub fn main() -> ExitCode {
     let parsed = match config::parse(Cli::command(), std::env::args_os().collect()) {
         Ok(parsed) => parsed,

@@ -170,7 +170,7 @@ fn reason(decision: &proto::PermissionDecision) -> String {
     print::short(decision.reason().as_str_name(), "PERMISSION_REASON_")
 }
 
-/// Parses a permission's name, in upper case with underscores or in lower case with dashes.
+/// Parse a permission's name, in upper case with underscores or in lower case with dashes.
 fn parse(text: &str) -> Result<proto::Permission, Wrong> {
     let name = text.to_ascii_uppercase().replace('-', "_");
     let name = if name.starts_with("PERMISSION_") { name } else { format!("PERMISSION_{name}") };

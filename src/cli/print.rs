@@ -17,34 +17,34 @@ pub(super) const GREEN: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(
 pub(super) const RED: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red))).bold();
 pub(super) const DIM: Style = Style::new().dimmed();
 
-/// Prints a message as proto3 JSON with every field, like `grpcurl -emit-defaults`.
+/// Print a message as proto3 JSON with every field, like `grpcurl -emit-defaults`.
 pub(super) fn json<M: Message + Name>(message: &M) -> anyhow::Result<()> {
     line(&json_text(&format!("{:#}", to_json(message)?)))
 }
 
-/// Prints a JSON value that is no message of the API.
+/// Print a JSON value that is no message of the API.
 pub(super) fn json_value(value: &serde_json::Value) -> anyhow::Result<()> {
     line(&json_text(&format!("{value:#}")))
 }
 
-/// Prints a message as one line of JSON, for streams.
+/// Print a message as one line of JSON, for streams.
 pub(super) fn json_line<M: Message + Name>(message: &M) -> anyhow::Result<()> {
     line(&json_text(&to_json(message)?.to_string()))
 }
 
-/// Prints a line and flushes it, for readers of a stream.
+/// Print a line and flushes it, for readers of a stream.
 pub(super) fn line(text: &str) -> anyhow::Result<()> {
     let mut out = anstream::stdout().lock();
     writeln!(out, "{}", safe(text))?;
     Ok(out.flush()?)
 }
 
-/// Prints a line on standard error.
+/// Print a line on standard error.
 pub(super) fn error_line(text: &str) {
     anstream::eprintln!("{}", safe(text));
 }
 
-/// Escapes every character that acts on a terminal, except our own styles and line ends.
+/// Escape every character that acts on a terminal, except our own styles and line ends.
 fn safe(text: &str) -> String {
     let styles =
         [GREEN, RED, DIM].iter().flat_map(|style| [style.render().to_string(), style.render_reset().to_string()]);
@@ -66,7 +66,7 @@ fn safe(text: &str) -> String {
     safe
 }
 
-/// Escapes hidden characters in JSON the way JSON does, so that it stays the same JSON for machines.
+/// Escape hidden characters in JSON the way JSON does, so that it stays the same JSON for machines.
 fn json_text(text: &str) -> String {
     let mut units = [0; 2];
     let mut written = String::with_capacity(text.len());
@@ -91,7 +91,7 @@ fn to_json<M: Message + Name>(message: &M) -> anyhow::Result<serde_json::Value> 
     Ok(message.serialize_with_options(serde_json::value::Serializer, &options)?)
 }
 
-/// Prints a table with a heading, without lines between rows.
+/// Print a table with a heading, without lines between rows.
 pub(super) fn table<const N: usize>(
     heading: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
@@ -132,19 +132,19 @@ pub(super) fn time(time: Option<&prost_types::Timestamp>) -> String {
     time.map(ToString::to_string).unwrap_or_default()
 }
 
-/// Prints a decision about queue access.
+/// Print a decision about queue access.
 pub(super) fn decision(decision: &proto::Decision) -> anyhow::Result<()> {
     answer(decision.allowed(), &reason(decision.reason), &decision.explanation)
 }
 
-/// Prints an answer: the word, the reason, and the sentence.
+/// Print an answer: the word, the reason, and the sentence.
 pub(super) fn answer(allowed: bool, reason: &str, explanation: &str) -> anyhow::Result<()> {
     let (style, word) = if allowed { (GREEN, "allowed") } else { (RED, "denied") };
     line(&format!("{style}{word}{style:#}  {reason}"))?;
     line(explanation)
 }
 
-/// Prints a session.
+/// Print a session.
 pub(super) fn session(session: &proto::Session) -> anyhow::Result<()> {
     let mut text = format!(
         "session {}: {} on {} since {}",
@@ -162,7 +162,7 @@ pub(super) fn session(session: &proto::Session) -> anyhow::Result<()> {
     line(&format!("{DIM}{text}{DIM:#}"))
 }
 
-/// Prints the revision from which an interrupted watch can resume.
+/// Print the revision from which an interrupted watch can resume.
 pub(super) fn where_to_resume(last: &str) {
     if !last.is_empty() {
         error_line(&format!("the watch ended; resume it with --from {last}"));

@@ -20,12 +20,12 @@ use crate::{
 #[derive(Args)]
 pub(super) struct Serve {
     #[command(flatten)]
-    settings: Settings,
+    settings: ServerSettings,
 }
 
 /// The settings of a server. Each has a flag, an environment variable, and a key in the configuration file.
 #[derive(Args)]
-pub(super) struct Settings {
+pub(super) struct ServerSettings {
     /// A TOML file with any of these settings; its keys are the flags without `--`. Flags and environment variables
     /// take precedence.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_CONFIG")]
@@ -188,7 +188,7 @@ impl Serve {
     }
 }
 
-impl Settings {
+impl ServerSettings {
     /// Build the server's configuration. Inherited sockets (systemd's socket activation) take precedence over
     /// addresses: the first is for calls, the second for metrics.
     fn server(self) -> anyhow::Result<server::Config> {
@@ -237,7 +237,7 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "must be a number from 0 to 1".to_owned())
 }
 
-/// Completes on SIGTERM or SIGINT. The handlers are in place when this returns.
+/// Complete on SIGTERM or SIGINT. The handlers are in place when this returns.
 pub(super) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {

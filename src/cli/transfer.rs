@@ -194,7 +194,7 @@ fn show(bar: &ProgressBar, answer: &proto::ImportDirectoryResponse, bytes: u64) 
     bar.tick();
 }
 
-/// Prints the problems of a faulty document, one per line, before the error itself.
+/// Print the problems of a faulty document, one per line, before the error itself.
 fn refused(status: Status, problems: &[proto::ImportProblem]) -> anyhow::Error {
     if problems.is_empty() {
         return status.into();

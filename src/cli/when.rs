@@ -12,12 +12,12 @@ pub(super) struct When {
     pub end: Timestamp,
 }
 
-/// Reads an instant, or a time span before now.
+/// Read an instant, or a time span before now.
 pub(super) fn when(text: &str) -> Result<When, String> {
     read(text, &Zoned::now()).ok_or_else(|| EXPECTED.to_owned())
 }
 
-/// Reads an instant in the past: a time of day later than now is yesterday's.
+/// Read an instant in the past: a time of day later than now is yesterday's.
 pub(super) fn past(text: &str) -> Result<When, String> {
     if humantime::parse_duration(text).is_ok() {
         return Err(format!("`{text}` is a time span; give it to --since"));

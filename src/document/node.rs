@@ -29,7 +29,7 @@ pub(super) enum Value {
     Mapping(Vec<(String, Node)>),
 }
 
-/// Reads text that is JSON or YAML.
+/// Read text that is JSON or YAML.
 pub(super) fn parse(text: &str) -> Result<Node, Problem> {
     if !text.trim_start().starts_with('{') {
         return parse_yaml(text);

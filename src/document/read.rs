@@ -11,7 +11,7 @@ use crate::domain::{
 };
 
 /// Maximum number of problems that are reported.
-const MOST_PROBLEMS: usize = 10_000;
+const MAX_PROBLEMS: usize = 10_000;
 
 /// A document after reading.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Reading {
     pub problems: Vec<Problem>,
 }
 
-/// Reads a document, and reports every problem.
+/// Read a document, and reports every problem.
 pub fn read(text: &str) -> Reading {
     let mut reader = Reader { problems: Vec::new() };
     let directory = match parse(text) {
@@ -244,10 +244,10 @@ impl Reader {
     }
 
     fn report(&mut self, line: u32, at: Path<'_>, description: String) {
-        if self.problems.len() < MOST_PROBLEMS {
+        if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(Problem { line, path: at.to_string(), description });
-        } else if self.problems.len() == MOST_PROBLEMS {
-            let description = format!("has more than {MOST_PROBLEMS} problems; fix these to see the rest");
+        } else if self.problems.len() == MAX_PROBLEMS {
+            let description = format!("has more than {MAX_PROBLEMS} problems; fix these to see the rest");
             self.problems.push(Problem { line: u32::MAX, path: String::new(), description });
         }
     }

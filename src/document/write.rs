@@ -30,7 +30,7 @@ pub struct Header<'d> {
     pub settings: &'d PermissionSettings,
 }
 
-/// Writes a document that [`read`](super::read) can read, and passes it to `take` in pieces of about 64 KiB. An error
+/// Write a document that [`read`](super::read) can read, and passes it to `take` in pieces of about 64 KiB. An error
 /// of `take` ends the writing. At most one piece is in memory, for any size of organization.
 pub fn write<E>(
     header: &Header<'_>,
@@ -58,7 +58,7 @@ pub fn write<E>(
     (writer.take)(writer.text)
 }
 
-/// Writes a whole directory, with all its settings.
+/// Write a whole directory, with all its settings.
 pub fn write_all(directory: &Directory, settings: &PermissionSettings, format: Format) -> String {
     let display_name = directory.display_name.as_deref().unwrap_or_default();
     let header = Header { organization_id: directory.organization_id.as_ref(), display_name, settings };
@@ -113,7 +113,7 @@ impl<E, T: FnMut(String) -> Result<(), E>> Writer<T> {
     }
 }
 
-/// Formats a value over several lines, all but the first with this indentation.
+/// Format a value over several lines, all but the first with this indentation.
 fn pretty(value: &Value, indent: &str) -> String {
     // Line breaks in texts are escaped, so all others separate lines.
     format!("{value:#}").replace('\n', &format!("\n{indent}"))

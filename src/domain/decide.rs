@@ -73,7 +73,9 @@ pub fn decide<'s>(organization: &'s OrganizationState, request: AccessRequest<'_
         (None, _) => Reason::UnknownUser,
         (Some(user_state), _) if user_state.user().disabled => Reason::UserDisabled,
         (Some(_), None) => Reason::UnknownQueue,
-        (Some(user_state), Some(queue_state)) => known(organization, user_state, queue_state, request.channel, session),
+        (Some(user_state), Some(queue_state)) => {
+            decide_for_existing(organization, user_state, queue_state, request.channel, session)
+        }
     };
     Decision {
         reason,
@@ -96,11 +98,11 @@ pub fn reason(
     if user_state.user().disabled {
         return Reason::UserDisabled;
     }
-    known(organization, user_state, queue_state, channel, user_state.live_session(queue_state, now))
+    decide_for_existing(organization, user_state, queue_state, channel, user_state.live_session(queue_state, now))
 }
 
 /// Apply rules 4 to 9, for a user and a queue that exist.
-fn known(
+fn decide_for_existing(
     organization: &OrganizationState,
     user_state: &UserState,
     queue_state: &QueueState,
@@ -177,7 +179,8 @@ pub fn is_retained(organization: &OrganizationState, session: &Session, now: Tim
             // Neither a session that ended, nor one that another has replaced, is retained.
             let live = user_state.live_session(queue_state, now);
             live.is_some_and(|live| live.session_id == session.session_id)
-                && known(organization, user_state, queue_state, channel, None) == Reason::UnassignedRestricted
+                && decide_for_existing(organization, user_state, queue_state, channel, None)
+                    == Reason::UnassignedRestricted
         }
         (None, _) | (_, None) => false,
     }

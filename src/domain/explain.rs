@@ -86,7 +86,7 @@ pub fn explain_permission(decision: &permission::Decision<'_>, request: &permiss
     }
 }
 
-/// Format a sentence. Its capacity fits most sentences, so it need not be moved while it grows: every check makes one.
+/// Format a sentence. Every check makes one, so the capacity fits most sentences without a second allocation.
 macro_rules! sentence {
     ($($words:tt)*) => {{
         let mut text = String::with_capacity(128);

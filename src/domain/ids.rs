@@ -307,7 +307,7 @@ ref_display!(QueueRef);
 pub struct Lineage {
     /// The random number that the store was created with.
     pub store_id: u64,
-    /// The number of restores from a backup.
+    /// 1 in a new store. A restore sets it to the second of the restore, or to the last epoch plus one if that is later.
     pub epoch: u32,
 }
 

@@ -1,6 +1,6 @@
 //! Enumerations whose values have one stable name each.
 
-/// Declare an enumeration whose values have one stable upper-case name each. The store, documents and the command line
+/// Declare an enumeration whose values have one stable name each. The store, documents and the command line
 /// use these names.
 macro_rules! named_enum {
     ($(#[$doc:meta])* $name:ident, $expected:literal { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {

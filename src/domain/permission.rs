@@ -8,7 +8,7 @@ use super::{
     settings::{PermissionSettings, Switch},
     snapshot::OrganizationState,
     time::Timestamp,
-    vocabulary::{Entry, Grant, Permission, PermissionReason, Scope},
+    vocabulary::{Entry, Grant, Permission, PermissionReason, Subject},
 };
 
 /// The question whether a user has a permission.
@@ -21,7 +21,7 @@ pub struct PermissionCheck<'q> {
 
 /// The error of a request that names a queue without need, or names no queue where one is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum WrongScope {
+pub enum QueueMismatch {
     /// The permission is about one queue.
     #[error("is required, because {0} is about one queue")]
     QueueRequired(Permission),
@@ -32,18 +32,18 @@ pub enum WrongScope {
 
 impl<'q> PermissionCheck<'q> {
     /// Make the request. INVARIANT: it names a queue exactly if the permission is about one.
-    pub fn new(user: &'q UserRef, permission: Permission, queue: Option<&'q QueueRef>) -> Result<Self, WrongScope> {
-        match (permission.entry().scope, queue) {
-            (Scope::Queue, None) => Err(WrongScope::QueueRequired(permission)),
-            (Scope::Organization, Some(_)) => Err(WrongScope::NotAboutQueue(permission)),
-            (Scope::Queue, Some(_)) | (Scope::Organization, None) => Ok(Self { user, permission, queue }),
+    pub fn new(user: &'q UserRef, permission: Permission, queue: Option<&'q QueueRef>) -> Result<Self, QueueMismatch> {
+        match (permission.entry().subject, queue) {
+            (Subject::Queue, None) => Err(QueueMismatch::QueueRequired(permission)),
+            (Subject::Organization, Some(_)) => Err(QueueMismatch::NotAboutQueue(permission)),
+            (Subject::Queue, Some(_)) | (Subject::Organization, None) => Ok(Self { user, permission, queue }),
         }
     }
 
     /// Make the request as one of a list over all permissions. Return `None` if it is about one queue and none is
     /// given.
     pub fn one_of_all(user: &'q UserRef, permission: Permission, queue: Option<&'q QueueRef>) -> Option<Self> {
-        let queue = queue.filter(|_| permission.entry().scope == Scope::Queue);
+        let queue = queue.filter(|_| permission.entry().subject == Subject::Queue);
         Self::new(user, permission, queue).ok()
     }
 }
@@ -112,9 +112,9 @@ pub(super) fn by_role(
 pub(super) fn could_change(before: &PermissionSettings, after: &PermissionSettings) -> Vec<Permission> {
     let reach_changes = before.is_on(Switch::LimitToAssignedQueues) != after.is_on(Switch::LimitToAssignedQueues);
     let changes = |permission: &Permission| {
-        let Entry { description: _, scope, grants } = permission.entry();
+        let Entry { description: _, subject, grants } = permission.entry();
         let differs = |(_, grant): &(Role, Grant)| is_granted(before, *grant) != is_granted(after, *grant);
-        reach_changes && *scope == Scope::Queue || grants.iter().any(differs)
+        reach_changes && *subject == Subject::Queue || grants.iter().any(differs)
     };
     Permission::ALL.iter().copied().filter(changes).collect()
 }
@@ -152,7 +152,7 @@ mod tests {
     fn a_list_asks_about_the_queue_only_where_a_permission_is_about_one() {
         let (user, queue) = (by_user_id("ann"), by_queue_id("q1"));
         for &permission in Permission::ALL {
-            let about_queue = permission.entry().scope == Scope::Queue;
+            let about_queue = permission.entry().subject == Subject::Queue;
             let with = PermissionCheck::one_of_all(&user, permission, Some(&queue)).unwrap();
             assert_eq!(with.queue.is_some(), about_queue, "{permission}");
             assert_eq!(PermissionCheck::one_of_all(&user, permission, None).is_none(), about_queue, "{permission}");

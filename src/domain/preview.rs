@@ -11,7 +11,7 @@ use super::{
     permission::{by_role, could_change},
     snapshot::OrganizationState,
     time::Timestamp,
-    vocabulary::{Permission, PermissionReason, Scope},
+    vocabulary::{Permission, PermissionReason, Subject},
 };
 
 /// The effect of a change of settings.
@@ -111,12 +111,12 @@ fn user_impact<'s>(
     let held = before.roles_held(user.user_id.as_str());
     let concerned = |permission: &&Permission| permission.entry().grants.iter().any(|(role, _)| held.contains(*role));
     let concerned = || could_change.iter().filter(concerned);
-    let about_queues = concerned().any(|permission| permission.entry().scope == Scope::Queue);
+    let about_queues = concerned().any(|permission| permission.entry().subject == Subject::Queue);
     let queues = if about_queues { kinds_of_queue(before, user) } else { Vec::new() };
     for &permission in concerned() {
-        let asked: &[Option<&Queue>] = match permission.entry().scope {
-            Scope::Organization => &[None],
-            Scope::Queue => &queues,
+        let asked: &[Option<&Queue>] = match permission.entry().subject {
+            Subject::Organization => &[None],
+            Subject::Queue => &queues,
         };
         let has = |organization: &OrganizationState, queue: Option<&Queue>| {
             by_role(organization, user, permission, queue, now).0 == PermissionReason::Granted

@@ -32,7 +32,7 @@ use crate::{
         ids::{OrganizationId, RequestId, Revision, UserId},
         plan::import_problems,
     },
-    state::{self, Progress, Request},
+    state::{self, Progress, RequestKey},
 };
 
 /// The largest document, in bytes.
@@ -264,7 +264,7 @@ impl Import {
         let command = Command { organization_id, action: Action::Import { directory, missing }, actor };
         let progress = Arc::new(Progress::default());
         // The hash of a large document takes a while.
-        let hashed = blocking(move || (request_id.map(|id| Request::new(id, &command)), command));
+        let hashed = blocking(move || (request_id.map(|id| RequestKey::new(id, &command)), command));
         let (request, command) = hashed.await?;
         let done = self.services.state()?.execute_with_progress(
             self.services.replies(),

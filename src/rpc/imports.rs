@@ -11,13 +11,13 @@ use super::{
 use crate::{auth::Identity, domain::ids::OrganizationId};
 
 /// The most imports in flight.
-const MOST_IMPORTS: usize = 8;
+const MAX_IMPORTS: usize = 8;
 
 /// The most imports of one caller. An organization has one at a time.
 const IMPORTS_OF_CALLER: usize = 4;
 
 /// The most documents that are planned at once: each is in memory several times over.
-const MOST_PLANS: usize = 2;
+const MAX_PLANS: usize = 2;
 
 /// The limits of imports in flight and of plans.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ pub(super) struct Imports {
 
 impl Imports {
     pub(super) fn new() -> Self {
-        Self { in_flight: Permits::new(MOST_IMPORTS), plans: Arc::new(Semaphore::new(MOST_PLANS)) }
+        Self { in_flight: Permits::new(MAX_IMPORTS), plans: Arc::new(Semaphore::new(MAX_PLANS)) }
     }
 
     pub(super) fn permit(&self, caller: &Identity, organization_id: &OrganizationId) -> Result<Permit, Error> {

@@ -295,7 +295,7 @@ impl Asked {
     fn answer(&self, organization: &OrganizationState, now: Timestamp) -> Result<proto::PermissionDecision, Error> {
         let Self { user, permission, queue } = self;
         let question = PermissionCheck::new(user, *permission, queue.as_ref());
-        let question = question.map_err(|error| from_proto::wrong_scope(error, queue.as_ref()))?;
+        let question = question.map_err(|error| from_proto::queue_mismatch(error, queue.as_ref()))?;
         Ok(answer(organization, question, now))
     }
 }

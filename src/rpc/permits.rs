@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The most exports and verifications in flight.
-pub(super) const MOST_LONG_READS: usize = 8;
+pub(super) const MAX_LONG_READS: usize = 8;
 
 /// The permits for one kind of work.
 #[derive(Clone)]
@@ -44,8 +44,8 @@ impl Permits {
         Self(Arc::new(Pool { most, held: Mutex::default() }))
     }
 
-    /// Take a permit for all of these owners. Fails if all permits are held, or if an owner holds its share, the number
-    /// beside it.
+    /// Take a permit for all of these owners, each with the most permits that it may hold. Fails if the pool is empty, or
+    /// if an owner already holds that many.
     pub(super) fn take(&self, owners: &[(String, usize)]) -> Result<Permit, Refused> {
         let mut held = self.0.held();
         if held.all >= self.0.most {

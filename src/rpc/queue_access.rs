@@ -330,8 +330,8 @@ impl QueueAccessService for CallerServices {
 
     type WatchSessionsStream = watch::Decoded;
 
-    /// Watch sessions from this process. The server answers with [`CallerServices::watch_sessions`] instead, which
-    /// encodes each change once for all watches.
+    /// Watch sessions from this process. Over the network, [`watch::serve`] answers: it encodes each change once for all
+    /// watches.
     async fn watch_sessions(
         &self,
         request: Request<proto::WatchSessionsRequest>,

@@ -1,9 +1,8 @@
 //! Lists and batches: their cost grows with an organization, so background threads compute them. These threads give way
 //! to the threads that answer checks.
 //!
-//! INVARIANT: the lists of one organization wait for each other, and don't delay the lists of another organization.
-//! Each owner (an organization, or a caller who lists organizations) has as many permits as there are background
-//! threads.
+//! INVARIANT: an owner (an organization, or a caller who lists organizations) has as many permits as there are background
+//! threads. So at most that many lists of another owner go before an owner's next one.
 
 use std::{
     collections::HashMap,
@@ -21,7 +20,7 @@ use super::{background::blocking, error::Error};
 use crate::telemetry::metrics::{Metrics, Shed};
 
 /// The most waiting calls of one owner.
-const MOST_WAITING: usize = 256;
+const MAX_WAITING: usize = 256;
 
 /// The queue of calls that wait for the background threads.
 #[derive(Clone)]
@@ -70,7 +69,7 @@ impl Scans {
 impl<'o> Waiting<'o> {
     fn new(owner: &'o Owner, metrics: &Metrics) -> Result<Self, Error> {
         let waiting = Self(owner);
-        if owner.waiting.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
+        if owner.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
             metrics.shed(Shed::Scans);
             return Err(Error::TooManyScans);
         }
@@ -117,7 +116,7 @@ mod tests {
         let (scans, metrics) = (Scans::new(), Metrics::new(CallLabels::default()));
         let (busy, other) = (scans.owner("busy"), scans.owner("other"));
         let wait = |owner| Waiting::new(owner, &metrics);
-        let waiting: Vec<_> = (0..MOST_WAITING).map(|_| wait(&*busy).unwrap()).collect();
+        let waiting: Vec<_> = (0..MAX_WAITING).map(|_| wait(&*busy).unwrap()).collect();
         assert!(matches!(wait(&busy), Err(Error::TooManyScans)));
         assert!(wait(&other).is_ok());
         drop(waiting);

@@ -13,7 +13,7 @@ use super::{
     error::Error,
     from_proto,
     imports::Imports,
-    permits::{MOST_LONG_READS, Permits},
+    permits::{MAX_LONG_READS, Permits},
     proto::{
         self, audit_service_server::AuditServiceServer, directory_service_server::DirectoryServiceServer,
         permission_service_server::PermissionServiceServer, queue_access_service_server::QueueAccessServiceServer,
@@ -79,7 +79,7 @@ impl Rpc {
             metrics,
             replies: Arc::default(),
             imports: Imports::new(),
-            long_reads: Permits::new(MOST_LONG_READS),
+            long_reads: Permits::new(MAX_LONG_READS),
             scans: Scans::new(),
             times,
         }

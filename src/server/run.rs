@@ -19,10 +19,10 @@ use tonic_reflection::pb::{
 use tracing::{error, info, warn};
 
 use super::{
-    call::{Admission, Callers, Gate},
+    call::{Admission, Callers, CoreResources},
     config::{Config, Exposure, Reflection, local_address, refuse_exposure},
     error::Error,
-    net::{Connections, Cores, Tls, accept},
+    net::{ConnectionServer, Cores, Tls, accept},
     operator::{Health, Operator, ServingStatus, notify_systemd, reload},
 };
 use crate::{
@@ -118,7 +118,7 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     let routes = routes.prepare();
     let callers = Arc::new(Callers::default());
     let connections_of_a_core = || {
-        let gate = Gate {
+        let core = CoreResources {
             rpc: rpc.for_another_runtime(),
             others: routes.clone(),
             authority: authority.clone(),
@@ -128,10 +128,10 @@ pub async fn start(config: Config) -> Result<Server, Error> {
             traces: traces.clone(),
             clock: Arc::clone(&clock),
         };
-        Connections { gate: Arc::new(gate), limits, tls: tls.clone(), draining: draining.clone() }
+        ConnectionServer { core: Arc::new(core), limits, tls: tls.clone(), draining: draining.clone() }
     };
-    let connections: Vec<Connections> = std::iter::repeat_with(connections_of_a_core).take(processors()).collect();
-    let admissions = connections.iter().map(|connections| Arc::clone(&connections.gate.admission)).collect();
+    let connections: Vec<ConnectionServer> = std::iter::repeat_with(connections_of_a_core).take(processors()).collect();
+    let admissions = connections.iter().map(|connections| Arc::clone(&connections.core.admission)).collect();
     let cores = Cores::start(connections).map_err(Error::Threads)?;
     let mut beside = JoinSet::new();
     beside.spawn(reload(authority, tls, Arc::clone(&clock), Arc::clone(&metrics)));

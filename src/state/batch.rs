@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    job::{Progress, Request},
+    job::{Progress, RequestKey},
     replies::{Done, Reply},
 };
 use crate::{
@@ -46,7 +46,7 @@ impl Batch {
     pub(super) fn remember(
         &mut self,
         organization_id: &OrganizationId,
-        request: Request,
+        request: RequestKey,
         done: &Done,
     ) -> Result<(), store::Error> {
         let outcome = serde_json::to_string(&done.outcome).map_err(|error| store::Error::Damaged(error.to_string()))?;

@@ -17,13 +17,13 @@ use crate::{
 };
 
 /// The most cut audit events that one sweep removes.
-const MOST_SWEPT: usize = 1_000;
+const MAX_SWEPT: usize = 1_000;
 
 /// The interval at which the writer starts to forget old request ids.
 pub(super) const FORGET_EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// The most request ids that one step forgets. It is more than any batch adds, so the work ends under any load.
-pub(super) const MOST_FORGOTTEN: usize = 256;
+pub(super) const MAX_FORGOTTEN: usize = 256;
 
 impl Writer {
     /// Do the work that no caller waits for.
@@ -90,12 +90,12 @@ impl Writer {
             self.is_forgetting = true;
         }
         if self.is_forgetting {
-            let forgotten = match self.store.forget_requests(now.minus(REQUEST_LIFE), MOST_FORGOTTEN) {
+            let forgotten = match self.store.forget_requests(now.minus(REQUEST_LIFE), MAX_FORGOTTEN) {
                 // They stay until the next time.
                 Err(error) if error.is_temporary() => 0,
                 forgotten => forgotten?,
             };
-            self.is_forgetting = forgotten == MOST_FORGOTTEN;
+            self.is_forgetting = forgotten == MAX_FORGOTTEN;
         }
         Ok(())
     }
@@ -130,7 +130,7 @@ impl Writer {
             return Ok(());
         };
         if let Some((organization_id, through)) = unswept.last()
-            && self.store.sweep(organization_id, *through, MOST_SWEPT)? == 0
+            && self.store.sweep(organization_id, *through, MAX_SWEPT)? == 0
         {
             unswept.pop();
         }

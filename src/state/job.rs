@@ -19,22 +19,22 @@ use crate::domain::{
 
 /// A request to the writer.
 pub(super) enum Job {
-    Execute(Queued),
+    Execute(Untaken),
     /// Finish: the writer executes the jobs before this one, and refuses those after it.
     Stop,
 }
 
 /// A command that waits for the writer. If it is dropped before the writer takes it up, its reply says that nothing was
 /// done. If it is dropped without a reply after that, its outcome is unknown.
-pub(super) struct Queued(pub(super) Option<Box<Execute>>);
+pub(super) struct Untaken(pub(super) Option<Box<QueuedCommand>>);
 
-impl Queued {
-    pub(super) fn take_up(mut self) -> Option<Box<Execute>> {
+impl Untaken {
+    pub(super) fn take_up(mut self) -> Option<Box<QueuedCommand>> {
         self.0.take()
     }
 }
 
-impl Drop for Queued {
+impl Drop for Untaken {
     fn drop(&mut self) {
         if let Some(execute) = self.0.take() {
             replies::send([Reply { reply_to: execute.reply_to, answer: Err(Error::Stopped) }]);
@@ -42,22 +42,22 @@ impl Drop for Queued {
     }
 }
 
-pub(super) struct Execute {
+pub(super) struct QueuedCommand {
     pub(super) command: Command,
     pub(super) caller: Caller,
-    pub(super) request: Option<Request>,
+    pub(super) request: Option<RequestKey>,
     pub(super) progress: Option<Arc<Progress>>,
     pub(super) reply_to: ReplyTo,
 }
 
 /// A request with a request id.
 #[derive(Debug)]
-pub struct Request {
+pub struct RequestKey {
     pub(super) id: RequestId,
     pub(super) content_sha256: String,
 }
 
-impl Request {
+impl RequestKey {
     /// Create the request for this command. Hashes the whole command, which takes a while if it imports a large
     /// directory.
     pub fn new(id: RequestId, command: &Command) -> Self {

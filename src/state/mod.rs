@@ -34,7 +34,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 
 use self::{
     clock::Clock,
-    job::{Execute, Job, Queued},
+    job::{Job, QueuedCommand, Untaken},
     page_snapshots::PageSnapshots,
     shared::{Busy, Shared},
     sync::{SyncQueueReceiver, Syncer},
@@ -43,7 +43,7 @@ use self::{
 };
 pub use self::{
     error::{Ended, Error},
-    job::{Progress, Request},
+    job::{Progress, RequestKey},
     replies::{Done, ReplyBatches},
     shared::Committed,
 };
@@ -59,7 +59,7 @@ use crate::{
 };
 
 /// The most readers of the audit log that stay open for the next call.
-const MOST_IDLE_READERS: usize = 4;
+const MAX_IDLE_READERS: usize = 4;
 
 /// The number of commands that may wait for the writer. More are shed.
 const QUEUE_CAPACITY: usize = 4_096;
@@ -184,7 +184,7 @@ impl State {
         self.shared.page_snapshots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Execute a command durably. With a request id, a repetition within 24 hours returns the first outcome.
+    /// QueuedCommand a command durably. With a request id, a repetition within 24 hours returns the first outcome.
     pub async fn execute(
         &self,
         replies: &ReplyBatches,
@@ -192,17 +192,17 @@ impl State {
         caller: Caller,
         request_id: Option<RequestId>,
     ) -> Result<Done, Error> {
-        let request = request_id.map(|id| Request::new(id, &command));
+        let request = request_id.map(|id| RequestKey::new(id, &command));
         self.submit(replies, command, caller, request, None)?.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
 
-    /// Execute a command like [`State::execute`], and update its progress.
+    /// QueuedCommand a command like [`State::execute`], and update its progress.
     pub async fn execute_with_progress(
         &self,
         replies: &ReplyBatches,
         command: Command,
         caller: Caller,
-        request: Option<Request>,
+        request: Option<RequestKey>,
         progress: Arc<Progress>,
     ) -> Result<Done, Error> {
         self.submit(replies, command, caller, request, Some(progress))?.await.unwrap_or(Err(Error::OutcomeUnknown))
@@ -213,12 +213,12 @@ impl State {
         replies: &ReplyBatches,
         command: Command,
         caller: Caller,
-        request: Option<Request>,
+        request: Option<RequestKey>,
         progress: Option<Arc<Progress>>,
     ) -> Result<oneshot::Receiver<Result<Done, Error>>, Error> {
         let (reply_to, answer) = replies.reply_to();
-        let execute = Execute { command, caller, request, progress, reply_to };
-        let job = Job::Execute(Queued(Some(Box::new(execute))));
+        let execute = QueuedCommand { command, caller, request, progress, reply_to };
+        let job = Job::Execute(Untaken(Some(Box::new(execute))));
         let metrics = &self.shared.metrics;
         metrics.writer_queue.inc();
         let refused = match self.jobs.try_send(job) {
@@ -265,7 +265,7 @@ impl State {
         let reader = found.map_or_else(|| self.log_reader(), Ok)?;
         let read = read(&reader);
         let mut idle = idle();
-        if idle.len() < MOST_IDLE_READERS {
+        if idle.len() < MAX_IDLE_READERS {
             idle.push(reader);
         }
         Ok(read)

@@ -1,8 +1,7 @@
 //! Page snapshots, which let all pages of a list come from one revision.
 //!
-//! INVARIANT: the lists of one owner (an organization, or a caller who lists organizations) expire no page token of
-//! another owner. The exception: if all owners together keep too many snapshots, the owner with the most loses its
-//! oldest.
+//! INVARIANT: the snapshots of an owner (an organization, or a caller who lists organizations) displace only its own,
+//! unless all owners together keep too many. Then the owner with the most loses its oldest.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,10 +15,10 @@ use crate::domain::{ids::Sequence, snapshot::Snapshot};
 const LIFE: Duration = Duration::from_secs(10 * 60);
 
 /// The most snapshots that are kept for one owner. They share their unchanged parts.
-const MOST_OF_OWNER: usize = 16;
+const MAX_OF_OWNER: usize = 16;
 
 /// The most snapshots that are kept in all.
-const MOST: usize = 512;
+const MAX: usize = 512;
 
 /// The snapshots of each owner, least recently used first, with the time of their last use.
 #[derive(Debug, Default)]
@@ -34,13 +33,13 @@ impl PageSnapshots {
         if self.find(owner, snapshot.revision().sequence, now).is_some() {
             return;
         }
-        if self.len() >= MOST
+        if self.len() >= MAX
             && let Some(largest) = self.by_owner.values_mut().max_by_key(|kept| kept.len())
         {
             largest.pop_front();
         }
         let of_owner = self.by_owner.entry(owner.to_owned()).or_default();
-        if of_owner.len() == MOST_OF_OWNER {
+        if of_owner.len() == MAX_OF_OWNER {
             of_owner.pop_front();
         }
         of_owner.push_back((now, Arc::new(snapshot)));
@@ -88,7 +87,7 @@ mod tests {
             kept.keep("busy", at(sequence), now);
         }
         assert!(kept.find("quiet", Sequence(1), now).is_some());
-        assert_eq!(kept.len(), 1 + MOST_OF_OWNER);
+        assert_eq!(kept.len(), 1 + MAX_OF_OWNER);
         assert!(kept.find("busy", Sequence(999), now).is_some());
         assert!(kept.find("busy", Sequence(1), now).is_none() && kept.find("other", Sequence(999), now).is_none());
     }
@@ -118,7 +117,7 @@ mod tests {
         for owner in 0..500 {
             kept.keep(&format!("owner {owner}"), at(1), now);
         }
-        assert_eq!(kept.len(), MOST);
+        assert_eq!(kept.len(), MAX);
         assert!(kept.find("busy", Sequence(0), now).is_none() && kept.find("busy", Sequence(15), now).is_some());
     }
 }

@@ -29,7 +29,7 @@ use crate::{
 
 /// The number of batches that may wait for the disk. Then the writer waits too. One sync covers all of them, so a slow
 /// disk takes as many changes as a fast one.
-const MOST_WAITING: usize = 64;
+const MAX_WAITING: usize = 64;
 
 /// Return the changes of a batch that watches need: those they send, and the last change of each organization, for
 /// their checkpoints. Other changes are dropped: a slow watch keeps batches in memory, and an import may change a
@@ -76,7 +76,7 @@ pub(super) struct SyncQueueReceiver {
 }
 
 pub(super) fn sync_queue() -> (SyncQueue, SyncQueueReceiver) {
-    let (sender, batches) = sync_channel(MOST_WAITING);
+    let (sender, batches) = sync_channel(MAX_WAITING);
     let waiting = Arc::new(AtomicUsize::new(0));
     (SyncQueue { batches: sender, waiting: Arc::clone(&waiting) }, SyncQueueReceiver { batches, waiting })
 }

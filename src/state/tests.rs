@@ -11,9 +11,9 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    Ended, Error, Owners, ReplyBatches, Request, State,
+    Ended, Error, Owners, ReplyBatches, RequestKey, State,
     clock::{Clock, SystemClock},
-    housekeeping::{FORGET_EVERY, MOST_FORGOTTEN},
+    housekeeping::{FORGET_EVERY, MAX_FORGOTTEN},
     job::Job,
     writer::{REQUEST_LIFE, Writer},
 };
@@ -105,7 +105,7 @@ async fn nothing_is_published_or_answered_before_it_and_all_earlier_batches_are_
     // The second repeats the first, so there is nothing to write for it.
     let submit = |id: &str| {
         let command = create("acme");
-        let request = Some(Request::new(id.parse().unwrap(), &command));
+        let request = Some(RequestKey::new(id.parse().unwrap(), &command));
         state.submit(&replies, command, Caller::server(), request, None).unwrap()
     };
     let mut answers = [submit("one"), submit("one"), submit("other")];
@@ -165,10 +165,10 @@ async fn every_request_id_is_forgotten_after_a_day_however_many_there_are() {
     let Owners { mut writer, queue, .. } = owners;
     let replies = ReplyBatches::open();
     let now = state.now();
-    let answers: Vec<_> = (0..MOST_FORGOTTEN * 2 + 1)
+    let answers: Vec<_> = (0..MAX_FORGOTTEN * 2 + 1)
         .map(|number| {
             let command = create(&format!("o{number}"));
-            let request = Some(Request::new(format!("r{number}").parse().unwrap(), &command));
+            let request = Some(RequestKey::new(format!("r{number}").parse().unwrap(), &command));
             state.submit(&replies, command, Caller::server(), request, None).unwrap()
         })
         .collect();
@@ -194,7 +194,7 @@ async fn every_request_id_is_forgotten_after_a_day_however_many_there_are() {
             break;
         }
     }
-    assert_eq!(left, [MOST_FORGOTTEN + 1, 1, 0]);
+    assert_eq!(left, [MAX_FORGOTTEN + 1, 1, 0]);
 }
 
 #[tokio::test]

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 
 /// The most commands in one commit, per processor.
-const MOST: usize = 16;
+const MAX: usize = 16;
 
 /// The most commands in one commit while reads come, per processor.
-const MOST_BESIDE_READS: usize = 6;
+const MAX_BESIDE_READS: usize = 6;
 
 /// How long after a read the writer expects more reads.
 const RECENT: Duration = Duration::from_millis(50);
@@ -40,7 +40,7 @@ impl Throttle {
 
     /// Return the most commands to take up now.
     pub(super) fn most(&self, now: Instant) -> usize {
-        let for_each = if self.reads_are_recent(now) { MOST_BESIDE_READS } else { MOST };
+        let for_each = if self.reads_are_recent(now) { MAX_BESIDE_READS } else { MAX };
         for_each * self.processors
     }
 

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::{
     batch::Batch,
     error::{Error, chain},
-    job::{Execute, Job, Request},
+    job::{Job, QueuedCommand, RequestKey},
     replies::{self, Done, Reply},
     shared::Shared,
     sync::{SyncQueue, Syncer, WrittenBatch},
@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// The most expired sessions in one commit.
-const MOST_EXPIRATIONS: usize = 10_000;
+const MAX_EXPIRATIONS: usize = 10_000;
 
 /// The longest sleep while a session is going to expire. The server's clock doesn't measure a sleep, and a sleep
 /// doesn't count the time that the machine was suspended.
@@ -166,7 +166,7 @@ impl Writer {
     pub(super) fn run_batch(
         &mut self,
         now: Timestamp,
-        jobs: Vec<Execute>,
+        jobs: Vec<QueuedCommand>,
     ) -> Result<Option<WrittenBatch>, store::Error> {
         let working = Snapshot::clone(&self.head);
         let mut batch = Batch {
@@ -180,10 +180,10 @@ impl Writer {
             replies: Vec::new(),
             progress: Vec::new(),
         };
-        let expirations = plan_expirations(&batch.working, now, MOST_EXPIRATIONS);
+        let expirations = plan_expirations(&batch.working, now, MAX_EXPIRATIONS);
         batch.accept(expirations, &Origin { caller: Caller::server(), actor: None }).map_err(damaged)?;
         for job in jobs {
-            let Execute { command, caller, request, progress, reply_to } = job;
+            let QueuedCommand { command, caller, request, progress, reply_to } = job;
             if reply_to.has_given_up() {
                 // A caller that has given up doesn't expect the change any more.
                 continue;
@@ -204,7 +204,7 @@ impl Writer {
         batch: &mut Batch,
         command: &Command,
         caller: Caller,
-        request: Option<Request>,
+        request: Option<RequestKey>,
     ) -> Result<Result<Done, Error>, store::Error> {
         if let Some(request) = &request
             && let Some(first) = self.first_outcome(batch, &command.organization_id, &request.id)?
@@ -296,7 +296,7 @@ impl Writer {
 }
 
 /// Return the first outcome if the request is the same. Otherwise its id was used for another request.
-fn repeated(first: &RequestRecord, request: &Request, now: Revision) -> Result<Done, Error> {
+fn repeated(first: &RequestRecord, request: &RequestKey, now: Revision) -> Result<Done, Error> {
     if first.content_sha256 != request.content_sha256 {
         return Err(Error::RequestIdReused(request.id.clone()));
     }

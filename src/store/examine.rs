@@ -23,7 +23,7 @@ use crate::domain::{
 };
 
 /// The largest number of problems of a kind that are reported.
-const MOST_PROBLEMS: usize = 10;
+const MAX_PROBLEMS: usize = 10;
 
 /// The number of events that are replayed at a time.
 const CHUNK: u32 = 1_000;
@@ -101,7 +101,7 @@ impl Examination {
     /// Collect the problems that SQLite itself finds.
     fn pages(&mut self, connection: &Connection) {
         let check = || -> rusqlite::Result<Vec<String>> {
-            let mut statement = connection.prepare(&format!("PRAGMA integrity_check({MOST_PROBLEMS})"))?;
+            let mut statement = connection.prepare(&format!("PRAGMA integrity_check({MAX_PROBLEMS})"))?;
             statement.query_map([], |row| row.get(0))?.collect()
         };
         match check() {
@@ -117,7 +117,7 @@ impl Examination {
                 let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
                 Ok(format!("foreign_key_check: a row of {table} refers to a missing row of {parent}"))
             };
-            statement.query_map([], described)?.take(MOST_PROBLEMS).collect()
+            statement.query_map([], described)?.take(MAX_PROBLEMS).collect()
         };
         match check() {
             Ok(broken) => self.problems.extend(broken),

@@ -61,7 +61,7 @@ const WINDOW: u32 = 10_000;
 
 /// The largest number of search steps for one page. A filter that matches few events has pages with few or no events,
 /// so no call examines a log of millions.
-const MOST_WINDOWS: usize = 5;
+const MAX_WINDOWS: usize = 5;
 
 /// The newest events that match a filter.
 #[derive(Debug)]
@@ -140,7 +140,7 @@ impl LogReader {
         most_bytes: usize,
     ) -> Result<Newest, Error> {
         let mut page = Page { events: Vec::new(), most, bytes: 0, most_bytes };
-        for _ in 0..MOST_WINDOWS {
+        for _ in 0..MAX_WINDOWS {
             let window = self.window(organization_id, (after, before))?;
             let from = window.unwrap_or(after);
             if let Some(rest) = self.newest_in_window(organization_id, (from, before), filter, &mut page)? {

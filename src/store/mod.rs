@@ -1,4 +1,4 @@
-//! The SQLite file. No other room uses SQL.
+//! The server's SQLite file. The only other SQL is that of the AGI handler's journal.
 //!
 //! INVARIANT: a commit has whole commands, each with its rows, audit events and request id, or nothing of them.
 //!

@@ -63,8 +63,8 @@ impl OpenFiles {
         Ok(())
     }
 
-    /// Return whether acknowledged changes in a log without a name may be moved into the file. They may if another file
-    /// replaced neither the file nor the log.
+    /// Return whether a removed or renamed write-ahead log can still be checkpointed: no program overwrote the database,
+    /// and no non-empty file has taken the name of the log or of its index.
     pub(super) fn may_rescue(&self) -> bool {
         let is_empty_or_ours = |(path, inode): &(PathBuf, Inode)| {
             path.metadata().map_or(true, |found| Inode::from(&found) == *inode || found.len() == 0)

@@ -5,7 +5,7 @@
 CREATE TABLE store (
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
     store_id TEXT NOT NULL,              -- 16 hexadecimal digits, drawn when the file was created
-    epoch INTEGER NOT NULL               -- counts restores from a backup
+    epoch INTEGER NOT NULL               -- 1; a restore from a backup raises it
 ) STRICT;
 
 -- Organizations, with the one setting that is not on or off.

@@ -4,7 +4,7 @@
 use queuegate::{
     domain::{
         model::Role as Held,
-        vocabulary::{Grant, Permission as Known, Scope},
+        vocabulary::{Grant, Permission as Known, Subject},
     },
     rpc::proto::*,
 };
@@ -89,11 +89,11 @@ fn the_documented_table_is_the_catalogue() {
         let entry = permission.entry();
         let held = |role: Held| {
             let grant = entry.grants.iter().find(|(held, _)| *held == role);
-            let which = match (grant, entry.scope) {
-                (None, _) | (_, Scope::Organization) => "",
-                (Some((Held::ContactAdmin, _)), Scope::Queue) => ", all queues",
-                (Some((Held::Supervisor, _)), Scope::Queue) => ", queues in reach",
-                (Some((Held::Agent, _)), Scope::Queue) => ", queues assigned or signed in to",
+            let which = match (grant, entry.subject) {
+                (None, _) | (_, Subject::Organization) => "",
+                (Some((Held::ContactAdmin, _)), Subject::Queue) => ", all queues",
+                (Some((Held::Supervisor, _)), Subject::Queue) => ", queues in reach",
+                (Some((Held::Agent, _)), Subject::Queue) => ", queues assigned or signed in to",
             };
             match grant {
                 None => "no".to_owned(),

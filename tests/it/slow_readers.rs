@@ -163,8 +163,8 @@ async fn a_quiet_watch_tells_how_far_it_is_so_it_can_be_resumed_after_the_log_wa
 
 #[tokio::test]
 async fn a_caller_has_so_many_bytes_of_unread_answers_and_no_more() {
-    const MOST: usize = 300_000;
-    let (mut server, metrics) = server(|limits| limits.unread_bytes_per_caller = MOST).await;
+    const MAX: usize = 300_000;
+    let (mut server, metrics) = server(|limits| limits.unread_bytes_per_caller = MAX).await;
     let users: Vec<String> =
         (0..1_000).map(|number| format!("{{ user_id: u{number}, display_name: {} }}", "x".repeat(90))).collect();
     server.import(&format!("queues: []\nusers: [{}]\n", users.join(", "))).await.unwrap();

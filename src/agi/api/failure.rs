@@ -28,12 +28,12 @@ impl Failure {
         }
     }
 
-    /// Tell whether the same request would fail again.
+    /// Return whether the same request would fail again.
     pub(crate) fn is_permanent(&self) -> bool {
         matches!(self, Self::Refused(Cause { code: Code::InvalidArgument | Code::NotFound | Code::AlreadyExists, .. }))
     }
 
-    /// Tell whether any other request would fail now too.
+    /// Return whether any other request would fail now too.
     pub(crate) fn affects_all_requests(&self) -> bool {
         matches!(
             self,
@@ -68,7 +68,7 @@ const NOT_CARRIED_OUT: [&str; 22] = [
     "UNKNOWN_METHOD",
 ];
 
-/// Tell whether the server guarantees that it didn't carry out the request, or the request never reached it.
+/// Return whether the server guarantees that it didn't carry out the request, or the request never reached it.
 pub(super) fn is_refusal(status: &Status) -> bool {
     match status.get_details_error_info() {
         Some(info) => NOT_CARRIED_OUT.contains(&info.reason.as_str()),

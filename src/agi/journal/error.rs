@@ -30,7 +30,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Tell whether the error may disappear without a change of the configuration.
+    /// Return whether the error may disappear without a change of the configuration.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::InUse(_) => true,

@@ -28,7 +28,7 @@ impl Prefix {
         self.0.replacen(ORGANIZATION, organization.as_str(), 1)
     }
 
-    /// Tell whether the prefix differs between organizations.
+    /// Return whether the prefix differs between organizations.
     pub fn names_organization(&self) -> bool {
         self.0.contains(ORGANIZATION)
     }

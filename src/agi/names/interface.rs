@@ -51,7 +51,7 @@ impl Interface {
         Some((endpoints.endpoint(organization, &extension), extension))
     }
 
-    /// Tell whether interfaces differ between organizations.
+    /// Return whether interfaces differ between organizations.
     pub fn names_organization(&self) -> bool {
         self.0.contains(ORGANIZATION)
     }

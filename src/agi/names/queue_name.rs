@@ -42,7 +42,7 @@ impl QueueName {
         })
     }
 
-    /// Tell whether the names of queues differ between organizations.
+    /// Return whether the names of queues differ between organizations.
     pub fn names_organization(&self) -> bool {
         self.0.contains(ORGANIZATION)
     }

@@ -37,7 +37,7 @@ impl KnownQueues {
         known.names.insert(pbx_queue.to_ascii_lowercase());
     }
 
-    /// Tell whether queuegate has or had this queue.
+    /// Return whether queuegate has or had this queue.
     pub(crate) fn contains(&self, pbx_queue: &str) -> bool {
         self.known().names.contains(&pbx_queue.to_ascii_lowercase())
     }
@@ -50,7 +50,7 @@ impl KnownQueues {
         missing.into_iter().filter(|queue| reported_missing.insert(queue.clone())).collect()
     }
 
-    /// Tell whether a phone that the PBX lacks wasn't reported before, and remember the report.
+    /// Return whether a phone that the PBX lacks wasn't reported before, and remember the report.
     pub(crate) fn is_newly_invalid(&self, interface: &str) -> bool {
         let mut known = self.known();
         known.reported_invalid.len() < MAX_KNOWN && known.reported_invalid.insert(interface.to_owned())

@@ -61,7 +61,7 @@ pub(crate) enum Command<'c> {
 }
 
 impl Command<'_> {
-    /// Tell whether the command waits for a person.
+    /// Return whether the command waits for a person.
     pub(crate) fn waits_for_a_person(&self) -> bool {
         match self {
             Self::StreamFile(_) | Self::GetData(..) => true,

@@ -95,7 +95,7 @@ impl AgiConnection {
         self.deadline - self.time_limit / RESERVED_PART
     }
 
-    /// Tell whether the caller still listens, as far as Asterisk has reported.
+    /// Return whether the caller still listens, as far as Asterisk has reported.
     pub(crate) fn has_caller(&self) -> bool {
         self.has_caller && !self.is_broken
     }

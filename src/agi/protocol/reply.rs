@@ -58,7 +58,7 @@ impl Line {
     }
 }
 
-/// Tell whether a line ends the explanation of a wrong command.
+/// Return whether a line ends the explanation of a wrong command.
 pub(super) fn is_end_of_usage(line: &str) -> bool {
     line.starts_with("520 ")
 }

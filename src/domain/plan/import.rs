@@ -14,7 +14,7 @@ use crate::domain::{
 };
 
 /// The number of changes that the report lists.
-const MOST_LINES: usize = 100;
+const MAX_LINES: usize = 100;
 
 impl Planner<'_> {
     pub(super) fn import(&mut self, directory: &Directory, missing: Missing) -> Result<Outcome, Rejection> {
@@ -235,7 +235,7 @@ fn in_words(assignment: &RoleAssignment) -> String {
 }
 
 fn note(report: &mut ImportReport, line: impl FnOnce() -> String) {
-    if report.changes.len() < MOST_LINES {
+    if report.changes.len() < MAX_LINES {
         report.changes.push(line());
     }
 }

@@ -17,8 +17,8 @@ use crate::domain::{
 /// A command in progress: the state so far, and the changes that led to it.
 pub(super) struct Planner<'c> {
     pub(super) before: &'c Snapshot,
-    /// The state with the changes so far. `None` while nothing has changed, or once nothing depends on it any more. A
-    /// change of a copy that shares everything with the state before costs more than all the rest of a sign-in.
+    /// The state with the changes so far. `None` while nothing has changed, and after the last changes, which
+    /// nothing reads: the first write to a cloned snapshot costs more than the rest of a sign-in.
     pub(super) draft: Option<Snapshot>,
     pub(super) changes: Vec<Change>,
     pub(super) organization_id: &'c OrganizationId,
@@ -54,7 +54,7 @@ impl<'c> Planner<'c> {
     }
 
     /// Make the last changes, on which nothing depends.
-    pub(super) fn conclude(&mut self, events: impl IntoIterator<Item = Event>) {
+    pub(super) fn push_last(&mut self, events: impl IntoIterator<Item = Event>) {
         let organization_id = self.organization_id;
         let changes = events.into_iter().map(|event| Change { organization_id: organization_id.clone(), event });
         self.changes.extend(changes);

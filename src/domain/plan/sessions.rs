@@ -93,7 +93,7 @@ impl Planner<'_> {
         };
         let end = |session: &Arc<Session>| ended(session, EndReason::SignedOut, self.now, None, "");
         let (ended, events): (Vec<Session>, Vec<Event>) = live.iter().map(end).unzip();
-        self.conclude(events);
+        self.push_last(events);
         Ok(Outcome::SessionsEnded { ended })
     }
 
@@ -133,7 +133,7 @@ impl Planner<'_> {
         let record = record(&decision, explain_supervisor(&decision, &request));
         if !decision.reason.is_allowed() {
             let attempt = self.refused_supervisor(AuditAction::SupervisorSignOut, names, &record, justification)?;
-            self.conclude([Event::AttemptRefused { attempt }]);
+            self.push_last([Event::AttemptRefused { attempt }]);
             return Ok(Outcome::SupervisorSignOut { decision: record, ended: Vec::new() });
         }
         let supervisor_id: Option<UserId> = decision.supervisor.map(|supervisor| supervisor.user_id.clone());
@@ -142,7 +142,7 @@ impl Planner<'_> {
         if let Some(session) = live {
             let reason = EndReason::SignedOutBySupervisor;
             let (session, event) = ended(&session, reason, self.now, supervisor_id, justification);
-            self.conclude([event]);
+            self.push_last([event]);
             all_ended.push(session);
         }
         Ok(Outcome::SupervisorSignOut { decision: record, ended: all_ended })
@@ -159,7 +159,7 @@ impl Planner<'_> {
             let stale = self.organization()?.recorded_session(session.user_id.as_str(), session.queue_id.as_str());
             let end = stale.map(|stale| ended(stale, EndReason::Expired, self.now, None, "").1);
             let start = Event::SessionStarted { session: session.clone(), justification: justification.to_owned() };
-            self.conclude(end.into_iter().chain([start]));
+            self.push_last(end.into_iter().chain([start]));
         }
         let created = session.is_some();
         Ok(Outcome::SignIn { decision, session, created })
@@ -170,7 +170,7 @@ impl Planner<'_> {
         let session = if decision.reason.is_allowed() {
             decision.session.clone()
         } else {
-            self.conclude([Event::AttemptRefused { attempt }]);
+            self.push_last([Event::AttemptRefused { attempt }]);
             None
         };
         Ok(Outcome::SignIn { decision, session, created: false })

@@ -431,7 +431,7 @@ fn concluding_changes_come_after_those_that_they_depend_on() {
     let organization_id = "acme".parse().unwrap();
     let mut planner = Planner::new(&fixture.0, &organization_id, now());
     planner.push(Event::UserCreated { user: user("new", None) }).unwrap();
-    planner.conclude([Event::UserDeleted { user: user("new", None) }]);
+    planner.push_last([Event::UserDeleted { user: user("new", None) }]);
     let mut after = fixture.0.clone();
     planner.changes().apply_to(&mut after).unwrap();
     assert_eq!(after, fixture.0.clone().at(Sequence(fixture.0.revision().sequence.0 + 2)));

@@ -6,6 +6,6 @@ mod audit_action;
 
 pub use self::{
     audit_action::AuditAction,
-    permission::{Entry, Grant, Permission, PermissionReason, Scope},
+    permission::{Entry, Grant, Permission, PermissionReason, Subject},
     reason::Reason,
 };

@@ -8,7 +8,7 @@ use crate::domain::{model::Role, named_enum::named_enum, settings::Switch};
 
 /// The subject of a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub enum Subject {
     /// The organization: a check names no queue.
     Organization,
     /// One queue, which a check must name.
@@ -30,7 +30,7 @@ pub struct Entry {
     /// The permitted activity, as a phrase that follows "may".
     pub description: &'static str,
     /// The subject: the organization or one queue.
-    pub scope: Scope,
+    pub subject: Subject,
     /// The roles that have it, CONTACT_ADMIN first.
     pub grants: &'static [(Role, Grant)],
 }
@@ -46,7 +46,7 @@ impl Entry {
 }
 
 macro_rules! catalogue {
-    ($($variant:ident = $name:literal, $description:literal, $scope:ident, [$($role:ident $grant:tt),+];)+) => {
+    ($($variant:ident = $name:literal, $description:literal, $subject:ident, [$($role:ident $grant:tt),+];)+) => {
         named_enum!(
             /// Something that a user may or may not do.
             Permission, "a permission, such as SIGN_IN_AGENTS" {
@@ -60,7 +60,7 @@ macro_rules! catalogue {
                 match self {
                     $(Self::$variant => &Entry {
                         description: $description,
-                        scope: Scope::$scope,
+                        subject: Subject::$subject,
                         grants: &[$((Role::$role, catalogue!(@grant $grant))),+],
                     },)+
                 }

@@ -16,7 +16,7 @@ use crate::{
         command::IfMissing,
         ids::{Malformed, OrganizationId, QueueRef, Revision, display_name, free_text},
         model::{Queue, QueueKind, Role, SignInChannel, User},
-        permission::WrongScope,
+        permission::QueueMismatch,
         settings::UnassignedQueueSignIn,
         time::Timestamp,
         vocabulary::{AuditAction, Permission},
@@ -127,7 +127,7 @@ pub fn permission(value: i32) -> Result<Permission, Error> {
 }
 
 /// Convert the error of a permission check that has a queue but needs none, or needs a queue but has none.
-pub fn wrong_scope(error: WrongScope, queue: Option<&QueueRef>) -> Error {
+pub fn queue_mismatch(error: QueueMismatch, queue: Option<&QueueRef>) -> Error {
     let field = match queue {
         None | Some(QueueRef::Id(_)) => "queue_id",
         Some(QueueRef::Extension(_)) => "queue_extension",

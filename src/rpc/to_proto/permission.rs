@@ -6,7 +6,7 @@ use crate::domain::{
     permission,
     preview::{Count, UserImpact},
     settings::{Etag, PermissionSettings, Switch},
-    vocabulary::{Permission, Scope},
+    vocabulary::{Permission, Subject},
 };
 
 pub fn permission_description(asked: Permission) -> proto::PermissionDescription {
@@ -18,7 +18,7 @@ pub fn permission_description(asked: Permission) -> proto::PermissionDescription
         permission: permission(asked).into(),
         description: entry.description.to_owned(),
         roles: entry.grants.iter().map(|(held, _)| role(*held).into()).collect(),
-        queue_scoped: entry.scope == Scope::Queue,
+        queue_scoped: entry.subject == Subject::Queue,
         setting: path(switch),
         governed_role: governed.map_or(proto::Role::Unspecified, |(governed, _)| role(governed)).into(),
         default_on: switch.map(Switch::default_on),

@@ -32,10 +32,10 @@ const HARDLY: u32 = 32;
 const MEASURED: usize = 16;
 
 /// The longest queue of calls while the queueing delay is within the limit.
-const LONGEST_QUEUE: usize = 1_024;
+const QUEUE_LIMIT_NORMAL: usize = 1_024;
 
 /// The longest queue of calls under overload: enough that the processor isn't idle.
-const SHORTEST_QUEUE: usize = 1;
+const QUEUE_LIMIT_OVERLOADED: usize = 1;
 
 /// The admission of calls on one processor.
 pub struct Admission {
@@ -74,7 +74,7 @@ impl QueuedCall {
     pub fn begin(self) -> Result<(), Error> {
         let Admission { limits, longest_queue, .. } = &*self.admission;
         // Its caller is better off with another server, and the other calls get its time.
-        if longest_queue.load(Ordering::Relaxed) < LONGEST_QUEUE && self.since.elapsed() > limits.shed_delay {
+        if longest_queue.load(Ordering::Relaxed) < QUEUE_LIMIT_NORMAL && self.since.elapsed() > limits.shed_delay {
             return Err(self.admission.overloaded());
         }
         Ok(())
@@ -92,7 +92,7 @@ impl Admission {
         Self {
             limits,
             metrics,
-            longest_queue: AtomicUsize::new(LONGEST_QUEUE),
+            longest_queue: AtomicUsize::new(QUEUE_LIMIT_NORMAL),
             queue: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
@@ -154,7 +154,7 @@ impl Admission {
 
     /// Return how many times the longest queue is halved at present.
     pub fn shedding(&self) -> u32 {
-        (LONGEST_QUEUE / self.longest_queue.load(Ordering::Relaxed)).ilog2()
+        (QUEUE_LIMIT_NORMAL / self.longest_queue.load(Ordering::Relaxed)).ilog2()
     }
 
     /// Count a call as queued until it begins.
@@ -185,12 +185,12 @@ impl Admission {
             // Nothing queued in the windows after the first.
             let mut quiet = passed - 1;
             if window.long_waits * 2 > window.waits {
-                longest = SHORTEST_QUEUE;
+                longest = QUEUE_LIMIT_OVERLOADED;
             } else if lately_refused * 3 <= calls || window.short_waits * 2 > window.waits {
                 // If calls come in bursts, many may be refused although there is time for all.
                 quiet += 1;
             }
-            let longest = (longest << quiet.min(LONGEST_QUEUE.ilog2())).min(LONGEST_QUEUE);
+            let longest = (longest << quiet.min(QUEUE_LIMIT_NORMAL.ilog2())).min(QUEUE_LIMIT_NORMAL);
             self.longest_queue.store(longest, Ordering::Relaxed);
             *window = Window { began: now, waits: 0, long_waits: 0, short_waits: 0, turn, refused };
         }
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn a_health_check_is_admitted_however_many_calls_are_refused() {
         let admission = admission();
-        admission.longest_queue.store(SHORTEST_QUEUE, Ordering::Relaxed);
+        admission.longest_queue.store(QUEUE_LIMIT_OVERLOADED, Ordering::Relaxed);
         assert_eq!([Work::Check, Work::Probe].map(|work| rush(&admission, work, 3_000)), [1, 3_000]);
     }
 

@@ -80,7 +80,7 @@ impl AdmittedCall {
     fn guard(&mut self) {
         let Self { call, longest, work, identity, deadline, revoked: ended, .. } = self;
         if deadline.is_none() {
-            *deadline = call.as_ref().zip(*longest).map(|(call, longest)| call.sleep_until(longest));
+            *deadline = call.as_ref().zip(*longest).map(|(call, longest)| call.deadline_timer(longest));
         }
         // A change that has begun is executed, and its outcome is returned. An import checks the credentials itself.
         if ended.is_none() && !work.may_change() {

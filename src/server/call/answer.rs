@@ -72,7 +72,7 @@ impl Call {
     }
 
     /// Return a timer that ends when the call has lasted this long.
-    pub fn sleep_until(&self, longest: Duration) -> Pin<Box<Sleep>> {
+    pub fn deadline_timer(&self, longest: Duration) -> Pin<Box<Sleep>> {
         Box::pin(tokio::time::sleep(longest.saturating_sub(self.began.elapsed())))
     }
 
@@ -94,7 +94,7 @@ impl Call {
         };
         let large = frame.data_ref().map(Bytes::len).filter(|bytes| *bytes > PIECE);
         let held = match large.zip(self.permit.as_ref()) {
-            Some((bytes, permit)) => match self.peer.gate.admission.hold(permit, bytes) {
+            Some((bytes, permit)) => match self.peer.core.admission.hold(permit, bytes) {
                 Ok(held) => Some(held),
                 Err(error) => return self.refused(error),
             },
@@ -134,7 +134,7 @@ impl Drop for Call {
         self.peer.activity.call_ended(now);
         // The status of a truncated request says nothing about the server.
         let code = self.code.filter(|_| !self.broken_off.is_set()).unwrap_or(Code::Cancelled);
-        self.peer.gate.metrics.call_ended(self.method, code as usize, now.saturating_duration_since(self.began));
+        self.peer.core.metrics.call_ended(self.method, code as usize, now.saturating_duration_since(self.began));
         if let Some(span) = self.span.take() {
             span.end(code::name(code), code.into());
         }

@@ -21,8 +21,9 @@ use super::{
     admitted::AdmittedCall,
     answer::{Answer, Call},
     content_type::is_grpc,
+    core_resources::CoreResources,
     deadline::grpc_timeout,
-    peer::{Gate, Peer},
+    peer::Peer,
     refused::RefusedCall,
     request_body::RequestBody,
 };
@@ -44,8 +45,8 @@ pub struct ConnectionService {
 }
 
 impl ConnectionService {
-    pub fn new(gate: Arc<Gate>, address: IpAddr, certificate_names: Vec<CertificateName>) -> Self {
-        Self { peer: Arc::new(Peer::new(gate, address, certificate_names)) }
+    pub fn new(core: Arc<CoreResources>, address: IpAddr, certificate_names: Vec<CertificateName>) -> Self {
+        Self { peer: Arc::new(Peer::new(core, address, certificate_names)) }
     }
 
     /// Return the activity of the connection.
@@ -61,7 +62,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let mut call = Call::begin(&self.peer);
-        self.peer.gate.admission.measure();
+        self.peer.core.admission.measure();
         if let Err(status) = is_grpc(&request) {
             let mut answer = call.answered(Response::new(Body::empty()));
             *answer.status_mut() = status;
@@ -71,7 +72,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
             return CallFuture::refused(call.refused(Error::UnknownMethod));
         };
         call.method = index;
-        if let Some(traces) = &self.peer.gate.traces {
+        if let Some(traces) = &self.peer.core.traces {
             call.span = traces.begin(method.path, request.headers(), random_share()).map(Box::new);
         }
         // The services don't need the token.
@@ -95,13 +96,13 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         let queued = match method.work {
             Work::Probe => None,
             Work::Check | Work::Scan | Work::Write | Work::Stream | Work::Import => {
-                Some(self.peer.gate.admission.enqueue(call.began))
+                Some(self.peer.core.admission.enqueue(call.began))
             }
         };
         let longest = if method.work.is_unary() { Some(given.unwrap_or(LONGEST_CALL)) } else { given };
         let answering = connection_caller.services.call(request);
         // The identity of a caller without credentials never ends.
-        let identity = self.peer.gate.authority.is_some().then(|| Arc::clone(&connection_caller.identity));
+        let identity = self.peer.core.authority.is_some().then(|| Arc::clone(&connection_caller.identity));
         CallFuture::AdmittedCall(AdmittedCall {
             call: Some(call),
             queued,

@@ -7,6 +7,7 @@ mod request_body;
 mod services;
 mod callers;
 mod admission;
+mod core_resources;
 mod peer;
 mod answer;
 mod refused;
@@ -14,5 +15,5 @@ mod admitted;
 mod gate;
 
 pub(super) use self::{
-    activity::Activity, admission::Admission, callers::Callers, gate::ConnectionService, peer::Gate,
+    activity::Activity, admission::Admission, callers::Callers, core_resources::CoreResources, gate::ConnectionService,
 };

@@ -6,43 +6,24 @@ use std::{
 };
 
 use http::HeaderValue;
-use tonic::service::Routes;
 
 use super::{
     activity::Activity,
-    admission::Admission,
-    callers::{CallPermit, Callers, ConnectionCalls},
+    callers::{CallPermit, ConnectionCalls},
+    core_resources::CoreResources,
     services::Services,
 };
 use crate::{
-    auth::{Authority, CertificateName, Identity, Presented, Recognized},
+    auth::{CertificateName, Identity, Presented, Recognized},
     rpc::{
-        Rpc,
         error::Error,
         methods::{self, Access},
     },
-    state::clock::Clock,
-    telemetry::{metrics::Metrics, traces::Traces},
 };
-
-/// The resources that all connections of one processor share.
-pub struct Gate {
-    pub rpc: Rpc,
-    /// The services of other crates, such as health and reflection.
-    pub others: Routes,
-    /// `None`: no authentication, and every caller may do everything.
-    pub authority: Option<Arc<Authority>>,
-    pub admission: Arc<Admission>,
-    pub callers: Arc<Callers>,
-    pub metrics: Arc<Metrics>,
-    /// `None`: no call is traced.
-    pub traces: Option<Arc<Traces>>,
-    pub clock: Arc<dyn Clock>,
-}
 
 /// The peer of a connection.
 pub struct Peer {
-    pub gate: Arc<Gate>,
+    pub core: Arc<CoreResources>,
     certificate_names: Vec<CertificateName>,
     /// The identity of a caller without credentials.
     anyone: Arc<Identity>,
@@ -65,14 +46,14 @@ pub struct ConnectionCaller {
 }
 
 impl Known {
-    fn connection_caller(&mut self, identity: Arc<Identity>, gate: &Gate) -> Arc<ConnectionCaller> {
+    fn connection_caller(&mut self, identity: Arc<Identity>, core: &CoreResources) -> Arc<ConnectionCaller> {
         match &self.connection_caller {
             Some(connection_caller) if Arc::ptr_eq(&connection_caller.identity, &identity) => {
                 Arc::clone(connection_caller)
             }
             Some(_) | None => {
-                let in_flight = Arc::new(ConnectionCalls::new(gate.callers.of(identity.caller())));
-                let services = Services::new(gate.rpc.services(Arc::clone(&identity)), gate.others.clone());
+                let in_flight = Arc::new(ConnectionCalls::new(core.callers.of(identity.caller())));
+                let services = Services::new(core.rpc.services(Arc::clone(&identity)), core.others.clone());
                 let connection_caller = Arc::new(ConnectionCaller { identity, in_flight, services });
                 self.connection_caller = Some(Arc::clone(&connection_caller));
                 connection_caller
@@ -82,9 +63,9 @@ impl Known {
 }
 
 impl Peer {
-    pub fn new(gate: Arc<Gate>, address: IpAddr, certificate_names: Vec<CertificateName>) -> Self {
+    pub fn new(core: Arc<CoreResources>, address: IpAddr, certificate_names: Vec<CertificateName>) -> Self {
         let anyone = Arc::new(Identity::anyone_at(address));
-        Self { gate, certificate_names, anyone, known: Mutex::default(), activity: Activity::new() }
+        Self { core, certificate_names, anyone, known: Mutex::default(), activity: Activity::new() }
     }
 
     /// Authenticate and admit a call, or return the error with which it is refused.
@@ -93,7 +74,7 @@ impl Peer {
         method: &methods::Method,
         authorization: Option<&HeaderValue>,
     ) -> Result<(Arc<ConnectionCaller>, CallPermit), Error> {
-        let Gate { authority, admission, clock, .. } = &*self.gate;
+        let CoreResources { authority, admission, clock, .. } = &*self.core;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let identity = match (authority, method.access) {
             (None, _) | (Some(_), Access::Open) => Arc::clone(&self.anyone),
@@ -110,7 +91,7 @@ impl Peer {
         {
             return Err(Error::ScopeRequired(scope));
         }
-        let connection_caller = known.connection_caller(identity, &self.gate);
+        let connection_caller = known.connection_caller(identity, &self.core);
         let permit = admission.enter(&connection_caller.in_flight, method.work)?;
         Ok((connection_caller, permit))
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     server::{
-        call::{Activity, ConnectionService, Gate},
+        call::{Activity, ConnectionService, CoreResources},
         drain::began,
         limits::Limits,
     },
@@ -42,38 +42,38 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 const LOOKS: u32 = 3;
 
 /// The resources that connections share.
-pub struct Connections {
-    pub gate: Arc<Gate>,
+pub struct ConnectionServer {
+    pub core: Arc<CoreResources>,
     pub limits: Limits,
     pub tls: Option<Arc<Tls>>,
     /// True once the server drains.
     pub draining: watch::Receiver<bool>,
 }
 
-impl Connections {
+impl ConnectionServer {
     /// Serve a connection to its end.
     pub async fn serve(&self, stream: std::net::TcpStream, address: SocketAddr) {
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => return warn!(%error, "can't serve a connection"),
         };
-        let _open = Open::new(&self.gate.metrics);
+        let _open = Open::new(&self.core.metrics);
         // Answers are small, and must not wait for more data. A socket that refuses this is about to fail anyway.
         let _ = stream.set_nodelay(true);
         let refused = |why: &dyn std::fmt::Display| {
-            self.gate.metrics.handshake_failures.inc();
+            self.core.metrics.handshake_failures.inc();
             debug!(%address, why = %why, "connection refused");
         };
         let begun = timeout(self.limits.handshake, async {
             match &self.tls {
                 None => {
-                    let service = ConnectionService::new(Arc::clone(&self.gate), address.ip(), Vec::new());
+                    let service = ConnectionService::new(Arc::clone(&self.core), address.ip(), Vec::new());
                     Ok((service, Either::Plain(Begun::read(stream).await?)))
                 }
                 Some(tls) => {
                     let stream = TlsAcceptor::from(tls.config()).accept(stream).await?;
                     let names = client_names(stream.get_ref().1);
-                    let service = ConnectionService::new(Arc::clone(&self.gate), address.ip(), names);
+                    let service = ConnectionService::new(Arc::clone(&self.core), address.ip(), names);
                     Ok::<_, std::io::Error>((service, Either::Tls(Box::new(Begun::read(stream).await?))))
                 }
             }

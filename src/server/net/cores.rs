@@ -20,7 +20,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::connection::Connections;
+use super::connection::ConnectionServer;
 
 /// All cores. The drop cuts off their calls in flight.
 pub struct Cores(Vec<Core>);
@@ -36,7 +36,7 @@ struct Core {
 
 impl Cores {
     /// Start one core for each of `connections`.
-    pub fn start(connections: Vec<Connections>) -> io::Result<Self> {
+    pub fn start(connections: Vec<ConnectionServer>) -> io::Result<Self> {
         connections.into_iter().map(Core::start).collect::<Result<_, _>>().map(Self)
     }
 
@@ -78,7 +78,7 @@ fn give_way() {
 }
 
 impl Core {
-    fn start(connections: Connections) -> io::Result<Self> {
+    fn start(connections: ConnectionServer) -> io::Result<Self> {
         // The runtime itself runs on the thread spawned below. `give_way` and the name are for its blocking threads.
         let runtime =
             Builder::new_current_thread().enable_all().thread_name("background").on_thread_start(give_way).build()?;

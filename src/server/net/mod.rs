@@ -1,4 +1,4 @@
-//! Connections: the listener, the cores, handshakes, and the ends of connections.
+//! ConnectionServer: the listener, the cores, handshakes, and the ends of connections.
 
 mod tls;
 mod preface;
@@ -7,4 +7,4 @@ mod cores;
 mod listener;
 
 pub use self::tls::{Error as TlsError, TlsFiles};
-pub(super) use self::{connection::Connections, cores::Cores, listener::accept, tls::Tls};
+pub(super) use self::{connection::ConnectionServer, cores::Cores, listener::accept, tls::Tls};

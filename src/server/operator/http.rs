@@ -40,7 +40,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// The most concurrent readers of metrics, and the longest time of a connection. Probes don't count as readers.
-const MOST_READERS: usize = 16;
+const MAX_READERS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The server of the operator's interface.
@@ -67,7 +67,7 @@ impl Operator {
             write_ahead_log: write_ahead_log(database),
             callers,
             admissions,
-            readers: Arc::new(Semaphore::new(MOST_READERS)),
+            readers: Arc::new(Semaphore::new(MAX_READERS)),
         }
     }
 
@@ -146,7 +146,7 @@ impl Operator {
         }
     }
 
-    /// Answer with the metrics. Refuses more concurrent readers than [`MOST_READERS`].
+    /// Answer with the metrics. Refuses more concurrent readers than [`MAX_READERS`].
     fn metrics(&self, request: &Request<Incoming>, permit: &Mutex<Option<OwnedSemaphorePermit>>) -> Response<String> {
         let Ok(taken) = Arc::clone(&self.readers).try_acquire_owned() else {
             let mut answer = Response::new("too many readers of metrics\n".to_owned());

@@ -9,7 +9,7 @@ use std::{
 use tokio::task::AbortHandle;
 
 /// The most such connections at a time.
-const MOST: usize = 64;
+const MAX: usize = 64;
 
 /// The connections, oldest first. If there are more than [`MOST`], the address with the most loses its oldest.
 #[derive(Default)]
@@ -29,7 +29,7 @@ impl Quiet {
         connections.next += 1;
         // Within the lock, so that it isn't removed before it is added.
         let serving = serve(number);
-        if connections.open.len() >= MOST {
+        if connections.open.len() >= MAX {
             connections.end_one();
         }
         connections.open.push_back((number, address, serving));
@@ -73,7 +73,7 @@ mod tests {
             });
         };
         add([192, 0, 2, 1]);
-        (0..MOST + 3).for_each(|_| add([192, 0, 2, 2]));
+        (0..MAX + 3).for_each(|_| add([192, 0, 2, 2]));
         tokio::task::yield_now().await;
         let ended: Vec<_> = open.iter().enumerate().filter(|(_, (_, serving))| serving.is_finished()).collect();
         let ended: Vec<_> = ended.into_iter().map(|(index, (address, _))| (index, *address)).collect();

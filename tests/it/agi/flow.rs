@@ -2,8 +2,9 @@
 
 use queuegate::{
     agi::{
-        config::{DoneBy, Prompts, prompt},
+        config::DoneBy,
         names::named_endpoint,
+        prompts::{Prompts, prompt},
     },
     rpc::proto::UnassignedQueueSignIn,
 };

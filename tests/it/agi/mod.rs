@@ -18,8 +18,9 @@ use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 use queuegate::{
     agi::{
         self, Config,
-        config::{DoneBy, Manager, Prompts, Secret},
+        config::{DoneBy, Manager, Secret},
         names::Endpoints,
+        prompts::Prompts,
     },
     client::{Client, Credentials},
     domain::ids::OrganizationId,

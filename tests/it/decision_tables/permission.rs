@@ -4,7 +4,7 @@ use queuegate::domain::{
     explain::explain_permission,
     permission::{PermissionCheck, check},
     settings::{PermissionSettings, Switch},
-    vocabulary::{Permission, PermissionReason, Scope},
+    vocabulary::{Permission, PermissionReason, Subject},
 };
 
 use super::*;
@@ -65,7 +65,7 @@ fn permissions_are_decided_as_the_table_says() {
     let mut cells = 0;
     for row in tables().iter().flatten() {
         let permission: Permission = row["permission"].parse().unwrap();
-        let queue = (permission.entry().scope == Scope::Queue).then_some(&queue);
+        let queue = (permission.entry().subject == Subject::Queue).then_some(&queue);
         for (relation, expected) in row.iter().filter(|(column, _)| !COLUMNS.contains(&column.as_str())) {
             let scene = scene(row, relation);
             let request = PermissionCheck::new(&user, permission, queue).unwrap();

@@ -54,10 +54,10 @@ fn no_panics() {
 
 /// The peak memory of this process, in MiB. All tests share the process, so the bound is generous.
 fn memory_is_bounded() -> u64 {
-    const MOST_MIB: u64 = 2_048;
+    const MAX_MIB: u64 = 2_048;
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak: u64 = peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024;
-    assert!(peak < MOST_MIB, "{peak} MiB");
+    assert!(peak < MAX_MIB, "{peak} MiB");
     peak
 }

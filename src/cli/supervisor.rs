@@ -1,0 +1,100 @@
+//! The commands `supervisor-sign-in` and `supervisor-sign-out`.
+
+use clap::Args;
+
+use super::{
+    args::{Common, Name, Wrong, one_of},
+    decision::{outcome, print_outcome},
+    exit::Outcome,
+    print,
+};
+use crate::rpc::proto;
+
+/// Arguments of `supervisor-sign-in`.
+#[derive(Args)]
+pub(super) struct SupervisorSignIn {
+    /// The supervisor: an id, or ext:NUMBER.
+    supervisor: Name,
+    /// The user: an id, or ext:NUMBER.
+    user: Name,
+    /// The queue: an id, or ext:NUMBER.
+    queue: Name,
+    /// Duration of the session, such as 30m or 8h. Absent: until sign-out.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    ttl: Option<std::time::Duration>,
+    /// The supervisor's reason, for the history.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    justification: String,
+    /// Make a retry safe: repeating the command with the same id changes nothing.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
+    request_id: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl SupervisorSignIn {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let ttl = self.ttl.map(prost_types::Duration::try_from).transpose();
+        let request = proto::SupervisorSignInRequest {
+            organization_id: self.common.organization.clone(),
+            supervisor: Some(one_of!(self.supervisor, supervisor_sign_in_request::Supervisor)),
+            user: Some(one_of!(self.user, supervisor_sign_in_request::User)),
+            queue: Some(one_of!(self.queue, supervisor_sign_in_request::Queue)),
+            ttl: ttl.map_err(|_| Wrong("--ttl is too long".to_owned()))?,
+            justification: self.justification,
+            request_id: self.request_id,
+        };
+        let mut client = self.common.connect().await?;
+        let response = client.queue_access.supervisor_sign_in(request).await?.into_inner();
+        if self.common.server.json {
+            print::json(&response)?;
+        } else {
+            print_outcome(response.decision.as_ref(), response.session.iter())?;
+        }
+        Ok(outcome(response.decision.as_ref()))
+    }
+}
+
+/// Arguments of `supervisor-sign-out`.
+#[derive(Args)]
+pub(super) struct SupervisorSignOut {
+    /// The supervisor: an id, or ext:NUMBER.
+    supervisor: Name,
+    /// The user: an id, or ext:NUMBER.
+    user: Name,
+    /// The queue: an id, or ext:NUMBER.
+    queue: Name,
+    /// The supervisor's reason, for the history.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    justification: String,
+    /// Make a retry safe: repeating the command with the same id changes nothing.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
+    request_id: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl SupervisorSignOut {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let request = proto::SupervisorSignOutRequest {
+            organization_id: self.common.organization.clone(),
+            supervisor: Some(one_of!(self.supervisor, supervisor_sign_out_request::Supervisor)),
+            user: Some(one_of!(self.user, supervisor_sign_out_request::User)),
+            queue: Some(one_of!(self.queue, supervisor_sign_out_request::Queue)),
+            justification: self.justification,
+            request_id: self.request_id,
+        };
+        let mut client = self.common.connect().await?;
+        let response = client.queue_access.supervisor_sign_out(request).await?.into_inner();
+        if self.common.server.json {
+            print::json(&response)?;
+        } else {
+            print_outcome(response.decision.as_ref(), response.ended_sessions.iter())?;
+            let allowed = response.decision.as_ref().is_some_and(|decision| decision.allowed());
+            if allowed && response.ended_sessions.is_empty() {
+                print::line("was not signed in")?;
+            }
+        }
+        Ok(outcome(response.decision.as_ref()))
+    }
+}
