@@ -1,5 +1,5 @@
-//! The gRPC services: the only module that converts between domain values and messages. A request becomes domain values, the rules or the writer
-//! answer, and the answer becomes a message. Every error becomes a status in [`status`], and nowhere else.
+//! The gRPC services: the only module that converts between domain values and messages. A request becomes domain values,
+//! the rules or the writer answer, and the answer becomes a message. Every error becomes a status in [`status`].
 
 #[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]
 pub mod proto;

@@ -117,7 +117,7 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     }
     let routes = routes.prepare();
     let callers = Arc::new(Callers::default());
-    let connections_of_a_core = || {
+    let server_of_a_core = || {
         let core = CoreResources {
             rpc: rpc.for_another_runtime(),
             others: routes.clone(),
@@ -130,9 +130,9 @@ pub async fn start(config: Config) -> Result<Server, Error> {
         };
         ConnectionServer { core: Arc::new(core), limits, tls: tls.clone(), draining: draining.clone() }
     };
-    let connections: Vec<ConnectionServer> = std::iter::repeat_with(connections_of_a_core).take(processors()).collect();
-    let admissions = connections.iter().map(|connections| Arc::clone(&connections.core.admission)).collect();
-    let cores = Cores::start(connections).map_err(Error::Threads)?;
+    let servers: Vec<ConnectionServer> = std::iter::repeat_with(server_of_a_core).take(processors()).collect();
+    let admissions = servers.iter().map(|server| Arc::clone(&server.core.admission)).collect();
+    let cores = Cores::start(servers).map_err(Error::Threads)?;
     let mut beside = JoinSet::new();
     beside.spawn(reload(authority, tls, Arc::clone(&clock), Arc::clone(&metrics)));
     let operator = Arc::new(Operator::new(Arc::clone(&metrics), Arc::clone(&state), &database, callers, admissions));

@@ -41,7 +41,7 @@ pub enum Ended {
 }
 
 /// Format an error with its chain of sources, for the log.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::{
-    error::{Error, chain},
+    error::{Error, with_causes},
     writer::{REQUEST_LIFE, Writer},
 };
 use crate::{
@@ -61,7 +61,7 @@ impl Writer {
     /// Log once that the database isn't writable now, and return the caller's error.
     pub(super) fn not_writable(&mut self, error: &store::Error) -> Error {
         if !self.is_blocked {
-            warn!(error = %chain(error), "database isn't writable; changes are refused, decisions go on");
+            warn!(error = %with_causes(error), "database isn't writable; changes are refused, decisions go on");
         }
         self.set_blocked(true);
         Error::NotWritable(error.to_string())

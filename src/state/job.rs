@@ -19,25 +19,25 @@ use crate::domain::{
 
 /// A request to the writer.
 pub(super) enum Job {
-    Execute(Untaken),
+    Execute(PendingCommand),
     /// Finish: the writer executes the jobs before this one, and refuses those after it.
     Stop,
 }
 
 /// A command that waits for the writer. If it is dropped before the writer takes it up, its reply says that nothing was
 /// done. If it is dropped without a reply after that, its outcome is unknown.
-pub(super) struct Untaken(pub(super) Option<Box<QueuedCommand>>);
+pub(super) struct PendingCommand(pub(super) Option<Box<QueuedCommand>>);
 
-impl Untaken {
+impl PendingCommand {
     pub(super) fn take_up(mut self) -> Option<Box<QueuedCommand>> {
         self.0.take()
     }
 }
 
-impl Drop for Untaken {
+impl Drop for PendingCommand {
     fn drop(&mut self) {
-        if let Some(execute) = self.0.take() {
-            replies::send([Reply { reply_to: execute.reply_to, answer: Err(Error::Stopped) }]);
+        if let Some(queued) = self.0.take() {
+            replies::send([Reply { reply_to: queued.reply_to, answer: Err(Error::Stopped) }]);
         }
     }
 }

@@ -34,7 +34,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 
 use self::{
     clock::Clock,
-    job::{Job, QueuedCommand, Untaken},
+    job::{Job, PendingCommand, QueuedCommand},
     page_snapshots::PageSnapshots,
     shared::{Busy, Shared},
     sync::{SyncQueueReceiver, Syncer},
@@ -184,7 +184,7 @@ impl State {
         self.shared.page_snapshots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// QueuedCommand a command durably. With a request id, a repetition within 24 hours returns the first outcome.
+    /// Execute a command durably. With a request id, a repetition within 24 hours returns the first outcome.
     pub async fn execute(
         &self,
         replies: &ReplyBatches,
@@ -196,7 +196,7 @@ impl State {
         self.submit(replies, command, caller, request, None)?.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
 
-    /// QueuedCommand a command like [`State::execute`], and update its progress.
+    /// Execute a command like [`State::execute`], and update its progress.
     pub async fn execute_with_progress(
         &self,
         replies: &ReplyBatches,
@@ -217,8 +217,8 @@ impl State {
         progress: Option<Arc<Progress>>,
     ) -> Result<oneshot::Receiver<Result<Done, Error>>, Error> {
         let (reply_to, answer) = replies.reply_to();
-        let execute = QueuedCommand { command, caller, request, progress, reply_to };
-        let job = Job::Execute(Untaken(Some(Box::new(execute))));
+        let queued = QueuedCommand { command, caller, request, progress, reply_to };
+        let job = Job::Execute(PendingCommand(Some(Box::new(queued))));
         let metrics = &self.shared.metrics;
         metrics.writer_queue.inc();
         let refused = match self.jobs.try_send(job) {

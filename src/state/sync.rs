@@ -18,7 +18,7 @@ use std::{
 use tracing::error;
 
 use super::{
-    error::{Ended, chain},
+    error::{Ended, with_causes},
     replies::{self, Reply},
     shared::{Committed, Shared},
 };
@@ -115,7 +115,7 @@ impl Syncer {
         Some(match ended {
             Ok(()) => Ended::Stopped,
             Err(error) => {
-                error!(error = %chain(&error), "store failed; the outcome of the last commit is unknown");
+                error!(error = %with_causes(&error), "store failed; the outcome of the last commit is unknown");
                 Ended::Failed(error)
             }
         })

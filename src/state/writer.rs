@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     batch::Batch,
-    error::{Error, chain},
+    error::{Error, with_causes},
     job::{Job, QueuedCommand, RequestKey},
     replies::{self, Done, Reply},
     shared::Shared,
@@ -111,9 +111,9 @@ impl Writer {
             let mut jobs = Vec::new();
             for job in first.into_iter().chain(queue.try_iter()).take(most) {
                 match job {
-                    Job::Execute(execute) => {
+                    Job::Execute(pending) => {
                         self.shared.metrics.writer_queue.dec();
-                        jobs.extend(execute.take_up().map(|execute| *execute));
+                        jobs.extend(pending.take_up().map(|queued| *queued));
                     }
                     Job::Stop => {
                         stop = true;
@@ -289,7 +289,7 @@ impl Writer {
     pub(super) fn finish(mut self) -> Result<(), store::Error> {
         // Nothing depends on it: changes that aren't in the database file yet are in the write-ahead log.
         if let Err(error) = self.store.checkpoint() {
-            warn!(error = %chain(&error), "the write-ahead log could not be emptied");
+            warn!(error = %with_causes(&error), "the write-ahead log could not be emptied");
         }
         Ok(())
     }

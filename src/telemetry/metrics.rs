@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_every_thread_counted_is_added_up() {
+    fn counts_of_all_threads_add_up() {
         let labels = CallLabels { methods: vec!["/a.B/C"], codes: vec!["OK", "UNKNOWN"], reasons: vec!["ASSIGNED"] };
         let metrics = Metrics::new(labels);
         std::thread::scope(|scope| {

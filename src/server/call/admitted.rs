@@ -78,13 +78,13 @@ impl AdmittedCall {
 
     /// Arm the deadline, and the watch of the caller's credentials.
     fn guard(&mut self) {
-        let Self { call, longest, work, identity, deadline, revoked: ended, .. } = self;
+        let Self { call, longest, work, identity, deadline, revoked: credentials_end, .. } = self;
         if deadline.is_none() {
             *deadline = call.as_ref().zip(*longest).map(|(call, longest)| call.deadline_timer(longest));
         }
         // A change that has begun is executed, and its outcome is returned. An import checks the credentials itself.
-        if ended.is_none() && !work.may_change() {
-            *ended = identity.as_ref().map(revoked);
+        if credentials_end.is_none() && !work.may_change() {
+            *credentials_end = identity.as_ref().map(revoked);
         }
     }
 

@@ -78,10 +78,10 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         // The services don't need the token.
         let authorization = request.headers_mut().remove(AUTHORIZATION);
         let admitted = self.peer.admit(method, authorization.as_ref()).and_then(|admitted| {
-            let given = grpc_timeout(request.headers()).map_err(|_| Error::malformed_deadline())?;
-            Ok((admitted, given))
+            let deadline = grpc_timeout(request.headers()).map_err(|_| Error::malformed_deadline())?;
+            Ok((admitted, deadline))
         });
-        let ((connection_caller, permit), given) = match admitted {
+        let ((connection_caller, permit), deadline) = match admitted {
             Ok(admitted) => admitted,
             Err(error) => {
                 // Read the request of an authenticated caller to its end, unless it may be long or endless.
@@ -99,7 +99,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
                 Some(self.peer.core.admission.enqueue(call.began))
             }
         };
-        let longest = if method.work.is_unary() { Some(given.unwrap_or(LONGEST_CALL)) } else { given };
+        let longest = if method.work.is_unary() { Some(deadline.unwrap_or(LONGEST_CALL)) } else { deadline };
         let answering = connection_caller.services.call(request);
         // The identity of a caller without credentials never ends.
         let identity = self.peer.core.authority.is_some().then(|| Arc::clone(&connection_caller.identity));

@@ -31,13 +31,13 @@ struct Core {
     /// Completes when the last connection has ended.
     done: oneshot::Receiver<()>,
     /// The thread ends when this is dropped.
-    _lease: oneshot::Sender<()>,
+    lease: oneshot::Sender<()>,
 }
 
 impl Cores {
     /// Start one core for each of `connections`.
-    pub fn start(connections: Vec<ConnectionServer>) -> io::Result<Self> {
-        connections.into_iter().map(Core::start).collect::<Result<_, _>>().map(Self)
+    pub fn start(servers: Vec<ConnectionServer>) -> io::Result<Self> {
+        servers.into_iter().map(Core::start).collect::<Result<_, _>>().map(Self)
     }
 
     /// Return the number of open connections.
@@ -56,7 +56,7 @@ impl Cores {
 
     /// Accept no more connections, and wait for the end of the open ones.
     pub async fn finish(self) {
-        let leases: Vec<_> = self.0.into_iter().map(|core| (core.done, core._lease)).collect();
+        let leases: Vec<_> = self.0.into_iter().map(|core| (core.done, core.lease)).collect();
         for (done, _lease) in leases {
             // A core that has failed has no connections.
             let _ = done.await;
@@ -117,7 +117,7 @@ impl Core {
             // The receiver may be dropped already.
             let _ = end.send(());
         })?;
-        Ok(Self { connections: sender, open, done, _lease: lease })
+        Ok(Self { connections: sender, open, done, lease })
     }
 
     fn open(&self) -> usize {

@@ -1,4 +1,4 @@
-//! ConnectionServer: the listener, the cores, handshakes, and the ends of connections.
+//! Connections: the listener, the cores, handshakes, and the ends of connections.
 
 mod tls;
 mod preface;
