@@ -125,6 +125,13 @@ pub struct User {
     pub disabled: bool,
 }
 
+impl User {
+    /// Return whether the user may hold a role: a role needs a licence (`docs/semantics.md` section 1).
+    pub fn may_hold_roles(&self) -> bool {
+        self.contact_center_license
+    }
+}
+
 /// A queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {

@@ -24,7 +24,7 @@ const QUEUES: [&str; 3] = ["sales", "support", "billing"];
 const KILLS_OF_A_DATABASE: usize = 25;
 
 /// A user's session on a queue.
-type Place = (String, String, String);
+type SessionKey = (String, String, String);
 
 /// The request of a writer.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ enum Asked {
 /// A request, its user, and the revision and session of its response, if any.
 pub struct Sent {
     asked: Asked,
-    place: Place,
+    key: SessionKey,
     answer: Option<(String, String)>,
 }
 
@@ -53,12 +53,12 @@ impl Sent {
         let (revision, session) = match self.asked.clone() {
             Asked::SignIn(request) => {
                 let answer = client.queue_access.sign_in(request).await?.into_inner();
-                assert!(answer.created, "{:?}", self.place);
+                assert!(answer.created, "{:?}", self.key);
                 (answer.revision, answer.session.unwrap().session_id)
             }
             Asked::SignOut(request) => {
                 let answer = client.queue_access.sign_out(request).await?.into_inner();
-                assert_eq!(answer.ended_sessions.len(), 1, "{:?}", self.place);
+                assert_eq!(answer.ended_sessions.len(), 1, "{:?}", self.key);
                 (answer.revision, answer.ended_sessions[0].session_id.clone())
             }
         };
@@ -72,15 +72,15 @@ impl Sent {
 async fn stream(
     mut client: Client,
     (organization_id, user): (String, String),
-    mut signed_in: BTreeMap<Place, String>,
+    mut signed_in: BTreeMap<SessionKey, String>,
     mut rng: StdRng,
     told: mpsc::UnboundedSender<Sent>,
 ) {
     loop {
         let queue = (*QUEUES.choose(&mut rng).unwrap()).to_owned();
-        let place = (organization_id.clone(), user.clone(), queue.clone());
+        let key = (organization_id.clone(), user.clone(), queue.clone());
         let request_id = format!("{:032x}", rng.random::<u128>());
-        let asked = if signed_in.contains_key(&place) {
+        let asked = if signed_in.contains_key(&key) {
             Asked::SignOut(SignOutRequest {
                 organization_id: organization_id.clone(),
                 user: Some(sign_out_request::User::UserId(user.clone())),
@@ -98,12 +98,12 @@ async fn stream(
                 ..Default::default()
             })
         };
-        let mut sent = Sent { asked, place: place.clone(), answer: None };
+        let mut sent = Sent { asked, key: key.clone(), answer: None };
         let failed = sent.send(&mut client).await.is_err();
         if let Some((_, session)) = &sent.answer
-            && signed_in.remove(&place).is_none()
+            && signed_in.remove(&key).is_none()
         {
-            signed_in.insert(place, session.clone());
+            signed_in.insert(key, session.clone());
         }
         if told.send(sent).is_err() || failed {
             return;
@@ -152,7 +152,7 @@ pub struct Life {
     pub rng: StdRng,
     pub server: Option<Process>,
     /// The live sessions by user.
-    live: BTreeMap<Place, String>,
+    live: BTreeMap<SessionKey, String>,
     /// The last checked revision of each organization's audit log.
     seen: BTreeMap<String, String>,
 }
@@ -209,9 +209,9 @@ impl Life {
         let (told, mut heard) = mpsc::unbounded_channel();
         for (number, organization_id) in organizations().enumerate() {
             for user in (0..STREAMS).map(|number| format!("u{number}")) {
-                let own = |(organization, of, _): &Place| *organization == organization_id && *of == user;
-                let signed_in = self.live.iter().filter(|(place, _)| own(place));
-                let signed_in = signed_in.map(|(place, session)| (place.clone(), session.clone())).collect();
+                let own = |(organization, of, _): &SessionKey| *organization == organization_id && *of == user;
+                let signed_in = self.live.iter().filter(|(key, _)| own(key));
+                let signed_in = signed_in.map(|(key, session)| (key.clone(), session.clone())).collect();
                 let rng = StdRng::seed_from_u64(self.rng.random());
                 let client = clients[number % clients.len()].clone();
                 tokio::spawn(stream(client, (organization_id.clone(), user), signed_in, rng, told.clone()));
@@ -259,25 +259,25 @@ impl Life {
         tally.acknowledged += acknowledged.len();
         tally.unanswered += unanswered.len();
         // In the order of their revisions, regardless of the order of the responses.
-        let mut there: BTreeMap<String, (Place, AuditAction, String)> = BTreeMap::new();
+        let mut there: BTreeMap<String, (SessionKey, AuditAction, String)> = BTreeMap::new();
         for sent in &acknowledged {
             let (revision, session) = sent.answer.clone().unwrap();
             let event = events.remove(&revision).unwrap_or_else(|| panic!("acknowledged and lost: {revision}"));
-            assert_eq!(described(&event), (sent.place.clone(), sent.action(), session.clone()));
+            assert_eq!(described(&event), (sent.key.clone(), sent.action(), session.clone()));
             there.insert(revision, described(&event));
         }
         // Every remaining event has exactly one unanswered request.
-        let mut found: BTreeMap<Place, (String, String)> = BTreeMap::new();
+        let mut found: BTreeMap<SessionKey, (String, String)> = BTreeMap::new();
         for (revision, event) in events {
-            let (place, action, session) = described(&event);
-            let asked = unanswered.iter().any(|sent| sent.place == place && sent.action() == action);
-            let before = found.insert(place.clone(), (revision.clone(), session.clone()));
+            let (key, action, session) = described(&event);
+            let asked = unanswered.iter().any(|sent| sent.key == key && sent.action() == action);
+            let before = found.insert(key.clone(), (revision.clone(), session.clone()));
             assert!(asked && before.is_none(), "{event:?} has no request");
-            there.insert(revision, (place, action, session));
+            there.insert(revision, (key, action, session));
         }
         tally.carried_out += found.len();
-        for (place, action, session) in there.into_values() {
-            self.apply(place, action, session);
+        for (key, action, session) in there.into_values() {
+            self.apply(key, action, session);
         }
         self.compare(client, tally).await;
 
@@ -285,9 +285,9 @@ impl Life {
         for mut sent in unanswered {
             sent.send(client).await.unwrap();
             let (revision, session) = sent.answer.clone().unwrap();
-            match found.remove(&sent.place) {
+            match found.remove(&sent.key) {
                 Some(earlier) => assert_eq!((revision, session), earlier),
-                None => self.apply(sent.place.clone(), sent.action(), session),
+                None => self.apply(sent.key.clone(), sent.action(), session),
             }
         }
         self.compare(client, tally).await;
@@ -296,12 +296,12 @@ impl Life {
         }
     }
 
-    fn apply(&mut self, place: Place, action: AuditAction, session: String) {
+    fn apply(&mut self, key: SessionKey, action: AuditAction, session: String) {
         let before = match action {
-            AuditAction::SignIn => self.live.insert(place.clone(), session),
-            _ => self.live.remove(&place).filter(|live| *live != session),
+            AuditAction::SignIn => self.live.insert(key.clone(), session),
+            _ => self.live.remove(&key).filter(|live| *live != session),
         };
-        assert_eq!(before, None, "{place:?}");
+        assert_eq!(before, None, "{key:?}");
     }
 
     /// Checks the sessions and the integrity of the audit logs.
@@ -366,10 +366,10 @@ pub fn organizations() -> impl Iterator<Item = String> {
     (0..ORGANIZATIONS).map(|number| format!("organization-{number}"))
 }
 
-fn described(event: &AuditEvent) -> (Place, AuditAction, String) {
+fn described(event: &AuditEvent) -> (SessionKey, AuditAction, String) {
     let session = [&event.after, &event.before].into_iter().flatten().find_map(|state| state.session.as_ref());
-    let place = (event.organization_id.clone(), event.user_id.clone(), event.queue_id.clone());
-    (place, event.action(), session.expect("a session").session_id.clone())
+    let key = (event.organization_id.clone(), event.user_id.clone(), event.queue_id.clone());
+    (key, event.action(), session.expect("a session").session_id.clone())
 }
 
 fn replays(database: &Path) {

@@ -97,7 +97,7 @@ impl Planner<'_> {
     pub(super) fn replace_user(&mut self, before: &User, user: User) -> Result<Vec<Session>, Rejection> {
         let organization = self.organization()?;
         user_extension_is_free(organization, &user)?;
-        if !user.contact_center_license && !organization.roles_held(user.user_id.as_str()).is_empty() {
+        if !user.may_hold_roles() && !organization.roles_held(user.user_id.as_str()).is_empty() {
             return Err(Rejection::LicenseRequired {
                 description: format!(
                     "user `{}` holds a role, which needs a contact-center licence; take the roles first",
@@ -199,7 +199,7 @@ impl Planner<'_> {
     ) -> Result<Outcome, Rejection> {
         let organization = self.organization()?;
         let assignment = named_assignment(organization, user, role, queue)?;
-        if !found_user(organization, user)?.contact_center_license {
+        if !found_user(organization, user)?.may_hold_roles() {
             return Err(Rejection::LicenseRequired {
                 description: format!(
                     "user `{}` has no contact-center licence, which a role needs; give the licence first",

@@ -15,7 +15,7 @@ use super::{
     queue_state::QueueState,
     role_holders::RoleHolders,
     slots::{QueueRoles, Slot},
-    user_state::UserState,
+    user_state::{NEEDS_LICENCE, UserState},
     whole::{Snapshot, expiration},
 };
 use crate::domain::{
@@ -118,8 +118,8 @@ impl Assembly {
     ) -> Result<(), Problem> {
         let OrganizationAssembly { user_states, queues, latest, .. } = self.assembly_of(organization_id)?;
         let (at, user_state) = user_states.find(user_id).ok_or("no such user")?;
-        if !user_state.user.contact_center_license {
-            return Err("a user who holds a role needs a licence");
+        if !user_state.user.may_hold_roles() {
+            return Err(NEEDS_LICENCE);
         }
         let Some(queue_id) = queue_id else {
             if user_state.organization_roles.contains(role) {

@@ -10,7 +10,7 @@ use super::{
     queue_state::QueueState,
     role_holders::{RoleHolders, keep},
     slots::Slots,
-    user_state::UserState,
+    user_state::{NEEDS_LICENCE, UserState},
 };
 use crate::domain::{
     ids::{QueueId, UserId},
@@ -43,8 +43,8 @@ impl OrganizationState {
 
     pub(super) fn update_user(&mut self, user: &User) -> Result<(), &'static str> {
         let user_state = self.users.get(user.user_id.as_str()).ok_or("no such user")?;
-        if !user.contact_center_license && user_state.has_roles() {
-            return Err("a user who holds a role needs a licence");
+        if !user.may_hold_roles() && user_state.has_roles() {
+            return Err(NEEDS_LICENCE);
         }
         let mut user_state = user_state.clone();
         user_state.user = User { user_id: user_state.user.user_id.clone(), ..user.clone() };
@@ -95,8 +95,8 @@ impl OrganizationState {
     pub(super) fn assign_role(&mut self, assignment: &RoleAssignment) -> Result<(), &'static str> {
         let RoleAssignment { user_id, role, queue_id } = assignment;
         let user_state = self.users.get(user_id.as_str()).ok_or("no such user")?;
-        if !user_state.user.contact_center_license {
-            return Err("a user who holds a role needs a licence");
+        if !user_state.user.may_hold_roles() {
+            return Err(NEEDS_LICENCE);
         }
         match queue_id {
             None => {

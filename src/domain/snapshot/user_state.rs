@@ -18,6 +18,9 @@ use crate::domain::{
     time::Timestamp,
 };
 
+/// The problem of a role without a licence.
+pub(super) const NEEDS_LICENCE: &str = "a user who holds a role needs a licence";
+
 /// The number of queues whose roles are stored in the user itself. More are stored elsewhere.
 const FEW: usize = 10;
 
