@@ -44,7 +44,7 @@ pub struct Client {
 pub struct Credentials {
     /// Our bearer token.
     pub token: Option<String>,
-    /// The authorities of the server's certificate (PEM).
+    /// Authorities of the server's certificate (PEM), besides the system's.
     pub ca: Option<Vec<u8>>,
     /// Our certificate and its private key (PEM).
     pub certificate: Option<(Vec<u8>, Vec<u8>)>,
@@ -81,8 +81,11 @@ pub enum Error {
     /// Others on the network could read the token.
     #[error("`{0}`: a token is not sent to another machine in plain text; write the address with https://")]
     Exposed(String),
-    /// No authority for the server's certificate is given.
-    #[error("`{0}`: give --ca (or QUEUEGATE_CA), the authority of the server's certificate, as PEM")]
+    /// There is no authority for the server's certificate.
+    #[error(
+        "`{0}`: the system has no certificate authorities; give --ca (or QUEUEGATE_CA), the authority of the server's \
+         certificate, as PEM"
+    )]
     NoAuthority(String),
     /// A certificate or key is malformed.
     #[error("can't use these certificates: {0}")]
@@ -157,12 +160,10 @@ fn prepared(address: &str, credentials: Credentials) -> Result<Prepared, Error> 
         return Err(Error::Exposed(address));
     }
     if is_secure {
-        let ca = ca.ok_or_else(|| Error::NoAuthority(address.clone()))?;
-        let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
-        if let Some((certificate, key)) = certificate {
-            tls = tls.identity(Identity::from_pem(certificate, key));
-        }
-        endpoint = endpoint.tls_config(tls).map_err(Error::Tls)?;
+        endpoint = with_tls(endpoint, ca, certificate).map_err(|error| match error {
+            Some(error) => Error::Tls(error),
+            None => Error::NoAuthority(address.clone()),
+        })?;
     }
     let authorization = token.map(|token| format!("Bearer {}", token.trim()).parse());
     let mut authorization: Option<MetadataValue<Ascii>> = authorization.transpose().map_err(|_| Error::Token)?;
@@ -171,6 +172,27 @@ fn prepared(address: &str, credentials: Credentials) -> Result<Prepared, Error> 
     }
     let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
     Ok(Prepared { address, endpoint, bearer: Bearer(authorization) })
+}
+
+/// Trust the system's authorities and the given one. The error is `None` if there is neither.
+fn with_tls(
+    endpoint: Endpoint,
+    ca: Option<Vec<u8>>,
+    certificate: Option<(Vec<u8>, Vec<u8>)>,
+) -> Result<Endpoint, Option<tonic::transport::Error>> {
+    let mut tls = ClientTlsConfig::new();
+    if let Some((certificate, key)) = certificate {
+        tls = tls.identity(Identity::from_pem(certificate, key));
+    }
+    let system = ClientTlsConfig::new().with_native_roots();
+    let has_system = endpoint.clone().tls_config(system).is_ok();
+    match (ca, has_system) {
+        (None, false) => return Err(None),
+        (None, true) => tls = tls.with_native_roots(),
+        (Some(ca), false) => tls = tls.ca_certificate(Certificate::from_pem(ca)),
+        (Some(ca), true) => tls = tls.with_native_roots().ca_certificate(Certificate::from_pem(ca)),
+    }
+    endpoint.tls_config(tls).map_err(Some)
 }
 
 /// Whether the server is on this machine, so that plain text is safe.

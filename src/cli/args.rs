@@ -26,7 +26,7 @@ pub(super) struct Server {
     /// A file with the caller's bearer token. QUEUEGATE_TOKEN may hold the token itself instead.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_TOKEN_FILE")]
     token_file: Option<PathBuf>,
-    /// The authority of the server's certificate (PEM).
+    /// An authority of the server's certificate (PEM), besides the system's.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_CA")]
     ca: Option<PathBuf>,
     /// The caller's client certificate (PEM).

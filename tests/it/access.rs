@@ -402,6 +402,20 @@ async fn a_client_certificate_says_who_calls() {
     assert_eq!(ask(with_token()).await.unwrap(), "NOT_FOUND", "a token does over TLS too");
     assert_eq!(ask(Credentials { token: None, ..with_token() }).await.unwrap(), "CREDENTIALS_MISSING");
 
+    // The command line trusts the system's authorities, and --ca adds one.
+    certificates.write("root.token", "root");
+    let ca = folder.path().join("ca.pem").to_str().unwrap().to_owned();
+    for (system, added, expected) in [(&*ca, None, 0), ("/dev/null", Some(&*ca), 0), ("/dev/null", None, 2)] {
+        let mut command = program();
+        command.args(["permissions", "list", "--server", &address]).env("SSL_CERT_DIR", folder.path().join("none"));
+        command.env("SSL_CERT_FILE", system).env("QUEUEGATE_TOKEN_FILE", folder.path().join("root.token"));
+        command.args(added.into_iter().flat_map(|ca| ["--ca", ca]));
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(expected), "{system} {added:?}: {error}");
+        assert!(expected == 0 || error.contains("give --ca"), "{error}");
+    }
+
     let before = certificates.client();
     certificates.renew("second");
     // The server notices after a moment; then clients that trust the new authority can connect.

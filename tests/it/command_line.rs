@@ -117,9 +117,6 @@ async fn failures_are_told_apart_from_denials() {
     let nowhere = Shell { address: "127.0.0.1:1".to_owned() };
     let (_, err, code) = nowhere.run("check anna sales").await;
     assert!(code == 3 && err.contains("is it running?"), "{err}");
-    let secure = Shell { address: "https://127.0.0.1:1".to_owned() };
-    let (_, err, code) = secure.run("check anna sales").await;
-    assert!(code == 2 && err.contains("--ca"), "{err}");
 }
 
 /// The catalogue is the same for all organizations, so none is named.
