@@ -42,5 +42,6 @@ mod sigkill;
 mod slow_readers;
 mod starting;
 mod tampering;
+mod tls;
 mod watch;
 mod week;
