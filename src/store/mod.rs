@@ -1,36 +1,21 @@
-//! The server's SQLite file. The only other SQL is that of the AGI handler's journal.
+//! The database of a server: an SQLite file. The only other SQL is that of the AGI handler's journal.
 //!
 //! INVARIANT: a commit has whole commands, each with its rows, audit events and request id, or nothing of them.
-//!
-//! INVARIANT: once [`Store::commit`] has returned, its batch survives a power failure. After [`Store::defer_sync`],
-//! that holds once a [`LogSync::sync`] that began after the commit has returned.
 
 mod error;
-mod values;
-mod file_kind;
-mod paths;
-mod connection;
-mod schema;
-mod lock;
-mod open_files;
-mod sync;
-mod log;
-mod log_reader;
-mod rows;
-mod database;
-mod load;
-mod verify;
-mod examine;
-mod backup;
+mod numbers;
+mod events;
+mod entry;
+mod request;
+mod verification;
+mod sqlite;
 
 pub use self::{
-    backup::{Restored, back_up, restore},
-    database::{RequestRecord, Store},
     error::Error,
-    examine::{Examination, examine},
-    file_kind::refuse_special,
-    log_reader::{EventFilter, LogReader, Logged, Newest},
-    paths::write_ahead_log,
-    sync::LogSync,
-    verify::{Fault, Verification},
+    events::{EventFilter, Logged, Newest},
+    request::RequestRecord,
+    sqlite::{
+        Examination, LogReader, LogSync, Restored, Store, back_up, examine, refuse_special, restore, write_ahead_log,
+    },
+    verification::{Fault, Verification},
 };

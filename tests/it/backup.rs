@@ -317,7 +317,7 @@ async fn a_backup_of_the_first_schema_is_restored() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (folder.path().join("old.db"), folder.path().join("test.db"));
     let connection = rusqlite::Connection::open(&old).unwrap();
-    connection.execute_batch(include_str!("../../src/store/migrations/1_schema.sql")).unwrap();
+    connection.execute_batch(include_str!("../../src/store/sqlite/migrations/1_schema.sql")).unwrap();
     connection
         .execute_batch(
             "PRAGMA application_id = 0x51474154; PRAGMA user_version = 1; \

@@ -219,7 +219,7 @@ async fn a_database_of_the_first_schema_is_brought_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("old.db");
     let old = rusqlite::Connection::open(&database).unwrap();
-    old.execute_batch(include_str!("../../src/store/migrations/1_schema.sql")).unwrap();
+    old.execute_batch(include_str!("../../src/store/sqlite/migrations/1_schema.sql")).unwrap();
     old.execute_batch(
         "PRAGMA application_id = 0x51474154; PRAGMA user_version = 1; \
          INSERT INTO store VALUES (1, '00000000000000aa', 1); \

@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use super::error::{Error, unopenable};
+use super::error::unopenable;
+use crate::store::error::Error;
 
 /// The time limit for the file system's answer.
 const PATIENCE: Duration = Duration::from_millis(800);

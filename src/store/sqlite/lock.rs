@@ -9,10 +9,8 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    error::{Error, unopenable},
-    paths::beside,
-};
+use super::{error::unopenable, paths::beside};
+use crate::store::error::Error;
 
 /// The number and length of waits for a lock. A child process that the holder is starting has the lock too until it
 /// becomes another program, a moment later.

@@ -9,10 +9,8 @@ use std::{
 
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, fstatfs, statx};
 
-use super::{
-    error::{Error, unopenable},
-    file_kind::refuse_special,
-};
+use super::{error::unopenable, file_kind::refuse_special};
+use crate::store::error::Error;
 
 /// The suffix of the write-ahead log's name.
 pub(super) const LOG: &str = "-wal";

@@ -12,9 +12,10 @@ use std::{
 
 use super::{
     connection::{MAGIC, has_log},
-    error::{Error, unopenable},
+    error::unopenable,
     paths::{INDEX, LOG, beside},
 };
+use crate::store::error::Error;
 
 /// The identity of a file under any name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

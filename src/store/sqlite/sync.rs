@@ -6,10 +6,11 @@ use std::{
 };
 
 use super::{
-    error::{Error, unopenable},
+    error::unopenable,
     open_files::OpenFiles,
     paths::{LOG, beside},
 };
+use crate::store::error::Error;
 
 /// Makes all earlier commits durable. It works on any thread.
 #[derive(Debug)]

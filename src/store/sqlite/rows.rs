@@ -2,12 +2,15 @@
 
 use rusqlite::{Connection, ToSql, params};
 
-use super::{error::Error, log};
-use crate::domain::{
-    change::{Change, Event},
-    ids::{Extension, OrganizationId},
-    model::{Organization, Queue, RoleAssignment, Session, User},
-    settings::{Etag, PermissionSettings, Switch},
+use super::log;
+use crate::{
+    domain::{
+        change::{Change, Event},
+        ids::{Extension, OrganizationId},
+        model::{Organization, Queue, RoleAssignment, Session, User},
+        settings::{Etag, PermissionSettings, Switch},
+    },
+    store::error::Error,
 };
 
 /// Write a change to the tables.

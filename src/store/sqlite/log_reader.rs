@@ -6,19 +6,24 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::{
     connection::connect,
-    error::Error,
-    log::{Entry, digest, link},
+    log::{digest, link},
     paths::{LOG, beside},
     sync::LogSync,
-    values::{integer, sequence},
 };
-use crate::domain::{
-    chain::{Digest, Link},
-    change::{Change, Record},
-    ids::{OrganizationId, QueueRef, Sequence, UserRef},
-    summary::Verdict,
-    time::Timestamp,
-    vocabulary::AuditAction,
+use crate::{
+    domain::{
+        chain::{Digest, Link},
+        ids::{OrganizationId, QueueRef, Sequence, UserRef},
+        summary::Verdict,
+        time::Timestamp,
+        vocabulary::AuditAction,
+    },
+    store::{
+        entry::{damaged, decode},
+        error::Error,
+        events::{EventFilter, Logged, Newest},
+        numbers::{integer, sequence},
+    },
 };
 
 /// The read side, to follow, search or verify the audit log.
@@ -28,49 +33,12 @@ pub struct LogReader {
     pub(super) path: PathBuf,
 }
 
-/// An event of the log with its hash.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Logged {
-    /// The event.
-    pub record: Record,
-    /// The hash that chains it to the event before.
-    pub hash: Digest,
-}
-
-/// The wanted events of an organization. An empty filter wants all events.
-#[derive(Debug, Clone, Default)]
-pub struct EventFilter {
-    /// The users concerned; empty for all.
-    pub users: Vec<UserRef>,
-    /// The queues concerned; empty for all.
-    pub queues: Vec<QueueRef>,
-    /// The actor.
-    pub actor: Option<UserRef>,
-    /// The action.
-    pub action: Option<AuditAction>,
-    /// Allowed or denied.
-    pub verdict: Option<Verdict>,
-    /// The earliest time.
-    pub start: Option<Timestamp>,
-    /// The time before which events are wanted.
-    pub end: Option<Timestamp>,
-}
-
 /// The number of an organization's events that one search step examines.
 const WINDOW: u32 = 10_000;
 
 /// The largest number of search steps for one page. A filter that matches few events has pages with few or no events,
 /// so no call examines a log of millions.
 const MAX_WINDOWS: usize = 5;
-
-/// The newest events that match a filter.
-#[derive(Debug)]
-pub struct Newest {
-    /// The events, newest first.
-    pub events: Vec<Logged>,
-    /// The event before which the next page begins, or `None` at the end.
-    pub rest: Option<Sequence>,
-}
 
 /// A page of events in progress.
 struct Page {
@@ -261,21 +229,7 @@ impl LogReader {
 }
 
 fn logged(row: &Row<'_>) -> Result<Logged, Error> {
-    let revision: i64 = row.get(0)?;
-    let damaged = |problem: &dyn std::fmt::Display| Error::DamagedEvent {
-        sequence: Sequence(u64::try_from(revision).unwrap_or(0)),
-        problem: problem.to_string(),
-    };
-    let entry = row.get_ref(1)?.as_str().map_err(|error| damaged(&error))?;
-    let Entry { revision: _, time_ms, organization_id, origin, change } =
-        serde_json::from_str(entry).map_err(|error| damaged(&error))?;
-    Ok(Logged {
-        record: Record {
-            sequence: sequence(revision)?,
-            time: Timestamp::from_unix_ms(time_ms),
-            origin: origin.into_owned(),
-            change: Change { organization_id: organization_id.into_owned(), event: change.into_owned() },
-        },
-        hash: digest(row, 2)?,
-    })
+    let revision = row.get(0)?;
+    let entry = row.get_ref(1)?.as_str().map_err(|error| damaged(revision, &error))?;
+    decode(revision, entry, digest(row, 2)?)
 }

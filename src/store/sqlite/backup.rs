@@ -15,13 +15,15 @@ use rusqlite::{Connection, OpenFlags, backup::Backup};
 
 use super::{
     connection::connect,
-    error::Error,
     examine::{Examination, examine, open_to_read},
     lock::Lock,
     paths::{INDEX, JOURNAL, LOG, beside, real_path},
     schema::migrate,
 };
-use crate::domain::{ids::Revision, time::Timestamp};
+use crate::{
+    domain::{ids::Revision, time::Timestamp},
+    store::error::Error,
+};
 
 /// The number of pages that are copied between two progress reports.
 const PAGES_AT_ONCE: i32 = 1_000;

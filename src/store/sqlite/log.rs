@@ -1,56 +1,25 @@
 //! The write side of the audit log: append, cut and sweep.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::{Deserialize, Serialize};
 
-use super::{
-    error::Error,
-    values::{integer, sequence, text},
-};
-use crate::domain::{
-    chain::{Digest, Link},
-    change::{Change, Event, Origin, Record},
-    ids::{Lineage, OrganizationId, Revision, Sequence},
-    summary::Summary,
+use super::values::text;
+use crate::{
+    domain::{
+        chain::{Digest, Link},
+        change::{Change, Record},
+        ids::{Lineage, OrganizationId, Sequence},
+    },
+    store::{
+        entry::{Columns, encode},
+        error::Error,
+        numbers::{integer, sequence},
+    },
 };
 
 /// The last link of each chain.
 pub(super) type Heads = HashMap<OrganizationId, Link>;
-
-/// The hashed text: all of a record, as JSON.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Entry<'r> {
-    pub revision: Cow<'r, str>,
-    pub time_ms: i64,
-    pub organization_id: Cow<'r, OrganizationId>,
-    #[serde(flatten)]
-    pub origin: Cow<'r, Origin>,
-    pub change: Cow<'r, Event>,
-}
-
-/// The columns beside the entry, for searches.
-pub(super) struct Columns {
-    pub action: &'static str,
-    pub allowed: bool,
-    pub actor: Option<String>,
-    pub user: Option<String>,
-    pub queue: Option<String>,
-}
-
-impl Columns {
-    pub(super) fn of(event: &Event, origin: &Origin) -> Self {
-        let Summary { action, verdict, actor, user, queue, role: _, reason: _ } = Summary::of(event, origin);
-        Self {
-            action: action.as_str(),
-            allowed: verdict.is_allowed(),
-            actor: actor.map(|user| user.key()),
-            user: user.map(|user| user.key()),
-            queue: queue.map(|queue| queue.key()),
-        }
-    }
-}
 
 /// Append a record to its organization's chain.
 pub(super) fn append(
@@ -60,15 +29,7 @@ pub(super) fn append(
     previous: Digest,
 ) -> Result<Link, Error> {
     let Record { sequence, time, origin, change: Change { organization_id, event } } = record;
-    let entry = Entry {
-        revision: Revision { lineage, sequence: *sequence }.to_string().into(),
-        time_ms: time.unix_ms(),
-        organization_id: Cow::Borrowed(organization_id),
-        origin: Cow::Borrowed(origin),
-        change: Cow::Borrowed(event),
-    };
-    let entry = serde_json::to_string(&entry).map_err(|error| Error::Damaged(error.to_string()))?;
-    let hash = Digest::chained(previous, &entry);
+    let (entry, hash) = encode(lineage, record, previous)?;
     let Columns { action, allowed, actor, user, queue } = Columns::of(event, origin);
     let mut statement = connection.prepare_cached(
         "INSERT INTO audit_log (revision, organization_id, time_ms, action, allowed, actor, user, queue, entry, hash) \

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, Transactio
 
 use super::{
     connection::{connect, prepare, require_sqlite},
-    error::{Error, at_open, is_index_refused},
+    error::{at_open, is_index_refused},
     lock::Lock,
     log,
     log_reader::LogReader,
@@ -15,13 +15,19 @@ use super::{
     rows,
     schema::{lineage, look, migrate, refuse_foreign},
     sync::LogSync,
-    values::{integer, sequence},
 };
-use crate::domain::{
-    chain::Digest,
-    change::Record,
-    ids::{Lineage, OrganizationId, RequestId, Sequence},
-    time::Timestamp,
+use crate::{
+    domain::{
+        chain::Digest,
+        change::Record,
+        ids::{Lineage, OrganizationId, RequestId, Sequence},
+        time::Timestamp,
+    },
+    store::{
+        error::Error,
+        numbers::{integer, sequence},
+        request::RequestRecord,
+    },
 };
 
 /// The number of pages in the write-ahead log that causes a checkpoint. INVARIANT: it is far below 4,062, where the
@@ -41,23 +47,6 @@ pub struct Store {
     files: Option<OpenFiles>,
     /// The lock that keeps a second process away for as long as the store exists.
     lock: Lock,
-}
-
-/// A request that was carried out, kept so that it can be repeated safely.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestRecord {
-    /// The organization.
-    pub organization_id: OrganizationId,
-    /// The caller's name for it.
-    pub request_id: RequestId,
-    /// The hash of the request's content.
-    pub content_sha256: String,
-    /// The outcome, as JSON.
-    pub outcome: String,
-    /// The revision of the answer.
-    pub sequence: Sequence,
-    /// The time of the change.
-    pub time: Timestamp,
 }
 
 impl Store {

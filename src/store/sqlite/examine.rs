@@ -9,17 +9,20 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{
     connection::{connect, require_sqlite},
-    error::{Error, at_open},
+    error::at_open,
     file_kind::refuse_special,
     load::Tables,
     log_reader::LogReader,
     schema::{known_schema, look, read_lineage, refuse_foreign},
     values::text,
 };
-use crate::domain::{
-    chain::Link,
-    ids::{OrganizationId, Revision, Sequence},
-    snapshot::Snapshot,
+use crate::{
+    domain::{
+        chain::Link,
+        ids::{OrganizationId, Revision, Sequence},
+        snapshot::Snapshot,
+    },
+    store::error::Error,
 };
 
 /// The largest number of problems of a kind that are reported.

@@ -6,10 +6,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use super::{
     connection::{MAGIC, connect, has_log},
-    error::{Error, is_read_only, unopenable},
+    error::{is_read_only, unopenable},
     paths::{JOURNAL, beside, refuse_mounted},
 };
-use crate::domain::ids::Lineage;
+use crate::{domain::ids::Lineage, store::error::Error};
 
 /// The mark of a queuegate database in a SQLite file: "QGAT".
 const APPLICATION_ID: i64 = 0x5147_4154;

@@ -4,7 +4,7 @@ use std::{ops::Range, path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use super::error::Error;
+use crate::store::error::Error;
 
 /// The first version of SQLite without the WAL-reset bug, which loses commits in WAL mode.
 const OLDEST_SQLITE: i32 = 3_051_003;

@@ -4,15 +4,17 @@ use rusqlite::{Connection, Row};
 
 use super::{
     database::Store,
-    error::Error,
-    values::{column, of_column, optional_column, optional_text, sequence, text},
+    values::{column, of_column, optional_column, optional_text, text},
 };
-use crate::domain::{
-    ids::{Lineage, Sequence},
-    model::{Organization, Queue, Session, User},
-    settings::{Etag, Switch},
-    snapshot::{Assembly, Snapshot},
-    time::Timestamp,
+use crate::{
+    domain::{
+        ids::{Lineage, Sequence},
+        model::{Organization, Queue, Session, User},
+        settings::{Etag, Switch},
+        snapshot::{Assembly, Snapshot},
+        time::Timestamp,
+    },
+    store::{error::Error, numbers::sequence},
 };
 
 /// The limit of SQLite's page cache, for the pages that a large batch changes. SQLite allocates and frees pages above

@@ -4,16 +4,7 @@ use std::{fmt::Display, str::FromStr};
 
 use rusqlite::Row;
 
-use super::error::Error;
-use crate::domain::ids::Sequence;
-
-pub(super) fn integer(sequence: Sequence) -> Result<i64, Error> {
-    i64::try_from(sequence.0).map_err(|_| Error::Damaged(format!("revision {} is out of range", sequence.0)))
-}
-
-pub(super) fn sequence(revision: i64) -> Result<Sequence, Error> {
-    u64::try_from(revision).map(Sequence).map_err(|_| Error::Damaged(format!("revision {revision} is negative")))
-}
+use crate::store::error::Error;
 
 pub(super) fn of_column<E: Display>(column: usize) -> impl Fn(E) -> Error {
     move |error| Error::Damaged(format!("column {column} {error}"))
