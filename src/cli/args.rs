@@ -10,6 +10,10 @@ use clap::{Args, ValueEnum};
 use crate::{
     client::{self, Client, Credentials},
     rpc::proto,
+    store::{
+        self,
+        postgres::{Target, is_connection_string},
+    },
 };
 
 /// An invalid argument that clap can't detect.
@@ -104,6 +108,23 @@ pub(super) fn database(text: &str) -> Result<PathBuf, String> {
         return Err(format!("must be a path and not a URI; name the file, or `./{text}` for a file of that name"));
     }
     Ok(text.into())
+}
+
+/// Parse the database of a server: the path of a file, or a connection string of PostgreSQL.
+pub(super) fn server_database(text: &str) -> Result<ServerDatabase, String> {
+    if is_connection_string(text) {
+        return text.parse().map(ServerDatabase::Shared).map_err(|error: store::Error| error.to_string());
+    }
+    database(text).map(ServerDatabase::File)
+}
+
+/// The database of a server, as its flag names it.
+#[derive(Debug, Clone)]
+pub(super) enum ServerDatabase {
+    /// A file.
+    File(PathBuf),
+    /// A PostgreSQL database.
+    Shared(Target),
 }
 
 /// The channel on which the user signs in.

@@ -126,7 +126,8 @@ fn of_store(error: &store::Error) -> u8 {
         | store::Error::Exists { .. }
         | store::Error::Unwritable { .. }
         | store::Error::Broken { .. }
-        | store::Error::DamagedFile { .. } => WRONG,
+        | store::Error::DamagedFile { .. }
+        | store::Error::Unusable { .. } => WRONG,
         store::Error::OldSqlite { .. }
         | store::Error::NoSpace { .. }
         | store::Error::Damaged(_)
@@ -135,6 +136,9 @@ fn of_store(error: &store::Error) -> u8 {
         | store::Error::Busy(_)
         | store::Error::Sqlite(_)
         | store::Error::Displaced { .. }
-        | store::Error::Unsynced { .. } => FAILED,
+        | store::Error::Unsynced { .. }
+        | store::Error::Unreachable(_)
+        | store::Error::Refused(_)
+        | store::Error::Rewritten(_) => FAILED,
     }
 }

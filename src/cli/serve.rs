@@ -7,10 +7,13 @@ use clap::{Args, ValueEnum};
 use listenfd::ListenFd;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{args::Wrong, exit::Outcome};
+use super::{
+    args::{ServerDatabase, Wrong},
+    exit::Outcome,
+};
 use crate::{
     auth::TokenFile,
-    server::{self, Exposure, Limits, Listen, Reflection, TlsFiles},
+    server::{self, Database, Exposure, Limits, Listen, Reflection, SharedDatabase, TlsFiles, WhenStale},
     state::clock::SystemClock,
     store,
     telemetry::{logging, traces::Traces},
@@ -34,10 +37,25 @@ pub(super) struct ServerSettings {
     #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_LISTEN", default_value = "127.0.0.1:50051",
           value_parser = super::args::address)]
     listen: SocketAddr,
-    /// Database file; created if it doesn't exist.
-    #[arg(long, value_name = "FILE", env = "QUEUEGATE_DATABASE", default_value = "queuegate.db",
-          value_parser = super::args::database)]
-    database: PathBuf,
+    /// Database file, created if it doesn't exist; or a PostgreSQL database that several nodes share, such as
+    /// `postgres://queuegate@db1,db2/queuegate?sslmode=verify-full`.
+    #[arg(long, value_name = "DATABASE", env = "QUEUEGATE_DATABASE", default_value = "queuegate.db",
+          value_parser = super::args::server_database, hide_env_values = true)]
+    database: ServerDatabase,
+    /// File with the password for PostgreSQL. It is read at each connection.
+    #[arg(long, value_name = "FILE", env = "QUEUEGATE_DATABASE_PASSWORD_FILE")]
+    database_password_file: Option<PathBuf>,
+    /// Address that this node announces to the other nodes. Absent: the address that it listens on.
+    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_NODE_ADDRESS")]
+    node_address: Option<String>,
+    /// How long PostgreSQL may be out of reach before readiness says NOT_SERVING.
+    #[arg(long, value_name = "DURATION", env = "QUEUEGATE_STALE_AFTER", default_value = "10s",
+          value_parser = humantime::parse_duration)]
+    stale_after: Duration,
+    /// Refuse to decide after that time, instead of deciding by the last known state.
+    #[arg(long, value_name = "BOOL", env = "QUEUEGATE_REFUSE_STALE", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true")]
+    refuse_stale: bool,
     /// File of callers that `queuegate token` writes. Without it, every caller has full access.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_TOKENS")]
     tokens: Option<PathBuf>,
@@ -171,7 +189,9 @@ impl Log {
 impl Serve {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
         let Self { settings } = self;
-        store::refuse_special(&settings.database)?;
+        if let ServerDatabase::File(path) = &settings.database {
+            store::refuse_special(path)?;
+        }
         settings.log.start()?;
         let config = settings.server()?;
         let mut stop = Box::pin(stop_signal()?);
@@ -200,10 +220,19 @@ impl ServerSettings {
         let tls_client_ca = self.tls_client_ca;
         let traces = self.otlp_endpoint.map(|endpoint| Traces::start(&endpoint, self.trace_share)).transpose();
         let traces = traces.map_err(|problem| Wrong(format!("--otlp-endpoint: {problem}")))?;
+        let database = match self.database {
+            ServerDatabase::File(path) => Database::File(path),
+            ServerDatabase::Shared(target) => Database::Shared(SharedDatabase {
+                target: target.with_password_file(self.database_password_file),
+                node_address: self.node_address,
+                stale_after: self.stale_after,
+                when_stale: if self.refuse_stale { WhenStale::Refuse } else { WhenStale::Decide },
+            }),
+        };
         Ok(server::Config {
             traces,
             listen,
-            database: self.database,
+            database,
             tokens: self.tokens.map(TokenFile::new),
             tls: tls.map(|(certificate, key)| TlsFiles { certificate, key, client_ca: tls_client_ca }),
             exposure: if self.insecure { Exposure::Accepted } else { Exposure::Refused },

@@ -1,8 +1,6 @@
 //! WatchAuditEvents. A watch reads every event from the log, so it begins, resumes and goes on in one way. A slow
 //! reader costs no more memory. A commit only signals that there are new events.
 
-use std::sync::Arc;
-
 use tokio::{
     sync::{broadcast, broadcast::error::RecvError, mpsc, watch as signal},
     time::timeout,
@@ -20,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::ids::{OrganizationId, Revision, Sequence},
-    state::{Committed, State},
+    state::{Committed, Published, State},
 };
 
 /// The number of messages that may wait for the reader.
@@ -86,7 +84,7 @@ struct Watch {
 type Stop = Option<Error>;
 
 impl Watch {
-    async fn follow(&mut self, mut changes: broadcast::Receiver<Arc<[Committed]>>) -> Result<(), Stop> {
+    async fn follow(&mut self, mut changes: broadcast::Receiver<Published>) -> Result<(), Stop> {
         self.send(None).await?;
         loop {
             // Receive the signals while events are sent, so that no batches are kept for a slow reader.
@@ -94,12 +92,13 @@ impl Watch {
             let mut pending = false;
             let sent = tokio::select! {
                 sent = self.send_logged() => sent,
-                () = listen(&mut changes, &organization_id, after, &mut pending) => return Ok(()),
+                ended = listen(&mut changes, &organization_id, after, &mut pending) => return ended,
             };
             sent?;
             while !pending {
                 match timeout(self.times.quiet, changes.recv()).await {
-                    Ok(Ok(batch)) => pending = concerns(&batch, &organization_id, self.last),
+                    Ok(Ok(Published::Batch(batch))) => pending = concerns(&batch, &organization_id, self.last),
+                    Ok(Ok(Published::Rewritten)) => return Err(Some(Error::HistoryRewritten)),
                     // The missed changes are in the log.
                     Ok(Err(RecvError::Lagged(_))) => pending = true,
                     Ok(Err(RecvError::Closed)) => return Ok(()),
@@ -173,16 +172,17 @@ fn concerns(batch: &[Committed], organization_id: &OrganizationId, after: Sequen
 
 /// Note changes of the organization in `pending`, until the state has ended.
 async fn listen(
-    changes: &mut broadcast::Receiver<Arc<[Committed]>>,
+    changes: &mut broadcast::Receiver<Published>,
     organization_id: &OrganizationId,
     after: Sequence,
     pending: &mut bool,
-) {
+) -> Result<(), Stop> {
     loop {
         match changes.recv().await {
-            Ok(batch) => *pending |= concerns(&batch, organization_id, after),
+            Ok(Published::Batch(batch)) => *pending |= concerns(&batch, organization_id, after),
+            Ok(Published::Rewritten) => return Err(Some(Error::HistoryRewritten)),
             Err(RecvError::Lagged(_)) => *pending = true,
-            Err(RecvError::Closed) => return,
+            Err(RecvError::Closed) => return Ok(()),
         }
     }
 }

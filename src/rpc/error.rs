@@ -42,6 +42,10 @@ pub enum Error {
         /// The last revision up to which all changes were sent; `None` if not all INITIAL sessions were sent.
         last: Option<Revision>,
     },
+    /// The node hasn't reached the database for too long, and is configured to refuse to decide then.
+    Stale,
+    /// A failover or a restore lost changes that a watch may have sent.
+    HistoryRewritten,
     /// The client of a long answer is a slow reader.
     TooSlow,
     /// The caller's unread answers exceed the server's limit.

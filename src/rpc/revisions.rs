@@ -3,10 +3,10 @@
 use super::error::Error;
 use crate::domain::{ids::Revision, snapshot::Snapshot};
 
-/// Read a revision of this store, of its present epoch.
+/// Read a revision of this store's history: of its present epoch, or of an earlier one that is known to lead to it.
 pub(super) fn own_revision(field: &'static str, text: &str, snapshot: &Snapshot) -> Result<Revision, Error> {
     let revision: Revision = text.parse().map_err(|error| Error::invalid(field, &error))?;
-    if revision.lineage == snapshot.revision().lineage {
+    if snapshot.is_of_history(revision) {
         Ok(revision)
     } else {
         Err(Error::invalid(field, &format_args!("is a revision of another store: `{revision}`")))

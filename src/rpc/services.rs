@@ -97,7 +97,8 @@ impl Rpc {
     }
 
     pub(super) fn state(&self) -> Result<&State, Error> {
-        self.state.get().ok_or(Error::Loading)
+        let state = self.state.get().filter(|state| state.is_usable()).ok_or(Error::Loading)?;
+        if state.refuses_reads() { Err(Error::Stale) } else { Ok(state) }
     }
 
     /// Return the channel on which replies to commands arrive.

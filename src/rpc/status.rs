@@ -118,6 +118,18 @@ impl From<Error> for Status {
                 let text = "the server is stopping and ends this watch";
                 last_sent(Code::Unavailable, "DRAINING", text, last)
             }
+            Error::Stale => status(
+                Code::Unavailable,
+                "STALE",
+                "this node hasn't reached the database for too long, and refuses to decide; try another node",
+                ErrorDetails::with_retry_info(Some(RETRY_DELAY)),
+            ),
+            Error::HistoryRewritten => status(
+                Code::Aborted,
+                "HISTORY_REWRITTEN",
+                "a failover or a restore lost changes that this watch may have sent; begin it anew, without start_revision",
+                ErrorDetails::new(),
+            ),
             Error::Unauthenticated(refused) => unauthenticated(refused),
             Error::CredentialsEnded => status(
                 Code::Unauthenticated,
@@ -163,6 +175,7 @@ impl From<Error> for Status {
             Error::State(state::Error::Rejected(rejection)) => rejected(rejection),
             Error::State(error) => not_executed(&error),
             Error::Store(store::Error::DamagedEvent { sequence, problem }) => damaged_event(sequence, &problem),
+            Error::Store(error) if error.is_temporary() => unreadable(&error),
             Error::Store(error) => internal(&error),
             Error::Internal(problem) => internal(&problem),
         }
@@ -239,6 +252,12 @@ fn not_executed(error: &state::Error) -> Status {
         state::Error::OutcomeUnknown => status(Code::Unavailable, OUTCOME_UNKNOWN, &error.to_string(), retry()),
         state::Error::Internal(problem) => internal(problem),
     }
+}
+
+/// Return the status of a read that the database can't answer now.
+fn unreadable(error: &store::Error) -> Status {
+    let text = format!("the audit log can't be read now: {error}; decisions go on, try again in a moment");
+    status(Code::Unavailable, "STORE_UNREACHABLE", &text, ErrorDetails::with_retry_info(Some(RETRY_DELAY)))
 }
 
 fn damaged_event(sequence: Sequence, problem: &str) -> Status {

@@ -52,7 +52,7 @@ use crate::{
         snapshot::Snapshot,
         time::Timestamp,
     },
-    state::State,
+    state::{Published, State},
     store::Logged,
     telemetry::metrics::Metrics,
 };
@@ -300,6 +300,7 @@ impl Watch {
                 tokio::time::sleep(gathering).await;
             }
             while let Ok(batch) = received {
+                let Published::Batch(batch) = batch else { return Err(Error::HistoryRewritten.into()) };
                 for committed in batch.iter() {
                     self.send_record(&committed.record, |make| committed.message(make)).await?;
                 }

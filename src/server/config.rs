@@ -5,14 +5,14 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 
 use super::{error::Error, limits::Limits, net::TlsFiles};
-use crate::{auth::TokenFile, state::clock::Clock, telemetry::traces::Traces};
+use crate::{auth::TokenFile, state::clock::Clock, store::postgres::Target, telemetry::traces::Traces};
 
 /// The configuration of a server.
 pub struct Config {
     /// Where to listen.
     pub listen: Listen,
-    /// The database file.
-    pub database: PathBuf,
+    /// The database.
+    pub database: Database,
     /// The token file; `None`: every caller may do everything.
     pub tokens: Option<TokenFile>,
     /// The certificates for TLS; `None`: plain HTTP/2.
@@ -36,6 +36,43 @@ pub struct Config {
     pub drain_deadline: Duration,
     /// The source of the time.
     pub clock: Arc<dyn Clock>,
+}
+
+/// The database of a server.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// A file, of which this server is the only one.
+    File(PathBuf),
+    /// A PostgreSQL database that several nodes share.
+    Shared(SharedDatabase),
+}
+
+/// A PostgreSQL database that several nodes share.
+#[derive(Debug, Clone)]
+pub struct SharedDatabase {
+    /// Its address.
+    pub target: Target,
+    /// The address that the node announces; `None`: the one on which it listens.
+    pub node_address: Option<String>,
+    /// How long the database may be out of reach. After that, the node isn't ready.
+    pub stale_after: Duration,
+    /// The decisions of a node that isn't ready for that reason.
+    pub when_stale: WhenStale,
+}
+
+/// The decisions of a node that can't reach the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenStale {
+    /// It goes on to decide by the last state that it knows.
+    Decide,
+    /// It refuses to decide.
+    Refuse,
+}
+
+impl From<PathBuf> for Database {
+    fn from(path: PathBuf) -> Self {
+        Self::File(path)
+    }
 }
 
 /// Where to listen.
@@ -67,10 +104,10 @@ pub enum Reflection {
 
 impl Config {
     /// Create the configuration of a server for this machine alone, with all other values at their defaults.
-    pub fn new(listen: SocketAddr, database: PathBuf, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(listen: SocketAddr, database: impl Into<Database>, clock: Arc<dyn Clock>) -> Self {
         Self {
             listen: Listen::At(listen),
-            database,
+            database: database.into(),
             tokens: None,
             tls: None,
             exposure: Exposure::Refused,

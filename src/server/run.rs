@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 
 use super::{
     call::{Admission, Callers, CoreResources},
-    config::{Config, Exposure, Reflection, local_address, refuse_exposure},
+    config::{Config, Database, Exposure, Reflection, SharedDatabase, WhenStale, local_address, refuse_exposure},
     error::Error,
     net::{ConnectionServer, Cores, Tls, accept},
     operator::{Health, Operator, ServingStatus, notify_systemd, reload},
@@ -32,7 +32,7 @@ use crate::{
         reflection::{Descriptors, V1, V1Alpha},
     },
     state::{Ended, State, WriterEnd},
-    store::{self, Store},
+    store::{self, Store, postgres},
     telemetry::{metrics::Metrics, traces::Traces},
 };
 
@@ -93,8 +93,14 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     {
         return Err(Error::MetricsExposed { address });
     }
-    let path = database.clone();
-    let store = tokio::task::spawn_blocking(move || Store::open(&path, new_store_id()));
+    let opened = database.clone();
+    let store = tokio::task::spawn_blocking(move || match opened {
+        Database::File(path) => Store::open(&path, new_store_id()),
+        Database::Shared(SharedDatabase { target, node_address, .. }) => {
+            let node_address = node_address.unwrap_or_else(|| address.to_string());
+            postgres::Store::new(target, new_store_id(), node_address).map(|store| Store::Postgres(Box::new(store)))
+        }
+    });
     let store = store.await.map_err(|_| Error::Broken("opening of the database"))??;
 
     let metrics = Arc::new(Metrics::new(rpc::call_labels()));
@@ -135,8 +141,16 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     let cores = Cores::start(servers).map_err(Error::Threads)?;
     let mut beside = JoinSet::new();
     beside.spawn(reload(authority, tls, Arc::clone(&clock), Arc::clone(&metrics)));
-    let operator = Arc::new(Operator::new(Arc::clone(&metrics), Arc::clone(&state), &database, callers, admissions));
+    let file = match &database {
+        Database::File(path) => Some(path.as_path()),
+        Database::Shared(_) => None,
+    };
+    let operator = Arc::new(Operator::new(Arc::clone(&metrics), Arc::clone(&state), file, callers, admissions));
     beside.spawn(Arc::clone(&operator).watch(health.clone()));
+    if let Database::Shared(database) = database {
+        let (state, health, metrics) = (Arc::clone(&state), health.clone(), Arc::clone(&metrics));
+        beside.spawn(watch_freshness(database, state, health, metrics));
+    }
     if let Some(listener) = metrics_listener {
         beside.spawn(operator.serve(listener));
     }
@@ -263,6 +277,41 @@ fn writer_failed(ended: Result<Ended, oneshot::error::RecvError>) -> Result<(), 
             Err(Error::Store(error))
         }
         Err(_) => Err(Error::Broken("writer thread")),
+    }
+}
+
+/// The interval at which a node looks whether its state is current.
+const LOOK_AT_FRESHNESS_EVERY: Duration = Duration::from_millis(250);
+
+/// Say NOT_SERVING while a node hasn't reached the database for too long, or loads its state anew. So load balancers
+/// prefer other nodes.
+async fn watch_freshness(
+    SharedDatabase { stale_after, when_stale, .. }: SharedDatabase,
+    state: Arc<OnceLock<State>>,
+    health: Health,
+    metrics: Arc<Metrics>,
+) {
+    let mut interval = tokio::time::interval(LOOK_AT_FRESHNESS_EVERY);
+    let mut was_fresh = true;
+    loop {
+        interval.tick().await;
+        let Some(state) = state.get() else { continue };
+        let stale_for = state.stale_for();
+        let is_fresh = state.is_usable() && stale_for <= stale_after;
+        if is_fresh == was_fresh {
+            continue;
+        }
+        was_fresh = is_fresh;
+        if when_stale == WhenStale::Refuse {
+            state.refuse_reads(!is_fresh);
+        }
+        set_health(&health, if is_fresh { ServingStatus::Serving } else { ServingStatus::NotServing });
+        metrics.ready.set(i64::from(is_fresh));
+        if is_fresh {
+            info!("the node has reached the database again");
+        } else {
+            warn!(?stale_for, ?when_stale, "the node hasn't reached the database; it says NOT_SERVING");
+        }
     }
 }
 

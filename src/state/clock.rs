@@ -7,9 +7,9 @@
 use std::{
     sync::{
         Mutex,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tracing::{info, warn};
@@ -20,6 +20,12 @@ use crate::domain::time::Timestamp;
 pub trait Clock: Send + Sync {
     /// Return the time now.
     fn now(&self) -> Timestamp;
+
+    /// Follow a reference, which is this far ahead of the machine's wall clock, and return the difference of this clock
+    /// from it. A clock that follows no reference returns zero.
+    fn follow_reference(&self, _ahead_ms: i64) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// The two clocks of a machine, in milliseconds.
@@ -71,6 +77,9 @@ pub struct SystemClock<C = MachineClocks> {
     ahead_ms: AtomicI64,
     /// The latest time that `now` returned.
     last_ms: AtomicI64,
+    /// How far the reference is ahead of the wall clock: 0 without a reference.
+    reference_ahead_ms: AtomicI64,
+    has_reference: AtomicBool,
     following: Mutex<Following>,
 }
 
@@ -96,11 +105,18 @@ impl<C: Clocks> SystemClock<C> {
             clocks,
             ahead_ms: AtomicI64::new(wall_ms.saturating_sub(steady_ms)),
             last_ms: AtomicI64::new(i64::MIN),
+            reference_ahead_ms: AtomicI64::new(0),
+            has_reference: AtomicBool::new(false),
             following: Mutex::new(Following { steady_ms, has_warned: false }),
         }
     }
 
-    /// Approach the wall clock by as much as the elapsed time allows.
+    /// Return the time to follow: the reference's, or without one the wall clock's.
+    fn reference_ms(&self) -> i64 {
+        self.clocks.wall_ms().saturating_add(self.reference_ahead_ms.load(Ordering::Relaxed))
+    }
+
+    /// Approach the reference or the wall clock by as much as the elapsed time allows.
     fn follow(&self, following: &mut Following, steady_ms: i64) {
         // A long time without calls counts as one step at most: the wall clock may have been set only just now.
         following.steady_ms = following.steady_ms.max(steady_ms.saturating_sub(LONGEST_STEP_MS));
@@ -110,7 +126,7 @@ impl<C: Clocks> SystemClock<C> {
         }
         following.steady_ms += allowed * FOLLOW;
         let ahead_ms = self.ahead_ms.load(Ordering::Relaxed);
-        let off_ms = self.clocks.wall_ms().saturating_sub(steady_ms.saturating_add(ahead_ms));
+        let off_ms = self.reference_ms().saturating_sub(steady_ms.saturating_add(ahead_ms));
         let left_ms = off_ms.saturating_abs();
         self.ahead_ms.store(ahead_ms + off_ms.clamp(-allowed, allowed), Ordering::Relaxed);
         if left_ms >= WORTH_A_WARNING_MS && !following.has_warned {
@@ -142,6 +158,17 @@ impl<C: Clocks> Clock for SystemClock<C> {
         }
         let now_ms = steady_ms.saturating_add(self.ahead_ms.load(Ordering::Relaxed));
         Timestamp::from_unix_ms(self.last_ms.fetch_max(now_ms, Ordering::Relaxed).max(now_ms))
+    }
+
+    fn follow_reference(&self, ahead_ms: i64) -> Duration {
+        self.reference_ahead_ms.store(ahead_ms, Ordering::Relaxed);
+        let (reference_ms, steady_ms) = (self.reference_ms(), self.clocks.steady_ms());
+        if !self.has_reference.swap(true, Ordering::Relaxed) {
+            // Nothing was decided by this clock yet, so it may start at the reference's time.
+            self.ahead_ms.store(reference_ms.saturating_sub(steady_ms), Ordering::Relaxed);
+        }
+        let own_ms = steady_ms.saturating_add(self.ahead_ms.load(Ordering::Relaxed));
+        Duration::from_millis(reference_ms.abs_diff(own_ms))
     }
 }
 
@@ -253,6 +280,21 @@ mod tests {
             }
             assert_eq!(last.unix_ms(), moved.wall_ms.load(Ordering::Relaxed));
         }
+    }
+
+    #[test]
+    fn a_reference_is_taken_over_at_first_and_then_followed_slowly() {
+        let (moved, clock) = clock();
+        assert_eq!(clock.follow_reference(HOUR), Duration::ZERO);
+        assert_eq!(clock.now().unix_ms(), moved.wall_ms.load(Ordering::Relaxed) + HOUR);
+        // The machine's wall clock is set, and the reference is not.
+        moved.jump(-HOUR);
+        assert_eq!(clock.follow_reference(2 * HOUR), Duration::ZERO);
+        // The reference is set.
+        let before = clock.now().unix_ms();
+        assert_eq!(clock.follow_reference(3 * HOUR), Duration::from_secs(3_600));
+        moved.pass(60_000);
+        assert_eq!(clock.now().unix_ms() - before, 60_300);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Why a command was not carried out, and how the writer ended.
 
+use tracing::error;
+
 use crate::{
     domain::{command::Rejection, ids::RequestId},
     store,
@@ -38,6 +40,19 @@ pub enum Ended {
     Stopped,
     /// The store failed. The outcome of the last commit is unknown.
     Failed(store::Error),
+}
+
+impl Ended {
+    /// Log the end of a writer if it failed, and return it.
+    pub(super) fn of_writer(ended: Result<(), store::Error>) -> Self {
+        match ended {
+            Ok(()) => Self::Stopped,
+            Err(error) => {
+                error!(error = %with_causes(&error), "store failed; the outcome of the last commit is unknown");
+                Self::Failed(error)
+            }
+        }
+    }
 }
 
 /// Format an error with its chain of sources, for the log.

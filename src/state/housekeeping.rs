@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The most cut audit events that one sweep removes.
-const MAX_SWEPT: usize = 1_000;
+pub(super) const MAX_SWEPT: usize = 1_000;
 
 /// The interval at which the writer starts to forget old request ids.
 pub(super) const FORGET_EVERY: Duration = Duration::from_secs(10 * 60);

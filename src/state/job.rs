@@ -1,8 +1,11 @@
 //! The commands that wait for the writer.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 use data_encoding::HEXLOWER;
@@ -20,6 +23,8 @@ use crate::domain::{
 /// A request to the writer.
 pub(super) enum Job {
     Execute(PendingCommand),
+    /// Other nodes have written something.
+    News,
     /// Finish: the writer executes the jobs before this one, and refuses those after it.
     Stop,
 }
@@ -48,6 +53,8 @@ pub(super) struct QueuedCommand {
     pub(super) request: Option<RequestKey>,
     pub(super) progress: Option<Arc<Progress>>,
     pub(super) reply_to: ReplyTo,
+    /// When the caller submitted it.
+    pub(super) submitted: Instant,
 }
 
 /// A request with a request id.
@@ -75,6 +82,16 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Note the number of changes to write.
+    pub(super) fn expect(&self, total: usize) {
+        self.total.store(u64::try_from(total).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Note the number of changes written so far.
+    pub(super) fn reach(&self, done: usize) {
+        self.done.store(u64::try_from(done).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     /// Return the changes written, and the changes to write.
     pub fn get(&self) -> (u64, u64) {
         (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))

@@ -12,9 +12,11 @@ mod job;
 mod page_snapshots;
 mod shared;
 mod throttle;
+mod publish;
 mod sync;
 mod batch;
 mod writer;
+mod node;
 mod housekeeping;
 #[cfg(test)]
 mod tests;
@@ -36,7 +38,7 @@ use self::{
     clock::Clock,
     job::{Job, PendingCommand, QueuedCommand},
     page_snapshots::PageSnapshots,
-    shared::{Busy, Shared},
+    shared::{Busy, Freshness, Shared},
     sync::{SyncQueueReceiver, Syncer},
     throttle::Throttle,
     writer::Writer,
@@ -45,7 +47,7 @@ pub use self::{
     error::{Ended, Error},
     job::{Progress, RequestKey},
     replies::{Done, ReplyBatches},
-    shared::Committed,
+    shared::{Committed, Published},
 };
 use crate::{
     domain::{
@@ -54,7 +56,7 @@ use crate::{
         snapshot::Snapshot,
         time::Timestamp,
     },
-    store::{self, LogReader, Logged, Store},
+    store::{self, LogReader, Logged, Store, postgres, sqlite},
     telemetry::metrics::{Metrics, Shed},
 };
 
@@ -93,6 +95,19 @@ impl State {
         metrics: Arc<Metrics>,
         processors: usize,
     ) -> Result<(Self, WriterEnd), store::Error> {
+        match store {
+            Store::Sqlite(store) => Self::start_alone(*store, clock, metrics, processors),
+            Store::Postgres(store) => Self::start_node(*store, clock, metrics),
+        }
+    }
+
+    /// Start the only server of a file.
+    fn start_alone(
+        store: sqlite::Store,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        processors: usize,
+    ) -> Result<(Self, WriterEnd), store::Error> {
         let (state, Owners { writer, queue, syncer, receiver }) = Self::load(store, clock, metrics, processors)?;
         let (end, ended) = oneshot::channel();
         let writer = spawn("writer", move || writer.run(&queue))?;
@@ -105,32 +120,99 @@ impl State {
         Ok((state, ended))
     }
 
-    /// Load the store, and create its owners.
+    /// Start a node of a cluster. Waits until the database can be reached.
+    fn start_node(
+        mut store: postgres::Store,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, WriterEnd), store::Error> {
+        let snapshot = node::load(&mut store, &*clock)?;
+        let log = LogReader::Postgres(postgres::LogReader::new(store.target().clone()));
+        let (state, queue) = Self::of(snapshot, log, clock, metrics);
+        let shared = Arc::clone(&state.shared);
+        shared.freshness.saw_all(Instant::now());
+        let (jobs, address) = (state.jobs.clone(), store.address().to_owned());
+        let node_id = uuid::Uuid::now_v7().to_string();
+        let report = move || postgres::NodeReport {
+            node_id: node_id.clone(),
+            address: address.clone(),
+            revision: i64::try_from(shared.published.load().revision().sequence.0).unwrap_or(i64::MAX),
+            stale_ms: i64::try_from(shared.freshness.stale_for().as_millis()).unwrap_or(i64::MAX),
+        };
+        let rung = move || {
+            // If the queue is full, the writer is about to read the history's end.
+            let _ = jobs.try_send(Job::News);
+        };
+        let bell = postgres::Bell::start(store.target().clone(), Arc::new(report), rung)?;
+        let node = node::Node::new(store, Arc::clone(&state.shared), bell);
+        let (end, ended) = oneshot::channel();
+        spawn("writer", move || {
+            let node_ended = node.run(&queue);
+            // The receiver may be dropped already.
+            let _ = end.send(Ended::of_writer(node_ended));
+        })?;
+        Ok((state, ended))
+    }
+
+    /// Load a file, and create its owners.
     fn load(
-        mut store: Store,
+        mut store: sqlite::Store,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         processors: usize,
     ) -> Result<(Self, Owners), store::Error> {
-        let snapshot = Arc::new(store.load()?);
+        let snapshot = store.load()?;
+        let (state, queue) = Self::of(snapshot, LogReader::Sqlite(store.log_reader()?), clock, metrics);
+        let shared = &state.shared;
+        let syncer = Arc::new(Syncer::new(store.defer_sync()?, Arc::clone(shared)));
+        let (sync_queue, receiver) = sync::sync_queue();
+        let (throttle, own) = (Throttle::new(processors), Arc::clone(shared));
+        let writer = Writer::new(store, own, throttle, (Arc::clone(&syncer), sync_queue));
+        Ok((state, Owners { writer, queue, syncer, receiver }))
+    }
+
+    /// Return a handle to a loaded state, and the queue of its writer.
+    fn of(snapshot: Snapshot, log: LogReader, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> (Self, Receiver<Job>) {
         let (jobs, queue) = sync_channel(QUEUE_CAPACITY);
         let shared = Arc::new(Shared {
             sequence: watch::Sender::new(snapshot.revision().sequence),
-            published: ArcSwap::new(snapshot),
+            published: ArcSwap::from_pointee(snapshot),
             changes: broadcast::Sender::new(WATCH_CAPACITY),
-            log: Mutex::new(store.log_reader()?),
+            log: Mutex::new(log),
             idle_readers: Mutex::default(),
             page_snapshots: Mutex::default(),
             clock,
             metrics,
             has_reads: AtomicBool::new(false),
             busy: Busy::default(),
+            freshness: Freshness::default(),
         });
-        let syncer = Arc::new(Syncer::new(store.defer_sync()?, Arc::clone(&shared)));
-        let (sync_queue, receiver) = sync::sync_queue();
-        let (throttle, own) = (Throttle::new(processors), Arc::clone(&shared));
-        let writer = Writer::new(store, own, throttle, (Arc::clone(&syncer), sync_queue));
-        Ok((Self { shared, jobs }, Owners { writer, queue, syncer, receiver }))
+        (Self { shared, jobs }, queue)
+    }
+
+    /// Return how long changes of other nodes may have been missed. Zero for the only server of a file.
+    pub fn stale_for(&self) -> Duration {
+        self.shared.freshness.stale_for()
+    }
+
+    /// Return whether other nodes may have written changes that this one hasn't seen.
+    pub fn is_node(&self) -> bool {
+        self.shared.freshness.is_node()
+    }
+
+    /// Return whether the published state may be used: a failover or a restore hasn't lost parts of it.
+    pub fn is_usable(&self) -> bool {
+        !self.shared.freshness.is_rewritten()
+    }
+
+    /// Refuse reads, or allow them again, while the state is stale.
+    pub fn refuse_reads(&self, is_refused: bool) {
+        self.shared.freshness.set_refused(is_refused);
+    }
+
+    /// Return whether reads are refused because the state is stale.
+    pub fn refuses_reads(&self) -> bool {
+        self.shared.freshness.is_refused()
     }
 
     /// Return the published snapshot.
@@ -217,7 +299,8 @@ impl State {
         progress: Option<Arc<Progress>>,
     ) -> Result<oneshot::Receiver<Result<Done, Error>>, Error> {
         let (reply_to, answer) = replies.reply_to();
-        let queued = QueuedCommand { command, caller, request, progress, reply_to };
+        let submitted = Instant::now();
+        let queued = QueuedCommand { command, caller, request, progress, reply_to, submitted };
         let job = Job::Execute(PendingCommand(Some(Box::new(queued))));
         let metrics = &self.shared.metrics;
         metrics.writer_queue.inc();
@@ -236,7 +319,7 @@ impl State {
     /// Subscribe to the changes from now on, in the batches in which they were committed. A batch has all changes of
     /// sessions, and the last change of each organization. A receiver that lags too far behind gets an error, and has
     /// missed some batches.
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<[Committed]>> {
+    pub fn subscribe(&self) -> broadcast::Receiver<Published> {
         self.shared.changes.subscribe()
     }
 
@@ -249,7 +332,7 @@ impl State {
         most: u32,
     ) -> Result<Vec<Logged>, store::Error> {
         let log = self.shared.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.records_since(after, up_to, Some(organization_id), most)
+        log.records_since(after, up_to, organization_id, most)
     }
 
     /// Open a separate reader of the audit log, for work that takes a while. Reads the disk: not for an async thread.

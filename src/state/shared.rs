@@ -1,7 +1,10 @@
 //! The parts of the state that its readers and its owners share.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,7 +21,7 @@ use crate::{
 pub(super) struct Shared {
     pub(super) published: ArcSwap<Snapshot>,
     pub(super) sequence: watch::Sender<Sequence>,
-    pub(super) changes: broadcast::Sender<Arc<[Committed]>>,
+    pub(super) changes: broadcast::Sender<Published>,
     pub(super) log: Mutex<LogReader>,
     /// Readers of the log that are not in use.
     pub(super) idle_readers: Mutex<Vec<LogReader>>,
@@ -28,6 +31,7 @@ pub(super) struct Shared {
     /// Whether a read has come since the writer last looked.
     pub(super) has_reads: AtomicBool,
     pub(super) busy: Busy,
+    pub(super) freshness: Freshness,
 }
 
 /// The batches that wait for the disk, so that a disk that hangs is noticed.
@@ -56,6 +60,60 @@ impl Busy {
             .min()
             .map_or(Duration::ZERO, |since| since.elapsed())
     }
+}
+
+/// Whether the published state is current. The state of a server with a file always is.
+#[derive(Default)]
+pub(super) struct Freshness {
+    /// When a node last saw the end of the history; `None` for a server with a file.
+    seen: Mutex<Option<Instant>>,
+    /// Whether the published state is not part of the history any more.
+    is_rewritten: AtomicBool,
+    /// Whether reads are refused because the published state is stale.
+    is_refused: AtomicBool,
+}
+
+impl Freshness {
+    /// Note that the published state includes all changes that were committed at this time.
+    pub(super) fn saw_all(&self, at: Instant) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
+    /// Note whether the published state must not be used.
+    pub(super) fn set_rewritten(&self, is_rewritten: bool) {
+        self.is_rewritten.store(is_rewritten, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_rewritten(&self) -> bool {
+        self.is_rewritten.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_refused(&self, is_refused: bool) {
+        self.is_refused.store(is_refused, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_refused(&self) -> bool {
+        self.is_refused.load(Ordering::Relaxed)
+    }
+
+    /// Return whether there are other nodes.
+    pub(super) fn is_node(&self) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Return how long changes of other nodes may have been missed.
+    pub(super) fn stale_for(&self) -> Duration {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).map_or(Duration::ZERO, |seen| seen.elapsed())
+    }
+}
+
+/// A message to the watches.
+#[derive(Debug, Clone)]
+pub enum Published {
+    /// The changes of a batch.
+    Batch(Arc<[Committed]>),
+    /// The history was rewritten: a failover or a restore lost changes that watches may have sent.
+    Rewritten,
 }
 
 /// A committed change, for the watches.

@@ -6,7 +6,6 @@
 //! rests. Between commands it sleeps until the next session expires.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::Ordering,
@@ -17,31 +16,24 @@ use std::{
 };
 
 use tracing::warn;
-use uuid::Uuid;
 
 use super::{
-    batch::Batch,
-    error::{Error, with_causes},
-    job::{Job, QueuedCommand, RequestKey},
-    replies::{self, Done, Reply},
+    batch::{Batch, FirstOutcome, answered},
+    error::with_causes,
+    job::{Job, QueuedCommand},
+    replies::{self, Reply},
     shared::Shared,
     sync::{SyncQueue, Syncer, WrittenBatch},
     throttle::{Stopwatch, Throttle},
 };
 use crate::{
     domain::{
-        change::{Inapplicable, Origin},
-        command::{Command, Outcome, Rejection},
-        ids::{Caller, OrganizationId, RequestId, Revision, Sequence},
-        plan::{Context, plan, plan_expirations, plan_refusal},
+        ids::{OrganizationId, Sequence},
         snapshot::Snapshot,
         time::Timestamp,
     },
-    store::{self, RequestRecord, Store},
+    store::{self, sqlite::Store},
 };
-
-/// The most expired sessions in one commit.
-const MAX_EXPIRATIONS: usize = 10_000;
 
 /// The longest sleep while a session is going to expire. The server's clock doesn't measure a sleep, and a sleep
 /// doesn't count the time that the machine was suspended.
@@ -115,6 +107,8 @@ impl Writer {
                         self.shared.metrics.writer_queue.dec();
                         jobs.extend(pending.take_up().map(|queued| *queued));
                     }
+                    // A file has one writer.
+                    Job::News => {}
                     Job::Stop => {
                         stop = true;
                         break;
@@ -166,106 +160,38 @@ impl Writer {
     pub(super) fn run_batch(
         &mut self,
         now: Timestamp,
-        jobs: Vec<QueuedCommand>,
+        mut jobs: Vec<QueuedCommand>,
     ) -> Result<Option<WrittenBatch>, store::Error> {
-        let working = Snapshot::clone(&self.head);
-        let mut batch = Batch {
-            now,
-            working,
-            // Version 7 UUIDs rise with time, so new rows land on few pages.
-            new_session: Uuid::now_v7().as_u128(),
-            records: Vec::new(),
-            requests: Vec::new(),
-            named: HashMap::new(),
-            replies: Vec::new(),
-            progress: Vec::new(),
-        };
-        let expirations = plan_expirations(&batch.working, now, MAX_EXPIRATIONS);
-        batch.accept(expirations, &Origin { caller: Caller::server(), actor: None }).map_err(damaged)?;
-        for job in jobs {
-            let QueuedCommand { command, caller, request, progress, reply_to } = job;
-            if reply_to.has_given_up() {
-                // A caller that has given up doesn't expect the change any more.
-                continue;
-            }
-            batch.progress.extend(progress);
-            let answer = match self.execute(&mut batch, &command, caller, request) {
+        // A caller that has given up doesn't expect the change any more.
+        jobs.retain(|queued| !queued.reply_to.has_given_up());
+        let mut trouble = None;
+        let batch = Batch::plan(&self.head, now, &jobs, |organization_id, request_id| {
+            match self.store.request(organization_id, request_id, now.minus(REQUEST_LIFE)) {
                 // The store can't tell now whether the request was executed before.
-                Err(error) if error.is_temporary() => Err(self.not_writable(&error)),
-                answer => answer?,
-            };
-            batch.replies.push(Reply { reply_to, answer });
-        }
-        self.commit(batch)
-    }
-
-    fn execute(
-        &self,
-        batch: &mut Batch,
-        command: &Command,
-        caller: Caller,
-        request: Option<RequestKey>,
-    ) -> Result<Result<Done, Error>, store::Error> {
-        if let Some(request) = &request
-            && let Some(first) = self.first_outcome(batch, &command.organization_id, &request.id)?
-        {
-            return Ok(repeated(&first, request, batch.working.revision()));
-        }
-        let context = Context { now: batch.now, new_session: batch.new_session };
-        batch.new_session += 1;
-        let origin = Origin { caller, actor: command.actor.clone() };
-        let planned = match plan(&batch.working, command, &context) {
-            Ok(planned) => planned,
-            Err(rejection) => {
-                // An organization that never existed has no log.
-                let is_there = batch.working.organization(command.organization_id.as_str()).is_some();
-                if let (Rejection::ActorNotPermitted(refusal), true) = (&rejection, is_there) {
-                    let changes = plan_refusal(&batch.working, command, refusal, &context);
-                    batch.accept(changes, &origin).map_err(damaged)?;
+                Err(error) if error.is_temporary() => {
+                    let told = error.to_string();
+                    trouble = Some(error);
+                    Ok(FirstOutcome::Hidden(told))
                 }
-                return Ok(Err(rejection.into()));
+                found => Ok(found?.map_or(FirstOutcome::None, FirstOutcome::Found)),
             }
-        };
-        if let Err(error) = batch.accept(planned.changes, &origin) {
-            return Ok(Err(Rejection::from(error).into()));
+        })?;
+        if let Some(error) = trouble {
+            self.not_writable(&error);
         }
-        let done = Done { outcome: planned.outcome, revision: batch.working.revision() };
-        if let Some(request) = request {
-            batch.remember(&command.organization_id, request, &done)?;
-        }
-        Ok(Ok(done))
+        self.commit(batch, jobs)
     }
 
-    /// Return the record of the first request with this id, in this batch or an earlier one, or `None`.
-    fn first_outcome(
-        &self,
-        batch: &Batch,
-        organization_id: &OrganizationId,
-        request_id: &RequestId,
-    ) -> Result<Option<RequestRecord>, store::Error> {
-        let in_batch = batch.named.get(&(organization_id.clone(), request_id.clone()));
-        if let Some(first) = in_batch.and_then(|index| batch.requests.get(*index)) {
-            return Ok(Some(first.clone()));
-        }
-        self.store.request(organization_id, request_id, batch.now.minus(REQUEST_LIFE))
-    }
-
-    fn commit(&mut self, batch: Batch) -> Result<Option<WrittenBatch>, store::Error> {
-        let Batch { now: _, working, new_session: _, records, requests, named: _, replies, progress } = batch;
+    fn commit(&mut self, batch: Batch, jobs: Vec<QueuedCommand>) -> Result<Option<WrittenBatch>, store::Error> {
+        let Batch { working, records, requests, answers, .. } = batch;
+        let (progress, replies) = answered(jobs, answers);
         let began = Instant::now();
         if records.is_empty() && requests.is_empty() {
             // These replies may depend on batches that aren't durable yet, so they wait for their turn too.
             return Ok((!replies.is_empty()).then_some(WrittenBatch { state: None, replies, began }));
         }
-        let total = u64::try_from(records.len()).unwrap_or(u64::MAX);
-        for progress in &progress {
-            progress.total.store(total, Ordering::Relaxed);
-        }
-        let report = |done: usize| {
-            for progress in &progress {
-                progress.done.store(u64::try_from(done).unwrap_or(u64::MAX), Ordering::Relaxed);
-            }
-        };
+        progress.iter().for_each(|progress| progress.expect(records.len()));
+        let report = |done: usize| progress.iter().for_each(|progress| progress.reach(done));
         let written = self.shorten_log().and_then(|()| self.store.commit(&records, &requests, report));
         match written {
             Ok(()) => {
@@ -293,23 +219,4 @@ impl Writer {
         }
         Ok(())
     }
-}
-
-/// Return the first outcome if the request is the same. Otherwise its id was used for another request.
-fn repeated(first: &RequestRecord, request: &RequestKey, now: Revision) -> Result<Done, Error> {
-    if first.content_sha256 != request.content_sha256 {
-        return Err(Error::RequestIdReused(request.id.clone()));
-    }
-    match serde_json::from_str::<Outcome>(&first.outcome) {
-        Ok(outcome) => Ok(Done { outcome, revision: Revision { sequence: first.sequence, ..now } }),
-        Err(error) => Err(Error::Internal(format!(
-            "the remembered outcome of request_id `{}` can't be read: {error}",
-            request.id
-        ))),
-    }
-}
-
-/// Convert the error of an inapplicable change that the rules themselves made: the state can't be trusted any more.
-fn damaged(error: Inapplicable) -> store::Error {
-    store::Error::Damaged(error.to_string())
 }

@@ -143,12 +143,29 @@ pub enum Error {
         /// The cause.
         problem: std::io::Error,
     },
+    /// The PostgreSQL database can't be used as it is configured. Nothing was written.
+    #[error("can't use `{database}`: {problem}")]
+    Unusable {
+        /// The database's address, without a password.
+        database: String,
+        /// The problem, with advice.
+        problem: String,
+    },
+    /// PostgreSQL can't be reached. Nothing was written, and it can be tried again.
+    #[error("PostgreSQL can't be reached: {0}")]
+    Unreachable(String),
+    /// PostgreSQL refused a write, and rolled it back. It can be tried again.
+    #[error("PostgreSQL refused the write: {0}")]
+    Refused(String),
+    /// The database's history doesn't include the changes that this node has seen.
+    #[error("the database's history was rewritten: {0}")]
+    Rewritten(String),
 }
 
 impl Error {
     /// Return whether nothing was written and writing can be tried again.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Full(_) | Self::Busy(_))
+        matches!(self, Self::Full(_) | Self::Busy(_) | Self::Unreachable(_) | Self::Refused(_))
     }
 
     /// Add the name of the file to an error of damage.

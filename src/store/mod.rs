@@ -1,4 +1,5 @@
-//! The database of a server: an SQLite file. The only other SQL is that of the AGI handler's journal.
+//! The database of a server: an SQLite file, or a PostgreSQL database that several nodes share. The only other SQL is
+//! that of the AGI handler's journal.
 //!
 //! INVARIANT: a commit has whole commands, each with its rows, audit events and request id, or nothing of them.
 
@@ -8,14 +9,17 @@ mod events;
 mod entry;
 mod request;
 mod verification;
-mod sqlite;
+pub mod sqlite;
+pub mod postgres;
+mod database;
+mod log_reader;
 
 pub use self::{
+    database::Store,
     error::Error,
     events::{EventFilter, Logged, Newest},
+    log_reader::LogReader,
     request::RequestRecord,
-    sqlite::{
-        Examination, LogReader, LogSync, Restored, Store, back_up, examine, refuse_special, restore, write_ahead_log,
-    },
+    sqlite::{Examination, LogSync, Restored, back_up, examine, refuse_special, restore, write_ahead_log},
     verification::{Fault, Verification},
 };

@@ -25,6 +25,15 @@ pub struct Verification {
     pub fault: Option<Fault>,
 }
 
+impl Verification {
+    /// Return the result for a chain whose recorded ends can't be read.
+    pub(super) fn without_ends(problem: &str) -> Self {
+        let text = format!("the record of the log's beginning and end was altered: {problem}");
+        let fault = Fault::new(Sequence(0), text);
+        Self { events: 0, cut: Link::GENESIS, head: Link::GENESIS, fault: Some(fault) }
+    }
+}
+
 /// The first break of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {

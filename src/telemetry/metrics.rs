@@ -1,7 +1,7 @@
 //! All metrics for Prometheus, with names, labels and descriptions. Reasons, outcomes and methods are labels;
 //! organizations, users and callers never are.
 
-use std::time::Duration;
+use std::{sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
     encoding::text::encode,
@@ -92,6 +92,16 @@ pub struct Metrics {
     pub store_writable: Gauge,
     /// 1 while the server is ready.
     pub ready: Gauge,
+    /// Commits of this node that the database refused because another node was faster.
+    pub commit_conflicts: Counter,
+    /// How long this node waited for the lock on the history's end, in seconds.
+    pub lock_duration: Histogram,
+    /// Commits of this node whose outcome was unknown at first.
+    pub unknown_outcomes: Counter,
+    /// How often this node found a history that didn't include the changes that it had seen.
+    pub rewritten_histories: Counter,
+    /// How long changes of other nodes may have been missed, in seconds.
+    pub staleness: Gauge<f64, AtomicU64>,
 }
 
 impl Metrics {
@@ -115,6 +125,11 @@ impl Metrics {
             unread_answers: Gauge::default(),
             store_writable: Gauge::default(),
             ready: Gauge::default(),
+            commit_conflicts: Counter::default(),
+            lock_duration: Histogram::new(DURATIONS),
+            unknown_outcomes: Counter::default(),
+            rewritten_histories: Counter::default(),
+            staleness: Gauge::default(),
         }
     }
 
@@ -194,6 +209,16 @@ impl Metrics {
         let text = "1 while the store is writable; 0 while it has no space or another program has locked it";
         all.register("store_writable", text, self.store_writable.clone());
         all.register("ready", "1 while the server is ready; 0 while it loads or stops", self.ready.clone());
+        let text = "Commits that the database refused because another node was faster; they are planned again";
+        all.register("commit_conflicts", text, self.commit_conflicts.clone());
+        let text = "Waits of this node for the lock on the end of the history";
+        all.register_with_unit("commit_lock_duration", text, Unit::Seconds, self.lock_duration.clone());
+        let text = "Commits whose outcome was unknown until the database was asked";
+        all.register("unknown_outcomes", text, self.unknown_outcomes.clone());
+        let text = "How often the database's history didn't include the changes that this node had seen";
+        all.register("rewritten_histories", text, self.rewritten_histories.clone());
+        let text = "How long changes of other nodes may have been missed; 0 for the only server of a file";
+        all.register_with_unit("staleness", text, Unit::Seconds, self.staleness.clone());
         let mut text = String::new();
         // Writing to a string never fails.
         let _ = encode(&mut text, &registry);

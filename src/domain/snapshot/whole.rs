@@ -14,6 +14,7 @@ use imbl::{GenericHashMap, OrdMap, OrdSet, shared_ptr::DefaultSharedPtr};
 use super::{named::after_in, organization_state::OrganizationState};
 use crate::domain::{
     change::{Change, Event, Inapplicable},
+    epochs::EpochStarts,
     ids::{Lineage, OrganizationId, QueueId, Revision, Sequence, UserId},
     model::Session,
     time::Timestamp,
@@ -23,6 +24,8 @@ use crate::domain::{
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
     pub(super) revision: Revision,
+    /// The epochs of the history, if they are known.
+    pub(super) epochs: EpochStarts,
     pub(super) organizations: Organizations,
     /// Sessions with an expire time, soonest first.
     pub(super) expirations: OrdSet<(Timestamp, OrganizationId, UserId, QueueId)>,
@@ -42,6 +45,7 @@ impl Snapshot {
     pub fn empty(lineage: Lineage) -> Self {
         Self {
             revision: Revision { lineage, sequence: Sequence(0) },
+            epochs: EpochStarts::default(),
             organizations: Organizations { found: GenericHashMap::default(), order: OrdSet::new() },
             expirations: OrdSet::new(),
             audit_cuts: OrdMap::new(),
@@ -59,6 +63,20 @@ impl Snapshot {
     pub fn at(mut self, sequence: Sequence) -> Self {
         self.revision.sequence = sequence;
         self
+    }
+
+    /// Return the same state in another epoch of the same history.
+    #[must_use]
+    pub fn in_epoch(mut self, lineage: Lineage, epochs: EpochStarts) -> Self {
+        self.revision.lineage = lineage;
+        self.epochs = epochs;
+        self
+    }
+
+    /// Return whether the history of this state includes a revision, if the state has reached it. A revision of an
+    /// earlier epoch counts if no failover or restore lost it.
+    pub fn is_of_history(&self, revision: Revision) -> bool {
+        self.epochs.include(self.revision.lineage, revision)
     }
 
     /// Return an organization with everything in it.

@@ -47,7 +47,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Operator {
     metrics: Arc<Metrics>,
     state: Arc<OnceLock<State>>,
-    write_ahead_log: PathBuf,
+    /// Absent for a shared database.
+    write_ahead_log: Option<PathBuf>,
     callers: Arc<Callers>,
     admissions: Vec<Arc<Admission>>,
     readers: Arc<Semaphore>,
@@ -57,14 +58,14 @@ impl Operator {
     pub fn new(
         metrics: Arc<Metrics>,
         state: Arc<OnceLock<State>>,
-        database: &Path,
+        file: Option<&Path>,
         callers: Arc<Callers>,
         admissions: Vec<Arc<Admission>>,
     ) -> Self {
         Self {
             metrics,
             state,
-            write_ahead_log: write_ahead_log(database),
+            write_ahead_log: file.map(write_ahead_log),
             callers,
             admissions,
             readers: Arc::new(Semaphore::new(MAX_READERS)),
@@ -181,6 +182,7 @@ impl Operator {
     /// Set the metrics that aren't counted as they happen.
     fn measure(&self) {
         if let Some(state) = self.state.get() {
+            self.metrics.staleness.set(state.stale_for().as_secs_f64());
             let snapshot = state.snapshot();
             let mut sizes = Sizes::default();
             for organization in snapshot.organizations_after(None) {
@@ -201,7 +203,8 @@ impl Operator {
         let shedding = self.admissions.iter().map(|admission| admission.shedding()).max();
         self.metrics.set_shedding(shedding.unwrap_or_default());
         // An absent log is empty.
-        let wal_size = std::fs::metadata(&self.write_ahead_log).map_or(0, |found| found.len());
+        let log = self.write_ahead_log.as_ref().and_then(|path| std::fs::metadata(path).ok());
+        let wal_size = log.map_or(0, |found| found.len());
         self.metrics.wal_size.set(i64::try_from(wal_size).unwrap_or(i64::MAX));
     }
 }

@@ -50,18 +50,7 @@ impl LogReader {
         let (cut, head) = match self.chain(organization_id) {
             Ok(Some(ends)) => ends,
             Ok(None) => return Ok(None),
-            Err(Error::Damaged(problem)) => {
-                let fault = Fault::new(
-                    Sequence(0),
-                    format!("the record of the log's beginning and end was altered: {problem}"),
-                );
-                return Ok(Some(Verification {
-                    events: 0,
-                    cut: Link::GENESIS,
-                    head: Link::GENESIS,
-                    fault: Some(fault),
-                }));
-            }
+            Err(Error::Damaged(problem)) => return Ok(Some(Verification::without_ends(&problem))),
             Err(error) => return Err(error),
         };
         let mut walk = Walk::begin(cut, expected);

@@ -1,0 +1,650 @@
+//! A node's connection to the cluster's database: it reads the other nodes' changes and commits its own.
+//!
+//! INVARIANT: a commit continues exactly the history that the node has seen. Otherwise the head refuses it.
+//!
+//! INVARIANT: a commit counts as done only after PostgreSQL reported it without a warning, or after [`Store::settle`]
+//! found it by a write. A statement whose outcome is unknown is never repeated before that.
+
+use std::{
+    ops::ControlFlow,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{runtime::Runtime, time::timeout};
+use tokio_postgres::{Row, error::SqlState, types::ToSql};
+use tracing::{info, warn};
+
+use super::{
+    error::{is_rolled_back, of_statement, refused},
+    head::Head,
+    history::{self, News},
+    rows::{Heads, Rows},
+    schema::{TIMELINE, migrate},
+    session::Session,
+    statement::{Step, Writing},
+    target::Target,
+};
+use crate::{
+    domain::{
+        chain::Link,
+        change::Record,
+        epochs::EpochStarts,
+        ids::{Lineage, OrganizationId, RequestId, Revision, Sequence},
+        time::Timestamp,
+    },
+    store::{
+        error::Error,
+        numbers::{integer, sequence},
+        request::RequestRecord,
+    },
+};
+
+/// How often a wait for the database is interrupted for the callers who wait for longer than they want.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// The most changes that are committed without the lock.
+const MAX_UNLOCKED: usize = 256;
+
+/// The most records that one read of the log returns.
+pub(super) const MAX_NEWS: i64 = 5_000;
+
+/// Called repeatedly during a wait, with its duration. It may end the wait.
+pub type Wait<'w> = &'w mut dyn FnMut(Duration) -> ControlFlow<()>;
+
+/// A node's connection to the cluster's database. It has one owner.
+#[derive(Debug)]
+pub struct Store {
+    pub(super) runtime: Runtime,
+    pub(super) target: Target,
+    pub(super) session: Option<Session>,
+    address: String,
+    new_store_id: u64,
+    /// The store's id, once the database was reached.
+    pub(super) store_id: Option<u64>,
+    /// The head that the node's state includes.
+    pub(super) head: Head,
+    pub(super) heads: Heads,
+    /// The last record, if it is known, to notice a history that was rewritten.
+    pub(super) last: Option<Link>,
+    /// The time of the last record.
+    pub(super) last_time: Timestamp,
+    /// A commit whose outcome is not known yet.
+    pending: Option<Pending>,
+    clock: Arc<DatabaseTime>,
+}
+
+/// The end of the history after a commit.
+#[derive(Debug)]
+struct Pending {
+    sequence: i64,
+    last: Option<Link>,
+    last_time: Timestamp,
+    heads: Heads,
+}
+
+/// The result of an attempt to commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// The batch is durable.
+    Done,
+    /// Nothing was written. The batch was planned on an old state, or needs the lock.
+    Behind,
+    /// The outcome is unknown; see [`Store::settle`].
+    Unknown,
+}
+
+/// The difference of the database's clock from this machine's.
+#[derive(Debug, Default)]
+pub struct DatabaseTime {
+    ahead_ms: AtomicI64,
+}
+
+impl DatabaseTime {
+    /// Return how far the database's clock is ahead of this machine's, by the last measurement.
+    pub fn ahead_ms(&self) -> i64 {
+        self.ahead_ms.load(Ordering::Relaxed)
+    }
+
+    /// Measure the difference: the database returned this time.
+    fn measure(&self, database_ms: i64) {
+        let own = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let own_ms = i64::try_from(own.as_millis()).unwrap_or(i64::MAX);
+        self.ahead_ms.store(database_ms.saturating_sub(own_ms), Ordering::Relaxed);
+    }
+}
+
+impl Store {
+    /// Create the connection to a database. A database without a schema gets the id `new_store_id`. The node announces
+    /// itself with `address`. Nothing is connected yet: [`Self::connect`] and [`Self::load`] connect.
+    pub fn new(target: Target, new_store_id: u64, address: String) -> Result<Self, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| refused(&target.to_string(), &error))?;
+        Ok(Self {
+            runtime,
+            target,
+            session: None,
+            address,
+            new_store_id,
+            store_id: None,
+            head: Head { epoch: 0, sequence: 0, nonce: 0 },
+            heads: Heads::new(),
+            last: None,
+            last_time: Timestamp::from_unix_ms(0),
+            pending: None,
+            clock: Arc::default(),
+        })
+    }
+
+    /// Return the database's address.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Return the address on which the node serves calls.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Return the measured time of the database.
+    pub fn clock(&self) -> Arc<DatabaseTime> {
+        Arc::clone(&self.clock)
+    }
+
+    /// Return the time of the last record, which no later record precedes.
+    pub fn last_time(&self) -> Timestamp {
+        self.last_time
+    }
+
+    /// Return whether the node is connected, as far as it knows.
+    pub fn is_connected(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| !session.client.is_closed())
+    }
+
+    /// Connect to the primary, unless the node is connected. Checks that the database is the same as before, and that
+    /// its history includes the node's: otherwise fails with [`Error::Rewritten`].
+    pub fn connect(&mut self, wait: Wait<'_>) -> Result<(), Error> {
+        if self.is_connected() {
+            return Ok(());
+        }
+        self.session = None;
+        let new_store_id = self.new_store_id;
+        let target = self.target.clone();
+        let connecting = async {
+            let mut session = Session::connect(&target, "writer").await?;
+            let now_ms = database_time(&session).await?;
+            migrate(&target, &session, new_store_id, now_ms).await?;
+            let store_id = identity(&target, &session).await?;
+            raise_epoch_after_failover(&mut session).await?;
+            Ok((session, store_id, now_ms))
+        };
+        let connected = run(&self.runtime, connecting, wait);
+        let (session, store_id, now_ms) = connected.unwrap_or_else(|| Err(no_answer()))?;
+        if self.store_id.is_some_and(|known| known != store_id) {
+            let problem = "it is another store than before; restart the node to take it over";
+            return Err(refused(&self.target.to_string(), &problem));
+        }
+        self.clock.measure(now_ms);
+        self.store_id = Some(store_id);
+        self.session = Some(session);
+        self.compare(wait)
+    }
+
+    /// Check that the database's history includes the node's.
+    fn compare(&mut self, wait: Wait<'_>) -> Result<(), Error> {
+        let Some(last) = self.last else { return Ok(()) };
+        let number = integer(last.sequence)?;
+        let read = self.ask(wait, async |session| {
+            let sql = "SELECT head.sequence, audit_log.hash FROM head LEFT JOIN audit_log ON revision = $1";
+            let statement = session.prepare(sql).await?;
+            session.client.query_one(&statement, &[&number]).await
+        })?;
+        let (sequence, hash): (i64, Option<Vec<u8>>) = (read.get(0), read.get(1));
+        if sequence < number {
+            return Err(Error::Rewritten(format!("it ends at {sequence}, and this node has seen change {number}")));
+        }
+        if hash.is_some_and(|hash| hash != last.hash.bytes()) {
+            return Err(Error::Rewritten(format!("its change {number} is another one than this node has seen")));
+        }
+        Ok(())
+    }
+
+    /// Read the changes of other nodes since the last one that this node has.
+    pub fn news(&mut self, wait: Wait<'_>) -> Result<News, Error> {
+        self.connect(wait)?;
+        let after = self.head.sequence;
+        let rows = self.ask(wait, async |session| {
+            let statement = session.prepare(history::NEWS).await?;
+            session.client.query(&statement, &[&after, &MAX_NEWS]).await
+        })?;
+        self.take_in(&rows, wait)
+    }
+
+    /// Lock the head, so that no other node writes, and read the changes of other nodes and the first outcomes of
+    /// requests. [`Self::commit`] or [`Self::unlock`] ends the lock.
+    pub fn lock(
+        &mut self,
+        requests: &[(OrganizationId, RequestId)],
+        wait: Wait<'_>,
+    ) -> Result<(News, Vec<RequestRecord>), Error> {
+        self.connect(wait)?;
+        let after = self.head.sequence;
+        let organizations: Vec<&str> = requests.iter().map(|(id, _)| id.as_str()).collect();
+        let ids: Vec<&str> = requests.iter().map(|(_, id)| id.as_str()).collect();
+        let locked = self.ask(wait, async |session| {
+            let head = session.prepare("SELECT epoch, sequence, nonce FROM head FOR UPDATE").await?;
+            let news = session.prepare(history::NEWS).await?;
+            let known = session.prepare(REQUESTS).await?;
+            let client = &session.client;
+            let after: [&(dyn ToSql + Sync); 2] = [&after, &MAX_NEWS];
+            let ids: [&(dyn ToSql + Sync); 2] = [&organizations, &ids];
+            let (begun, locked, news, known) = tokio::join!(
+                biased;
+                client.batch_execute("BEGIN"),
+                client.query_one(&head, &[]),
+                client.query(&news, &after),
+                client.query(&known, &ids),
+            );
+            begun?;
+            locked?;
+            Ok((news?, known?))
+        });
+        let (rows, known) = locked?;
+        let news = match self.take_in(&rows, wait) {
+            Ok(news) => news,
+            Err(error) => {
+                self.session = None;
+                return Err(error);
+            }
+        };
+        let known: Result<Vec<RequestRecord>, Error> = known.iter().map(request).collect();
+        if news.is_partial || known.is_err() {
+            // The rest is read without the lock.
+            self.unlock(wait)?;
+        }
+        Ok((news, known?))
+    }
+
+    /// End the lock without a change.
+    pub fn unlock(&mut self, wait: Wait<'_>) -> Result<(), Error> {
+        self.ask(wait, async |session| session.client.batch_execute("ROLLBACK").await)
+    }
+
+    /// Commit a batch completely, or change nothing. With the lock, it ends the lock. `progress` repeatedly gets the
+    /// number of written changes.
+    pub fn commit(
+        &mut self,
+        (records, requests): (&[Record], &[RequestRecord]),
+        locking: Locking,
+        progress: impl Fn(usize),
+        wait: Wait<'_>,
+    ) -> Result<Commit, Error> {
+        let Some(store_id) = self.store_id else { return Ok(Commit::Behind) };
+        let lineage = self.head.lineage(store_id)?;
+        let mut heads = Heads::new();
+        let groups = Rows::of(lineage, records, requests, &self.heads, &mut heads)?;
+        if locking == Locking::None && (groups.len() > 1 || records.len() > MAX_UNLOCKED) {
+            return Ok(Commit::Behind);
+        }
+        let last = records.last();
+        let pending = Pending {
+            sequence: last.map_or(Ok(self.head.sequence), |record| integer(record.sequence))?,
+            last: last.and_then(|record| heads.get(&record.change.organization_id).copied()),
+            last_time: last.map_or(self.last_time, |record| record.time),
+            heads,
+        };
+        let Self { runtime, session, head, .. } = self;
+        let Some(session) = session.as_mut() else { return Ok(Commit::Behind) };
+        let warnings = session.warnings();
+        let writing = write(session, *head, &groups, locking, progress);
+        let written = run(runtime, writing, wait);
+        let is_warned = session.warnings() != warnings;
+        match written {
+            Some(Ok(now_ms)) if !is_warned => {
+                self.clock.measure(now_ms);
+                self.accept(pending);
+                Ok(Commit::Done)
+            }
+            Some(Err(Failed::Before(error))) => {
+                self.session = None;
+                Err(of_statement(&error))
+            }
+            Some(Err(Failed::Within(error))) if is_rolled_back(&error) && !is_warned => {
+                if locking == Locking::Held {
+                    // The COMMIT after the failed statement ended the transaction.
+                    self.session = None;
+                }
+                if is_behind(&error) { Ok(Commit::Behind) } else { Err(of_statement(&error)) }
+            }
+            // No answer, a lost connection, or a warning.
+            None | Some(_) => {
+                self.session = None;
+                self.pending = Some(pending);
+                Ok(Commit::Unknown)
+            }
+        }
+    }
+
+    /// Decide an unknown outcome: return whether the commit happened. It waits for the transaction in flight, by a write
+    /// to the head that is replicated after it. From then on, a delayed statement of that commit is refused.
+    pub fn settle(&mut self, wait: Wait<'_>) -> Result<bool, Error> {
+        let Some(pending) = self.pending.take() else { return Ok(false) };
+        match self.find(&pending, wait) {
+            Ok(true) => {
+                self.accept(pending);
+                Ok(true)
+            }
+            Ok(false) => Ok(false),
+            Err(error) => {
+                self.pending = Some(pending);
+                Err(error)
+            }
+        }
+    }
+
+    /// Give up an unknown outcome. The log will show it.
+    pub fn abandon(&mut self) {
+        self.pending = None;
+        self.session = None;
+    }
+
+    fn find(&mut self, pending: &Pending, wait: Wait<'_>) -> Result<bool, Error> {
+        self.connect(wait)?;
+        let nonce = new_nonce();
+        let number = pending.sequence;
+        let Some(session) = self.session.as_ref() else { return Err(no_answer()) };
+        let warnings = session.warnings();
+        let row = self.ask(wait, async |session| {
+            let fence = session.prepare("UPDATE head SET nonce = $1 RETURNING epoch, sequence, nonce").await?;
+            let found = session.prepare("SELECT hash FROM audit_log WHERE revision = $1").await?;
+            session.client.query_one(&fence, &[&nonce]).await?;
+            session.client.query_opt(&found, &[&number]).await
+        })?;
+        if self.session.as_ref().is_none_or(|session| session.warnings() != warnings) {
+            // The fence itself may not be replicated.
+            self.session = None;
+            return Err(Error::Unreachable("the write that decides the outcome wasn't replicated".to_owned()));
+        }
+        self.head.nonce = nonce;
+        let hash: Option<Vec<u8>> = row.map(|row| row.get(0));
+        Ok(match (hash, pending.last) {
+            (Some(hash), Some(last)) => last.hash.bytes() == hash.as_slice(),
+            (None, _) | (_, None) => false,
+        })
+    }
+
+    /// Forget up to `most` requests carried out before `before`, and return their number.
+    pub fn forget_requests(&mut self, before: Timestamp, most: usize) -> Result<usize, Error> {
+        let (before, most) = (before.unix_ms(), i64::try_from(most).unwrap_or(i64::MAX));
+        let sql = "DELETE FROM request WHERE ctid = ANY (ARRAY( \
+                   SELECT ctid FROM request WHERE time_ms < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
+        self.tidy(async |session| {
+            let statement = session.prepare(sql).await?;
+            session.client.execute(&statement, &[&before, &most]).await
+        })
+    }
+
+    /// Return the organizations whose audit logs were cut and not swept yet, each with the last event to sweep.
+    pub fn unswept(&mut self) -> Result<Vec<(OrganizationId, Sequence)>, Error> {
+        let rows = self.ask(&mut patient(), async |session| {
+            // A cut counts only if an event of the log records it.
+            let sql = "SELECT organization_id, cut_revision FROM audit_chain AS chain WHERE cut_revision > 0 \
+                       AND EXISTS (SELECT FROM audit_log WHERE organization_id = chain.organization_id \
+                                   AND revision <= chain.cut_revision) \
+                       AND cut_revision = (SELECT (entry::json #>> '{change,through}')::bigint FROM audit_log \
+                                           WHERE organization_id = chain.organization_id \
+                                           AND action = 'CUT_AUDIT_LOG' ORDER BY revision DESC LIMIT 1)";
+            session.client.query(sql, &[]).await
+        })?;
+        rows.iter().map(|row| Ok((history::id(row, 0)?, sequence(row.get(1))?))).collect()
+    }
+
+    /// Remove up to `most` events of an organization through one that was cut, and return their number: 0 if none is
+    /// left.
+    pub fn sweep(&mut self, organization_id: &OrganizationId, through: Sequence, most: usize) -> Result<usize, Error> {
+        let (through, most) = (integer(through)?, i64::try_from(most).unwrap_or(i64::MAX));
+        let sql = "DELETE FROM audit_log WHERE revision = ANY (ARRAY( \
+                   SELECT revision FROM audit_log WHERE organization_id = $1 AND revision <= $2 LIMIT $3))";
+        let organization = organization_id.as_str();
+        self.tidy(async |session| {
+            let statement = session.prepare(sql).await?;
+            session.client.execute(&statement, &[&organization, &through, &most]).await
+        })
+    }
+
+    fn tidy(
+        &mut self,
+        ask: impl AsyncFnOnce(&mut Session) -> Result<u64, tokio_postgres::Error>,
+    ) -> Result<usize, Error> {
+        Ok(usize::try_from(self.ask(&mut patient(), ask)?).unwrap_or(usize::MAX))
+    }
+
+    /// Ask the database something that may be asked again. After a failure, the node connects anew.
+    pub(super) fn ask<T>(
+        &mut self,
+        wait: Wait<'_>,
+        ask: impl AsyncFnOnce(&mut Session) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, Error> {
+        let Self { runtime, session, .. } = self;
+        let Some(connected) = session.as_mut() else { return Err(no_answer()) };
+        match run(runtime, ask(connected), wait) {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(error)) => {
+                *session = None;
+                Err(of_statement(&error))
+            }
+            None => {
+                *session = None;
+                Err(no_answer())
+            }
+        }
+    }
+
+    /// Take in the rows that [`history::news`] read.
+    fn take_in(&mut self, rows: &[Row], wait: Wait<'_>) -> Result<News, Error> {
+        let Some(first) = rows.first() else {
+            return Err(Error::Damaged("table head is empty".to_owned()));
+        };
+        let head = Head::of(first);
+        self.clock.measure(first.get("now_ms"));
+        let mut epoch = None;
+        if head.epoch != self.head.epoch {
+            let starts = self.epoch_starts(wait)?;
+            let lineage = self.lineage_of(head)?;
+            let known = Revision { lineage: self.lineage_of(self.head)?, sequence: self.head.sequence()? };
+            if !starts.include(lineage, known) {
+                let problem = format!("epoch {} doesn't include change {}", head.epoch, self.head.sequence);
+                return Err(Error::Rewritten(problem));
+            }
+            epoch = Some((lineage, starts));
+        }
+        if head.sequence < self.head.sequence {
+            return Err(Error::Rewritten(format!(
+                "it ends at {}, and this node has seen change {}",
+                head.sequence, self.head.sequence
+            )));
+        }
+        let mut heads = Heads::new();
+        let read = history::records(rows, self.head.sequence, &self.heads, &mut heads)?;
+        let reached = read.last.map_or(Ok(self.head.sequence), |last| integer(last.sequence))?;
+        self.heads.extend(heads);
+        self.last = read.last.or(self.last);
+        self.last_time = read.records.last().map_or(self.last_time, |record| record.time.max(self.last_time));
+        self.head = Head { sequence: reached, ..head };
+        Ok(News { records: read.records, epoch, is_partial: reached < head.sequence })
+    }
+
+    pub(super) fn epoch_starts(&mut self, wait: Wait<'_>) -> Result<EpochStarts, Error> {
+        let rows = self.ask(wait, async |session| session.client.query(history::EPOCHS, &[]).await)?;
+        history::epoch_starts(&rows)
+    }
+
+    pub(super) fn lineage_of(&self, head: Head) -> Result<Lineage, Error> {
+        head.lineage(self.store_id.unwrap_or_default())
+    }
+
+    fn accept(&mut self, Pending { sequence, last, last_time, heads }: Pending) {
+        self.head.sequence = sequence;
+        self.last = last.or(self.last);
+        self.last_time = last_time.max(self.last_time);
+        self.heads.extend(heads);
+    }
+}
+
+/// Whether a commit happens with the head locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locking {
+    /// Without a lock, by one statement.
+    None,
+    /// After [`Store::lock`].
+    Held,
+}
+
+/// A failed write.
+enum Failed {
+    /// Before anything was written.
+    Before(tokio_postgres::Error),
+    /// During the write.
+    Within(tokio_postgres::Error),
+}
+
+const REQUESTS: &str = "SELECT organization_id, request_id, content_sha256, outcome, revision, time_ms FROM request \
+                        WHERE (organization_id, request_id) IN (SELECT * FROM unnest($1::text[], $2::text[]))";
+
+fn request(row: &Row) -> Result<RequestRecord, Error> {
+    Ok(RequestRecord {
+        organization_id: history::id(row, 0)?,
+        request_id: history::id(row, 1)?,
+        content_sha256: row.get(2),
+        outcome: row.get(3),
+        sequence: sequence(row.get(4))?,
+        time: Timestamp::from_unix_ms(row.get(5)),
+    })
+}
+
+/// Write the groups, and return the database's time.
+async fn write(
+    session: &mut Session,
+    head: Head,
+    groups: &[Rows<'_>],
+    locking: Locking,
+    progress: impl Fn(usize),
+) -> Result<i64, Failed> {
+    let again = match locking {
+        Locking::None => "",
+        // The lock's owner has looked: an id that exists is too old to count.
+        Locking::Held => {
+            "ON CONFLICT (organization_id, request_id) DO UPDATE SET content_sha256 = excluded.content_sha256, \
+             outcome = excluded.outcome, revision = excluded.revision, time_ms = excluded.time_ms"
+        }
+    };
+    let (mut before, mut done, mut now_ms) = (head.sequence, 0, 0);
+    for (index, rows) in groups.iter().enumerate() {
+        let after = rows.last().unwrap_or(before);
+        let mut writing = Writing::begin(Step { epoch: head.epoch, nonce: head.nonce, before, after });
+        rows.write(&mut writing, again);
+        let (sql, parameters) = writing.finish();
+        let statement = session.prepare(&sql).await;
+        let statement = statement.map_err(if index == 0 { Failed::Before } else { Failed::Within })?;
+        let parameters: Vec<&(dyn ToSql + Sync)> =
+            parameters.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
+        let client = &session.client;
+        let row = if locking == Locking::Held && index + 1 == groups.len() {
+            // PostgreSQL answers the COMMIT of a failed transaction with success. The statement before it shows that.
+            let (row, committed) =
+                tokio::join!(biased; client.query_one(&statement, &parameters), client.batch_execute("COMMIT"));
+            let row = row.map_err(Failed::Within)?;
+            committed.map_err(Failed::Within)?;
+            row
+        } else {
+            client.query_one(&statement, &parameters).await.map_err(Failed::Within)?
+        };
+        now_ms = row.get(0);
+        before = after;
+        done += rows.len();
+        progress(done);
+    }
+    Ok(now_ms)
+}
+
+/// Return whether a statement was refused because the head has moved, or because its request id exists.
+fn is_behind(error: &tokio_postgres::Error) -> bool {
+    let Some(error) = error.as_db_error() else { return false };
+    let is_of = |table: &str| error.table() == Some(table);
+    (*error.code() == SqlState::NOT_NULL_VIOLATION && is_of("head"))
+        || (*error.code() == SqlState::UNIQUE_VIOLATION && is_of("request"))
+}
+
+/// Run a future to its end, or return `None` if `wait` ends the wait.
+pub(super) fn run<T>(runtime: &Runtime, future: impl Future<Output = T>, wait: Wait<'_>) -> Option<T> {
+    runtime.block_on(async {
+        let began = Instant::now();
+        let mut future = pin!(future);
+        loop {
+            match timeout(SLICE, &mut future).await {
+                Ok(output) => return Some(output),
+                Err(_) if wait(began.elapsed()).is_break() => return None,
+                Err(_) => {}
+            }
+        }
+    })
+}
+
+/// The longest wait for work that no caller waits for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Return a wait that ends after [`PATIENCE`].
+pub(super) fn patient() -> impl FnMut(Duration) -> ControlFlow<()> {
+    |waited| if waited < PATIENCE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+}
+
+pub(super) fn no_answer() -> Error {
+    Error::Unreachable("PostgreSQL doesn't answer".to_owned())
+}
+
+fn new_nonce() -> i64 {
+    let (high, _) = uuid::Uuid::new_v4().as_u64_pair();
+    i64::from_ne_bytes(high.to_ne_bytes())
+}
+
+async fn database_time(session: &Session) -> Result<i64, Error> {
+    let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+    session.client.query_one(sql, &[]).await.map(|row| row.get(0)).map_err(|error| of_statement(&error))
+}
+
+/// Return the store's id, and warn about settings that lose acknowledged changes.
+async fn identity(target: &Target, session: &Session) -> Result<u64, Error> {
+    let sql = "SELECT store_id, current_setting('synchronous_standby_names'), current_setting('fsync') FROM store";
+    let row = session.client.query_one(sql, &[]).await.map_err(|error| of_statement(&error))?;
+    let (id, standbys, fsync): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+    if standbys.is_empty() {
+        warn!("PostgreSQL has no synchronous standby (synchronous_standby_names): a failover may lose changes");
+    }
+    if fsync == "off" {
+        warn!("PostgreSQL doesn't sync its files (fsync = off): a power failure may lose everything");
+    }
+    let unreadable = |_| refused(&target.to_string(), &"store.store_id is not 16 hexadecimal digits");
+    u64::from_str_radix(&id, 16).map_err(unreadable)
+}
+
+/// Begin a new epoch if PostgreSQL is on another timeline than the head: a standby was promoted, or a backup was
+/// restored to an earlier time. So no revision is given twice for different changes.
+async fn raise_epoch_after_failover(session: &mut Session) -> Result<(), Error> {
+    let nonce = new_nonce();
+    let sql = format!(
+        "WITH head AS (UPDATE head SET epoch = epoch + 1, timeline = {TIMELINE}, nonce = $1 \
+         WHERE timeline <> {TIMELINE} RETURNING epoch, sequence, timeline) \
+         INSERT INTO epoch SELECT epoch, sequence, timeline, (extract(epoch FROM clock_timestamp()) * 1000)::bigint \
+         FROM head RETURNING epoch, start_sequence"
+    );
+    let raised = session.client.query_opt(&sql, &[&nonce]).await.map_err(|error| of_statement(&error))?;
+    if let Some(row) = raised {
+        let (epoch, sequence): (i64, i64) = (row.get(0), row.get(1));
+        info!(epoch, sequence, "PostgreSQL is on another timeline; a new epoch begins");
+    }
+    Ok(())
+}

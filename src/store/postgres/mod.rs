@@ -1,0 +1,25 @@
+//! The PostgreSQL database that several equal nodes share.
+//!
+//! There is no leader. Each node plans on the state that it knows, and the head row decides: a commit that doesn't
+//! continue the head is refused, and the node reads the other nodes' changes and plans again.
+
+mod error;
+mod target;
+mod session;
+mod schema;
+mod head;
+mod statement;
+mod rows;
+mod history;
+mod database;
+mod load;
+mod log_reader;
+mod bell;
+
+pub use self::{
+    bell::{Bell, NodeReport},
+    database::{Commit, DatabaseTime, Locking, Store, Wait},
+    history::News,
+    log_reader::LogReader,
+    target::{Target, is_connection_string},
+};
