@@ -32,7 +32,7 @@ use crate::{
         reflection::{Descriptors, V1, V1Alpha},
     },
     state::{Ended, State, WriterEnd},
-    store::{self, Store, postgres},
+    store::{self, Store, postgres, sqlite},
     telemetry::{metrics::Metrics, traces::Traces},
 };
 
@@ -95,10 +95,10 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     }
     let opened = database.clone();
     let store = tokio::task::spawn_blocking(move || match opened {
-        Database::File(path) => Store::open(&path, new_store_id()),
+        Database::File(path) => sqlite::Store::open(&path, new_store_id()).map(Store::from),
         Database::Shared(SharedDatabase { target, node_address, .. }) => {
             let node_address = node_address.unwrap_or_else(|| address.to_string());
-            postgres::Store::new(target, new_store_id(), node_address).map(|store| Store::Postgres(Box::new(store)))
+            postgres::Store::new(target, new_store_id(), node_address).map(Store::from)
         }
     });
     let store = store.await.map_err(|_| Error::Broken("opening of the database"))??;

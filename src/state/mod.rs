@@ -90,12 +90,12 @@ pub type WriterEnd = oneshot::Receiver<Ended>;
 impl State {
     /// Load the store and start its writer, which shares `processors` with the readers.
     pub fn start(
-        store: Store,
+        store: impl Into<Store>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         processors: usize,
     ) -> Result<(Self, WriterEnd), store::Error> {
-        match store {
+        match store.into() {
             Store::Sqlite(store) => Self::start_alone(*store, clock, metrics, processors),
             Store::Postgres(store) => Self::start_node(*store, clock, metrics),
         }

@@ -1,8 +1,6 @@
 //! The write side of a store, of either kind.
 
-use std::path::Path;
-
-use super::{error::Error, postgres, sqlite};
+use super::{postgres, sqlite};
 
 /// The write side of a store. It has one owner.
 #[derive(Debug)]
@@ -13,9 +11,14 @@ pub enum Store {
     Postgres(Box<postgres::Store>),
 }
 
-impl Store {
-    /// Open an SQLite file, or create it. A new file gets the id `new_store_id`.
-    pub fn open(path: &Path, new_store_id: u64) -> Result<Self, Error> {
-        sqlite::Store::open(path, new_store_id).map(|store| Self::Sqlite(Box::new(store)))
+impl From<sqlite::Store> for Store {
+    fn from(store: sqlite::Store) -> Self {
+        Self::Sqlite(Box::new(store))
+    }
+}
+
+impl From<postgres::Store> for Store {
+    fn from(store: postgres::Store) -> Self {
+        Self::Postgres(Box::new(store))
     }
 }

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use queuegate::{rpc::proto::*, store::Store};
+use queuegate::{rpc::proto::*, store::sqlite::Store};
 use tempfile::TempDir;
 use tonic::Code;
 

@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
 };
 
-use queuegate::{client::Client, rpc::proto::*, store::Store};
+use queuegate::{client::Client, rpc::proto::*, store::sqlite::Store};
 
 use crate::support::{ACME, program, program_by, sign_in, until_serving};
 

@@ -55,7 +55,7 @@ fn with_mounts(script: &str, folder: &Path) -> Option<Command> {
 fn a_database_that_is_mounted_without_its_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (database, mounted) = (folder.path().join("the.db"), folder.path().join("mounted.db"));
-    drop(queuegate::store::Store::open(&database, 1).unwrap());
+    drop(queuegate::store::sqlite::Store::open(&database, 1).unwrap());
     fs::write(&mounted, "").unwrap();
     let Some(command) = with_mounts("mount --bind the.db mounted.db", folder.path()) else { return };
     let (text, code) = refused(command, &mounted);

@@ -17,6 +17,7 @@ mod architecture;
 mod audit;
 mod backup;
 mod bad_input;
+mod cluster;
 mod command_line;
 mod decision_tables;
 mod directory;

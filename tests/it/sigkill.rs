@@ -5,7 +5,9 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use queuegate::{client::Client, domain::ids::Sequence, domain::snapshot::Snapshot, rpc::proto::*, store::Store};
+use queuegate::{
+    client::Client, domain::ids::Sequence, domain::snapshot::Snapshot, rpc::proto::*, store::sqlite::Store,
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use tempfile::TempDir;
 use tokio::sync::mpsc;

@@ -15,7 +15,7 @@ use queuegate::{
     client::Client,
     domain::time::Timestamp,
     rpc::proto::*,
-    server::{self, Config, Limits, Listen},
+    server::{self, Config, Database, Limits, Listen, SharedDatabase, WhenStale},
     state::clock::Clock,
 };
 use tempfile::TempDir;
@@ -25,6 +25,7 @@ use tokio::{
     sync::oneshot,
     task::JoinHandle,
 };
+use tokio_postgres::NoTls;
 use tonic::{Code, Status, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_types::StatusExt;
@@ -81,7 +82,7 @@ impl TestServer {
             drain_deadline: Duration::from_secs(5),
             // The tests share few processors and delay each other, so calls must not be shed.
             limits: Limits { shed_delay: Duration::from_secs(3_600), ..Limits::default() },
-            ..Config::new("127.0.0.1:0".parse().unwrap(), database.clone(), clock_of_server)
+            ..Config::new("127.0.0.1:0".parse().unwrap(), database_of(&folder).await, clock_of_server)
         };
         change(&mut config);
         let server = server::start(config).await.unwrap();
@@ -233,6 +234,32 @@ impl TestServer {
         };
         self.client.queue_access.watch_sessions(request).await.unwrap().into_inner()
     }
+}
+
+/// The folder of the PostgreSQL server that these tests use instead of files, if it is set.
+pub const POSTGRES: &str = "QUEUEGATE_TEST_POSTGRES";
+
+/// The database of a test: a file in its folder, or a PostgreSQL database named after the folder.
+async fn database_of(folder: &TempDir) -> Database {
+    let Ok(postgres) = std::env::var(POSTGRES) else { return folder.path().join("test.db").into() };
+    let name = folder.path().file_name().unwrap().to_str().unwrap().replace('.', "t").to_lowercase();
+    let (client, connection) =
+        tokio_postgres::connect(&format!("host={postgres} user=queuegate dbname=postgres"), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    if client.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name]).await.unwrap().is_none() {
+        client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+    }
+    shared_database(&format!("postgres:///{name}?host={postgres}&user=queuegate"))
+}
+
+/// The configuration of a node's database.
+pub fn shared_database(address: &str) -> Database {
+    Database::Shared(SharedDatabase {
+        target: address.parse().unwrap(),
+        node_address: None,
+        stale_after: Duration::from_secs(10),
+        when_stale: WhenStale::Decide,
+    })
 }
 
 pub fn sign_in(user: &str, queue: &str) -> SignInRequest {

@@ -9,7 +9,7 @@ use queuegate::{
         ids::Sequence,
     },
     rpc::proto::*,
-    store::{Store, Verification},
+    store::{Verification, sqlite::Store},
 };
 use rusqlite::{Connection, params, types::Value};
 use tempfile::TempDir;

@@ -42,7 +42,7 @@ async fn beyond_this_machine_a_server_needs_tokens_and_tls() {
     for (database, config) in
         [("a.db", config(true, true, Exposure::Refused)), ("b.db", config(false, false, Exposure::Accepted))]
     {
-        let server = server::start(Config { database: folder.path().join(database), ..config }).await.unwrap();
+        let server = server::start(Config { database: folder.path().join(database).into(), ..config }).await.unwrap();
         server.run(std::future::ready(())).await.unwrap();
     }
 }

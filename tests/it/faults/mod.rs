@@ -20,7 +20,7 @@ use queuegate::{
         ids::{OrganizationId, Sequence},
         snapshot::Snapshot,
     },
-    store::{Error, Store},
+    store::{Error, sqlite::Store},
 };
 use tempfile::TempDir;
 

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use queuegate::store::Store;
+use queuegate::store::sqlite::Store;
 
 use crate::support::{program, program_by};
 

@@ -19,7 +19,7 @@ use queuegate::{
         time::Timestamp,
     },
     state::{Ended, Error, ReplyBatches, State},
-    store::Store,
+    store::sqlite::Store,
     telemetry::metrics::{CallLabels, Metrics},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};

@@ -28,7 +28,7 @@ use std::collections::BTreeSet;
 use queuegate::{
     domain::{ids::Sequence, snapshot::Snapshot},
     rpc::proto::*,
-    store::{Logged, Store},
+    store::{Logged, sqlite::Store},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use tonic::{Code, Status};

@@ -9,7 +9,7 @@ use queuegate::{
         model::{Organization, RoleAssignment},
         settings::Switch,
     },
-    store::Store,
+    store::sqlite::Store,
 };
 use rusqlite::{Connection, params};
 

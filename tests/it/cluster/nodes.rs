@@ -1,0 +1,1 @@
+//! Nodes that write the same keys, and see each other's changes.
