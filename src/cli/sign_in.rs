@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    args::{Channel, Common, Name, Wrong, one_of},
+    args::{Channel, Common, Name, Retry, Wrong, one_of},
     decision::{outcome, print_hint, print_outcome},
     exit::Outcome,
     print,
@@ -23,9 +23,8 @@ pub(super) struct SignIn {
     /// The device that signs in, such as PJSIP/101.
     #[arg(long, default_value = "", hide_default_value = true)]
     device: String,
-    /// Make a retry safe: repeating the command with the same id changes nothing.
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
-    request_id: String,
+    #[command(flatten)]
+    retry: Retry,
     #[command(flatten)]
     common: Common,
 }
@@ -39,7 +38,7 @@ impl SignIn {
             queue: Some(one_of!(self.queue, sign_in_request::Queue)),
             channel: self.channel.into(),
             device: self.device,
-            request_id: self.request_id,
+            request_id: self.retry.request_id,
         };
         let mut client = self.common.connect().await?;
         let response = client.queue_access.sign_in(request).await?.into_inner();
@@ -64,9 +63,8 @@ pub(super) struct SignOut {
     /// Sign out of every queue.
     #[arg(long)]
     all_queues: bool,
-    /// Make a retry safe: repeating the command with the same id changes nothing.
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
-    request_id: String,
+    #[command(flatten)]
+    retry: Retry,
     #[command(flatten)]
     common: Common,
 }
@@ -81,7 +79,7 @@ impl SignOut {
             user: Some(one_of!(self.user, sign_out_request::User)),
             queue: self.queue.map(|queue| one_of!(queue, sign_out_request::Queue)),
             all_queues: self.all_queues,
-            request_id: self.request_id,
+            request_id: self.retry.request_id,
         };
         let mut client = self.common.connect().await?;
         let response = client.queue_access.sign_out(request).await?.into_inner();
