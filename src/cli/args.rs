@@ -159,6 +159,15 @@ impl Name {
     }
 }
 
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Id(id) => f.write_str(id),
+            Self::Extension(extension) => write!(f, "ext:{extension}"),
+        }
+    }
+}
+
 impl std::str::FromStr for Name {
     type Err = std::convert::Infallible;
 

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::{
     args::{Channel, Common, Name, all_pages, one_of},
+    decision::print_hint,
     exit::Outcome,
     print,
 };
@@ -42,7 +43,7 @@ impl Queues {
         let Listing { channel, common } = self.listing;
         let request = proto::ListAccessibleQueuesRequest {
             organization_id: common.organization.clone(),
-            user: Some(one_of!(self.user, list_accessible_queues_request::User)),
+            user: Some(one_of!(self.user.clone(), list_accessible_queues_request::User)),
             channel: channel.into(),
             ..Default::default()
         };
@@ -56,6 +57,8 @@ impl Queues {
                 [queue.queue_id.clone(), queue.queue_extension.clone(), queue.display_name.clone(), reason]
             });
             print_rows("QUEUE", rows, "may sign in to no queue", all.denied_reason)?;
+            let names = [None, Some(&self.user), None];
+            print_hint(&mut client, &common.organization, all.denied_reason(), names).await?;
         }
         Ok(outcome(all.queues.len()))
     }
@@ -66,7 +69,7 @@ impl Agents {
         let Listing { channel, common } = self.listing;
         let request = proto::ListEligibleAgentsRequest {
             organization_id: common.organization.clone(),
-            queue: Some(one_of!(self.queue, list_eligible_agents_request::Queue)),
+            queue: Some(one_of!(self.queue.clone(), list_eligible_agents_request::Queue)),
             channel: channel.into(),
             ..Default::default()
         };
@@ -80,6 +83,8 @@ impl Agents {
                 [agent.user_id.clone(), agent.user_extension.clone(), agent.display_name.clone(), reason]
             });
             print_rows("USER", rows, "nobody may sign in", all.denied_reason)?;
+            let names = [None, None, Some(&self.queue)];
+            print_hint(&mut client, &common.organization, all.denied_reason(), names).await?;
         }
         Ok(outcome(all.agents.len()))
     }

@@ -16,6 +16,7 @@ mod demo;
 mod exit;
 #[cfg(test)]
 mod fuzz;
+mod hints;
 mod permissions;
 mod print;
 mod serve;
@@ -119,7 +120,13 @@ pub fn main() -> ExitCode {
     };
     let code = match runtime.block_on(run(cli.command, &parsed)) {
         Ok(outcome) => outcome.into(),
-        Err(error) => exit::failed(&error),
+        Err(error) => {
+            let code = exit::failed(&error);
+            if let Some(hint) = runtime.block_on(hints::for_error(&error, &parsed.matches)) {
+                print::error_line(&format!("  {hint}"));
+            }
+            code
+        }
     };
     // Don't wait for tasks that nobody needs any more, such as loading a database for a server that was stopped.
     runtime.shutdown_background();

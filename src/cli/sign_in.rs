@@ -31,11 +31,10 @@ pub(super) struct SignIn {
 
 impl SignIn {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
-        let names = [self.user.clone(), self.queue.clone()];
         let request = proto::SignInRequest {
             organization_id: self.common.organization.clone(),
-            user: Some(one_of!(self.user, sign_in_request::User)),
-            queue: Some(one_of!(self.queue, sign_in_request::Queue)),
+            user: Some(one_of!(self.user.clone(), sign_in_request::User)),
+            queue: Some(one_of!(self.queue.clone(), sign_in_request::Queue)),
             channel: self.channel.into(),
             device: self.device,
             request_id: self.retry.request_id,
@@ -46,7 +45,9 @@ impl SignIn {
             print::json(&response)?;
         } else {
             print_outcome(response.decision.as_ref(), response.session.iter())?;
-            response.decision.as_ref().map_or(Ok(()), |decision| print_hint(decision, &names))?;
+            let reason = response.decision.as_ref().map(proto::Decision::reason).unwrap_or_default();
+            let names = [None, Some(&self.user), Some(&self.queue)];
+            print_hint(&mut client, &self.common.organization, reason, names).await?;
         }
         Ok(outcome(response.decision.as_ref()))
     }

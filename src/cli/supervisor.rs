@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{
     args::{Common, Name, Retry, Wrong, one_of},
-    decision::{outcome, print_outcome},
+    decision::{outcome, print_hint, print_outcome},
     exit::Outcome,
     print,
 };
@@ -51,9 +51,9 @@ impl SupervisorSignIn {
         let ttl = self.ttl.map(prost_types::Duration::try_from).transpose();
         let request = proto::SupervisorSignInRequest {
             organization_id: common.organization.clone(),
-            supervisor: Some(one_of!(supervisor, supervisor_sign_in_request::Supervisor)),
-            user: Some(one_of!(user, supervisor_sign_in_request::User)),
-            queue: Some(one_of!(queue, supervisor_sign_in_request::Queue)),
+            supervisor: Some(one_of!(supervisor.clone(), supervisor_sign_in_request::Supervisor)),
+            user: Some(one_of!(user.clone(), supervisor_sign_in_request::User)),
+            queue: Some(one_of!(queue.clone(), supervisor_sign_in_request::Queue)),
             ttl: ttl.map_err(|_| Wrong("--ttl is too long".to_owned()))?,
             justification,
             request_id: retry.request_id,
@@ -64,6 +64,9 @@ impl SupervisorSignIn {
             print::json(&response)?;
         } else {
             print_outcome(response.decision.as_ref(), response.session.iter())?;
+            let reason = response.decision.as_ref().map(proto::Decision::reason).unwrap_or_default();
+            let names = [Some(&supervisor), Some(&user), Some(&queue)];
+            print_hint(&mut client, &common.organization, reason, names).await?;
         }
         Ok(outcome(response.decision.as_ref()))
     }
@@ -74,9 +77,9 @@ impl SupervisorSignOut {
         let Supervision { supervisor, user, queue, justification, retry, common } = self.supervision;
         let request = proto::SupervisorSignOutRequest {
             organization_id: common.organization.clone(),
-            supervisor: Some(one_of!(supervisor, supervisor_sign_out_request::Supervisor)),
-            user: Some(one_of!(user, supervisor_sign_out_request::User)),
-            queue: Some(one_of!(queue, supervisor_sign_out_request::Queue)),
+            supervisor: Some(one_of!(supervisor.clone(), supervisor_sign_out_request::Supervisor)),
+            user: Some(one_of!(user.clone(), supervisor_sign_out_request::User)),
+            queue: Some(one_of!(queue.clone(), supervisor_sign_out_request::Queue)),
             justification,
             request_id: retry.request_id,
         };
@@ -86,6 +89,9 @@ impl SupervisorSignOut {
             print::json(&response)?;
         } else {
             print_outcome(response.decision.as_ref(), response.ended_sessions.iter())?;
+            let reason = response.decision.as_ref().map(proto::Decision::reason).unwrap_or_default();
+            let names = [Some(&supervisor), Some(&user), Some(&queue)];
+            print_hint(&mut client, &common.organization, reason, names).await?;
             let allowed = response.decision.as_ref().is_some_and(|decision| decision.allowed());
             if allowed && response.ended_sessions.is_empty() {
                 print::line("was not signed in")?;

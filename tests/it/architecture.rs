@@ -49,6 +49,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("opentelemetry_sdk", &["telemetry"]),
     ("opentelemetry_otlp", &["telemetry"]),
     ("clap", &["cli"]),
+    ("strsim", &["cli"]),
     ("jiff", &["auth", "cli"]),
     ("anyhow", &["cli"]),
     ("tracing", &["state", "rpc", "server", "agi", "cli", "telemetry"]),
