@@ -5,6 +5,10 @@ mod decision;
 mod lists;
 mod sign_in;
 mod supervisor;
+mod organization;
+mod user;
+mod queue;
+mod assignment;
 mod agi;
 mod archive;
 mod args;
@@ -12,6 +16,7 @@ mod asterisk;
 mod audit;
 mod backup;
 mod config;
+mod confirm;
 mod demo;
 mod exit;
 #[cfg(test)]
@@ -77,6 +82,21 @@ enum Command {
     Queues(lists::Queues),
     /// List the users who may sign in to a queue.
     Agents(lists::Agents),
+    /// Add, list, change or remove organizations.
+    #[command(subcommand)]
+    Organization(organization::Organization),
+    /// Add, list, change or remove users.
+    #[command(subcommand)]
+    User(user::User),
+    /// Add, list, change or remove queues.
+    #[command(subcommand)]
+    Queue(queue::Queue),
+    /// Assign a role to a user, for a queue or for the organization.
+    Assign(assignment::Assign),
+    /// Take a role from a user.
+    Unassign(assignment::Unassign),
+    /// List the roles that users are assigned.
+    Assignments(assignment::Assignments),
     /// Apply a document (YAML or JSON) to an organization.
     Import(transfer::Import),
     /// Write an organization as a document.
@@ -149,6 +169,12 @@ async fn run(command: Command, parsed: &config::ParsedCommand) -> anyhow::Result
         Command::Watch(watch) => watch.run().await,
         Command::Queues(queues) => queues.run().await,
         Command::Agents(agents) => agents.run().await,
+        Command::Organization(organization) => organization.run().await,
+        Command::User(user) => user.run().await,
+        Command::Queue(queue) => queue.run().await,
+        Command::Assign(assign) => assign.run().await,
+        Command::Unassign(unassign) => unassign.run().await,
+        Command::Assignments(assignments) => assignments.run().await,
         Command::Import(import) => import.run().await,
         Command::Export(export) => export.run().await,
         Command::Permissions(permissions) => permissions.run().await,

@@ -44,6 +44,13 @@ pub(super) fn error_line(text: &str) {
     anstream::eprintln!("{}", safe(text));
 }
 
+/// Print a question on standard error, without ending the line.
+pub(super) fn prompt(text: &str) -> anyhow::Result<()> {
+    let mut out = anstream::stderr().lock();
+    write!(out, "{}", safe(text))?;
+    Ok(out.flush()?)
+}
+
 /// Escape every character that acts on a terminal, except our own styles and line ends.
 fn safe(text: &str) -> String {
     let styles =
