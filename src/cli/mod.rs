@@ -1,6 +1,7 @@
 //! The command line, a client of the same API as everybody else.
 
 mod check;
+mod why;
 mod decision;
 mod lists;
 mod sign_in;
@@ -66,6 +67,8 @@ enum Command {
     Demo(demo::Demo),
     /// Check whether a user may sign in to a queue. Changes nothing.
     Check(check::Check),
+    /// Print the rules behind a decision, and the ways to change the outcome. Changes nothing.
+    Why(why::Why),
     /// Sign a user in to a queue, if they may.
     SignIn(sign_in::SignIn),
     /// Sign a user out of a queue, or of all queues.
@@ -161,6 +164,7 @@ async fn run(command: Command, parsed: &config::ParsedCommand) -> anyhow::Result
         Command::Token(token) => token.run(),
         Command::Demo(demo) => demo.run().await,
         Command::Check(check) => check.run().await,
+        Command::Why(why) => why.run().await,
         Command::SignIn(sign_in) => sign_in.run().await,
         Command::SignOut(sign_out) => sign_out.run().await,
         Command::SupervisorSignIn(sign_in) => sign_in.run().await,

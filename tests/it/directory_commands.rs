@@ -1,4 +1,4 @@
-//! The directory from the command line: users, queues, organizations, assignments, hints and confirmations.
+//! The directory from the command line: users, queues, organizations, assignments, hints, confirmations, and `why`.
 
 use std::{
     fmt::Write as _,
@@ -7,7 +7,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use queuegate::{auth::Scope, rpc::proto::Reason};
+use queuegate::{
+    auth::Scope,
+    rpc::proto::{Reason, UnassignedQueueSignIn},
+};
 use rustix::{
     fs::{Mode, OFlags},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
@@ -161,6 +164,7 @@ async fn an_unknown_name_gets_a_hint_of_a_similar_one() {
         ("agents 801", 1, "did you mean `ext:801`?"),
         ("permissions check smam sign-in-agents sales", 1, "did you mean `sam`?"),
         ("permissions of sam slaes", 0, "did you mean `sales`?"),
+        ("why anna slaes", 1, "did you mean `sales`?"),
         ("user get ana", 2, "there is no user `ana`\n  (NOT_FOUND / NOT_FOUND)\n  did you mean `anna`?"),
         ("user set ana --name Anna", 2, "did you mean `anna`?"),
         ("queue remove slaes --yes", 2, "did you mean `sales`?"),
@@ -187,4 +191,49 @@ async fn without_the_scope_for_hints_the_answer_comes_alone() {
     assert_eq!((out.as_str(), err.as_str(), code), ("denied  UNKNOWN_QUEUE\nThere is no queue `slaes`.\n", "", 1));
     let (out, _, _) = shell.run_with("check 101 sales", change).await;
     assert!(out.contains("an extension is written ext:101"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_prints_the_rules_and_the_ways_to_another_outcome() {
+    let mut server = TestServer::acme().await;
+    server.set(UnassignedQueueSignIn::Restricted).await;
+    server.sign_in("anna", "sales").await;
+    let shell = Shell::new(&server);
+    let (out, _, code) = shell.run("why cleo sales").await;
+    assert_eq!(code, 1);
+    assert!(out.starts_with("denied  UNASSIGNED_RESTRICTED\nCleo Martin (103) isn't assigned to Sales (801)"), "{out}");
+    let squeezed: Vec<String> = out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for line in [
+        "1 the user is unknown passed cleo, 103, Cleo Martin",
+        "4 the channel can't reach this kind of queue passed FEATURE_CODE to CALL_QUEUE",
+        "7 the user is assigned to the queue passed assigned: no",
+        "9 otherwise: it is RESTRICTED decided here RESTRICTED",
+        "queuegate supervisor-sign-in SUPERVISOR cleo sales --ttl 8h",
+        "queuegate user set cleo --license",
+        "queuegate assign cleo sales --role agent",
+        "queuegate settings set organization.unassigned_queue_sign_in=ALLOWED",
+    ] {
+        assert!(squeezed.iter().any(|found| found == line), "{line}: {out}");
+    }
+    let lines = [
+        (
+            "why anna sales",
+            0,
+            "6     the user has a live session on the queue                   decided here  signed in",
+        ),
+        ("why bo support", 0, "a contact admin can take the assignment"),
+        ("why dan sales", 1, "queuegate user set dan --disabled=false"),
+        ("why ext:999 sales", 1, "queuegate user add USER_ID --extension 999"),
+        ("why anna front-desk", 1, "no channel reaches a ring group"),
+        ("why cleo chat --channel agent-dashboard", 1, "decided here  roles: none"),
+    ];
+    run_all(&shell, &lines).await;
+    let (out, _, code) = shell.run("why cleo chat --json").await;
+    let answer: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &answer["decision"]["reason"]), (1, &"REASON_QUEUE_KIND_NOT_SUPPORTED".into()));
+    let results: Vec<&str> =
+        answer["rules"].as_array().unwrap().iter().map(|rule| rule["result"].as_str().unwrap()).collect();
+    assert_eq!(results[..4], ["passed", "passed", "passed", "decided here"]);
+    assert_eq!(results[4..], ["not reached"; 5]);
+    assert_eq!(answer["remedies"].as_array().unwrap().len(), 2);
 }
