@@ -29,6 +29,7 @@ mod serve;
 mod sessions;
 mod settings;
 mod token;
+mod top;
 mod transfer;
 mod when;
 
@@ -49,7 +50,7 @@ struct Cli {
 const AFTER_HELP: &str = "\
 Users and queues are named by id (`anna`, `sales`) or by extension (`ext:101`, `ext:801`).
 
-Exit codes: 0 allowed or done; 1 denied, or a failed integrity check; 2 invalid command or request; 3 server unreachable or \
+Exit codes: 0 allowed or done; 1 denied, not confirmed, or a failed integrity check; 2 invalid command or request; 3 server unreachable or \
 unavailable; 4 any other failure.";
 
 #[derive(Subcommand)]
@@ -113,6 +114,8 @@ enum Command {
     /// Read, verify or export the audit log.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Show the calls, refusals, sessions and latency of a running server.
+    Top(top::Top),
     /// Copy the database to a file, even while a server uses it.
     Backup(backup::Backup),
     /// Restore a backup.
@@ -184,6 +187,7 @@ async fn run(command: Command, parsed: &config::ParsedCommand) -> anyhow::Result
         Command::Permissions(permissions) => permissions.run().await,
         Command::Settings(settings) => settings.run().await,
         Command::Audit(audit) => audit.run().await,
+        Command::Top(top) => top.run().await,
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
         Command::Verify(verify) => verify.run(),

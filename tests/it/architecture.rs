@@ -50,6 +50,8 @@ const OWNED: &[(&str, &[&str])] = &[
     ("opentelemetry_otlp", &["telemetry"]),
     ("clap", &["cli"]),
     ("strsim", &["cli"]),
+    ("ratatui", &["cli"]),
+    ("crossterm", &["cli"]),
     ("jiff", &["auth", "cli"]),
     ("anyhow", &["cli"]),
     ("tracing", &["state", "rpc", "server", "agi", "cli", "telemetry"]),

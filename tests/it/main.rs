@@ -44,5 +44,6 @@ mod slow_readers;
 mod starting;
 mod tampering;
 mod tls;
+mod top;
 mod watch;
 mod week;
