@@ -54,6 +54,22 @@ pub(super) struct Common {
     pub organization: String,
 }
 
+/// The id of a change.
+#[derive(Args)]
+pub(super) struct Retry {
+    /// Make a retry safe: repeating the command with the same id changes nothing.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
+    pub request_id: String,
+}
+
+/// The acting user of a change.
+#[derive(Args)]
+pub(super) struct Acting {
+    /// The user on whose behalf you change it, who must have the permission. Absent: no user.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "USER_ID")]
+    pub actor: String,
+}
+
 impl Server {
     pub(super) async fn connect(&self) -> anyhow::Result<Client> {
         Ok(Client::connect_as(&self.address, self.credentials()?).await?)
@@ -164,6 +180,15 @@ impl Name {
     }
 }
 
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Id(id) => f.write_str(id),
+            Self::Extension(extension) => write!(f, "ext:{extension}"),
+        }
+    }
+}
+
 impl std::str::FromStr for Name {
     type Err = std::convert::Infallible;
 
@@ -195,3 +220,27 @@ macro_rules! one_of {
     }};
 }
 pub(super) use one_of;
+
+/// Calls a list method for every page, and returns one response with the items of all pages. A number limits the pages.
+macro_rules! all_pages {
+    ($client:ident.$service:ident.$method:ident($request:expr), $items:ident) => {
+        all_pages!($client.$service.$method($request), $items, usize::MAX)
+    };
+    ($client:ident.$service:ident.$method:ident($request:expr), $items:ident, $limit:expr) => {{
+        let mut request = $request;
+        request.page_size = 1_000;
+        let mut items = Vec::new();
+        let mut pages = 0_usize;
+        loop {
+            let mut page = $client.$service.$method(request.clone()).await?.into_inner();
+            pages += 1;
+            items.append(&mut page.$items);
+            request.page_token = std::mem::take(&mut page.next_page_token);
+            if request.page_token.is_empty() || pages >= $limit {
+                page.$items = items;
+                break page;
+            }
+        }
+    }};
+}
+pub(super) use all_pages;

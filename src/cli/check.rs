@@ -29,22 +29,16 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
-        let names = [self.user.clone(), self.queue.clone()];
-        let request = proto::CheckQueueAccessRequest {
-            organization_id: self.common.organization.clone(),
-            user: Some(one_of!(self.user, check_queue_access_request::User)),
-            queue: Some(one_of!(self.queue, check_queue_access_request::Queue)),
-            channel: self.channel.into(),
-            explain: self.explain,
-            at_least_revision: String::new(),
-        };
-        let mut client = self.common.connect().await?;
+        let Self { user, queue, channel, explain, common } = self;
+        let request = request(&common.organization, &user, &queue, channel, explain);
+        let mut client = common.connect().await?;
         let response = client.queue_access.check_queue_access(request).await?.into_inner();
-        if self.common.server.json {
+        if common.server.json {
             print::json(&response)?;
         } else if let Some(decision) = &response.decision {
             print::decision(decision)?;
-            print_hint(decision, &names)?;
+            let names = [None, Some(&user), Some(&queue)];
+            print_hint(&mut client, &common.organization, decision.reason(), names).await?;
             if let Some(facts) = &decision.facts {
                 print_facts(facts)?;
             }
@@ -53,34 +47,53 @@ impl Check {
     }
 }
 
+pub(super) fn request(
+    organization: &str,
+    user: &Name,
+    queue: &Name,
+    channel: Channel,
+    explain: bool,
+) -> proto::CheckQueueAccessRequest {
+    proto::CheckQueueAccessRequest {
+        organization_id: organization.to_owned(),
+        user: Some(one_of!(user.clone(), check_queue_access_request::User)),
+        queue: Some(one_of!(queue.clone(), check_queue_access_request::Queue)),
+        channel: channel.into(),
+        explain,
+        at_least_revision: String::new(),
+    }
+}
+
 fn print_facts(facts: &proto::Facts) -> anyhow::Result<()> {
-    let roles = facts.roles().map(|role| print::short(role.as_str_name(), "ROLE_")).collect::<Vec<_>>().join(", ");
     let setting = facts.unassigned_queue_sign_in().as_str_name();
-    let yes_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-    let signed_in = facts.session.as_ref().map_or_else(
+    let rows = [
+        ["user".to_owned(), named(&facts.user_id, &facts.user_extension, &facts.user_display_name)],
+        ["disabled".to_owned(), print::yes_no(facts.user_disabled)],
+        ["licence".to_owned(), print::yes_no(facts.contact_center_license)],
+        ["roles".to_owned(), print::roles(facts.roles())],
+        ["queue".to_owned(), named(&facts.queue_id, &facts.queue_extension, &facts.queue_display_name)],
+        ["kind".to_owned(), print::short(facts.queue_kind().as_str_name(), "QUEUE_KIND_")],
+        ["assigned".to_owned(), print::yes_no(facts.assigned)],
+        ["unassigned sign-in".to_owned(), print::short(setting, "UNASSIGNED_QUEUE_SIGN_IN_")],
+        ["signed in".to_owned(), signed_in(facts)],
+        ["decided at".to_owned(), print::time(facts.decision_time.as_ref())],
+    ];
+    print::table(["FACT", "VALUE"], rows)
+}
+
+/// The start of the live session, or `no`.
+pub(super) fn signed_in(facts: &proto::Facts) -> String {
+    facts.session.as_ref().map_or_else(
         || "no".to_owned(),
         |session| {
             let kept = if session.retained { ", retained" } else { "" };
             let since = print::time(session.sign_in_time.as_ref());
             format!("since {since} ({}{kept})", print::basis(session.basis))
         },
-    );
-    let rows = [
-        ["user".to_owned(), named(&facts.user_id, &facts.user_extension, &facts.user_display_name)],
-        ["disabled".to_owned(), yes_no(facts.user_disabled)],
-        ["licence".to_owned(), yes_no(facts.contact_center_license)],
-        ["roles".to_owned(), if roles.is_empty() { "none".to_owned() } else { roles }],
-        ["queue".to_owned(), named(&facts.queue_id, &facts.queue_extension, &facts.queue_display_name)],
-        ["kind".to_owned(), print::short(facts.queue_kind().as_str_name(), "QUEUE_KIND_")],
-        ["assigned".to_owned(), yes_no(facts.assigned)],
-        ["unassigned sign-in".to_owned(), print::short(setting, "UNASSIGNED_QUEUE_SIGN_IN_")],
-        ["signed in".to_owned(), signed_in],
-        ["decided at".to_owned(), print::time(facts.decision_time.as_ref())],
-    ];
-    print::table(["FACT", "VALUE"], rows)
+    )
 }
 
-fn named(id: &str, extension: &str, name: &str) -> String {
+pub(super) fn named(id: &str, extension: &str, name: &str) -> String {
     let parts = [id, extension, name];
     let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     if parts.is_empty() { "unknown".to_owned() } else { parts.join(", ") }

@@ -67,6 +67,9 @@ fn any_argument_is_read_or_refused() {
         "audit\nlist\n--since\n90days\n--until\n2026-11-22T09:03:00+01:00\n-o\nacme",
         "settings\nset\nsupervisor.view_skills=true\norganization.unassigned_queue_sign_in=RESTRICTED\n-o\nacme",
         "permissions\ncheck\nsam\nsign-in-agents\nsupport\n-o\nacme",
+        "user\nset\next:105\n--extension=\n--license=false\n--disabled\n--yes\n-o\nacme",
+        "unassign\nanna\nsales\n--role\nagent\n--end-sessions\n-o\nacme",
+        "top\n--metrics\n127.0.0.1:9464\n--interval\n250ms\n--once",
     ];
     const VALUES: &[&str] = &[
         "9:03",

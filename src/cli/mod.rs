@@ -1,10 +1,15 @@
 //! The command line, a client of the same API as everybody else.
 
 mod check;
+mod why;
 mod decision;
 mod lists;
 mod sign_in;
 mod supervisor;
+mod organization;
+mod user;
+mod queue;
+mod assignment;
 mod agi;
 mod archive;
 mod args;
@@ -12,16 +17,19 @@ mod asterisk;
 mod audit;
 mod backup;
 mod config;
+mod confirm;
 mod demo;
 mod exit;
 #[cfg(test)]
 mod fuzz;
+mod hints;
 mod permissions;
 mod print;
 mod serve;
 mod sessions;
 mod settings;
 mod token;
+mod top;
 mod transfer;
 mod when;
 
@@ -42,7 +50,7 @@ struct Cli {
 const AFTER_HELP: &str = "\
 Users and queues are named by id (`anna`, `sales`) or by extension (`ext:101`, `ext:801`).
 
-Exit codes: 0 allowed or done; 1 denied, or a failed integrity check; 2 invalid command or request; 3 server unreachable or \
+Exit codes: 0 allowed or done; 1 denied, not confirmed, or a failed integrity check; 2 invalid command or request; 3 server unreachable or \
 unavailable; 4 any other failure.";
 
 #[derive(Subcommand)]
@@ -60,6 +68,8 @@ enum Command {
     Demo(demo::Demo),
     /// Check whether a user may sign in to a queue. Changes nothing.
     Check(check::Check),
+    /// Print the rules behind a decision, and the ways to change the outcome. Changes nothing.
+    Why(why::Why),
     /// Sign a user in to a queue, if they may.
     SignIn(sign_in::SignIn),
     /// Sign a user out of a queue, or of all queues.
@@ -76,6 +86,21 @@ enum Command {
     Queues(lists::Queues),
     /// List the users who may sign in to a queue.
     Agents(lists::Agents),
+    /// Add, list, change or remove organizations.
+    #[command(subcommand)]
+    Organization(organization::Organization),
+    /// Add, list, change or remove users.
+    #[command(subcommand)]
+    User(user::User),
+    /// Add, list, change or remove queues.
+    #[command(subcommand)]
+    Queue(queue::Queue),
+    /// Assign a role to a user, for a queue or for the organization.
+    Assign(assignment::Assign),
+    /// Take a role from a user.
+    Unassign(assignment::Unassign),
+    /// List the roles that users are assigned.
+    Assignments(assignment::Assignments),
     /// Apply a document (YAML or JSON) to an organization.
     Import(transfer::Import),
     /// Write an organization as a document.
@@ -89,6 +114,8 @@ enum Command {
     /// Read, verify or export the audit log.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Show the calls, refusals, sessions and latency of a running server.
+    Top(top::Top),
     /// Copy the database to a file, even while a server uses it.
     Backup(backup::Backup),
     /// Restore a backup.
@@ -119,7 +146,13 @@ pub fn main() -> ExitCode {
     };
     let code = match runtime.block_on(run(cli.command, &parsed)) {
         Ok(outcome) => outcome.into(),
-        Err(error) => exit::failed(&error),
+        Err(error) => {
+            let code = exit::failed(&error);
+            if let Some(hint) = runtime.block_on(hints::for_error(&error, &parsed.matches)) {
+                print::error_line(&format!("  {hint}"));
+            }
+            code
+        }
     };
     // Don't wait for tasks that nobody needs any more, such as loading a database for a server that was stopped.
     runtime.shutdown_background();
@@ -134,6 +167,7 @@ async fn run(command: Command, parsed: &config::ParsedCommand) -> anyhow::Result
         Command::Token(token) => token.run(),
         Command::Demo(demo) => demo.run().await,
         Command::Check(check) => check.run().await,
+        Command::Why(why) => why.run().await,
         Command::SignIn(sign_in) => sign_in.run().await,
         Command::SignOut(sign_out) => sign_out.run().await,
         Command::SupervisorSignIn(sign_in) => sign_in.run().await,
@@ -142,11 +176,18 @@ async fn run(command: Command, parsed: &config::ParsedCommand) -> anyhow::Result
         Command::Watch(watch) => watch.run().await,
         Command::Queues(queues) => queues.run().await,
         Command::Agents(agents) => agents.run().await,
+        Command::Organization(organization) => organization.run().await,
+        Command::User(user) => user.run().await,
+        Command::Queue(queue) => queue.run().await,
+        Command::Assign(assign) => assign.run().await,
+        Command::Unassign(unassign) => unassign.run().await,
+        Command::Assignments(assignments) => assignments.run().await,
         Command::Import(import) => import.run().await,
         Command::Export(export) => export.run().await,
         Command::Permissions(permissions) => permissions.run().await,
         Command::Settings(settings) => settings.run().await,
         Command::Audit(audit) => audit.run().await,
+        Command::Top(top) => top.run().await,
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
         Command::Verify(verify) => verify.run(),

@@ -5,9 +5,10 @@ use clap::{Args, Subcommand};
 use super::{
     args::{Common, Name, Server, Wrong, one_of},
     exit::Outcome,
+    hints::{self, Kind},
     print,
 };
-use crate::rpc::proto;
+use crate::{client::Client, rpc::proto};
 
 /// Subcommands of `permissions`.
 #[derive(Subcommand)]
@@ -115,9 +116,9 @@ impl Check {
     async fn run(self) -> anyhow::Result<Outcome> {
         let request = proto::CheckPermissionRequest {
             organization_id: self.common.organization.clone(),
-            user: Some(one_of!(self.user, check_permission_request::User)),
+            user: Some(one_of!(self.user.clone(), check_permission_request::User)),
             permission: parse(&self.permission)?.into(),
-            queue: self.queue.map(|queue| one_of!(queue, check_permission_request::Queue)),
+            queue: self.queue.clone().map(|queue| one_of!(queue, check_permission_request::Queue)),
             at_least_revision: String::new(),
         };
         let mut client = self.common.connect().await?;
@@ -127,6 +128,8 @@ impl Check {
             print::json(&response)?;
         } else {
             print::answer(decision.allowed(), &reason(&decision), &decision.explanation)?;
+            let names = (&self.user, self.queue.as_ref());
+            print_hint(&mut client, &self.common.organization, decision.reason(), names).await?;
         }
         Ok(if decision.allowed() { Outcome::Done } else { Outcome::Denied })
     }
@@ -136,8 +139,8 @@ impl Of {
     async fn run(self) -> anyhow::Result<Outcome> {
         let request = proto::ListUserPermissionsRequest {
             organization_id: self.common.organization.clone(),
-            user: Some(one_of!(self.user, list_user_permissions_request::User)),
-            queue: self.queue.map(|queue| one_of!(queue, list_user_permissions_request::Queue)),
+            user: Some(one_of!(self.user.clone(), list_user_permissions_request::User)),
+            queue: self.queue.clone().map(|queue| one_of!(queue, list_user_permissions_request::Queue)),
             at_least_revision: String::new(),
         };
         let mut client = self.common.connect().await?;
@@ -156,9 +159,31 @@ impl Of {
                 }
             });
             print::table(["PERMISSION", "MAY", "REASON", "WHY"], rows)?;
+            let names = (&self.user, self.queue.as_ref());
+            let reasons = response.permissions.iter().filter_map(|permission| permission.decision.as_ref());
+            let unknown = reasons.map(proto::PermissionDecision::reason).find(|reason| {
+                matches!(reason, proto::PermissionReason::UnknownUser | proto::PermissionReason::UnknownQueue)
+            });
+            print_hint(&mut client, &self.common.organization, unknown.unwrap_or_default(), names).await?;
         }
         let any = response.permissions.iter().filter_map(|permission| permission.decision.as_ref());
         Ok(if any.clone().any(proto::PermissionDecision::allowed) { Outcome::Done } else { Outcome::Denied })
+    }
+}
+
+/// Print a hint if a decision is about an unknown user or queue.
+async fn print_hint(
+    client: &mut Client,
+    organization: &str,
+    reason: proto::PermissionReason,
+    (user, queue): (&Name, Option<&Name>),
+) -> anyhow::Result<()> {
+    match (reason, queue) {
+        (proto::PermissionReason::UnknownUser, _) => hints::print(client, organization, Kind::User, user).await,
+        (proto::PermissionReason::UnknownQueue, Some(queue)) => {
+            hints::print(client, organization, Kind::Queue, queue).await
+        }
+        _ => Ok(()),
     }
 }
 

@@ -44,6 +44,13 @@ pub(super) fn error_line(text: &str) {
     anstream::eprintln!("{}", safe(text));
 }
 
+/// Print a question on standard error, without ending the line.
+pub(super) fn prompt(text: &str) -> anyhow::Result<()> {
+    let mut out = anstream::stderr().lock();
+    write!(out, "{}", safe(text))?;
+    Ok(out.flush()?)
+}
+
 /// Escape every character that acts on a terminal, except our own styles and line ends.
 fn safe(text: &str) -> String {
     let styles =
@@ -81,7 +88,8 @@ fn json_text(text: &str) -> String {
     written
 }
 
-fn to_json<M: Message + Name>(message: &M) -> anyhow::Result<serde_json::Value> {
+/// Convert a message to proto3 JSON with every field.
+pub(super) fn to_json<M: Message + Name>(message: &M) -> anyhow::Result<serde_json::Value> {
     static POOL: OnceLock<Option<DescriptorPool>> = OnceLock::new();
     let pool = POOL.get_or_init(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).ok());
     let descriptor = pool.as_ref().and_then(|pool| pool.get_message_by_name(&M::full_name()));
@@ -130,6 +138,19 @@ pub(super) fn end_reason(value: i32) -> String {
 
 pub(super) fn time(time: Option<&prost_types::Timestamp>) -> String {
     time.map(ToString::to_string).unwrap_or_default()
+}
+
+pub(super) fn role(role: proto::Role) -> String {
+    short(role.as_str_name(), "ROLE_")
+}
+
+pub(super) fn roles(roles: impl Iterator<Item = proto::Role>) -> String {
+    let roles: Vec<String> = roles.map(role).collect();
+    if roles.is_empty() { "none".to_owned() } else { roles.join(", ") }
+}
+
+pub(super) fn yes_no(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
 }
 
 /// Print a decision about queue access.

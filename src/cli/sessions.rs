@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    args::{Common, Name, one_of},
+    args::{Common, Name, all_pages, one_of},
     exit::Outcome,
     print,
 };
@@ -27,26 +27,15 @@ pub(super) struct Sessions {
 
 impl Sessions {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
-        let mut request = proto::ListSessionsRequest {
+        let request = proto::ListSessionsRequest {
             organization_id: self.common.organization.clone(),
             user: self.user.map(|user| one_of!(user, list_sessions_request::User)),
             queue: self.queue.map(|queue| one_of!(queue, list_sessions_request::Queue)),
             retained_only: self.retained,
-            page_size: 1_000,
-            page_token: String::new(),
-            at_least_revision: String::new(),
+            ..Default::default()
         };
         let mut client = self.common.connect().await?;
-        let mut all = proto::ListSessionsResponse::default();
-        loop {
-            let page = client.queue_access.list_sessions(request.clone()).await?.into_inner();
-            all.sessions.extend(page.sessions);
-            all.revision = page.revision;
-            if page.next_page_token.is_empty() {
-                break;
-            }
-            request.page_token = page.next_page_token;
-        }
+        let all = all_pages!(client.queue_access.list_sessions(request), sessions);
         if self.common.server.json {
             print::json(&all)?;
         } else {

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use prost_types::FieldMask;
 
 use super::{
-    args::{Common, Wrong},
+    args::{Acting, Common, Retry, Wrong},
     exit::Outcome,
     print,
 };
@@ -47,12 +47,10 @@ pub(super) struct Set {
     /// Print the settings as they would be, and change nothing.
     #[arg(long)]
     validate_only: bool,
-    /// Make a retry safe: repeating the command with the same id changes nothing.
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
-    request_id: String,
-    /// The user on whose behalf you change them, who must have the permission. Absent: no user.
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "USER_ID")]
-    actor: String,
+    #[command(flatten)]
+    retry: Retry,
+    #[command(flatten)]
+    acting: Acting,
     #[command(flatten)]
     common: Common,
 }
@@ -118,9 +116,9 @@ impl Set {
             organization_id: self.common.organization.clone(),
             settings: Some(settings),
             update_mask: Some(FieldMask { paths: paths.clone() }),
-            request_id: self.request_id,
+            request_id: self.retry.request_id,
             validate_only: self.validate_only,
-            actor_user_id: self.actor,
+            actor_user_id: self.acting.actor,
         };
         let mut client = self.common.connect().await?;
         let response = client.permission.update_permission_settings(request).await?.into_inner();

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    args::{Channel, Common, Name, Wrong, one_of},
+    args::{Channel, Common, Name, Retry, Wrong, one_of},
     decision::{outcome, print_hint, print_outcome},
     exit::Outcome,
     print,
@@ -23,23 +23,21 @@ pub(super) struct SignIn {
     /// The device that signs in, such as PJSIP/101.
     #[arg(long, default_value = "", hide_default_value = true)]
     device: String,
-    /// Make a retry safe: repeating the command with the same id changes nothing.
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
-    request_id: String,
+    #[command(flatten)]
+    retry: Retry,
     #[command(flatten)]
     common: Common,
 }
 
 impl SignIn {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
-        let names = [self.user.clone(), self.queue.clone()];
         let request = proto::SignInRequest {
             organization_id: self.common.organization.clone(),
-            user: Some(one_of!(self.user, sign_in_request::User)),
-            queue: Some(one_of!(self.queue, sign_in_request::Queue)),
+            user: Some(one_of!(self.user.clone(), sign_in_request::User)),
+            queue: Some(one_of!(self.queue.clone(), sign_in_request::Queue)),
             channel: self.channel.into(),
             device: self.device,
-            request_id: self.request_id,
+            request_id: self.retry.request_id,
         };
         let mut client = self.common.connect().await?;
         let response = client.queue_access.sign_in(request).await?.into_inner();
@@ -47,7 +45,9 @@ impl SignIn {
             print::json(&response)?;
         } else {
             print_outcome(response.decision.as_ref(), response.session.iter())?;
-            response.decision.as_ref().map_or(Ok(()), |decision| print_hint(decision, &names))?;
+            let reason = response.decision.as_ref().map(proto::Decision::reason).unwrap_or_default();
+            let names = [None, Some(&self.user), Some(&self.queue)];
+            print_hint(&mut client, &self.common.organization, reason, names).await?;
         }
         Ok(outcome(response.decision.as_ref()))
     }
@@ -64,9 +64,8 @@ pub(super) struct SignOut {
     /// Sign out of every queue.
     #[arg(long)]
     all_queues: bool,
-    /// Make a retry safe: repeating the command with the same id changes nothing.
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
-    request_id: String,
+    #[command(flatten)]
+    retry: Retry,
     #[command(flatten)]
     common: Common,
 }
@@ -81,7 +80,7 @@ impl SignOut {
             user: Some(one_of!(self.user, sign_out_request::User)),
             queue: self.queue.map(|queue| one_of!(queue, sign_out_request::Queue)),
             all_queues: self.all_queues,
-            request_id: self.request_id,
+            request_id: self.retry.request_id,
         };
         let mut client = self.common.connect().await?;
         let response = client.queue_access.sign_out(request).await?.into_inner();

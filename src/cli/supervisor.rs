@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::{
-    args::{Common, Name, Wrong, one_of},
-    decision::{outcome, print_outcome},
+    args::{Common, Name, Retry, Wrong, one_of},
+    decision::{outcome, print_hint, print_outcome},
     exit::Outcome,
     print,
 };
@@ -13,83 +13,85 @@ use crate::rpc::proto;
 /// Arguments of `supervisor-sign-in`.
 #[derive(Args)]
 pub(super) struct SupervisorSignIn {
+    #[command(flatten)]
+    supervision: Supervision,
+    /// Duration of the session, such as 30m or 8h. Absent: until sign-out.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    ttl: Option<std::time::Duration>,
+}
+
+/// Arguments of `supervisor-sign-out`.
+#[derive(Args)]
+pub(super) struct SupervisorSignOut {
+    #[command(flatten)]
+    supervision: Supervision,
+}
+
+/// Arguments of both.
+#[derive(Args)]
+struct Supervision {
     /// The supervisor: an id, or ext:NUMBER.
     supervisor: Name,
     /// The user: an id, or ext:NUMBER.
     user: Name,
     /// The queue: an id, or ext:NUMBER.
     queue: Name,
-    /// Duration of the session, such as 30m or 8h. Absent: until sign-out.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    ttl: Option<std::time::Duration>,
     /// The supervisor's reason, for the history.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
     justification: String,
-    /// Make a retry safe: repeating the command with the same id changes nothing.
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
-    request_id: String,
+    #[command(flatten)]
+    retry: Retry,
     #[command(flatten)]
     common: Common,
 }
 
 impl SupervisorSignIn {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let Supervision { supervisor, user, queue, justification, retry, common } = self.supervision;
         let ttl = self.ttl.map(prost_types::Duration::try_from).transpose();
         let request = proto::SupervisorSignInRequest {
-            organization_id: self.common.organization.clone(),
-            supervisor: Some(one_of!(self.supervisor, supervisor_sign_in_request::Supervisor)),
-            user: Some(one_of!(self.user, supervisor_sign_in_request::User)),
-            queue: Some(one_of!(self.queue, supervisor_sign_in_request::Queue)),
+            organization_id: common.organization.clone(),
+            supervisor: Some(one_of!(supervisor.clone(), supervisor_sign_in_request::Supervisor)),
+            user: Some(one_of!(user.clone(), supervisor_sign_in_request::User)),
+            queue: Some(one_of!(queue.clone(), supervisor_sign_in_request::Queue)),
             ttl: ttl.map_err(|_| Wrong("--ttl is too long".to_owned()))?,
-            justification: self.justification,
-            request_id: self.request_id,
+            justification,
+            request_id: retry.request_id,
         };
-        let mut client = self.common.connect().await?;
+        let mut client = common.connect().await?;
         let response = client.queue_access.supervisor_sign_in(request).await?.into_inner();
-        if self.common.server.json {
+        if common.server.json {
             print::json(&response)?;
         } else {
             print_outcome(response.decision.as_ref(), response.session.iter())?;
+            let reason = response.decision.as_ref().map(proto::Decision::reason).unwrap_or_default();
+            let names = [Some(&supervisor), Some(&user), Some(&queue)];
+            print_hint(&mut client, &common.organization, reason, names).await?;
         }
         Ok(outcome(response.decision.as_ref()))
     }
 }
 
-/// Arguments of `supervisor-sign-out`.
-#[derive(Args)]
-pub(super) struct SupervisorSignOut {
-    /// The supervisor: an id, or ext:NUMBER.
-    supervisor: Name,
-    /// The user: an id, or ext:NUMBER.
-    user: Name,
-    /// The queue: an id, or ext:NUMBER.
-    queue: Name,
-    /// The supervisor's reason, for the history.
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
-    justification: String,
-    /// Make a retry safe: repeating the command with the same id changes nothing.
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
-    request_id: String,
-    #[command(flatten)]
-    common: Common,
-}
-
 impl SupervisorSignOut {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let Supervision { supervisor, user, queue, justification, retry, common } = self.supervision;
         let request = proto::SupervisorSignOutRequest {
-            organization_id: self.common.organization.clone(),
-            supervisor: Some(one_of!(self.supervisor, supervisor_sign_out_request::Supervisor)),
-            user: Some(one_of!(self.user, supervisor_sign_out_request::User)),
-            queue: Some(one_of!(self.queue, supervisor_sign_out_request::Queue)),
-            justification: self.justification,
-            request_id: self.request_id,
+            organization_id: common.organization.clone(),
+            supervisor: Some(one_of!(supervisor.clone(), supervisor_sign_out_request::Supervisor)),
+            user: Some(one_of!(user.clone(), supervisor_sign_out_request::User)),
+            queue: Some(one_of!(queue.clone(), supervisor_sign_out_request::Queue)),
+            justification,
+            request_id: retry.request_id,
         };
-        let mut client = self.common.connect().await?;
+        let mut client = common.connect().await?;
         let response = client.queue_access.supervisor_sign_out(request).await?.into_inner();
-        if self.common.server.json {
+        if common.server.json {
             print::json(&response)?;
         } else {
             print_outcome(response.decision.as_ref(), response.ended_sessions.iter())?;
+            let reason = response.decision.as_ref().map(proto::Decision::reason).unwrap_or_default();
+            let names = [Some(&supervisor), Some(&user), Some(&queue)];
+            print_hint(&mut client, &common.organization, reason, names).await?;
             let allowed = response.decision.as_ref().is_some_and(|decision| decision.allowed());
             if allowed && response.ended_sessions.is_empty() {
                 print::line("was not signed in")?;

@@ -12,7 +12,7 @@ use tokio_stream::StreamExt;
 use tonic::Status;
 
 use super::{
-    args::{Common, Wrong},
+    args::{Common, Retry, Wrong},
     asterisk::Validation,
     exit::Outcome,
     print,
@@ -36,9 +36,8 @@ pub(super) struct Import {
     /// Also delete the users, queues and assignments that the document doesn't name.
     #[arg(long)]
     delete_missing: bool,
-    /// Make a retry safe: repeating the command with the same id changes nothing.
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
-    request_id: String,
+    #[command(flatten)]
+    retry: Retry,
     #[command(flatten)]
     common: Common,
 }
@@ -70,7 +69,7 @@ impl Import {
             document: Vec::new(),
             validate_only: self.validate_only,
             delete_missing: self.delete_missing,
-            request_id: self.request_id.clone(),
+            request_id: self.retry.request_id.clone(),
             actor_user_id: String::new(),
         };
         let pieces: Vec<Vec<u8>> = document.chunks(PIECE).map(<[u8]>::to_vec).collect();

@@ -73,7 +73,7 @@ const WATCH_CAPACITY: usize = 1_024;
 #[derive(Clone)]
 pub struct State {
     shared: Arc<Shared>,
-    jobs: SyncSender<Job>,
+    jobs: Arc<SyncSender<Job>>,
 }
 
 /// The owners of the state, the writer and the syncer, with their queues. Each runs on a thread of its own.
@@ -131,7 +131,8 @@ impl State {
         let (state, queue) = Self::of(snapshot, log, clock, metrics);
         let shared = Arc::clone(&state.shared);
         shared.freshness.saw_all(Instant::now());
-        let (jobs, address) = (state.jobs.clone(), store.address().to_owned());
+        // The bell must not keep the writer running: the writer ends when no handle to the state is left.
+        let (jobs, address) = (Arc::downgrade(&state.jobs), store.address().to_owned());
         let node_id = uuid::Uuid::now_v7().to_string();
         let report = move || postgres::NodeReport {
             node_id: node_id.clone(),
@@ -141,7 +142,7 @@ impl State {
         };
         let rung = move || {
             // If the queue is full, the writer is about to read the history's end.
-            let _ = jobs.try_send(Job::News);
+            let _ = jobs.upgrade().map(|jobs| jobs.try_send(Job::News));
         };
         let bell = postgres::Bell::start(store.target().clone(), Arc::new(report), rung)?;
         let node = node::Node::new(store, Arc::clone(&state.shared), bell);
@@ -187,7 +188,7 @@ impl State {
             busy: Busy::default(),
             freshness: Freshness::default(),
         });
-        (Self { shared, jobs }, queue)
+        (Self { shared, jobs: Arc::new(jobs) }, queue)
     }
 
     /// Return how long changes of other nodes may have been missed. Zero for the only server of a file.

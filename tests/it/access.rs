@@ -34,13 +34,13 @@ pub fn entry(name: &str, scopes: &[Scope], organizations: &[&str]) -> Entry {
     }
 }
 
-struct Guarded {
-    server: TestServer,
+pub struct Guarded {
+    pub server: TestServer,
     tokens: TokenFile,
 }
 
 /// A server with the organizations `acme` and `other`, and these callers besides `root`, which has all rights.
-async fn guarded(callers: &[Entry]) -> Guarded {
+pub async fn guarded(callers: &[Entry]) -> Guarded {
     let folder = tempfile::tempdir().unwrap();
     let tokens = TokenFile::new(folder.path().join("tokens.toml"));
     tokens.add(&entry("root", &[Scope::Admin], &[])).unwrap();

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -324,6 +324,47 @@ pub fn described(status: &Status) -> (Code, String, Vec<String>) {
         named.extend(failure.violations.iter().map(|violation| format!("{} {}", violation.r#type, violation.subject)));
     }
     (status.code(), info.reason.clone(), named)
+}
+
+/// The command line against a server, and the organization `acme`.
+pub struct Shell {
+    pub address: String,
+}
+
+impl Shell {
+    pub fn new(server: &TestServer) -> Self {
+        Self { address: server.address.to_string() }
+    }
+
+    /// Runs a command, off the async threads. Returns both outputs and the exit code.
+    pub async fn run(&self, line: &str) -> (String, String, i32) {
+        self.run_with(line, |_| {}).await
+    }
+
+    /// Runs a command with changes to the process, such as another standard input.
+    pub async fn run_with(
+        &self,
+        line: &str,
+        change: impl FnOnce(&mut Command) + Send + 'static,
+    ) -> (String, String, i32) {
+        let mut command = program();
+        command.args(line.split_whitespace()).args(["--server", &self.address]);
+        // Commands on organizations name theirs.
+        if !line.starts_with("organization ") {
+            command.args(["--organization", ACME]);
+        }
+        let running = move || {
+            change(&mut command);
+            command.output().unwrap()
+        };
+        told(tokio::task::spawn_blocking(running).await.unwrap())
+    }
+}
+
+/// Both outputs of a program, and its exit code.
+pub fn told(output: Output) -> (String, String, i32) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr), output.status.code().unwrap())
 }
 
 /// The path of the built program.
