@@ -20,6 +20,7 @@ mod bad_input;
 mod command_line;
 mod decision_tables;
 mod directory;
+mod directory_lists;
 mod drains;
 mod durability;
 mod expiry;

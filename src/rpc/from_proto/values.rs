@@ -14,6 +14,7 @@ use crate::{
     auth::Identity,
     domain::{
         command::IfMissing,
+        directory_lists::TextPrefix,
         ids::{Malformed, OrganizationId, QueueRef, Revision, display_name, free_text},
         model::{Queue, QueueKind, Role, SignInChannel, User},
         permission::QueueMismatch,
@@ -30,6 +31,8 @@ pub fn at_least(at_least_revision: &str) -> Result<(), Error> {
 
 /// The longest time to live of a session: 3,650 days.
 const LONGEST_TTL: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
+
+const QUEUE_KINDS: &str = "QUEUE_KIND_CALL_QUEUE, QUEUE_KIND_INBOX, QUEUE_KIND_CAMPAIGN or QUEUE_KIND_RING_GROUP";
 
 pub fn organization_id(caller: &Identity, text: &str) -> Result<OrganizationId, Error> {
     organization(caller, "organization_id", text)
@@ -136,16 +139,19 @@ pub fn queue_mismatch(error: QueueMismatch, queue: Option<&QueueRef>) -> Error {
 }
 
 pub fn queue_kind(kind: i32) -> Result<QueueKind, Error> {
-    let expected = "QUEUE_KIND_CALL_QUEUE, QUEUE_KIND_INBOX, QUEUE_KIND_CAMPAIGN or QUEUE_KIND_RING_GROUP";
+    let field = "queue.kind";
+    optional_queue_kind(field, kind)?.ok_or_else(|| Error::invalid(field, &format_args!("is required: {QUEUE_KINDS}")))
+}
+
+/// Read the field; unspecified is `None`.
+pub fn optional_queue_kind(field: &str, kind: i32) -> Result<Option<QueueKind>, Error> {
     match proto::QueueKind::try_from(kind) {
-        Ok(proto::QueueKind::CallQueue) => Ok(QueueKind::CallQueue),
-        Ok(proto::QueueKind::Inbox) => Ok(QueueKind::Inbox),
-        Ok(proto::QueueKind::Campaign) => Ok(QueueKind::Campaign),
-        Ok(proto::QueueKind::RingGroup) => Ok(QueueKind::RingGroup),
-        Ok(proto::QueueKind::Unspecified) => {
-            Err(Error::invalid("queue.kind", &format_args!("is required: {expected}")))
-        }
-        Err(_) => Err(Error::invalid("queue.kind", &format_args!("must be {expected}, but is {kind}"))),
+        Ok(proto::QueueKind::Unspecified) => Ok(None),
+        Ok(proto::QueueKind::CallQueue) => Ok(Some(QueueKind::CallQueue)),
+        Ok(proto::QueueKind::Inbox) => Ok(Some(QueueKind::Inbox)),
+        Ok(proto::QueueKind::Campaign) => Ok(Some(QueueKind::Campaign)),
+        Ok(proto::QueueKind::RingGroup) => Ok(Some(QueueKind::RingGroup)),
+        Err(_) => Err(Error::invalid(field, &format_args!("must be {QUEUE_KINDS}, but is {kind}"))),
     }
 }
 
@@ -164,6 +170,12 @@ pub fn unassigned_queue_sign_in(field: &str, value: i32) -> Result<Option<Unassi
 
 pub fn if_missing(allow_missing: bool) -> IfMissing {
     if allow_missing { IfMissing::Accept } else { IfMissing::Fail }
+}
+
+/// Read the text of a filter.
+pub fn text_prefix(text: &str) -> Result<TextPrefix, Error> {
+    let checked = free_text(text, 200, "at most 200 characters without control characters");
+    checked.map(|text| TextPrefix::new(&text)).map_err(|error| Error::invalid("text", &error))
 }
 
 pub fn device(text: &str) -> Result<String, Error> {

@@ -199,6 +199,17 @@ pub const CASES: &[Case] = &[
         FIELD,
         "at_least_revision",
     ),
+    // Filters.
+    ("DirectoryService/ListUsers", r#"{"organization_id":"acme","role":9}"#, Code::InvalidArgument, FIELD, "role"),
+    ("DirectoryService/ListUsers", r#"{"organization_id":"acme","text":"\n"}"#, Code::InvalidArgument, FIELD, "text"),
+    (
+        "DirectoryService/ListUsers",
+        r#"{"organization_id":"acme","queue_extension":"x"}"#,
+        Code::InvalidArgument,
+        FIELD,
+        "queue_extension",
+    ),
+    ("DirectoryService/ListQueues", r#"{"organization_id":"acme","kind":9}"#, Code::InvalidArgument, FIELD, "kind"),
     // Unknown ids, and ids that already exist.
     (
         "DirectoryService/GetUser",
