@@ -54,15 +54,35 @@ pub enum Action {
     /// Create a user.
     CreateUser { user: User },
     /// Change a user's attributes.
-    UpdateUser { user_id: UserId, patch: UserPatch },
+    UpdateUser {
+        user_id: UserId,
+        patch: UserPatch,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expected_etag: Option<String>,
+    },
     /// Delete a user.
-    DeleteUser { user_id: UserId, if_missing: IfMissing },
+    DeleteUser {
+        user_id: UserId,
+        if_missing: IfMissing,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expected_etag: Option<String>,
+    },
     /// Create a queue.
     CreateQueue { queue: Queue },
     /// Change a queue's attributes.
-    UpdateQueue { queue_id: QueueId, patch: QueuePatch },
+    UpdateQueue {
+        queue_id: QueueId,
+        patch: QueuePatch,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expected_etag: Option<String>,
+    },
     /// Delete a queue.
-    DeleteQueue { queue_id: QueueId, if_missing: IfMissing },
+    DeleteQueue {
+        queue_id: QueueId,
+        if_missing: IfMissing,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expected_etag: Option<String>,
+    },
     /// Give a user a role.
     AssignRole { user: UserRef, role: Role, queue: Option<QueueRef> },
     /// Take a role from a user.
@@ -316,9 +336,12 @@ pub enum Rejection {
     /// The requested part of the audit log was cut off before (OUT_OF_RANGE).
     #[error("this part of the audit log was cut off before")]
     AlreadyCut,
-    /// The settings changed since the caller read them (ABORTED).
-    #[error("the settings have changed since this etag was read; read them again and repeat the change")]
-    StaleEtag,
+    /// The settings, the user or the queue changed since the caller read them (ABORTED).
+    #[error("{thing} changed after this etag was read; read again, and repeat the change")]
+    StaleEtag {
+        /// The changed thing.
+        thing: String,
+    },
     /// The document is faulty (INVALID_ARGUMENT).
     #[error("the document has {} problem(s), and nothing of it was applied", .0.len())]
     FaultyDocument(Vec<Problem>),

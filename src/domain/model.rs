@@ -1,7 +1,9 @@
 //! The objects of `docs/semantics.md` section 1, as plain data.
 
 use arcstr::ArcStr;
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{
     ids::{Extension, OrganizationId, QueueId, SessionId, UserId},
@@ -130,6 +132,11 @@ impl User {
     pub fn may_hold_roles(&self) -> bool {
         self.contact_center_license
     }
+
+    /// Return the etag, by which callers recognize that the user has changed. Equal users have equal etags.
+    pub fn etag(&self) -> String {
+        content_etag(self)
+    }
 }
 
 /// A queue.
@@ -144,6 +151,13 @@ pub struct Queue {
     pub extension: Option<Extension>,
     /// The kind of its contacts.
     pub kind: QueueKind,
+}
+
+impl Queue {
+    /// Return the etag, by which callers recognize that the queue has changed. Equal queues have equal etags.
+    pub fn etag(&self) -> String {
+        content_etag(self)
+    }
 }
 
 /// A role that a user holds. INVARIANT: `ContactAdmin` never has a queue.
@@ -248,6 +262,12 @@ impl RoleSet {
             Role::Agent => 4,
         }
     }
+}
+
+fn content_etag(content: &impl Serialize) -> String {
+    // Users and queues are plain data, which always serializes.
+    let hash = Sha256::digest(serde_json::to_vec(content).unwrap_or_default());
+    HEXLOWER.encode(hash.get(..8).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -156,8 +156,9 @@ impl DirectoryService for CallerServices {
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let action = user.ok_or_else(|| Error::invalid("user", &"is required")).and_then(|user| {
             let user_id = from_proto::required("user.user_id", &user.user_id);
+            let expected_etag = from_proto::expected_etag(&user.etag);
             let (user_id, patch) = all((user_id, from_proto::user_patch(user, update_mask)))?;
-            Ok(Action::UpdateUser { user_id, patch })
+            Ok(Action::UpdateUser { user_id, patch, expected_etag })
         });
         let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
         let Outcome::User { user } = &done.outcome else {
@@ -173,12 +174,13 @@ impl DirectoryService for CallerServices {
         &self,
         request: Request<proto::DeleteUserRequest>,
     ) -> Result<Response<proto::DeleteUserResponse>, Status> {
-        let proto::DeleteUserRequest { organization_id, user_id, allow_missing, request_id, actor_user_id } =
+        let proto::DeleteUserRequest { organization_id, user_id, allow_missing, request_id, actor_user_id, etag } =
             request.into_inner();
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let user_id = from_proto::required("user_id", &user_id);
         let if_missing = from_proto::if_missing(allow_missing);
-        let action = user_id.map(|user_id| Action::DeleteUser { user_id, if_missing });
+        let expected_etag = from_proto::expected_etag(&etag);
+        let action = user_id.map(|user_id| Action::DeleteUser { user_id, if_missing, expected_etag });
         let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
         Ok(Response::new(proto::DeleteUserResponse { revision: done.revision.to_string() }))
     }
@@ -234,8 +236,9 @@ impl DirectoryService for CallerServices {
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let action = queue.ok_or_else(|| Error::invalid("queue", &"is required")).and_then(|queue| {
             let queue_id = from_proto::required("queue.queue_id", &queue.queue_id);
+            let expected_etag = from_proto::expected_etag(&queue.etag);
             let (queue_id, patch) = all((queue_id, from_proto::queue_patch(queue, update_mask)))?;
-            Ok(Action::UpdateQueue { queue_id, patch })
+            Ok(Action::UpdateQueue { queue_id, patch, expected_etag })
         });
         let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
         let Outcome::Queue { queue } = &done.outcome else {
@@ -251,12 +254,13 @@ impl DirectoryService for CallerServices {
         &self,
         request: Request<proto::DeleteQueueRequest>,
     ) -> Result<Response<proto::DeleteQueueResponse>, Status> {
-        let proto::DeleteQueueRequest { organization_id, queue_id, allow_missing, request_id, actor_user_id } =
+        let proto::DeleteQueueRequest { organization_id, queue_id, allow_missing, request_id, actor_user_id, etag } =
             request.into_inner();
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let queue_id = from_proto::required("queue_id", &queue_id);
         let if_missing = from_proto::if_missing(allow_missing);
-        let action = queue_id.map(|queue_id| Action::DeleteQueue { queue_id, if_missing });
+        let expected_etag = from_proto::expected_etag(&etag);
+        let action = queue_id.map(|queue_id| Action::DeleteQueue { queue_id, if_missing, expected_etag });
         let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
         Ok(Response::new(proto::DeleteQueueResponse { revision: done.revision.to_string() }))
     }

@@ -209,9 +209,7 @@ fn rejected(rejection: Rejection) -> Status {
             Status::with_error_details(Code::PermissionDenied, text, details)
         }
         Rejection::AlreadyCut => compacted(),
-        Rejection::StaleEtag => {
-            status(Code::Aborted, "STALE_ETAG", &Rejection::StaleEtag.to_string(), ErrorDetails::new())
-        }
+        Rejection::StaleEtag { .. } => status(Code::Aborted, "STALE_ETAG", &rejection.to_string(), ErrorDetails::new()),
         Rejection::FaultyDocument(problems) => {
             let violations = problems.into_iter().map(|Problem { line, path, description }| {
                 let line = if line > 0 { format!("line {line}: ") } else { String::new() };

@@ -23,6 +23,7 @@ mod directory;
 mod directory_lists;
 mod drains;
 mod durability;
+mod etags;
 mod expiry;
 mod faults;
 mod files;

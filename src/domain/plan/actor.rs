@@ -97,7 +97,7 @@ fn required(action: &Action) -> Option<Permission> {
             Some(Permission::ConfigureQueues)
         }
         // Licences have a permission of their own. The other attributes of a user belong to the PBX.
-        Action::UpdateUser { user_id: _, patch } => match patch {
+        Action::UpdateUser { user_id: _, patch, expected_etag: _ } => match patch {
             UserPatch { display_name: None, extension: None, contact_center_license: Some(_), disabled: None } => {
                 Some(Permission::AssignLicenses)
             }

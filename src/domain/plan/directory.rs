@@ -77,8 +77,14 @@ impl Planner<'_> {
         Ok(Outcome::User { user: user.clone() })
     }
 
-    pub(super) fn update_user(&mut self, user_id: &UserId, patch: &UserPatch) -> Result<Outcome, Rejection> {
+    pub(super) fn update_user(
+        &mut self,
+        user_id: &UserId,
+        patch: &UserPatch,
+        expected_etag: Option<&str>,
+    ) -> Result<Outcome, Rejection> {
         let before = found_user(self.organization()?, &UserRef::Id(user_id.clone()))?.clone();
+        user_is_current(&before, expected_etag)?;
         let UserPatch { display_name, extension, contact_center_license, disabled } = patch.clone();
         let user = User {
             user_id: user_id.clone(),
@@ -115,11 +121,17 @@ impl Planner<'_> {
         Ok(ended)
     }
 
-    pub(super) fn delete_user(&mut self, user_id: &UserId, if_missing: IfMissing) -> Result<Outcome, Rejection> {
+    pub(super) fn delete_user(
+        &mut self,
+        user_id: &UserId,
+        if_missing: IfMissing,
+        expected_etag: Option<&str>,
+    ) -> Result<Outcome, Rejection> {
         match found_user(self.organization()?, &UserRef::Id(user_id.clone())) {
             Err(_) if if_missing == IfMissing::Accept => {}
             Err(rejection) => return Err(rejection),
-            Ok(_) => {
+            Ok(user) => {
+                user_is_current(user, expected_etag)?;
                 self.remove_user(user_id)?;
             }
         }
@@ -152,8 +164,14 @@ impl Planner<'_> {
         Ok(Outcome::Queue { queue: queue.clone() })
     }
 
-    pub(super) fn update_queue(&mut self, queue_id: &QueueId, patch: &QueuePatch) -> Result<Outcome, Rejection> {
+    pub(super) fn update_queue(
+        &mut self,
+        queue_id: &QueueId,
+        patch: &QueuePatch,
+        expected_etag: Option<&str>,
+    ) -> Result<Outcome, Rejection> {
         let before = found_queue(self.organization()?, &QueueRef::Id(queue_id.clone()))?.clone();
+        queue_is_current(&before, expected_etag)?;
         let QueuePatch { display_name, extension, kind } = patch.clone();
         let queue = Queue {
             queue_id: queue_id.clone(),
@@ -168,11 +186,17 @@ impl Planner<'_> {
         Ok(Outcome::Queue { queue })
     }
 
-    pub(super) fn delete_queue(&mut self, queue_id: &QueueId, if_missing: IfMissing) -> Result<Outcome, Rejection> {
+    pub(super) fn delete_queue(
+        &mut self,
+        queue_id: &QueueId,
+        if_missing: IfMissing,
+        expected_etag: Option<&str>,
+    ) -> Result<Outcome, Rejection> {
         match found_queue(self.organization()?, &QueueRef::Id(queue_id.clone())) {
             Err(_) if if_missing == IfMissing::Accept => {}
             Err(rejection) => return Err(rejection),
-            Ok(_) => {
+            Ok(queue) => {
+                queue_is_current(queue, expected_etag)?;
                 self.remove_queue(queue_id)?;
             }
         }
@@ -256,7 +280,7 @@ impl Planner<'_> {
     ) -> Result<Outcome, Rejection> {
         let organization = self.organization()?;
         if expected_etag.is_some_and(|expected| expected != organization.settings_etag().to_string()) {
-            return Err(Rejection::StaleEtag);
+            return Err(Rejection::StaleEtag { thing: "the settings".to_owned() });
         }
         let before = *organization.settings();
         let settings = patch.applied_to(before);
@@ -299,6 +323,24 @@ fn is_assigned(organization: &OrganizationState, assignment: &RoleAssignment) ->
         None => organization.organization_roles(user_id),
     };
     roles.contains(assignment.role)
+}
+
+fn user_is_current(user: &User, expected_etag: Option<&str>) -> Result<(), Rejection> {
+    match expected_etag {
+        Some(expected) if expected != user.etag() => {
+            Err(Rejection::StaleEtag { thing: format!("user `{}`", user.user_id) })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn queue_is_current(queue: &Queue, expected_etag: Option<&str>) -> Result<(), Rejection> {
+    match expected_etag {
+        Some(expected) if expected != queue.etag() => {
+            Err(Rejection::StaleEtag { thing: format!("queue `{}`", queue.queue_id) })
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn user_extension_is_free(organization: &OrganizationState, user: &User) -> Result<(), Rejection> {

@@ -36,11 +36,11 @@ fn not_found(fixture: &mut Fixture, action: Action) -> bool {
 fn deleting_a_missing_thing_succeeds_only_if_the_command_accepts_that() {
     for (if_missing, fails) in [(IfMissing::Fail, true), (IfMissing::Accept, false)] {
         let mut fixture = Fixture::new();
-        let no_user = Action::DeleteUser { user_id: "new".parse().unwrap(), if_missing };
-        let no_queue = Action::DeleteQueue { queue_id: "new".parse().unwrap(), if_missing };
+        let no_user = Action::DeleteUser { user_id: "new".parse().unwrap(), if_missing, expected_etag: None };
+        let no_queue = Action::DeleteQueue { queue_id: "new".parse().unwrap(), if_missing, expected_etag: None };
         assert_eq!((not_found(&mut fixture, no_user), not_found(&mut fixture, no_queue)), (fails, fails));
-        fixture.ask(Action::DeleteUser { user_id: "ann".parse().unwrap(), if_missing }).unwrap();
-        fixture.ask(Action::DeleteQueue { queue_id: "q1".parse().unwrap(), if_missing }).unwrap();
+        fixture.ask(Action::DeleteUser { user_id: "ann".parse().unwrap(), if_missing, expected_etag: None }).unwrap();
+        fixture.ask(Action::DeleteQueue { queue_id: "q1".parse().unwrap(), if_missing, expected_etag: None }).unwrap();
         assert!(
             fixture.organization().user_by_id("ann").is_none() && fixture.organization().queue_by_id("q1").is_none()
         );
@@ -56,9 +56,13 @@ fn deleting_a_user_or_queue_ends_its_sessions() {
     for (user_id, queue_id) in [("ann", "q1"), ("bob", "q1"), ("bob", "q2"), ("eve", "q2")] {
         fixture.sign_in(user_id, queue_id, SignInChannel::FeatureCode);
     }
-    fixture.ask(Action::DeleteQueue { queue_id: "q1".parse().unwrap(), if_missing: IfMissing::Fail }).unwrap();
+    fixture
+        .ask(Action::DeleteQueue { queue_id: "q1".parse().unwrap(), if_missing: IfMissing::Fail, expected_etag: None })
+        .unwrap();
     assert_eq!(fixture.organization().session_count(), 2);
-    fixture.ask(Action::DeleteUser { user_id: "bob".parse().unwrap(), if_missing: IfMissing::Fail }).unwrap();
+    fixture
+        .ask(Action::DeleteUser { user_id: "bob".parse().unwrap(), if_missing: IfMissing::Fail, expected_etag: None })
+        .unwrap();
     assert_eq!(fixture.organization().session_count(), 1);
     fixture.ask(Action::DeleteOrganization { if_missing: IfMissing::Fail }).unwrap();
     assert_eq!(fixture.0.organizations_after(None).count(), 0);
@@ -70,14 +74,14 @@ fn an_extension_in_use_is_free_only_after_its_owner_changes_it() {
     let mut update_queue = |queue_id: &str, extension: &str, display_name: &str| {
         let extension = Some(Some(extension.parse().unwrap()));
         let patch = QueuePatch { display_name: Some(display_name.to_owned()), extension, kind: None };
-        fixture.ask(Action::UpdateQueue { queue_id: queue_id.parse().unwrap(), patch }).is_ok()
+        fixture.ask(Action::UpdateQueue { queue_id: queue_id.parse().unwrap(), patch, expected_etag: None }).is_ok()
     };
     assert!(update_queue("q1", "801", "Sales") && !update_queue("q2", "801", "") && update_queue("q2", "802", ""));
     let mut update_user = |user_id: &str, extension: &str, display_name: &str| {
         let extension = Some(Some(extension.parse().unwrap()));
         let display_name = Some(display_name.to_owned());
         let patch = UserPatch { display_name, extension, ..UserPatch::default() };
-        fixture.ask(Action::UpdateUser { user_id: user_id.parse().unwrap(), patch }).is_ok()
+        fixture.ask(Action::UpdateUser { user_id: user_id.parse().unwrap(), patch, expected_etag: None }).is_ok()
     };
     assert!(update_user("ann", "101", "Ann") && !update_user("eve", "101", "") && update_user("eve", "109", ""));
     let taken = Action::CreateQueue { queue: queue("q9", Some("802"), QueueKind::CallQueue) };
@@ -97,7 +101,7 @@ fn an_etag_names_the_change_that_made_the_settings() {
         assert!(matches!(outcome, Outcome::Settings { etag, .. } if etag == expected), "{outcome:?}");
     }
     let stale = Action::UpdateSettings { patch, expected_etag: Some("1".to_owned()) };
-    assert_eq!(fixture.ask(stale), Err(Rejection::StaleEtag));
+    assert_eq!(fixture.ask(stale), Err(Rejection::StaleEtag { thing: "the settings".to_owned() }));
 }
 
 #[test]
@@ -236,7 +240,7 @@ fn a_user_who_loses_an_extension_to_another_counts_as_updated() {
 fn two_swap_their_extensions_in_one_import() {
     let mut fixture = Fixture::new();
     let patch = QueuePatch { extension: Some(Some("802".parse().unwrap())), ..QueuePatch::default() };
-    fixture.ask(Action::UpdateQueue { queue_id: "q2".parse().unwrap(), patch }).unwrap();
+    fixture.ask(Action::UpdateQueue { queue_id: "q2".parse().unwrap(), patch, expected_etag: None }).unwrap();
     let directory = Directory {
         queues: vec![queue_entry(1, "q1", Some("802")), queue_entry(2, "q2", Some("801"))],
         users: vec![user_entry(3, "ann", Some("102"), &[]), user_entry(4, "bob", Some("101"), &[])],

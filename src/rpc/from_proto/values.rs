@@ -168,6 +168,11 @@ pub fn unassigned_queue_sign_in(field: &str, value: i32) -> Result<Option<Unassi
     }
 }
 
+/// Read the field; an empty etag is `None`. Any other text that isn't the present etag is stale.
+pub fn expected_etag(etag: &str) -> Option<String> {
+    (!etag.is_empty()).then(|| etag.to_owned())
+}
+
 pub fn if_missing(allow_missing: bool) -> IfMissing {
     if allow_missing { IfMissing::Accept } else { IfMissing::Fail }
 }
@@ -205,7 +210,7 @@ pub fn name(field: &str, text: &str) -> Result<String, Error> {
 /// Read the user to create.
 pub fn new_user(user: Option<proto::User>) -> Result<User, Error> {
     let user = user.ok_or_else(|| Error::invalid("user", &"is required"))?;
-    let proto::User { user_id, display_name, extension, contact_center_license, disabled } = user;
+    let proto::User { user_id, display_name, extension, contact_center_license, disabled, etag: _ } = user;
     let (user_id, display_name, extension) = all((
         required("user.user_id", &user_id),
         name("user.display_name", &display_name.unwrap_or_default()),
@@ -223,7 +228,7 @@ pub fn new_user(user: Option<proto::User>) -> Result<User, Error> {
 /// Read the queue to create.
 pub fn new_queue(queue: Option<proto::Queue>) -> Result<Queue, Error> {
     let queue = queue.ok_or_else(|| Error::invalid("queue", &"is required"))?;
-    let proto::Queue { queue_id, display_name, extension, kind } = queue;
+    let proto::Queue { queue_id, display_name, extension, kind, etag: _ } = queue;
     let (queue_id, display_name, extension, kind) = all((
         required("queue.queue_id", &queue_id),
         name("queue.display_name", &display_name.unwrap_or_default()),
