@@ -33,6 +33,8 @@ pub struct Command {
 pub enum Action {
     /// Sign a user in if the rules allow it.
     SignIn { user: UserRef, queue: QueueRef, channel: SignInChannel, device: String },
+    /// Sign a user in to every queue that is assigned to them, if the rules allow it.
+    SignInToAssignedQueues { user: UserRef, channel: SignInChannel, device: String },
     /// Sign a user out.
     SignOut { user: UserRef, queues: QueueSelection },
     /// Sign a user in on a supervisor's authority.
@@ -99,7 +101,7 @@ impl Action {
     /// Return the action's name in the audit log.
     pub fn audit_action(&self) -> AuditAction {
         match self {
-            Self::SignIn { .. } => AuditAction::SignIn,
+            Self::SignIn { .. } | Self::SignInToAssignedQueues { .. } => AuditAction::SignIn,
             Self::SignOut { .. } => AuditAction::SignOut,
             Self::SupervisorSignIn { .. } => AuditAction::SupervisorSignIn,
             Self::SupervisorSignOut { .. } => AuditAction::SupervisorSignOut,
@@ -125,6 +127,7 @@ impl Action {
     pub fn is_administration(&self) -> bool {
         match self {
             Self::SignIn { .. }
+            | Self::SignInToAssignedQueues { .. }
             | Self::SignOut { .. }
             | Self::SupervisorSignIn { .. }
             | Self::SupervisorSignOut { .. } => false,
@@ -146,12 +149,12 @@ impl Action {
     }
 }
 
-/// The queues from which a user signs out.
+/// The queues from which a user signs out, or to which they sign in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum QueueSelection {
     /// One queue.
     One(QueueRef),
-    /// All queues.
+    /// All queues, or all that are assigned to the user.
     All,
 }
 
@@ -217,12 +220,27 @@ pub struct DecisionRecord {
     pub session: Option<Session>,
 }
 
+/// The outcome of a sign-in to one queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueSignIn {
+    /// The queue.
+    pub queue_id: QueueId,
+    /// The decision.
+    pub decision: DecisionRecord,
+    /// The live session if it was allowed: the new one or the existing one.
+    pub session: Option<Session>,
+    /// Whether this command created the session.
+    pub created: bool,
+}
+
 /// The outcome of a command that wasn't rejected.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are those of the responses of the same name in proto/queuegate/v1")]
 pub enum Outcome {
     /// Of SignIn and SupervisorSignIn.
     SignIn { decision: DecisionRecord, session: Option<Session>, created: bool },
+    /// Of SignInToAssignedQueues. `denied` is a decision that is the same for every queue.
+    AssignedSignIns { denied: Option<DecisionRecord>, sign_ins: Vec<QueueSignIn> },
     /// Of SignOut and UnassignRole.
     SessionsEnded { ended: Vec<Session> },
     /// Of SupervisorSignOut.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     domain::{
-        change::{Inapplicable, Origin, Record},
+        change::{Event, Inapplicable, Origin, Record},
         ids::{OrganizationId, RequestId},
         plan::Changes,
         snapshot::Snapshot,
@@ -38,6 +38,9 @@ impl Batch {
         let mut sequence = self.working.revision().sequence;
         for change in changes.apply_to(&mut self.working)? {
             sequence = sequence.next();
+            if matches!(change.event, Event::SessionStarted { .. }) {
+                self.new_session += 1;
+            }
             self.records.push(Record { sequence, time: self.now, origin: origin.clone(), change });
         }
         Ok(())

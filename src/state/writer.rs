@@ -212,7 +212,6 @@ impl Writer {
             return Ok(repeated(&first, request, batch.working.revision()));
         }
         let context = Context { now: batch.now, new_session: batch.new_session };
-        batch.new_session += 1;
         let origin = Origin { caller, actor: command.actor.clone() };
         let planned = match plan(&batch.working, command, &context) {
             Ok(planned) => planned,

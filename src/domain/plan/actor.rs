@@ -72,6 +72,7 @@ pub(super) fn refused_write(
         | Action::Import { .. }
         | Action::CutAuditLog { .. }
         | Action::SignIn { .. }
+        | Action::SignInToAssignedQueues { .. }
         | Action::SignOut { .. }
         | Action::SupervisorSignIn { .. }
         | Action::SupervisorSignOut { .. } => (None, None, None),
@@ -112,6 +113,7 @@ fn required(action: &Action) -> Option<Permission> {
         | Action::CutAuditLog { .. } => None,
         // Other rules decide about sign-ins and sign-outs.
         Action::SignIn { .. }
+        | Action::SignInToAssignedQueues { .. }
         | Action::SignOut { .. }
         | Action::SupervisorSignIn { .. }
         | Action::SupervisorSignOut { .. } => None,

@@ -19,7 +19,8 @@ use crate::domain::{
 pub struct Context {
     /// The present time.
     pub now: Timestamp,
-    /// The bits of the id of a session that the command may create. They were never used before.
+    /// The bits of the id of the first session that the command may create. Further ones count up. None of them was used
+    /// before.
     pub new_session: u128,
 }
 
@@ -44,6 +45,9 @@ fn carry_out(snapshot: &Snapshot, command: &Command, context: &Context) -> Resul
     let outcome = match &command.action {
         Action::SignIn { user, queue, channel, device } => {
             planner.sign_in(user, queue, *channel, device, context.new_session)
+        }
+        Action::SignInToAssignedQueues { user, channel, device } => {
+            planner.sign_in_to_assigned_queues(user, *channel, device, context.new_session)
         }
         Action::SignOut { user, queues } => planner.sign_out(user, queues),
         Action::SupervisorSignIn { supervisor, user, queue, ttl, justification } => {

@@ -8,7 +8,7 @@ mod patch;
 
 pub(super) use self::{
     all::all,
-    names::{NamesQueue, NamesUser, optional_queue, optional_user, queue, supervisor, user},
+    names::{NamesQueue, NamesUser, optional_queue, optional_user, queue, queue_selection, supervisor, user},
     patch::{Mask, queue_patch, settings_patch, user_patch},
     values::{
         at_least, audit_action, channel, device, expected_etag, if_missing, justification, name, new_queue, new_user,

@@ -4,7 +4,10 @@ use super::{
     super::{error::Error, proto},
     values::*,
 };
-use crate::domain::ids::{QueueRef, UserRef};
+use crate::domain::{
+    command::QueueSelection,
+    ids::{QueueRef, UserRef},
+};
 
 /// The `oneof user` of a request. Every request type has its own.
 pub trait NamesUser {
@@ -82,6 +85,16 @@ pub fn supervisor(supervisor: Option<impl NamesUser>) -> Result<UserRef, Error> 
 
 pub fn queue(queue: Option<impl NamesQueue>) -> Result<QueueRef, Error> {
     optional_queue(queue)?.ok_or_else(|| Error::invalid("queue_id", &"is required, or queue_extension"))
+}
+
+/// Read a queue, or `all_queues`: a field with the name `field` that stands for several queues.
+pub fn queue_selection(queue: Option<impl NamesQueue>, field: &str, all_queues: bool) -> Result<QueueSelection, Error> {
+    match (optional_queue(queue)?, all_queues) {
+        (Some(queue), false) => Ok(QueueSelection::One(queue)),
+        (None, true) => Ok(QueueSelection::All),
+        (Some(_), true) => Err(Error::invalid(field, &"must be false if a queue is given")),
+        (None, false) => Err(Error::invalid("queue_id", &format_args!("is required, or queue_extension, or {field}"))),
+    }
 }
 
 pub fn optional_queue(queue: Option<impl NamesQueue>) -> Result<Option<QueueRef>, Error> {
