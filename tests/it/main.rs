@@ -13,6 +13,7 @@ mod support;
 mod access;
 mod actor;
 mod agi;
+mod api_stability;
 mod architecture;
 mod audit;
 mod backup;
