@@ -19,6 +19,7 @@ mod audit;
 mod backup;
 mod bad_input;
 mod command_line;
+mod compression;
 mod decision_tables;
 mod directory;
 mod directory_lists;
