@@ -8,7 +8,7 @@ use super::{
     chain::Digest,
     change::{ActorRefusal, Inapplicable},
     directory::{Directory, Problem},
-    ids::{Extension, OrganizationId, QueueId, QueueRef, Sequence, UserId, UserRef},
+    ids::{Extension, Login, OrganizationId, QueueId, QueueRef, Sequence, UserId, UserRef},
     model::{Organization, Queue, QueueKind, Role, RoleAssignment, Session, SignInChannel, User},
     settings::{Etag, PermissionSettings, SettingsPatch, UnassignedQueueSignIn},
     vocabulary::{AuditAction, Reason},
@@ -196,6 +196,9 @@ pub struct UserPatch {
     pub contact_center_license: Option<bool>,
     /// Whether the user is disabled.
     pub disabled: Option<bool>,
+    /// The login; `Some(None)` removes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<Option<Login>>,
 }
 
 /// New values for a queue's attributes. `None` keeps a value.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    ids::{Extension, OrganizationId, QueueId, SessionId, UserId},
+    ids::{Extension, Login, OrganizationId, QueueId, SessionId, UserId},
     named_enum::named_enum,
     time::Timestamp,
 };
@@ -125,6 +125,9 @@ pub struct User {
     pub contact_center_license: bool,
     /// Whether the user is disabled, and may do nothing.
     pub disabled: bool,
+    /// The name at an identity provider, unique among the organization's users.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
 }
 
 impl User {

@@ -99,9 +99,13 @@ fn required(action: &Action) -> Option<Permission> {
         }
         // Licences have a permission of their own. The other attributes of a user belong to the PBX.
         Action::UpdateUser { user_id: _, patch, expected_etag: _ } => match patch {
-            UserPatch { display_name: None, extension: None, contact_center_license: Some(_), disabled: None } => {
-                Some(Permission::AssignLicenses)
-            }
+            UserPatch {
+                display_name: None,
+                extension: None,
+                contact_center_license: Some(_),
+                disabled: None,
+                login: None,
+            } => Some(Permission::AssignLicenses),
             UserPatch { .. } => None,
         },
         Action::CreateUser { .. }

@@ -72,7 +72,7 @@ impl Planner<'_> {
                 description: format!("user `{}` exists already", user.user_id),
             });
         }
-        user_extension_is_free(organization, user)?;
+        user_names_are_free(organization, user)?;
         self.push(Event::UserCreated { user: user.clone() })?;
         Ok(Outcome::User { user: user.clone() })
     }
@@ -85,13 +85,14 @@ impl Planner<'_> {
     ) -> Result<Outcome, Rejection> {
         let before = found_user(self.organization()?, &UserRef::Id(user_id.clone()))?.clone();
         user_is_current(&before, expected_etag)?;
-        let UserPatch { display_name, extension, contact_center_license, disabled } = patch.clone();
+        let UserPatch { display_name, extension, contact_center_license, disabled, login } = patch.clone();
         let user = User {
             user_id: user_id.clone(),
             display_name: display_name.map_or_else(|| before.display_name.clone(), Into::into),
             extension: extension.unwrap_or(before.extension),
             contact_center_license: contact_center_license.unwrap_or(before.contact_center_license),
             disabled: disabled.unwrap_or(before.disabled),
+            login: login.unwrap_or_else(|| before.login.clone()),
         };
         if user != before {
             self.replace_user(&before, user.clone())?;
@@ -102,7 +103,7 @@ impl Planner<'_> {
     /// Replace the attributes of an existing user. Disabling ends their sessions.
     pub(super) fn replace_user(&mut self, before: &User, user: User) -> Result<Vec<Session>, Rejection> {
         let organization = self.organization()?;
-        user_extension_is_free(organization, &user)?;
+        user_names_are_free(organization, &user)?;
         if !user.may_hold_roles() && !organization.roles_held(user.user_id.as_str()).is_empty() {
             return Err(Rejection::LicenseRequired {
                 description: format!(
@@ -343,13 +344,19 @@ fn queue_is_current(queue: &Queue, expected_etag: Option<&str>) -> Result<(), Re
     }
 }
 
-fn user_extension_is_free(organization: &OrganizationState, user: &User) -> Result<(), Rejection> {
+fn user_names_are_free(organization: &OrganizationState, user: &User) -> Result<(), Rejection> {
     let owner = user.extension.as_ref().and_then(|extension| organization.user_with_extension(extension));
-    match (owner, &user.extension) {
-        (Some(owner), Some(extension)) if *owner != user.user_id => {
-            Err(extension_in_use(Resource::User, "user", owner.as_str(), extension))
-        }
-        (Some(_), _) | (None, _) => Ok(()),
+    if let (Some(owner), Some(extension)) = (owner.filter(|owner| **owner != user.user_id), &user.extension) {
+        return Err(extension_in_use(Resource::User, "user", owner.as_str(), extension));
+    }
+    let owner = user.login.as_ref().and_then(|login| organization.user_with_login(login));
+    match (owner.filter(|owner| **owner != user.user_id), &user.login) {
+        (Some(owner), Some(login)) => Err(Rejection::AlreadyExists {
+            resource: Resource::User,
+            name: owner.to_string(),
+            description: format!("login `{login}` is in use by user `{owner}`"),
+        }),
+        (Some(_) | None, _) => Ok(()),
     }
 }
 

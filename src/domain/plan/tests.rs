@@ -9,7 +9,7 @@ use crate::domain::{
     directory::{Directory, QueueEntry, UserEntry},
     export::{queue_entries, user_entries},
     fixture::{Fixture, by_queue_id, by_user_id, change, now, queue, user},
-    ids::{Sequence, SessionId},
+    ids::{Sequence, SessionId, UserId},
     model::{EndReason, Queue, QueueKind, Role, SessionEnd, SignInChannel, User},
     settings::{Etag, SettingsPatch, Switch},
     snapshot::OrganizationState,
@@ -91,6 +91,56 @@ fn an_extension_in_use_is_free_only_after_its_owner_changes_it() {
 }
 
 #[test]
+fn a_login_in_use_is_free_only_after_its_owner_changes_it() {
+    let mut fixture = Fixture::new();
+    let mut update = |user_id: &str, login: Option<&str>| {
+        let login = Some(login.map(|login| login.parse().unwrap()));
+        let patch = UserPatch { login, ..UserPatch::default() };
+        fixture.ask(Action::UpdateUser { user_id: user_id.parse().unwrap(), patch, expected_etag: None }).is_ok()
+    };
+    assert!(update("ann", Some("Ann@x")) && update("ann", Some("Ann@x")) && !update("eve", Some("Ann@x")));
+    assert!(update("eve", Some("ann@x")), "logins are compared as they are");
+    assert!(update("ann", None) && !update("zoe", Some("ann@x")) && update("zoe", Some("Ann@x")));
+    let new = User { login: Some("Ann@x".parse().unwrap()), ..user("new", None) };
+    let refused = fixture.ask(Action::CreateUser { user: new.clone() });
+    assert!(matches!(refused, Err(Rejection::AlreadyExists { resource: Resource::User, name, .. }) if name == "zoe"));
+    let delete = |user_id: &str| Action::DeleteUser {
+        user_id: user_id.parse().unwrap(),
+        if_missing: IfMissing::Fail,
+        expected_etag: None,
+    };
+    fixture.ask(delete("zoe")).unwrap();
+    fixture.ask(Action::CreateUser { user: new }).unwrap();
+    let owner = |login: &str| fixture.organization().user_with_login(&login.parse().unwrap()).map(UserId::as_str);
+    assert_eq!((owner("Ann@x"), owner("ann@x"), owner("zoe@x")), (Some("new"), Some("eve"), None));
+}
+
+#[test]
+fn an_import_moves_logins_and_reports_those_in_use() {
+    let mut fixture = Fixture::new();
+    let with = |line, user_id: &str, login: &str| UserEntry {
+        login: Some(login.parse().unwrap()),
+        ..user_entry(line, user_id, None, &[])
+    };
+    let mut ask = |users: Vec<UserEntry>| {
+        let directory = Directory { users, ..Directory::default() };
+        fixture.ask(Action::Import { directory, missing: Missing::Keep })
+    };
+    ask(vec![with(1, "ann", "a"), with(2, "bob", "b"), with(3, "cle", "c")]).unwrap();
+    let Outcome::Imported { report } = ask(vec![with(1, "ann", "b"), with(2, "bob", "a")]).unwrap() else { panic!() };
+    assert_eq!((report.users_updated, report.changes.len()), (2, 2));
+    let Err(Rejection::FaultyDocument(problems)) =
+        ask(vec![with(1, "ann", "c"), with(2, "eve", "x"), with(3, "new", "x")])
+    else {
+        panic!()
+    };
+    let paths: Vec<_> = problems.iter().map(|problem| (problem.line, problem.path.as_str())).collect();
+    assert_eq!(paths, [(3, "users[2].login"), (1, "users[0].login")]);
+    let owner = |login: &str| fixture.organization().user_with_login(&login.parse().unwrap()).map(UserId::as_str);
+    assert_eq!((owner("a"), owner("b"), owner("c"), owner("x")), (Some("bob"), Some("ann"), Some("cle"), None));
+}
+
+#[test]
 fn an_etag_names_the_change_that_made_the_settings() {
     let mut fixture = Fixture::new();
     let mut patch = SettingsPatch::default();
@@ -141,7 +191,7 @@ fn queue_entry(line: u32, queue_id: &str, extension: Option<&str>) -> QueueEntry
 }
 
 fn user_entry(line: u32, user_id: &str, extension: Option<&str>, agent_of: &[&str]) -> UserEntry {
-    let User { user_id, display_name, extension, contact_center_license, disabled } = user(user_id, extension);
+    let User { user_id, display_name, extension, contact_center_license, disabled, login } = user(user_id, extension);
     let agent_of = agent_of.iter().map(|id| id.parse().unwrap()).collect();
     let (roles, supervisor_of) = (Vec::new(), Vec::new());
     UserEntry {
@@ -149,6 +199,7 @@ fn user_entry(line: u32, user_id: &str, extension: Option<&str>, agent_of: &[&st
         user_id,
         display_name: display_name.to_string(),
         extension,
+        login,
         contact_center_license,
         disabled,
         roles,

@@ -210,11 +210,12 @@ pub fn name(field: &str, text: &str) -> Result<String, Error> {
 /// Read the user to create.
 pub fn new_user(user: Option<proto::User>) -> Result<User, Error> {
     let user = user.ok_or_else(|| Error::invalid("user", &"is required"))?;
-    let proto::User { user_id, display_name, extension, contact_center_license, disabled, etag: _ } = user;
-    let (user_id, display_name, extension) = all((
+    let proto::User { user_id, display_name, extension, contact_center_license, disabled, etag: _, login } = user;
+    let (user_id, display_name, extension, login) = all((
         required("user.user_id", &user_id),
         name("user.display_name", &display_name.unwrap_or_default()),
         optional("user.extension", &extension.unwrap_or_default()),
+        optional("user.login", &login.unwrap_or_default()),
     ))?;
     Ok(User {
         user_id,
@@ -222,6 +223,7 @@ pub fn new_user(user: Option<proto::User>) -> Result<User, Error> {
         extension,
         contact_center_license: contact_center_license.unwrap_or_default(),
         disabled: disabled.unwrap_or_default(),
+        login,
     })
 }
 

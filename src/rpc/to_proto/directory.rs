@@ -18,13 +18,14 @@ pub fn user(user: &User) -> proto::User {
 
 /// Convert a user without an etag, such as an earlier one.
 pub fn plain_user(user: &User) -> proto::User {
-    let User { user_id, display_name, extension, contact_center_license, disabled } = user;
+    let User { user_id, display_name, extension, contact_center_license, disabled, login } = user;
     proto::User {
         user_id: user_id.to_string(),
         display_name: Some(display_name.to_string()),
         extension: extension.as_ref().map(ToString::to_string),
         contact_center_license: Some(*contact_center_license),
         disabled: Some(*disabled),
+        login: login.as_ref().map(ToString::to_string),
         etag: String::new(),
     }
 }

@@ -50,6 +50,13 @@ pub const CASES: &[Case] = &[
         "user.display_name",
     ),
     (
+        "DirectoryService/CreateUser",
+        r#"{"organization_id":"acme","user":{"user_id":"x","login":"a\nb"}}"#,
+        Code::InvalidArgument,
+        FIELD,
+        "user.login",
+    ),
+    (
         "DirectoryService/CreateQueue",
         r#"{"organization_id":"acme","queue":{"queue_id":"x"}}"#,
         Code::InvalidArgument,

@@ -291,6 +291,7 @@ fn directory(number: usize) -> Directory {
         user_id: format!("u{user}").parse().unwrap(),
         display_name: format!("User {user} of {number}"),
         extension: Some(format!("1{user}").parse().unwrap()),
+        login: Some(format!("user{}@example.com", (user + number) % 12).parse().unwrap()),
         contact_center_license: true,
         disabled: false,
         roles: if user == 0 { vec![Role::Supervisor, Role::ContactAdmin] } else { Vec::new() },
