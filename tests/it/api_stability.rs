@@ -85,9 +85,12 @@ fn the_api_of_the_last_release_is_unchanged() {
     assert!(changed.is_empty(), "clients of the last release would break: {changed:#?}");
 }
 
+/// An element, and a change that breaks it.
+type Breaking = (&'static str, fn(&mut FileDescriptorProto));
+
 #[test]
 fn a_breaking_change_is_found_and_an_addition_is_not() {
-    let changes: &[(&str, fn(&mut FileDescriptorProto))] = &[
+    let changes: &[Breaking] = &[
         ("field queuegate.v1.User 3", |file| message(file, "User").field.retain(|field| field.number() != 3)),
         ("field queuegate.v1.User 3", |file| message(file, "User").field[2].name = Some("phone".into())),
         ("field queuegate.v1.User 3", |file| message(file, "User").field[2].number = Some(99)),

@@ -142,6 +142,12 @@ def sign_in(caller, user, queue="sales"):
     return caller.call("QueueAccessService/SignIn", ACME | request)["decision"]["reason"]
 
 
+def stranger(known, caller):
+    """The caller, who can't ask for descriptors: HAProxy may turn the refusal of a streamed request into CANCELLED."""
+    caller.pool = known.pool
+    return caller
+
+
 def works(caller):
     try:
         return bool(caller.call("DirectoryService/GetOrganization", ACME))
@@ -176,7 +182,7 @@ def ends_tls(proxy, fragment, token):
     refused = failure(lambda: caller.call("DirectoryService/GetUser", ACME | {"user_id": "nobody"}))
     found = (refused.code(), reason(refused).reason)
     expect(f"{proxy}: an error with its details", found, (grpc.StatusCode.NOT_FOUND, "NOT_FOUND"))
-    refused = failure(lambda: Caller(port, "qgt_wrong").call("DirectoryService/ListUsers", ACME))
+    refused = failure(lambda: stranger(caller, Caller(port, "qgt_wrong")).call("DirectoryService/ListUsers", ACME))
     expect(f"{proxy}: a wrong token is refused", refused.code(), grpc.StatusCode.UNAUTHENTICATED)
 
     watch = caller.call("QueueAccessService/WatchSessions", ACME, timeout=600)
@@ -216,7 +222,7 @@ def passes_tls_through(proxy, fragment):
     expect(f"{proxy}, TLS passed through: a sign-in", sign_in(caller, "bo", "support"), "REASON_ASSIGNED")
     event = caller.call("AuditService/ListAuditEvents", ACME | {"page_size": 1})["events"][0]
     expect(f"{proxy}, TLS passed through: the caller is known by certificate", event["caller"], "token:dashboard")
-    refused = failure(lambda: Caller(port).call("DirectoryService/ListUsers", ACME))
+    refused = failure(lambda: stranger(caller, Caller(port)).call("DirectoryService/ListUsers", ACME))
     expect(f"{proxy}, TLS passed through: without one it is refused", refused.code(), grpc.StatusCode.UNAUTHENTICATED)
     watch = caller.call("QueueAccessService/WatchSessions", ACME, timeout=600)
     next_event(watch)
