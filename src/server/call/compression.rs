@@ -18,7 +18,10 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tonic::{Status, body::Body};
 
 use super::services::Answering;
-use crate::rpc::methods::{Method, Work};
+use crate::rpc::{
+    error::Error,
+    methods::{Method, Work},
+};
 
 const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 const ENCODING: &str = "grpc-encoding";
@@ -83,7 +86,7 @@ impl hyper::body::Body for CompressedBody {
                 let done = ready!(Pin::new(compressing).poll(context));
                 self.compressing = None;
                 let done = done.map_err(io::Error::other).flatten();
-                let failed = |error: io::Error| Status::internal(format!("can't compress the answer: {error}"));
+                let failed = |error: io::Error| Error::Internal(format!("can't compress an answer: {error}")).into();
                 return Poll::Ready(Some(done.map(Frame::data).map_err(failed)));
             }
             let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
