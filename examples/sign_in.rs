@@ -22,6 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         device: format!("PJSIP/{user}"),
         // Use the same id for every attempt of one call, so that a retry after a lost response is safe.
         request_id: format!("call-{}", std::process::id()),
+        all_assigned_queues: false,
     });
     request.set_timeout(std::time::Duration::from_secs(2));
 

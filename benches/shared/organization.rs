@@ -83,6 +83,7 @@ pub fn user(number: usize) -> Result<User, Malformed> {
         extension: Some(user_extension(number)?),
         contact_center_license: true,
         disabled: false,
+        login: None,
     })
 }
 

@@ -55,6 +55,9 @@ pub(super) struct Get {
 /// Arguments of `queue list`.
 #[derive(Args)]
 pub(super) struct List {
+    /// Only queues whose id, extension or name begins with this text.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    text: String,
     #[command(flatten)]
     common: Common,
 }
@@ -144,7 +147,7 @@ impl Attributes {
     fn of(self, queue_id: String, kind: Option<Kind>) -> proto::Queue {
         let Self { name, extension } = self;
         let kind = kind.map_or(proto::QueueKind::Unspecified, Into::into);
-        proto::Queue { queue_id, display_name: name, extension, kind: kind.into() }
+        proto::Queue { queue_id, display_name: name, extension, kind: kind.into(), etag: String::new() }
     }
 }
 
@@ -182,8 +185,11 @@ impl Get {
 
 impl List {
     async fn run(self) -> anyhow::Result<Outcome> {
-        let request =
-            proto::ListQueuesRequest { organization_id: self.common.organization.clone(), ..Default::default() };
+        let request = proto::ListQueuesRequest {
+            organization_id: self.common.organization.clone(),
+            text: self.text,
+            ..Default::default()
+        };
         let mut client = self.common.connect().await?;
         let all = all_pages!(client.directory.list_queues(request), queues);
         if self.common.server.json {
@@ -228,6 +234,7 @@ impl Remove {
             organization_id: self.common.organization.clone(),
             queue_id: queue_id.clone(),
             allow_missing: false,
+            etag: String::new(),
             request_id: self.retry.request_id,
             actor_user_id: self.acting.actor,
         };

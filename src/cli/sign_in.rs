@@ -16,7 +16,11 @@ pub(super) struct SignIn {
     /// The user: an id, or ext:NUMBER.
     user: Name,
     /// The queue: an id, or ext:NUMBER.
-    queue: Name,
+    #[arg(conflicts_with = "all_assigned")]
+    queue: Option<Name>,
+    /// Sign in to every queue that is assigned to the user.
+    #[arg(long)]
+    all_assigned: bool,
     /// The channel on which the user signs in.
     #[arg(long, value_enum, default_value = "feature-code")]
     channel: Channel,
@@ -31,13 +35,17 @@ pub(super) struct SignIn {
 
 impl SignIn {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        if self.queue.is_none() && !self.all_assigned {
+            return Err(Wrong("name the queue, or give --all-assigned".to_owned()).into());
+        }
         let request = proto::SignInRequest {
             organization_id: self.common.organization.clone(),
             user: Some(one_of!(self.user.clone(), sign_in_request::User)),
-            queue: Some(one_of!(self.queue.clone(), sign_in_request::Queue)),
+            queue: self.queue.clone().map(|queue| one_of!(queue, sign_in_request::Queue)),
             channel: self.channel.into(),
             device: self.device,
             request_id: self.retry.request_id,
+            all_assigned_queues: self.all_assigned,
         };
         let mut client = self.common.connect().await?;
         let response = client.queue_access.sign_in(request).await?.into_inner();
@@ -46,10 +54,17 @@ impl SignIn {
         } else {
             print_outcome(response.decision.as_ref(), response.session.iter())?;
             let reason = response.decision.as_ref().map(proto::Decision::reason).unwrap_or_default();
-            let names = [None, Some(&self.user), Some(&self.queue)];
+            let names = [None, Some(&self.user), self.queue.as_ref()];
             print_hint(&mut client, &self.common.organization, reason, names).await?;
+            for sign_in in &response.queue_sign_ins {
+                print_outcome(sign_in.decision.as_ref(), sign_in.session.iter())?;
+            }
+            if response.decision.is_none() && response.queue_sign_ins.is_empty() {
+                print::line("no queue is assigned to this user")?;
+            }
         }
-        Ok(outcome(response.decision.as_ref()))
+        let on_queues = response.queue_sign_ins.iter().filter_map(|sign_in| sign_in.decision.as_ref());
+        Ok(outcome(response.decision.iter().chain(on_queues).find(|decision| decision.allowed())))
     }
 }
 

@@ -50,6 +50,9 @@ pub(super) struct Get {
 /// Arguments of `user list`.
 #[derive(Args)]
 pub(super) struct List {
+    /// Only users whose id, extension or name begins with this text.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    text: String,
     #[command(flatten)]
     common: Common,
 }
@@ -100,6 +103,9 @@ struct Attributes {
     /// Whether the user is disabled, and can't sign in to any queue.
     #[arg(long, value_name = "BOOLEAN", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     disabled: Option<bool>,
+    /// The user's name at an identity provider. An empty one removes it.
+    #[arg(long, value_name = "TEXT")]
+    login: Option<String>,
 }
 
 impl User {
@@ -116,8 +122,16 @@ impl User {
 
 impl Attributes {
     fn of(self, user_id: String) -> proto::User {
-        let Self { name, extension, license, disabled } = self;
-        proto::User { user_id, display_name: name, extension, contact_center_license: license, disabled }
+        let Self { name, extension, license, disabled, login } = self;
+        proto::User {
+            user_id,
+            display_name: name,
+            extension,
+            contact_center_license: license,
+            disabled,
+            etag: String::new(),
+            login,
+        }
     }
 }
 
@@ -155,8 +169,11 @@ impl Get {
 
 impl List {
     async fn run(self) -> anyhow::Result<Outcome> {
-        let request =
-            proto::ListUsersRequest { organization_id: self.common.organization.clone(), ..Default::default() };
+        let request = proto::ListUsersRequest {
+            organization_id: self.common.organization.clone(),
+            text: self.text,
+            ..Default::default()
+        };
         let mut client = self.common.connect().await?;
         let all = all_pages!(client.directory.list_users(request), users);
         if self.common.server.json {
@@ -205,6 +222,7 @@ impl Remove {
             organization_id: self.common.organization.clone(),
             user_id: user_id.clone(),
             allow_missing: false,
+            etag: String::new(),
             request_id: self.retry.request_id,
             actor_user_id: String::new(),
         };

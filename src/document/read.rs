@@ -135,16 +135,19 @@ impl Reader {
             "user_id",
             "display_name",
             "extension",
+            "login",
             "contact_center_license",
             "disabled",
             "roles",
             "agent_of",
             "supervisor_of",
         ];
-        let [id, name, extension, license, disabled, roles, agent_of, supervisor_of] = self.fields(node, at, names);
+        let [id, name, extension, login, license, disabled, roles, agent_of, supervisor_of] =
+            self.fields(node, at, names);
         let user_id = self.required(id, node, Path::Field(&at, "user_id"));
         let display_name = self.optional_with(name, Path::Field(&at, "display_name"), display_name);
         let extension = self.optional(extension, Path::Field(&at, "extension"));
+        let login = self.optional(login, Path::Field(&at, "login"));
         let license = self.optional_with(license, Path::Field(&at, "contact_center_license"), boolean);
         let disabled = self.optional_with(disabled, Path::Field(&at, "disabled"), boolean);
         let roles = self.list(roles, Path::Field(&at, "roles"));
@@ -155,6 +158,7 @@ impl Reader {
             user_id: user_id?,
             display_name: display_name.unwrap_or_default(),
             extension,
+            login,
             contact_center_license: license.unwrap_or(false),
             disabled: disabled.unwrap_or(false),
             roles,

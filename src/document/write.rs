@@ -167,6 +167,7 @@ fn describe_user(user: &UserEntry) -> Map<String, Value> {
         user_id,
         display_name,
         extension,
+        login,
         contact_center_license,
         disabled,
         roles,
@@ -178,6 +179,9 @@ fn describe_user(user: &UserEntry) -> Map<String, Value> {
     fields.insert("display_name".to_owned(), json!(display_name));
     if let Some(extension) = extension {
         fields.insert("extension".to_owned(), json!(extension));
+    }
+    if let Some(login) = login {
+        fields.insert("login".to_owned(), json!(login.as_str()));
     }
     fields.insert("contact_center_license".to_owned(), json!(contact_center_license));
     if *disabled {
@@ -245,6 +249,7 @@ mod tests {
             user_id: format!("u{number}").parse().unwrap(),
             display_name: "x".repeat(200),
             extension: Some(format!("1{number}").parse().unwrap()),
+            login: Some(format!("u{number}@example.com").parse().unwrap()),
             contact_center_license: true,
             disabled: number.is_multiple_of(2),
             roles: vec![Role::Agent],

@@ -171,8 +171,9 @@ pub struct RefusedAttempt {
     pub action: AuditAction,
     /// The user to sign in or out: by id if the user exists, otherwise as named.
     pub user: UserRef,
-    /// The queue: by id if it exists, otherwise as named.
-    pub queue: QueueRef,
+    /// The queue: by id if it exists, otherwise as named. `None`: the denial is the same for every queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueRef>,
     /// The supervisor, if one made the attempt: by id if the user exists, otherwise as named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supervisor: Option<UserRef>,

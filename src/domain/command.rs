@@ -8,7 +8,7 @@ use super::{
     chain::Digest,
     change::{ActorRefusal, Inapplicable},
     directory::{Directory, Problem},
-    ids::{Extension, OrganizationId, QueueId, QueueRef, Sequence, UserId, UserRef},
+    ids::{Extension, Login, OrganizationId, QueueId, QueueRef, Sequence, UserId, UserRef},
     model::{Organization, Queue, QueueKind, Role, RoleAssignment, Session, SignInChannel, User},
     settings::{Etag, PermissionSettings, SettingsPatch, UnassignedQueueSignIn},
     vocabulary::{AuditAction, Reason},
@@ -33,6 +33,8 @@ pub struct Command {
 pub enum Action {
     /// Sign a user in if the rules allow it.
     SignIn { user: UserRef, queue: QueueRef, channel: SignInChannel, device: String },
+    /// Sign a user in to every queue that is assigned to them, if the rules allow it.
+    SignInToAssignedQueues { user: UserRef, channel: SignInChannel, device: String },
     /// Sign a user out.
     SignOut { user: UserRef, queues: QueueSelection },
     /// Sign a user in on a supervisor's authority.
@@ -54,15 +56,35 @@ pub enum Action {
     /// Create a user.
     CreateUser { user: User },
     /// Change a user's attributes.
-    UpdateUser { user_id: UserId, patch: UserPatch },
+    UpdateUser {
+        user_id: UserId,
+        patch: UserPatch,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expected_etag: Option<String>,
+    },
     /// Delete a user.
-    DeleteUser { user_id: UserId, if_missing: IfMissing },
+    DeleteUser {
+        user_id: UserId,
+        if_missing: IfMissing,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expected_etag: Option<String>,
+    },
     /// Create a queue.
     CreateQueue { queue: Queue },
     /// Change a queue's attributes.
-    UpdateQueue { queue_id: QueueId, patch: QueuePatch },
+    UpdateQueue {
+        queue_id: QueueId,
+        patch: QueuePatch,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expected_etag: Option<String>,
+    },
     /// Delete a queue.
-    DeleteQueue { queue_id: QueueId, if_missing: IfMissing },
+    DeleteQueue {
+        queue_id: QueueId,
+        if_missing: IfMissing,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expected_etag: Option<String>,
+    },
     /// Give a user a role.
     AssignRole { user: UserRef, role: Role, queue: Option<QueueRef> },
     /// Take a role from a user.
@@ -79,7 +101,7 @@ impl Action {
     /// Return the action's name in the audit log.
     pub fn audit_action(&self) -> AuditAction {
         match self {
-            Self::SignIn { .. } => AuditAction::SignIn,
+            Self::SignIn { .. } | Self::SignInToAssignedQueues { .. } => AuditAction::SignIn,
             Self::SignOut { .. } => AuditAction::SignOut,
             Self::SupervisorSignIn { .. } => AuditAction::SupervisorSignIn,
             Self::SupervisorSignOut { .. } => AuditAction::SupervisorSignOut,
@@ -105,6 +127,7 @@ impl Action {
     pub fn is_administration(&self) -> bool {
         match self {
             Self::SignIn { .. }
+            | Self::SignInToAssignedQueues { .. }
             | Self::SignOut { .. }
             | Self::SupervisorSignIn { .. }
             | Self::SupervisorSignOut { .. } => false,
@@ -126,12 +149,12 @@ impl Action {
     }
 }
 
-/// The queues from which a user signs out.
+/// The queues from which a user signs out, or to which they sign in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum QueueSelection {
     /// One queue.
     One(QueueRef),
-    /// All queues.
+    /// All queues, or all that are assigned to the user.
     All,
 }
 
@@ -173,6 +196,9 @@ pub struct UserPatch {
     pub contact_center_license: Option<bool>,
     /// Whether the user is disabled.
     pub disabled: Option<bool>,
+    /// The login; `Some(None)` removes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<Option<Login>>,
 }
 
 /// New values for a queue's attributes. `None` keeps a value.
@@ -197,12 +223,27 @@ pub struct DecisionRecord {
     pub session: Option<Session>,
 }
 
+/// The outcome of a sign-in to one queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueSignIn {
+    /// The queue.
+    pub queue_id: QueueId,
+    /// The decision.
+    pub decision: DecisionRecord,
+    /// The live session if it was allowed: the new one or the existing one.
+    pub session: Option<Session>,
+    /// Whether this command created the session.
+    pub created: bool,
+}
+
 /// The outcome of a command that wasn't rejected.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are those of the responses of the same name in proto/queuegate/v1")]
 pub enum Outcome {
     /// Of SignIn and SupervisorSignIn.
     SignIn { decision: DecisionRecord, session: Option<Session>, created: bool },
+    /// Of SignInToAssignedQueues. `denied` is a decision that is the same for every queue.
+    AssignedSignIns { denied: Option<DecisionRecord>, sign_ins: Vec<QueueSignIn> },
     /// Of SignOut and UnassignRole.
     SessionsEnded { ended: Vec<Session> },
     /// Of SupervisorSignOut.
@@ -316,9 +357,12 @@ pub enum Rejection {
     /// The requested part of the audit log was cut off before (OUT_OF_RANGE).
     #[error("this part of the audit log was cut off before")]
     AlreadyCut,
-    /// The settings changed since the caller read them (ABORTED).
-    #[error("the settings have changed since this etag was read; read them again and repeat the change")]
-    StaleEtag,
+    /// The settings, the user or the queue changed since the caller read them (ABORTED).
+    #[error("{thing} changed after this etag was read; read again, and repeat the change")]
+    StaleEtag {
+        /// The changed thing.
+        thing: String,
+    },
     /// The document is faulty (INVALID_ARGUMENT).
     #[error("the document has {} problem(s), and nothing of it was applied", .0.len())]
     FaultyDocument(Vec<Problem>),

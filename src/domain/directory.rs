@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    ids::{Extension, OrganizationId, QueueId, UserId},
+    ids::{Extension, Login, OrganizationId, QueueId, UserId},
     model::{QueueKind, Role},
     settings::SettingsPatch,
 };
@@ -51,6 +51,9 @@ pub struct UserEntry {
     pub display_name: String,
     /// The extension.
     pub extension: Option<Extension>,
+    /// The login.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
     /// Whether the user has a contact-center licence.
     pub contact_center_license: bool,
     /// Whether the user is disabled.

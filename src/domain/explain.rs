@@ -36,6 +36,12 @@ pub fn explain(decision: &Decision<'_>, user: &UserRef, queue: &QueueRef, channe
     }
 }
 
+/// Explain why a user can't sign in to any queue.
+pub fn explain_denied_everywhere(reason: Reason, found: Option<&User>, user: &UserRef) -> String {
+    let subjects = WhoAndWhere { user: Named::user(found, user), queue: Named::Unknown("queue", String::new()) };
+    subjects.explain(reason, &Named::Unknown("supervisor", String::new()))
+}
+
 /// Explain why a supervisor may or may not sign a user in or out.
 pub fn explain_supervisor(decision: &Decision<'_>, request: &SupervisorRequest<'_>) -> String {
     let subjects = WhoAndWhere {

@@ -30,6 +30,7 @@ pub fn user_entries(organization: &OrganizationState) -> impl Iterator<Item = Us
             user_id: user.user_id.clone(),
             display_name: user.display_name.to_string(),
             extension: user.extension,
+            login: user.login.clone(),
             contact_center_license: user.contact_center_license,
             disabled: user.disabled,
             roles: organization.organization_roles(user_id).iter().collect(),

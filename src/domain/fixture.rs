@@ -102,6 +102,7 @@ pub fn user(user_id: &str, extension: Option<&str>) -> User {
         extension: extension.map(|extension| extension.parse().unwrap()),
         contact_center_license: true,
         disabled: false,
+        login: None,
     }
 }
 

@@ -113,6 +113,10 @@ text_newtype!(
     /// The id of a session, which is never used again.
     SessionId, "1 to 64 of `a-z 0-9 . _ -`, starting with a letter or digit", is_id
 );
+text_newtype!(
+    /// A user's name at an identity provider, such as an e-mail address or a subject. It is compared as it is.
+    Login, "1 to 255 characters without control characters", is_login
+);
 /// A number on the PBX, of 1 to 15 digits. A leading zero counts. The number is stored in place, because lookups
 /// compare it, and in 8 bytes, because each of millions of users has one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -244,6 +248,10 @@ fn is_id(text: &str) -> bool {
 
 fn is_request_id(text: &str) -> bool {
     (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+}
+
+fn is_login(text: &str) -> bool {
+    (1..=255).contains(&text.chars().count()) && !text.chars().any(is_hidden)
 }
 
 fn is_caller(text: &str) -> bool {

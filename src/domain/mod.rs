@@ -19,6 +19,7 @@ pub mod snapshot;
 pub mod permission;
 pub mod decide;
 pub mod list;
+pub mod directory_lists;
 pub mod explain;
 pub mod preview;
 pub mod export;

@@ -1,10 +1,12 @@
 //! The objects of `docs/semantics.md` section 1, as plain data.
 
 use arcstr::ArcStr;
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{
-    ids::{Extension, OrganizationId, QueueId, SessionId, UserId},
+    ids::{Extension, Login, OrganizationId, QueueId, SessionId, UserId},
     named_enum::named_enum,
     time::Timestamp,
 };
@@ -123,12 +125,20 @@ pub struct User {
     pub contact_center_license: bool,
     /// Whether the user is disabled, and may do nothing.
     pub disabled: bool,
+    /// The name at an identity provider, unique among the organization's users.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
 }
 
 impl User {
     /// Return whether the user may hold a role: a role needs a licence (`docs/semantics.md` section 1).
     pub fn may_hold_roles(&self) -> bool {
         self.contact_center_license
+    }
+
+    /// Return the etag, by which callers recognize that the user has changed. Equal users have equal etags.
+    pub fn etag(&self) -> String {
+        content_etag(self)
     }
 }
 
@@ -144,6 +154,13 @@ pub struct Queue {
     pub extension: Option<Extension>,
     /// The kind of its contacts.
     pub kind: QueueKind,
+}
+
+impl Queue {
+    /// Return the etag, by which callers recognize that the queue has changed. Equal queues have equal etags.
+    pub fn etag(&self) -> String {
+        content_etag(self)
+    }
 }
 
 /// A role that a user holds. INVARIANT: `ContactAdmin` never has a queue.
@@ -248,6 +265,12 @@ impl RoleSet {
             Role::Agent => 4,
         }
     }
+}
+
+fn content_etag(content: &impl Serialize) -> String {
+    // Users and queues are plain data, which always serializes.
+    let hash = Sha256::digest(serde_json::to_vec(content).unwrap_or_default());
+    HEXLOWER.encode(hash.get(..8).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ impl Summary {
                     verdict: Verdict::Denied,
                     actor: Some(supervisor.clone().unwrap_or_else(|| user.clone())),
                     user: Some(user.clone()),
-                    queue: Some(queue.clone()),
+                    queue: queue.clone(),
                     reason: Some(*reason),
                     ..done(*action)
                 }
@@ -157,7 +157,7 @@ mod tests {
         let attempt = RefusedAttempt {
             action: AuditAction::SupervisorSignIn,
             user: ann.clone(),
-            queue: q1.clone(),
+            queue: Some(q1.clone()),
             supervisor: Some(by_user_id("sue")),
             channel: None,
             device: String::new(),

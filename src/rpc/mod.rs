@@ -23,6 +23,7 @@ mod batch;
 mod queue_access;
 mod watch;
 mod permission;
+mod directory_lists;
 mod directory;
 mod export;
 mod import;

@@ -186,7 +186,7 @@ fn update(
         let problem = format_args!("must be left out, or be `{organization_id}` as in the request");
         return Err(Error::invalid("settings.organization_id", &problem));
     }
-    let expected_etag = Some(settings.etag.clone()).filter(|etag| !etag.is_empty());
+    let expected_etag = from_proto::expected_etag(&settings.etag);
     Ok(Action::UpdateSettings { patch: from_proto::settings_patch(settings, update_mask)?, expected_etag })
 }
 

@@ -14,7 +14,7 @@ use super::{
     to_proto, watch,
 };
 use crate::domain::{
-    command::{Action, Outcome, QueueSelection, Rejection, Resource},
+    command::{Action, Outcome, QueueSelection, QueueSignIn, Rejection, Resource},
     decide::{AccessRequest, decide, is_retained},
     explain::explain,
     ids::{OrganizationId, QueueRef, UserRef},
@@ -151,26 +151,43 @@ impl QueueAccessService for CallerServices {
     }
 
     async fn sign_in(&self, request: Request<proto::SignInRequest>) -> Result<Response<proto::SignInResponse>, Status> {
-        let proto::SignInRequest { organization_id, user, queue, channel, device, request_id } = request.into_inner();
+        let proto::SignInRequest { organization_id, user, queue, channel, device, request_id, all_assigned_queues } =
+            request.into_inner();
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let fields = all((
             from_proto::user(user),
-            from_proto::queue(queue),
+            from_proto::queue_selection(queue, "all_assigned_queues", all_assigned_queues),
             from_proto::channel(channel),
             from_proto::device(&device),
         ));
-        let action = fields.map(|(user, queue, channel, device)| Action::SignIn { user, queue, channel, device });
+        let action = fields.map(|(user, queues, channel, device)| match queues {
+            QueueSelection::One(queue) => Action::SignIn { user, queue, channel, device },
+            QueueSelection::All => Action::SignInToAssignedQueues { user, channel, device },
+        });
         let (organization_id, done) = self.execute(organization, action, "", &request_id).await?;
-        let Outcome::SignIn { decision, session, created } = &done.outcome else {
-            return Err(unexpected(&done.outcome).into());
+        let revision = done.revision.to_string();
+        let answer = match &done.outcome {
+            Outcome::SignIn { decision, session, created } => proto::SignInResponse {
+                decision: Some(self.decision(&organization_id, decision)?),
+                session: self.sessions(&organization_id, session)?.pop(),
+                created: *created,
+                revision,
+                queue_sign_ins: Vec::new(),
+            },
+            Outcome::AssignedSignIns { denied, sign_ins } => {
+                let denied = denied.as_ref().map(|denied| self.decision(&organization_id, denied));
+                let sign_ins = sign_ins.iter().map(|sign_in| self.queue_sign_in(&organization_id, sign_in));
+                proto::SignInResponse {
+                    decision: denied.transpose()?,
+                    session: None,
+                    created: false,
+                    revision,
+                    queue_sign_ins: sign_ins.collect::<Result<_, Error>>()?,
+                }
+            }
+            outcome => return Err(unexpected(outcome).into()),
         };
-        let sessions = self.sessions(&organization_id, session)?;
-        Ok(Response::new(proto::SignInResponse {
-            decision: Some(self.decision(&organization_id, decision)?),
-            session: sessions.into_iter().next(),
-            created: *created,
-            revision: done.revision.to_string(),
-        }))
+        Ok(Response::new(answer))
     }
 
     async fn sign_out(
@@ -179,13 +196,7 @@ impl QueueAccessService for CallerServices {
     ) -> Result<Response<proto::SignOutResponse>, Status> {
         let proto::SignOutRequest { organization_id, user, queue, all_queues, request_id } = request.into_inner();
         let organization = from_proto::organization_id(&self.caller, &organization_id);
-        let queues = match (from_proto::optional_queue(queue), all_queues) {
-            (Ok(Some(queue)), false) => Ok(QueueSelection::One(queue)),
-            (Ok(None), true) => Ok(QueueSelection::All),
-            (Ok(Some(_)), true) => Err(Error::invalid("all_queues", &"must be false if a queue is given")),
-            (Ok(None), false) => Err(Error::invalid("queue_id", &"is required, or queue_extension, or all_queues")),
-            (Err(error), _) => Err(error),
-        };
+        let queues = from_proto::queue_selection(queue, "all_queues", all_queues);
         let action = all((from_proto::user(user), queues)).map(|(user, queues)| Action::SignOut { user, queues });
         let (organization_id, done) = self.execute(organization, action, "", &request_id).await?;
         let Outcome::SessionsEnded { ended } = &done.outcome else {
@@ -348,6 +359,20 @@ enum Detail {
 }
 
 impl Rpc {
+    fn queue_sign_in(
+        &self,
+        organization_id: &OrganizationId,
+        sign_in: &QueueSignIn,
+    ) -> Result<proto::QueueSignIn, Error> {
+        let QueueSignIn { queue_id, decision, session, created } = sign_in;
+        Ok(proto::QueueSignIn {
+            queue_id: queue_id.to_string(),
+            decision: Some(self.decision(organization_id, decision)?),
+            session: self.sessions(organization_id, session)?.pop(),
+            created: *created,
+        })
+    }
+
     /// Answer each item of a batch.
     fn check_all(
         &self,

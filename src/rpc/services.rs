@@ -8,6 +8,7 @@ use std::{
 
 use arc_swap::Guard;
 use tokio::sync::watch as signal;
+use tonic::codec::CompressionEncoding;
 
 use super::{
     error::Error,
@@ -182,22 +183,22 @@ impl Deref for CallerServices {
 impl CallerServices {
     /// Return QueueAccessService: decisions and sessions.
     pub fn queue_access(&self) -> QueueAccessServiceServer<Self> {
-        QueueAccessServiceServer::new(self.clone())
+        QueueAccessServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip)
     }
 
     /// Return PermissionService: permission checks and settings.
     pub fn permission(&self) -> PermissionServiceServer<Self> {
-        PermissionServiceServer::new(self.clone())
+        PermissionServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip)
     }
 
     /// Return DirectoryService: organizations, users, queues and role assignments.
     pub fn directory(&self) -> DirectoryServiceServer<Self> {
-        DirectoryServiceServer::new(self.clone())
+        DirectoryServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip)
     }
 
     /// Return AuditService: the audit log.
     pub fn audit(&self) -> AuditServiceServer<Self> {
-        AuditServiceServer::new(self.clone())
+        AuditServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip)
     }
 
     /// Execute a command, unless a field of its request is malformed.

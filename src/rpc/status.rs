@@ -222,9 +222,7 @@ fn rejected(rejection: Rejection) -> Status {
             Status::with_error_details(Code::PermissionDenied, text, details)
         }
         Rejection::AlreadyCut => compacted(),
-        Rejection::StaleEtag => {
-            status(Code::Aborted, "STALE_ETAG", &Rejection::StaleEtag.to_string(), ErrorDetails::new())
-        }
+        Rejection::StaleEtag { .. } => status(Code::Aborted, "STALE_ETAG", &rejection.to_string(), ErrorDetails::new()),
         Rejection::FaultyDocument(problems) => {
             let violations = problems.into_iter().map(|Problem { line, path, description }| {
                 let line = if line > 0 { format!("line {line}: ") } else { String::new() };
@@ -342,17 +340,20 @@ pub(super) fn item_status(error: Error) -> tonic_types::pb::Status {
 }
 
 /// Correct the transport's status of a message that can't be decoded. The transport reports a malformed or truncated
-/// message as INTERNAL, and one over the size limit as OUT_OF_RANGE, which have other meanings here. A compression flag
-/// without compression stays INTERNAL, because gRPC requires it.
+/// message as INTERNAL, and one over the size limit as OUT_OF_RANGE, which have other meanings here. A message with a
+/// compression flag in a call without an encoding stays INTERNAL, because gRPC requires it.
 pub(super) fn with_reason(found: Status) -> Status {
     match found.code() {
-        Code::OutOfRange if found.message().contains("message length too large") => {
-            let text = "the message is larger than the server accepts (4 MiB); send less at once";
-            status(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", text, ErrorDetails::new())
-        }
+        Code::OutOfRange if found.message().contains("message length too large") => too_large(),
         Code::Internal if found.message().contains("failed to decode Protobuf message") => {
             let text = found.message().replace("failed to decode Protobuf message", "is not a message of this type");
             bad_request(text)
+        }
+        Code::ResourceExhausted if found.message().contains("size limit") => too_large(),
+        Code::Internal if found.message().contains("Error decompressing") => bad_request("is not compressed by gzip"),
+        Code::Unimplemented if found.message().contains("Content is compressed") => {
+            let text = "the server accepts requests that are compressed by gzip, or not compressed";
+            status(Code::Unimplemented, "UNKNOWN_ENCODING", text, ErrorDetails::new())
         }
         Code::Internal if found.message().contains("Missing request message") => bad_request("is missing"),
         Code::Internal if found.message().contains("Unexpected EOF decoding stream") => {
@@ -365,6 +366,11 @@ pub(super) fn with_reason(found: Status) -> Status {
     }
 }
 
+fn too_large() -> Status {
+    let text = "the message is larger than the server accepts (4 MiB, after decompression); send less at once";
+    status(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", text, ErrorDetails::new())
+}
+
 fn bad_request(description: impl Into<String>) -> Status {
     invalid(vec![FieldViolation { field: "request".to_owned(), description: description.into() }])
 }
@@ -372,7 +378,8 @@ fn bad_request(description: impl Into<String>) -> Status {
 /// Correct the status of an answer that has only a status.
 pub fn add_missing_reason<B>(mut response: http::Response<B>) -> http::Response<B> {
     let Some(found) = Status::from_header_map(response.headers()) else { return response };
-    if !matches!(found.code(), Code::OutOfRange | Code::Internal) || !found.details().is_empty() {
+    let of_the_transport = [Code::OutOfRange, Code::ResourceExhausted, Code::Internal, Code::Unimplemented];
+    if !of_the_transport.contains(&found.code()) || !found.details().is_empty() {
         return response;
     }
     // Our statuses always fit a header.

@@ -26,7 +26,7 @@ use tokio_stream::Stream;
 use tonic::{
     Request, Response, Status,
     body::Body,
-    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
+    codec::{BufferSettings, Codec, CompressionEncoding, EncodeBuf, Encoder},
     codegen::StdError,
     server::{Grpc, ServerStreamingService},
 };
@@ -92,7 +92,8 @@ where
     B: tonic::codegen::Body + Send + 'static,
     B::Error: Into<StdError> + Send,
 {
-    Grpc::new(EncodedAlready).server_streaming(Watches(services), request).await
+    let mut grpc = Grpc::new(EncodedAlready).accept_compressed(CompressionEncoding::Gzip);
+    grpc.server_streaming(Watches(services), request).await
 }
 
 /// The messages of one watch as values, for callers in this process.

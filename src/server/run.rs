@@ -11,7 +11,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
     time::{Instant, timeout, timeout_at},
 };
-use tonic::service::Routes;
+use tonic::{codec::CompressionEncoding, service::Routes};
 use tonic_reflection::pb::{
     v1::server_reflection_server::ServerReflectionServer as ReflectionV1,
     v1alpha::server_reflection_server::ServerReflectionServer as ReflectionV1Alpha,
@@ -118,8 +118,8 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     if reflection == Reflection::On {
         let descriptors = Descriptors::new().ok_or(Error::Broken("set of service descriptors"))?;
         routes = routes
-            .add_service(ReflectionV1::new(V1(Arc::clone(&descriptors))))
-            .add_service(ReflectionV1Alpha::new(V1Alpha(descriptors)));
+            .add_service(ReflectionV1::new(V1(Arc::clone(&descriptors))).accept_compressed(CompressionEncoding::Gzip))
+            .add_service(ReflectionV1Alpha::new(V1Alpha(descriptors)).accept_compressed(CompressionEncoding::Gzip));
     }
     let routes = routes.prepare();
     let callers = Arc::new(Callers::default());

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::{
-        change::{Inapplicable, Origin, Record},
+        change::{Event, Inapplicable, Origin, Record},
         command::{Outcome, Rejection},
         ids::{Caller, OrganizationId, RequestId, Revision},
         plan::{Changes, Context, plan, plan_expirations, plan_refusal},
@@ -98,7 +98,6 @@ impl Batch {
             }
         }
         let context = Context { now: self.now, new_session: self.new_session };
-        self.new_session += 1;
         let origin = Origin { caller: caller.clone(), actor: command.actor.clone() };
         let planned = match plan(&self.working, command, &context) {
             Ok(planned) => planned,
@@ -127,6 +126,9 @@ impl Batch {
         let mut sequence = self.working.revision().sequence;
         for change in changes.apply_to(&mut self.working)? {
             sequence = sequence.next();
+            if matches!(change.event, Event::SessionStarted { .. }) {
+                self.new_session += 1;
+            }
             self.records.push(Record { sequence, time: self.now, origin: origin.clone(), change });
         }
         Ok(())

@@ -57,6 +57,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the database may be silent before its connection counts as lost.
 const LOST_AFTER: Duration = Duration::from_secs(5);
 
+/// The additional time for each record of a batch.
+const PER_RECORD: Duration = Duration::from_millis(1);
+
 /// The pause before the next attempt to reach the database.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -75,6 +78,8 @@ pub(super) struct Node {
     head: Arc<Snapshot>,
     /// The number of batches that are still committed with the lock.
     locked_batches: u32,
+    /// The number of records of the batch that was refused last, which is planned again with the lock.
+    expected_records: usize,
     is_blocked: bool,
     /// Commands that were taken from the queue and not executed yet.
     backlog: VecDeque<QueuedCommand>,
@@ -103,6 +108,7 @@ impl Node {
             bell,
             head,
             locked_batches: 0,
+            expected_records: 0,
             is_blocked: false,
             backlog: VecDeque::new(),
             is_stopping: false,
@@ -247,6 +253,14 @@ impl Node {
             Ok(batch) => batch,
             Err(error) => return Err((error, jobs)),
         };
+        let may_be_repeated = |(queued, answer): (&QueuedCommand, &Result<super::Done, Error>)| {
+            queued.request.is_some() && answer.is_err()
+        };
+        if locking == Locking::None && jobs.iter().zip(&batch.answers).any(may_be_repeated) {
+            // Only a look with the lock tells whether a rejected request was carried out before.
+            self.locked_batches = self.locked_batches.max(1);
+            return Ok(Attempt::Again(jobs));
+        }
         if batch.is_empty() {
             return self.answer_without_change(jobs, batch, locking);
         }
@@ -259,10 +273,13 @@ impl Node {
             }
         };
         let written = (batch.records.as_slice(), batch.requests.as_slice());
-        let committed = self.store.commit(written, locking, report, &mut lost_after(LOST_AFTER));
+        // PostgreSQL works at a large import for longer than a lost connection is waited for.
+        let longest = LOST_AFTER + PER_RECORD.saturating_mul(u32::try_from(batch.records.len()).unwrap_or(u32::MAX));
+        let committed = self.store.commit(written, locking, report, &mut lost_after(longest));
         match committed {
             Ok(Commit::Done) => {
                 self.locked_batches = self.locked_batches.saturating_sub(1);
+                self.expected_records = 0;
                 let records = std::mem::take(&mut batch.records);
                 self.conclude(batch, records, jobs, began);
                 Ok(Attempt::Answered)
@@ -270,6 +287,7 @@ impl Node {
             Ok(Commit::Behind) => {
                 self.shared.metrics.commit_conflicts.inc();
                 self.locked_batches = LOCKED_BATCHES;
+                self.expected_records = batch.records.len();
                 if jobs.is_empty() { Ok(Attempt::Answered) } else { Ok(Attempt::Again(jobs)) }
             }
             Ok(Commit::Unknown) => self.settle(queue, batch, jobs, began),
@@ -397,7 +415,7 @@ impl Node {
         };
         let ids: Vec<(OrganizationId, RequestId)> = jobs.iter().filter_map(id).collect();
         let began = Instant::now();
-        let (news, known) = self.store.lock(&ids, &mut lost_after(LOST_AFTER))?;
+        let (news, known) = self.store.lock(&ids, self.expected_records, &mut lost_after(LOST_AFTER))?;
         self.shared.metrics.lock_duration.observe(began.elapsed().as_secs_f64());
         let is_partial = news.is_partial;
         self.take_in(news)?;

@@ -214,6 +214,7 @@ async fn sessions_of_one_commit_have_ids_that_rise() {
             extension: None,
             contact_center_license: true,
             disabled: false,
+            login: None,
         },
     };
     let sign_in = |user_id: &str| Action::SignIn {

@@ -40,6 +40,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("tonic_types", &["rpc", "server", "agi", "cli"]),
     ("tokio", &["state", "auth", "rpc", "server", "agi", "cli"]),
     ("hyper", &["server"]),
+    ("flate2", &["server"]),
     ("tokio_rustls", &["server"]),
     ("x509_parser", &["server"]),
     ("toml_edit", &["auth", "cli"]),

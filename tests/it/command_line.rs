@@ -52,6 +52,9 @@ async fn a_script_can_go_by_the_exit_code() {
         ("audit verify", 0, "whole"),
         ("audit export", 0, "\"previous_hash\":\"0000"),
         ("sign-out bo --all-queues", 0, "signed out"),
+        ("sign-in anna --all-assigned", 0, "is an inbox, which the feature code doesn't reach"),
+        ("sign-in cleo --all-assigned", 1, "no queue is assigned to this user"),
+        ("sign-in 103 --all-assigned", 1, "ext:103"),
         ("sign-out bo sales", 0, "was not signed in"),
         ("export", 0, "organization_id: \"acme\""),
         ("export --format json", 0, "\"organization_id\": \"acme\""),
@@ -70,6 +73,7 @@ async fn failures_are_told_apart_from_denials() {
     for (line, code, says) in [
         ("check Anna sales", 2, "user_id: must be 1 to 64 of"),
         ("sign-out anna", 2, "--all-queues"),
+        ("sign-in anna", 2, "--all-assigned"),
         ("settings set supervisor.view_queue_settings=false", 2, "settings.supervisor.view_queue_settings"),
         ("settings set agent.create_custom_tags=true agent.create_custom_tags=false", 2, "given twice"),
         ("settings set supervisor.nonsense=true", 2, "no such setting"),

@@ -109,6 +109,36 @@ users:
     }
 }
 
+#[tokio::test]
+async fn a_login_is_stored_exported_and_unique() {
+    let mut server = TestServer::acme().await;
+    let anna = |login: Option<&str>, paths: &[&str]| UpdateUserRequest {
+        organization_id: ACME.into(),
+        user: Some(User { user_id: "anna".into(), login: login.map(str::to_owned), ..Default::default() }),
+        update_mask: Some(prost_types::FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }),
+        ..Default::default()
+    };
+    let directory = &mut server.client.directory;
+    let updated = directory.update_user(anna(Some("anna@example.com"), &[])).await.unwrap().into_inner().user.unwrap();
+    assert_eq!((updated.login(), updated.display_name()), ("anna@example.com", "Anna Berg"));
+    let eva = User { user_id: "eva".into(), login: Some("anna@example.com".into()), ..Default::default() };
+    let create = CreateUserRequest { organization_id: ACME.into(), user: Some(eva), ..Default::default() };
+    let status = directory.create_user(create.clone()).await.unwrap_err();
+    let expected = (Code::AlreadyExists, "ALREADY_EXISTS".into(), vec!["queuegate.v1.User anna".into()]);
+    assert_eq!(described(&status), expected);
+    let yaml = exported(&mut server, DocumentFormat::Yaml).await;
+    assert!(yaml.contains("login: \"anna@example.com\""), "{yaml}");
+
+    let mut server = server.restart().await;
+    assert_eq!(exported(&mut server, DocumentFormat::Yaml).await, yaml);
+    let again = server.import(&yaml).await.unwrap();
+    assert_eq!(again.report.unwrap(), ImportReport::default());
+    let directory = &mut server.client.directory;
+    let cleared = directory.update_user(anna(None, &["login"])).await.unwrap().into_inner().user.unwrap();
+    assert_eq!((&cleared.login, cleared.extension()), (&None, "101"));
+    directory.create_user(create).await.expect("the login is free");
+}
+
 /// If a caller disconnects in the middle of a document, none of it is applied.
 #[tokio::test]
 async fn roles_that_a_document_does_not_name_stay_unless_missing_ones_are_deleted() {

@@ -99,6 +99,75 @@ async fn a_supervisor_signs_in_whom_the_rules_refuse_and_changes_no_role() {
     assert_eq!(server.check("cleo", "sales").await.reason(), Reason::UnassignedRestricted);
 }
 
+fn sign_in_everywhere(user: &str, channel: Channel) -> SignInRequest {
+    SignInRequest { queue: None, all_assigned_queues: true, channel: channel.into(), ..sign_in(user, "") }
+}
+
+#[tokio::test]
+async fn a_sign_in_to_all_assigned_queues_has_a_decision_for_each() {
+    let mut server = TestServer::acme().await;
+    let before = server.sign_in("anna", "sales").await;
+    let dashboard = SignInRequest {
+        request_id: "morning".into(),
+        device: "browser".into(),
+        ..sign_in_everywhere("anna", Channel::AgentDashboard)
+    };
+    let first = server.client.queue_access.sign_in(dashboard.clone()).await.unwrap().into_inner();
+    let on = |answer: &SignInResponse| {
+        let sign_ins = answer.queue_sign_ins.iter();
+        let decided = sign_ins.map(|on| (on.queue_id.clone(), on.decision.as_ref().unwrap().reason(), on.created));
+        decided.collect::<Vec<_>>()
+    };
+    let expected = [("chat".into(), Reason::Assigned, true), ("sales".into(), Reason::AlreadySignedIn, false)];
+    assert_eq!((on(&first), first.decision.clone()), (expected.to_vec(), None));
+    let sessions: Vec<_> = first.queue_sign_ins.iter().map(|on| on.session.clone().unwrap()).collect();
+    assert_eq!(sessions, server.sessions().await);
+    assert_eq!((sessions[0].device.as_str(), &sessions[1]), ("browser", before.session.as_ref().unwrap()));
+    // A repeated request changes nothing, although she has signed out.
+    server.sign_out("anna", "chat").await;
+    let again = server.client.queue_access.sign_in(dashboard).await.unwrap().into_inner();
+    assert_eq!((again, server.sessions().await.len()), (first, 1));
+    // The feature code doesn't reach the inbox.
+    let request = sign_in_everywhere("anna", Channel::FeatureCode);
+    let dialed = server.client.queue_access.sign_in(request).await.unwrap().into_inner();
+    let expected =
+        [("chat".into(), Reason::QueueKindNotSupported, false), ("sales".into(), Reason::AlreadySignedIn, false)];
+    assert_eq!(on(&dialed), expected);
+    let list = ListAuditEventsRequest { organization_id: ACME.into(), page_size: 1, ..Default::default() };
+    let refused = server.client.audit.list_audit_events(list).await.unwrap().into_inner().events.remove(0);
+    assert_eq!((refused.user_id.as_str(), refused.queue_id.as_str()), ("anna", "chat"));
+    assert_eq!((refused.allowed(), refused.reason()), (false, Reason::QueueKindNotSupported));
+}
+
+#[tokio::test]
+async fn a_user_who_can_sign_in_nowhere_gets_one_decision_and_one_record() {
+    let mut server = TestServer::acme().await;
+    for (user, channel, reason) in [
+        ("nobody", Channel::FeatureCode, Some(Reason::UnknownUser)),
+        ("dan", Channel::FeatureCode, Some(Reason::UserDisabled)),
+        ("cleo", Channel::AgentDashboard, Some(Reason::AgentRoleRequired)),
+        ("cleo", Channel::FeatureCode, None),
+    ] {
+        let request = sign_in_everywhere(user, channel);
+        let answer = server.client.queue_access.sign_in(request).await.unwrap().into_inner();
+        assert!(answer.queue_sign_ins.is_empty());
+        assert_eq!(answer.decision.as_ref().map(|decision| decision.reason()), reason, "{user}");
+        let list = ListAuditEventsRequest { organization_id: ACME.into(), page_size: 1, ..Default::default() };
+        let last = server.client.audit.list_audit_events(list).await.unwrap().into_inner().events.remove(0);
+        if let Some(decision) = answer.decision {
+            assert!(decision.explanation.starts_with(match user {
+                "nobody" => "There is no user `nobody`",
+                "dan" => "Dan Wolf (104) is disabled",
+                _ => "Cleo Martin (103) doesn't hold the agent role",
+            }));
+            assert_eq!((last.user_id.as_str(), last.queue_id.as_str(), last.reason()), (user, "", reason.unwrap()));
+            assert_eq!((last.revision, last.explanation), (answer.revision, decision.explanation));
+        } else {
+            assert_eq!(last.reason(), Reason::AgentRoleRequired, "no new record");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_repeated_request_gives_the_first_outcome_for_24_hours_and_across_a_restart() {
     let mut server = TestServer::acme().await;

@@ -19,9 +19,12 @@ fn sample(key: &str, default: &Value) -> String {
         ("trace-share", _) => "0.5".to_owned(),
         ("log-format", _) => "\"json\"".to_owned(),
         ("log", _) => "\"queuegate=debug,h2=warn\"".to_owned(),
-        ("listen" | "metrics-listen", _) => "\"127.0.0.1:7\"".to_owned(),
+        ("stale-after", _) => "\"2s\"".to_owned(),
+        ("listen" | "metrics-listen" | "node-address", _) => "\"127.0.0.1:7\"".to_owned(),
         ("otlp-endpoint", _) => "\"http://127.0.0.1:4317\"".to_owned(),
-        ("tokens" | "tls-certificate" | "tls-key" | "tls-client-ca" | "database", _) => format!("\"/there/{key}\""),
+        ("tokens" | "tls-certificate" | "tls-key" | "tls-client-ca" | "database" | "database-password-file", _) => {
+            format!("\"/there/{key}\"")
+        }
         (_, Some("true")) => "false".to_owned(),
         (_, Some("false")) => "true".to_owned(),
         (_, Some(number)) if number.parse::<u64>().is_ok() => "7".to_owned(),

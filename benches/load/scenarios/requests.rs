@@ -88,6 +88,7 @@ pub fn changes(plan: &Plan, users: usize) -> anyhow::Result<Vec<EncodedRequest>>
             channel: Channel::FeatureCode.into(),
             device: String::new(),
             request_id: String::new(),
+            all_assigned_queues: false,
         };
         let sign_out = SignOutRequest {
             organization_id,

@@ -68,6 +68,7 @@ impl ApiClient {
             channel: proto::Channel::FeatureCode.into(),
             device: device.to_owned(),
             request_id: request_id.to_owned(),
+            all_assigned_queues: false,
         };
         self.call(request, deadline, async |mut client, request| client.sign_in(request).await).await
     }

@@ -72,6 +72,7 @@ pub(super) fn refused_write(
         | Action::Import { .. }
         | Action::CutAuditLog { .. }
         | Action::SignIn { .. }
+        | Action::SignInToAssignedQueues { .. }
         | Action::SignOut { .. }
         | Action::SupervisorSignIn { .. }
         | Action::SupervisorSignOut { .. } => (None, None, None),
@@ -97,10 +98,14 @@ fn required(action: &Action) -> Option<Permission> {
             Some(Permission::ConfigureQueues)
         }
         // Licences have a permission of their own. The other attributes of a user belong to the PBX.
-        Action::UpdateUser { user_id: _, patch } => match patch {
-            UserPatch { display_name: None, extension: None, contact_center_license: Some(_), disabled: None } => {
-                Some(Permission::AssignLicenses)
-            }
+        Action::UpdateUser { user_id: _, patch, expected_etag: _ } => match patch {
+            UserPatch {
+                display_name: None,
+                extension: None,
+                contact_center_license: Some(_),
+                disabled: None,
+                login: None,
+            } => Some(Permission::AssignLicenses),
             UserPatch { .. } => None,
         },
         Action::CreateUser { .. }
@@ -112,6 +117,7 @@ fn required(action: &Action) -> Option<Permission> {
         | Action::CutAuditLog { .. } => None,
         // Other rules decide about sign-ins and sign-outs.
         Action::SignIn { .. }
+        | Action::SignInToAssignedQueues { .. }
         | Action::SignOut { .. }
         | Action::SupervisorSignIn { .. }
         | Action::SupervisorSignOut { .. } => None,

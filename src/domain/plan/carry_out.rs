@@ -19,7 +19,8 @@ use crate::domain::{
 pub struct Context {
     /// The present time.
     pub now: Timestamp,
-    /// The bits of the id of a session that the command may create. They were never used before.
+    /// The bits of the id of the first session that the command may create. Further ones count up. None of them was used
+    /// before.
     pub new_session: u128,
 }
 
@@ -45,6 +46,9 @@ fn carry_out(snapshot: &Snapshot, command: &Command, context: &Context) -> Resul
         Action::SignIn { user, queue, channel, device } => {
             planner.sign_in(user, queue, *channel, device, context.new_session)
         }
+        Action::SignInToAssignedQueues { user, channel, device } => {
+            planner.sign_in_to_assigned_queues(user, *channel, device, context.new_session)
+        }
         Action::SignOut { user, queues } => planner.sign_out(user, queues),
         Action::SupervisorSignIn { supervisor, user, queue, ttl, justification } => {
             let names = sessions::Names { supervisor, user, queue };
@@ -59,11 +63,19 @@ fn carry_out(snapshot: &Snapshot, command: &Command, context: &Context) -> Resul
         Action::UpdateOrganization { display_name } => planner.update_organization(display_name.as_deref()),
         Action::DeleteOrganization { if_missing } => planner.delete_organization(*if_missing),
         Action::CreateUser { user } => planner.create_user(user),
-        Action::UpdateUser { user_id, patch } => planner.update_user(user_id, patch),
-        Action::DeleteUser { user_id, if_missing } => planner.delete_user(user_id, *if_missing),
+        Action::UpdateUser { user_id, patch, expected_etag } => {
+            planner.update_user(user_id, patch, expected_etag.as_deref())
+        }
+        Action::DeleteUser { user_id, if_missing, expected_etag } => {
+            planner.delete_user(user_id, *if_missing, expected_etag.as_deref())
+        }
         Action::CreateQueue { queue } => planner.create_queue(queue),
-        Action::UpdateQueue { queue_id, patch } => planner.update_queue(queue_id, patch),
-        Action::DeleteQueue { queue_id, if_missing } => planner.delete_queue(queue_id, *if_missing),
+        Action::UpdateQueue { queue_id, patch, expected_etag } => {
+            planner.update_queue(queue_id, patch, expected_etag.as_deref())
+        }
+        Action::DeleteQueue { queue_id, if_missing, expected_etag } => {
+            planner.delete_queue(queue_id, *if_missing, expected_etag.as_deref())
+        }
         Action::AssignRole { user, role, queue } => planner.assign_role(user, *role, queue.as_ref()),
         Action::UnassignRole { user, role, queue, sessions } => {
             planner.unassign_role(user, *role, queue.as_ref(), *sessions)

@@ -72,20 +72,27 @@ impl Planner<'_> {
                 description: format!("user `{}` exists already", user.user_id),
             });
         }
-        user_extension_is_free(organization, user)?;
+        user_names_are_free(organization, user)?;
         self.push(Event::UserCreated { user: user.clone() })?;
         Ok(Outcome::User { user: user.clone() })
     }
 
-    pub(super) fn update_user(&mut self, user_id: &UserId, patch: &UserPatch) -> Result<Outcome, Rejection> {
+    pub(super) fn update_user(
+        &mut self,
+        user_id: &UserId,
+        patch: &UserPatch,
+        expected_etag: Option<&str>,
+    ) -> Result<Outcome, Rejection> {
         let before = found_user(self.organization()?, &UserRef::Id(user_id.clone()))?.clone();
-        let UserPatch { display_name, extension, contact_center_license, disabled } = patch.clone();
+        user_is_current(&before, expected_etag)?;
+        let UserPatch { display_name, extension, contact_center_license, disabled, login } = patch.clone();
         let user = User {
             user_id: user_id.clone(),
             display_name: display_name.map_or_else(|| before.display_name.clone(), Into::into),
             extension: extension.unwrap_or(before.extension),
             contact_center_license: contact_center_license.unwrap_or(before.contact_center_license),
             disabled: disabled.unwrap_or(before.disabled),
+            login: login.unwrap_or_else(|| before.login.clone()),
         };
         if user != before {
             self.replace_user(&before, user.clone())?;
@@ -96,7 +103,7 @@ impl Planner<'_> {
     /// Replace the attributes of an existing user. Disabling ends their sessions.
     pub(super) fn replace_user(&mut self, before: &User, user: User) -> Result<Vec<Session>, Rejection> {
         let organization = self.organization()?;
-        user_extension_is_free(organization, &user)?;
+        user_names_are_free(organization, &user)?;
         if !user.may_hold_roles() && !organization.roles_held(user.user_id.as_str()).is_empty() {
             return Err(Rejection::LicenseRequired {
                 description: format!(
@@ -115,11 +122,17 @@ impl Planner<'_> {
         Ok(ended)
     }
 
-    pub(super) fn delete_user(&mut self, user_id: &UserId, if_missing: IfMissing) -> Result<Outcome, Rejection> {
+    pub(super) fn delete_user(
+        &mut self,
+        user_id: &UserId,
+        if_missing: IfMissing,
+        expected_etag: Option<&str>,
+    ) -> Result<Outcome, Rejection> {
         match found_user(self.organization()?, &UserRef::Id(user_id.clone())) {
             Err(_) if if_missing == IfMissing::Accept => {}
             Err(rejection) => return Err(rejection),
-            Ok(_) => {
+            Ok(user) => {
+                user_is_current(user, expected_etag)?;
                 self.remove_user(user_id)?;
             }
         }
@@ -152,8 +165,14 @@ impl Planner<'_> {
         Ok(Outcome::Queue { queue: queue.clone() })
     }
 
-    pub(super) fn update_queue(&mut self, queue_id: &QueueId, patch: &QueuePatch) -> Result<Outcome, Rejection> {
+    pub(super) fn update_queue(
+        &mut self,
+        queue_id: &QueueId,
+        patch: &QueuePatch,
+        expected_etag: Option<&str>,
+    ) -> Result<Outcome, Rejection> {
         let before = found_queue(self.organization()?, &QueueRef::Id(queue_id.clone()))?.clone();
+        queue_is_current(&before, expected_etag)?;
         let QueuePatch { display_name, extension, kind } = patch.clone();
         let queue = Queue {
             queue_id: queue_id.clone(),
@@ -168,11 +187,17 @@ impl Planner<'_> {
         Ok(Outcome::Queue { queue })
     }
 
-    pub(super) fn delete_queue(&mut self, queue_id: &QueueId, if_missing: IfMissing) -> Result<Outcome, Rejection> {
+    pub(super) fn delete_queue(
+        &mut self,
+        queue_id: &QueueId,
+        if_missing: IfMissing,
+        expected_etag: Option<&str>,
+    ) -> Result<Outcome, Rejection> {
         match found_queue(self.organization()?, &QueueRef::Id(queue_id.clone())) {
             Err(_) if if_missing == IfMissing::Accept => {}
             Err(rejection) => return Err(rejection),
-            Ok(_) => {
+            Ok(queue) => {
+                queue_is_current(queue, expected_etag)?;
                 self.remove_queue(queue_id)?;
             }
         }
@@ -256,7 +281,7 @@ impl Planner<'_> {
     ) -> Result<Outcome, Rejection> {
         let organization = self.organization()?;
         if expected_etag.is_some_and(|expected| expected != organization.settings_etag().to_string()) {
-            return Err(Rejection::StaleEtag);
+            return Err(Rejection::StaleEtag { thing: "the settings".to_owned() });
         }
         let before = *organization.settings();
         let settings = patch.applied_to(before);
@@ -301,13 +326,37 @@ fn is_assigned(organization: &OrganizationState, assignment: &RoleAssignment) ->
     roles.contains(assignment.role)
 }
 
-fn user_extension_is_free(organization: &OrganizationState, user: &User) -> Result<(), Rejection> {
-    let owner = user.extension.as_ref().and_then(|extension| organization.user_with_extension(extension));
-    match (owner, &user.extension) {
-        (Some(owner), Some(extension)) if *owner != user.user_id => {
-            Err(extension_in_use(Resource::User, "user", owner.as_str(), extension))
+fn user_is_current(user: &User, expected_etag: Option<&str>) -> Result<(), Rejection> {
+    match expected_etag {
+        Some(expected) if expected != user.etag() => {
+            Err(Rejection::StaleEtag { thing: format!("user `{}`", user.user_id) })
         }
-        (Some(_), _) | (None, _) => Ok(()),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn queue_is_current(queue: &Queue, expected_etag: Option<&str>) -> Result<(), Rejection> {
+    match expected_etag {
+        Some(expected) if expected != queue.etag() => {
+            Err(Rejection::StaleEtag { thing: format!("queue `{}`", queue.queue_id) })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn user_names_are_free(organization: &OrganizationState, user: &User) -> Result<(), Rejection> {
+    let owner = user.extension.as_ref().and_then(|extension| organization.user_with_extension(extension));
+    if let (Some(owner), Some(extension)) = (owner.filter(|owner| **owner != user.user_id), &user.extension) {
+        return Err(extension_in_use(Resource::User, "user", owner.as_str(), extension));
+    }
+    let owner = user.login.as_ref().and_then(|login| organization.user_with_login(login));
+    match (owner.filter(|owner| **owner != user.user_id), &user.login) {
+        (Some(owner), Some(login)) => Err(Rejection::AlreadyExists {
+            resource: Resource::User,
+            name: owner.to_string(),
+            description: format!("login `{login}` is in use by user `{owner}`"),
+        }),
+        (Some(_) | None, _) => Ok(()),
     }
 }
 

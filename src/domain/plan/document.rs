@@ -50,6 +50,8 @@ pub fn problems(
     found.extend(repeated("users", "user_id", ids));
     let extensions = directory.users.iter().map(|user| (user.line, user.extension.as_ref()));
     found.extend(repeated("users", "extension", extensions));
+    let logins = directory.users.iter().map(|user| (user.line, user.login.as_ref()));
+    found.extend(repeated("users", "login", logins));
 
     for (index, queue) in directory.queues.iter().enumerate() {
         let owner = staying.zip(queue.extension.as_ref()).and_then(|(t, extension)| t.queue_with_extension(extension));
@@ -66,6 +68,10 @@ pub fn problems(
         let owner = staying.zip(user.extension.as_ref()).and_then(|(t, extension)| t.user_with_extension(extension));
         if let Some(owner) = owner.filter(|owner| !users.contains(owner)) {
             found.push(taken(user.line, format!("users[{index}].extension"), "user", owner.as_str()));
+        }
+        let owner = staying.zip(user.login.as_ref()).and_then(|(t, login)| t.user_with_login(login));
+        if let Some(owner) = owner.filter(|owner| !users.contains(owner)) {
+            found.push(taken(user.line, format!("users[{index}].login"), "user", owner.as_str()));
         }
         let has_roles = !(user.roles.is_empty() && user.agent_of.is_empty() && user.supervisor_of.is_empty());
         let keeps_roles =

@@ -30,7 +30,7 @@ impl Planner<'_> {
         }
         // Compare with this state. Otherwise a user or queue that only loses its extension would not count as updated.
         let original = self.organization()?.clone();
-        self.release_extensions(directory)?;
+        self.release_names(directory)?;
         self.import_queues(&directory.queues, &original, &mut report)?;
         self.import_users(&directory.users, &original, &mut report)?;
         self.import_roles(&directory.users, &mut report)?;
@@ -93,15 +93,16 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Remove extensions that pass from one named user or queue to another. So they are free when their new owner takes
-    /// them, in any order.
-    fn release_extensions(&mut self, directory: &Directory) -> Result<(), Rejection> {
+    /// Remove extensions and logins that pass from one named user or queue to another. So they are free when their new
+    /// owner takes them, in any order.
+    fn release_names(&mut self, directory: &Directory) -> Result<(), Rejection> {
         let organization = self.organization()?;
-        let mut users: Vec<User> = Vec::new();
+        let mut users: BTreeSet<UserId> = BTreeSet::new();
         for entry in &directory.users {
             let owner = entry.extension.as_ref().and_then(|extension| organization.user_with_extension(extension));
-            if let Some(owner) = owner.filter(|owner| **owner != entry.user_id) {
-                users.extend(organization.user_by_id(owner.as_str()).cloned());
+            let owner_of_login = entry.login.as_ref().and_then(|login| organization.user_with_login(login));
+            for owner in [owner, owner_of_login].into_iter().flatten().filter(|owner| **owner != entry.user_id) {
+                users.insert(owner.clone());
             }
         }
         let mut queues: Vec<Queue> = Vec::new();
@@ -111,8 +112,9 @@ impl Planner<'_> {
                 queues.extend(organization.queue_by_id(owner.as_str()).cloned());
             }
         }
-        for before in users {
-            let user = User { extension: None, ..before.clone() };
+        for user_id in users {
+            let Some(before) = self.organization()?.user_by_id(user_id.as_str()).cloned() else { continue };
+            let user = User { extension: None, login: None, ..before.clone() };
             self.push(Event::UserUpdated { before, user })?;
         }
         for before in queues {
@@ -169,6 +171,7 @@ impl Planner<'_> {
                 extension: entry.extension,
                 contact_center_license: entry.contact_center_license,
                 disabled: entry.disabled,
+                login: entry.login.clone(),
             };
             match self.organization()?.user_by_id(user.user_id.as_str()) {
                 None => {

@@ -8,11 +8,14 @@ use super::{
 };
 use crate::domain::{
     change::{Event, RefusedAttempt},
-    command::{DecisionRecord, Outcome, QueueSelection, Rejection},
+    command::{DecisionRecord, Outcome, QueueSelection, QueueSignIn, Rejection},
     decide::{AccessRequest, Decision, SupervisorAction, SupervisorRequest, decide, decide_supervisor},
-    explain::{explain, explain_supervisor},
+    explain::{explain, explain_denied_everywhere, explain_supervisor},
     ids::{QueueRef, SessionId, UserId, UserRef},
-    model::{Basis, Channel, EndReason, Session, SignInChannel},
+    list::denied_everywhere,
+    model::{Basis, Channel, EndReason, Role, Session, SignInChannel},
+    snapshot::OrganizationState,
+    time::Timestamp,
     vocabulary::{AuditAction, Reason},
 };
 
@@ -39,39 +42,42 @@ impl Planner<'_> {
         device: &str,
         new_session: u128,
     ) -> Result<Outcome, Rejection> {
-        let decision = decide(self.organization()?, AccessRequest { user, queue, channel }, self.now);
-        let record = record(&decision, explain(&decision, user, queue, channel));
-        let basis = match decision.reason {
-            Reason::Assigned => Basis::Assigned,
-            Reason::UnassignedAllowed => Basis::UnassignedAllowed,
-            reason => {
-                let attempt = RefusedAttempt {
-                    action: AuditAction::SignIn,
-                    user: resolved_user(self.organization()?, user),
-                    queue: resolved_queue(self.organization()?, queue),
-                    supervisor: None,
-                    channel: Some(channel),
-                    device: device.to_owned(),
-                    reason,
-                    explanation: record.explanation.clone(),
-                    justification: String::new(),
-                };
-                return self.not_created(attempt, record);
-            }
-        };
-        let session = decision.user.zip(decision.queue).map(|(user, queue)| Session {
-            session_id: SessionId::from_bits(new_session),
-            user_id: user.user_id.clone(),
-            queue_id: queue.queue_id.clone(),
-            channel: channel.into(),
-            basis,
-            signed_in_by: user.user_id.clone(),
-            sign_in_time: self.now,
-            expire_time: None,
-            device: device.to_owned(),
-            end: None,
-        });
-        self.created(record, session, "")
+        let request = AccessRequest { user, queue, channel };
+        let sign_in = own_sign_in(self.organization()?, request, device, new_session, self.now);
+        Ok(self.signed_in(sign_in))
+    }
+
+    /// Sign a user in to every queue that is assigned to them. No sign-in changes the decision about another queue.
+    pub(super) fn sign_in_to_assigned_queues(
+        &mut self,
+        user: &UserRef,
+        channel: SignInChannel,
+        device: &str,
+        first_session: u128,
+    ) -> Result<Outcome, Rejection> {
+        let organization = self.organization()?;
+        let found = organization.user(user);
+        if let Some(reason) = denied_everywhere(organization, user, channel) {
+            let explanation = explain_denied_everywhere(reason, found, user);
+            let denied = DecisionRecord { reason, explanation, session: None };
+            let attempt = refused_sign_in(resolved_user(organization, user), None, channel, device, &denied);
+            self.push_last([Event::AttemptRefused { attempt }]);
+            return Ok(Outcome::AssignedSignIns { denied: Some(denied), sign_ins: Vec::new() });
+        }
+        let queue_roles = found.into_iter().flat_map(|user| organization.queue_roles_of_user(user.user_id.as_str()));
+        let assigned = queue_roles.filter(|(_, roles)| roles.contains(Role::Agent)).map(|(queue_id, _)| queue_id);
+        let (mut sign_ins, mut all_events, mut new_session) = (Vec::new(), Vec::new(), first_session);
+        for queue_id in assigned {
+            let queue = QueueRef::Id(queue_id.clone());
+            let request = AccessRequest { user, queue: &queue, channel };
+            let PlannedSignIn { decision, session, created, events } =
+                own_sign_in(organization, request, device, new_session, self.now);
+            new_session += u128::from(created);
+            sign_ins.push(QueueSignIn { queue_id: queue_id.clone(), decision, session, created });
+            all_events.extend(events);
+        }
+        self.push_last(all_events);
+        Ok(Outcome::AssignedSignIns { denied: None, sign_ins })
     }
 
     pub(super) fn sign_out(&mut self, user: &UserRef, queues: &QueueSelection) -> Result<Outcome, Rejection> {
@@ -109,7 +115,7 @@ impl Planner<'_> {
         let record = record(&decision, explain_supervisor(&decision, &request));
         if decision.reason != Reason::SupervisorSignIn {
             let attempt = self.refused_supervisor(AuditAction::SupervisorSignIn, names, &record, justification)?;
-            return self.not_created(attempt, record);
+            return Ok(self.signed_in(not_created(attempt, record)));
         }
         let people = decision.supervisor.zip(decision.user).zip(decision.queue);
         let session = people.map(|((supervisor, user), queue)| Session {
@@ -124,7 +130,8 @@ impl Planner<'_> {
             device: String::new(),
             end: None,
         });
-        self.created(record, session, justification)
+        let sign_in = created(self.organization()?, record, session, justification, self.now);
+        Ok(self.signed_in(sign_in))
     }
 
     pub(super) fn supervisor_sign_out(&mut self, names: Names<'_>, justification: &str) -> Result<Outcome, Rejection> {
@@ -148,32 +155,10 @@ impl Planner<'_> {
         Ok(Outcome::SupervisorSignOut { decision: record, ended: all_ended })
     }
 
-    /// Start the session. First end an expired session on the same queue that has not been ended yet.
-    fn created(
-        &mut self,
-        decision: DecisionRecord,
-        session: Option<Session>,
-        justification: &str,
-    ) -> Result<Outcome, Rejection> {
-        if let Some(session) = &session {
-            let stale = self.organization()?.recorded_session(session.user_id.as_str(), session.queue_id.as_str());
-            let end = stale.map(|stale| ended(stale, EndReason::Expired, self.now, None, "").1);
-            let start = Event::SessionStarted { session: session.clone(), justification: justification.to_owned() };
-            self.push_last(end.into_iter().chain([start]));
-        }
-        let created = session.is_some();
-        Ok(Outcome::SignIn { decision, session, created })
-    }
-
-    /// Create no session: there is one already, or the attempt is refused and recorded.
-    fn not_created(&mut self, attempt: RefusedAttempt, decision: DecisionRecord) -> Result<Outcome, Rejection> {
-        let session = if decision.reason.is_allowed() {
-            decision.session.clone()
-        } else {
-            self.push_last([Event::AttemptRefused { attempt }]);
-            None
-        };
-        Ok(Outcome::SignIn { decision, session, created: false })
+    fn signed_in(&mut self, sign_in: PlannedSignIn) -> Outcome {
+        let PlannedSignIn { decision, session, created, events } = sign_in;
+        self.push_last(events);
+        Outcome::SignIn { decision, session, created }
     }
 
     fn refused_supervisor(
@@ -187,7 +172,7 @@ impl Planner<'_> {
         Ok(RefusedAttempt {
             action,
             user: resolved_user(organization, names.user),
-            queue: resolved_queue(organization, names.queue),
+            queue: Some(resolved_queue(organization, names.queue)),
             supervisor: Some(resolved_user(organization, names.supervisor)),
             channel: None,
             device: String::new(),
@@ -195,6 +180,96 @@ impl Planner<'_> {
             explanation: decision.explanation.clone(),
             justification: justification.to_owned(),
         })
+    }
+}
+
+/// A sign-in to one queue, with its events.
+struct PlannedSignIn {
+    decision: DecisionRecord,
+    session: Option<Session>,
+    created: bool,
+    events: Vec<Event>,
+}
+
+/// Plan a user's own sign-in to one queue.
+fn own_sign_in(
+    organization: &OrganizationState,
+    request: AccessRequest<'_>,
+    device: &str,
+    new_session: u128,
+    now: Timestamp,
+) -> PlannedSignIn {
+    let AccessRequest { user, queue, channel } = request;
+    let decision = decide(organization, request, now);
+    let record = record(&decision, explain(&decision, user, queue, channel));
+    let basis = match decision.reason {
+        Reason::Assigned => Basis::Assigned,
+        Reason::UnassignedAllowed => Basis::UnassignedAllowed,
+        _ => {
+            let (user, queue) = (resolved_user(organization, user), resolved_queue(organization, queue));
+            return not_created(refused_sign_in(user, Some(queue), channel, device, &record), record);
+        }
+    };
+    let session = decision.user.zip(decision.queue).map(|(user, queue)| Session {
+        session_id: SessionId::from_bits(new_session),
+        user_id: user.user_id.clone(),
+        queue_id: queue.queue_id.clone(),
+        channel: channel.into(),
+        basis,
+        signed_in_by: user.user_id.clone(),
+        sign_in_time: now,
+        expire_time: None,
+        device: device.to_owned(),
+        end: None,
+    });
+    created(organization, record, session, "", now)
+}
+
+/// Start the session. First end an expired session on the same queue that has not been ended yet.
+fn created(
+    organization: &OrganizationState,
+    decision: DecisionRecord,
+    session: Option<Session>,
+    justification: &str,
+    now: Timestamp,
+) -> PlannedSignIn {
+    let started = session.as_ref().map(|session| {
+        let stale = organization.recorded_session(session.user_id.as_str(), session.queue_id.as_str());
+        let end = stale.map(|stale| ended(stale, EndReason::Expired, now, None, "").1);
+        let start = Event::SessionStarted { session: session.clone(), justification: justification.to_owned() };
+        end.into_iter().chain([start])
+    });
+    let events = started.into_iter().flatten().collect();
+    PlannedSignIn { decision, created: session.is_some(), session, events }
+}
+
+/// Create no session: there is one already, or the attempt is refused and recorded.
+fn not_created(attempt: RefusedAttempt, decision: DecisionRecord) -> PlannedSignIn {
+    let (session, events) = match decision.reason.is_allowed() {
+        true => (decision.session.clone(), Vec::new()),
+        false => (None, vec![Event::AttemptRefused { attempt }]),
+    };
+    PlannedSignIn { decision, session, created: false, events }
+}
+
+/// Record a user's own attempt.
+fn refused_sign_in(
+    user: UserRef,
+    queue: Option<QueueRef>,
+    channel: SignInChannel,
+    device: &str,
+    decision: &DecisionRecord,
+) -> RefusedAttempt {
+    RefusedAttempt {
+        action: AuditAction::SignIn,
+        user,
+        queue,
+        supervisor: None,
+        channel: Some(channel),
+        device: device.to_owned(),
+        reason: decision.reason,
+        explanation: decision.explanation.clone(),
+        justification: String::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::domain::{
     directory::{Directory, QueueEntry, UserEntry},
     export::{queue_entries, user_entries},
     fixture::{Fixture, by_queue_id, by_user_id, change, now, queue, user},
-    ids::{Sequence, SessionId},
+    ids::{Sequence, SessionId, UserId},
     model::{EndReason, Queue, QueueKind, Role, SessionEnd, SignInChannel, User},
     settings::{Etag, SettingsPatch, Switch},
     snapshot::OrganizationState,
@@ -36,11 +36,11 @@ fn not_found(fixture: &mut Fixture, action: Action) -> bool {
 fn deleting_a_missing_thing_succeeds_only_if_the_command_accepts_that() {
     for (if_missing, fails) in [(IfMissing::Fail, true), (IfMissing::Accept, false)] {
         let mut fixture = Fixture::new();
-        let no_user = Action::DeleteUser { user_id: "new".parse().unwrap(), if_missing };
-        let no_queue = Action::DeleteQueue { queue_id: "new".parse().unwrap(), if_missing };
+        let no_user = Action::DeleteUser { user_id: "new".parse().unwrap(), if_missing, expected_etag: None };
+        let no_queue = Action::DeleteQueue { queue_id: "new".parse().unwrap(), if_missing, expected_etag: None };
         assert_eq!((not_found(&mut fixture, no_user), not_found(&mut fixture, no_queue)), (fails, fails));
-        fixture.ask(Action::DeleteUser { user_id: "ann".parse().unwrap(), if_missing }).unwrap();
-        fixture.ask(Action::DeleteQueue { queue_id: "q1".parse().unwrap(), if_missing }).unwrap();
+        fixture.ask(Action::DeleteUser { user_id: "ann".parse().unwrap(), if_missing, expected_etag: None }).unwrap();
+        fixture.ask(Action::DeleteQueue { queue_id: "q1".parse().unwrap(), if_missing, expected_etag: None }).unwrap();
         assert!(
             fixture.organization().user_by_id("ann").is_none() && fixture.organization().queue_by_id("q1").is_none()
         );
@@ -56,9 +56,13 @@ fn deleting_a_user_or_queue_ends_its_sessions() {
     for (user_id, queue_id) in [("ann", "q1"), ("bob", "q1"), ("bob", "q2"), ("eve", "q2")] {
         fixture.sign_in(user_id, queue_id, SignInChannel::FeatureCode);
     }
-    fixture.ask(Action::DeleteQueue { queue_id: "q1".parse().unwrap(), if_missing: IfMissing::Fail }).unwrap();
+    fixture
+        .ask(Action::DeleteQueue { queue_id: "q1".parse().unwrap(), if_missing: IfMissing::Fail, expected_etag: None })
+        .unwrap();
     assert_eq!(fixture.organization().session_count(), 2);
-    fixture.ask(Action::DeleteUser { user_id: "bob".parse().unwrap(), if_missing: IfMissing::Fail }).unwrap();
+    fixture
+        .ask(Action::DeleteUser { user_id: "bob".parse().unwrap(), if_missing: IfMissing::Fail, expected_etag: None })
+        .unwrap();
     assert_eq!(fixture.organization().session_count(), 1);
     fixture.ask(Action::DeleteOrganization { if_missing: IfMissing::Fail }).unwrap();
     assert_eq!(fixture.0.organizations_after(None).count(), 0);
@@ -70,20 +74,70 @@ fn an_extension_in_use_is_free_only_after_its_owner_changes_it() {
     let mut update_queue = |queue_id: &str, extension: &str, display_name: &str| {
         let extension = Some(Some(extension.parse().unwrap()));
         let patch = QueuePatch { display_name: Some(display_name.to_owned()), extension, kind: None };
-        fixture.ask(Action::UpdateQueue { queue_id: queue_id.parse().unwrap(), patch }).is_ok()
+        fixture.ask(Action::UpdateQueue { queue_id: queue_id.parse().unwrap(), patch, expected_etag: None }).is_ok()
     };
     assert!(update_queue("q1", "801", "Sales") && !update_queue("q2", "801", "") && update_queue("q2", "802", ""));
     let mut update_user = |user_id: &str, extension: &str, display_name: &str| {
         let extension = Some(Some(extension.parse().unwrap()));
         let display_name = Some(display_name.to_owned());
         let patch = UserPatch { display_name, extension, ..UserPatch::default() };
-        fixture.ask(Action::UpdateUser { user_id: user_id.parse().unwrap(), patch }).is_ok()
+        fixture.ask(Action::UpdateUser { user_id: user_id.parse().unwrap(), patch, expected_etag: None }).is_ok()
     };
     assert!(update_user("ann", "101", "Ann") && !update_user("eve", "101", "") && update_user("eve", "109", ""));
     let taken = Action::CreateQueue { queue: queue("q9", Some("802"), QueueKind::CallQueue) };
     assert!(matches!(fixture.ask(taken), Err(Rejection::AlreadyExists { resource: Resource::Queue, .. })));
     let taken = Action::CreateUser { user: user("new", Some("109")) };
     assert!(matches!(fixture.ask(taken), Err(Rejection::AlreadyExists { resource: Resource::User, .. })));
+}
+
+#[test]
+fn a_login_in_use_is_free_only_after_its_owner_changes_it() {
+    let mut fixture = Fixture::new();
+    let mut update = |user_id: &str, login: Option<&str>| {
+        let login = Some(login.map(|login| login.parse().unwrap()));
+        let patch = UserPatch { login, ..UserPatch::default() };
+        fixture.ask(Action::UpdateUser { user_id: user_id.parse().unwrap(), patch, expected_etag: None }).is_ok()
+    };
+    assert!(update("ann", Some("Ann@x")) && update("ann", Some("Ann@x")) && !update("eve", Some("Ann@x")));
+    assert!(update("eve", Some("ann@x")), "logins are compared as they are");
+    assert!(update("ann", None) && !update("zoe", Some("ann@x")) && update("zoe", Some("Ann@x")));
+    let new = User { login: Some("Ann@x".parse().unwrap()), ..user("new", None) };
+    let refused = fixture.ask(Action::CreateUser { user: new.clone() });
+    assert!(matches!(refused, Err(Rejection::AlreadyExists { resource: Resource::User, name, .. }) if name == "zoe"));
+    let delete = |user_id: &str| Action::DeleteUser {
+        user_id: user_id.parse().unwrap(),
+        if_missing: IfMissing::Fail,
+        expected_etag: None,
+    };
+    fixture.ask(delete("zoe")).unwrap();
+    fixture.ask(Action::CreateUser { user: new }).unwrap();
+    let owner = |login: &str| fixture.organization().user_with_login(&login.parse().unwrap()).map(UserId::as_str);
+    assert_eq!((owner("Ann@x"), owner("ann@x"), owner("zoe@x")), (Some("new"), Some("eve"), None));
+}
+
+#[test]
+fn an_import_moves_logins_and_reports_those_in_use() {
+    let mut fixture = Fixture::new();
+    let with = |line, user_id: &str, login: &str| UserEntry {
+        login: Some(login.parse().unwrap()),
+        ..user_entry(line, user_id, None, &[])
+    };
+    let mut ask = |users: Vec<UserEntry>| {
+        let directory = Directory { users, ..Directory::default() };
+        fixture.ask(Action::Import { directory, missing: Missing::Keep })
+    };
+    ask(vec![with(1, "ann", "a"), with(2, "bob", "b"), with(3, "cle", "c")]).unwrap();
+    let Outcome::Imported { report } = ask(vec![with(1, "ann", "b"), with(2, "bob", "a")]).unwrap() else { panic!() };
+    assert_eq!((report.users_updated, report.changes.len()), (2, 2));
+    let Err(Rejection::FaultyDocument(problems)) =
+        ask(vec![with(1, "ann", "c"), with(2, "eve", "x"), with(3, "new", "x")])
+    else {
+        panic!()
+    };
+    let paths: Vec<_> = problems.iter().map(|problem| (problem.line, problem.path.as_str())).collect();
+    assert_eq!(paths, [(3, "users[2].login"), (1, "users[0].login")]);
+    let owner = |login: &str| fixture.organization().user_with_login(&login.parse().unwrap()).map(UserId::as_str);
+    assert_eq!((owner("a"), owner("b"), owner("c"), owner("x")), (Some("bob"), Some("ann"), Some("cle"), None));
 }
 
 #[test]
@@ -97,7 +151,7 @@ fn an_etag_names_the_change_that_made_the_settings() {
         assert!(matches!(outcome, Outcome::Settings { etag, .. } if etag == expected), "{outcome:?}");
     }
     let stale = Action::UpdateSettings { patch, expected_etag: Some("1".to_owned()) };
-    assert_eq!(fixture.ask(stale), Err(Rejection::StaleEtag));
+    assert_eq!(fixture.ask(stale), Err(Rejection::StaleEtag { thing: "the settings".to_owned() }));
 }
 
 #[test]
@@ -137,7 +191,7 @@ fn queue_entry(line: u32, queue_id: &str, extension: Option<&str>) -> QueueEntry
 }
 
 fn user_entry(line: u32, user_id: &str, extension: Option<&str>, agent_of: &[&str]) -> UserEntry {
-    let User { user_id, display_name, extension, contact_center_license, disabled } = user(user_id, extension);
+    let User { user_id, display_name, extension, contact_center_license, disabled, login } = user(user_id, extension);
     let agent_of = agent_of.iter().map(|id| id.parse().unwrap()).collect();
     let (roles, supervisor_of) = (Vec::new(), Vec::new());
     UserEntry {
@@ -145,6 +199,7 @@ fn user_entry(line: u32, user_id: &str, extension: Option<&str>, agent_of: &[&st
         user_id,
         display_name: display_name.to_string(),
         extension,
+        login,
         contact_center_license,
         disabled,
         roles,
@@ -236,7 +291,7 @@ fn a_user_who_loses_an_extension_to_another_counts_as_updated() {
 fn two_swap_their_extensions_in_one_import() {
     let mut fixture = Fixture::new();
     let patch = QueuePatch { extension: Some(Some("802".parse().unwrap())), ..QueuePatch::default() };
-    fixture.ask(Action::UpdateQueue { queue_id: "q2".parse().unwrap(), patch }).unwrap();
+    fixture.ask(Action::UpdateQueue { queue_id: "q2".parse().unwrap(), patch, expected_etag: None }).unwrap();
     let directory = Directory {
         queues: vec![queue_entry(1, "q1", Some("802")), queue_entry(2, "q2", Some("801"))],
         users: vec![user_entry(3, "ann", Some("102"), &[]), user_entry(4, "bob", Some("101"), &[])],

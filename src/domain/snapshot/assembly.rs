@@ -241,6 +241,11 @@ impl OrganizationAssembly {
         organization.session_holders = ids_of(|user_state| user_state.has_sessions());
         organization.users.order = ids_of(|_| true);
         for user_state in user_states {
+            if let Some(login) = &user_state.user.login
+                && organization.logins.insert(login.clone(), user_state.user.user_id.clone()).is_some()
+            {
+                return Err("the login is in use");
+            }
             organization.users.replace(user_state)?;
         }
         Ok(organization)

@@ -13,7 +13,7 @@ use super::{
     user_state::{NEEDS_LICENCE, UserState},
 };
 use crate::domain::{
-    ids::{QueueId, UserId},
+    ids::{Login, QueueId, UserId},
     model::{Organization, Queue, Role, RoleAssignment, RoleSet, Session, User},
     settings::{Etag, PermissionSettings},
 };
@@ -26,6 +26,7 @@ impl OrganizationState {
             settings_etag,
             users: Named::new(),
             queues: Named::new(),
+            logins: OrdMap::new(),
             slots: Slots::default(),
             role_holders: RoleHolders::default(),
             session_holders: OrdSet::new(),
@@ -38,7 +39,10 @@ impl OrganizationState {
         if self.users.contains(user.user_id.as_str()) {
             return Err("the user exists already");
         }
-        self.users.insert(UserState::new(user.clone()))
+        self.login_is_free(user)?;
+        self.users.insert(UserState::new(user.clone()))?;
+        self.replace_login(&None, user);
+        Ok(())
     }
 
     pub(super) fn update_user(&mut self, user: &User) -> Result<(), &'static str> {
@@ -47,8 +51,12 @@ impl OrganizationState {
             return Err(NEEDS_LICENCE);
         }
         let mut user_state = user_state.clone();
+        self.login_is_free(user)?;
+        let before = user_state.user.login.clone();
         user_state.user = User { user_id: user_state.user.user_id.clone(), ..user.clone() };
-        self.users.replace(user_state)
+        self.users.replace(user_state)?;
+        self.replace_login(&before, user);
+        Ok(())
     }
 
     pub(super) fn delete_user(&mut self, user_id: &UserId) -> Result<(), &'static str> {
@@ -59,8 +67,28 @@ impl OrganizationState {
         if user_state.has_roles() {
             return Err("the user still has roles");
         }
+        if let Some(login) = user_state.user.login.clone() {
+            self.logins.remove(&login);
+        }
         self.users.remove(user_id.as_str());
         Ok(())
+    }
+
+    fn login_is_free(&self, user: &User) -> Result<(), &'static str> {
+        let owner = user.login.as_ref().and_then(|login| self.user_with_login(login));
+        if owner.is_none_or(|owner| *owner == user.user_id) { Ok(()) } else { Err("the login is in use") }
+    }
+
+    fn replace_login(&mut self, before: &Option<Login>, user: &User) {
+        if *before == user.login {
+            return;
+        }
+        if let Some(before) = before {
+            self.logins.remove(before);
+        }
+        if let Some(login) = &user.login {
+            self.logins.insert(login.clone(), user.user_id.clone());
+        }
     }
 
     pub(super) fn create_queue(&mut self, queue: &Queue) -> Result<(), &'static str> {

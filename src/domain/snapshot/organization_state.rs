@@ -12,7 +12,7 @@ use super::{
     user_state::UserState,
 };
 use crate::domain::{
-    ids::{Extension, QueueId, QueueRef, UserId, UserRef},
+    ids::{Extension, Login, QueueId, QueueRef, UserId, UserRef},
     model::{Organization, Queue, Role, RoleAssignment, RoleSet, Session, User},
     settings::{Etag, PermissionSettings, Switch},
     time::Timestamp,
@@ -26,6 +26,8 @@ pub struct OrganizationState {
     pub(super) settings_etag: Etag,
     pub(super) users: Named<UserState>,
     pub(super) queues: Named<QueueState>,
+    /// The users by login. Most have none.
+    pub(super) logins: OrdMap<Login, UserId>,
     pub(super) slots: Slots,
     pub(super) role_holders: RoleHolders,
     /// The users with a session that has not been ended yet.
@@ -46,6 +48,7 @@ impl PartialEq for OrganizationState {
             settings_etag,
             users,
             queues,
+            logins,
             slots,
             role_holders,
             session_holders,
@@ -62,6 +65,7 @@ impl PartialEq for OrganizationState {
             && *settings_etag == other.settings_etag
             && users.is_same(&other.users, |one, another| one.is_same(slots, another, &other.slots))
             && queues.is_same(&other.queues, is_same_queue)
+            && *logins == other.logins
             && *role_holders == other.role_holders
             && *session_holders == other.session_holders
             && session_holders_on.len() == other.session_holders_on.len()
@@ -117,6 +121,11 @@ impl OrganizationState {
     /// Return the user with this extension.
     pub fn user_with_extension(&self, extension: &Extension) -> Option<&UserId> {
         self.users.with_extension(extension).map(HasNames::id)
+    }
+
+    /// Return the user with this login.
+    pub fn user_with_login(&self, login: &Login) -> Option<&UserId> {
+        self.logins.get(login)
     }
 
     /// Iterate over users in order of their ids, from the one after `after`, with their roles and sessions.

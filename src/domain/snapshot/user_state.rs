@@ -22,7 +22,7 @@ use crate::domain::{
 pub(super) const NEEDS_LICENCE: &str = "a user who holds a role needs a licence";
 
 /// The number of queues whose roles are stored in the user itself. More are stored elsewhere.
-const FEW: usize = 10;
+const FEW: usize = 8;
 
 /// A user of an organization, with their roles and sessions.
 #[derive(Debug, Clone)]

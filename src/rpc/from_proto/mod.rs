@@ -8,11 +8,11 @@ mod patch;
 
 pub(super) use self::{
     all::all,
-    names::{NamesQueue, NamesUser, optional_queue, optional_user, queue, supervisor, user},
+    names::{NamesQueue, NamesUser, optional_queue, optional_user, queue, queue_selection, supervisor, user},
     patch::{Mask, queue_patch, settings_patch, user_patch},
     values::{
-        at_least, audit_action, channel, device, if_missing, justification, name, new_queue, new_user, optional,
-        optional_role, organization, organization_id, permission, queue_mismatch, required, role, time, ttl,
-        unassigned_queue_sign_in,
+        at_least, audit_action, channel, device, expected_etag, if_missing, justification, name, new_queue, new_user,
+        optional, optional_queue_kind, optional_role, organization, organization_id, permission, queue_mismatch,
+        required, role, text_prefix, time, ttl, unassigned_queue_sign_in,
     },
 };

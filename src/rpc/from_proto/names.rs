@@ -4,7 +4,10 @@ use super::{
     super::{error::Error, proto},
     values::*,
 };
-use crate::domain::ids::{QueueRef, UserRef};
+use crate::domain::{
+    command::QueueSelection,
+    ids::{QueueRef, UserRef},
+};
 
 /// The `oneof user` of a request. Every request type has its own.
 pub trait NamesUser {
@@ -64,7 +67,8 @@ names_user!(check_queue_access_request check_queue_access_item list_accessible_q
 names_queue!(check_queue_access_request check_queue_access_item list_eligible_agents_request sign_in_request
     sign_out_request supervisor_sign_in_request supervisor_sign_out_request get_session_request list_sessions_request
     watch_sessions_request get_queue_request assign_role_request unassign_role_request list_role_assignments_request
-    check_permission_request check_permission_item list_user_permissions_request list_audit_events_request);
+    check_permission_request check_permission_item list_user_permissions_request list_audit_events_request
+    list_users_request);
 names_supervisor!(supervisor_sign_in_request supervisor_sign_out_request);
 
 pub fn user(user: Option<impl NamesUser>) -> Result<UserRef, Error> {
@@ -81,6 +85,16 @@ pub fn supervisor(supervisor: Option<impl NamesUser>) -> Result<UserRef, Error> 
 
 pub fn queue(queue: Option<impl NamesQueue>) -> Result<QueueRef, Error> {
     optional_queue(queue)?.ok_or_else(|| Error::invalid("queue_id", &"is required, or queue_extension"))
+}
+
+/// Read a queue, or `all_queues`: a field with the name `field` that stands for several queues.
+pub fn queue_selection(queue: Option<impl NamesQueue>, field: &str, all_queues: bool) -> Result<QueueSelection, Error> {
+    match (optional_queue(queue)?, all_queues) {
+        (Some(queue), false) => Ok(QueueSelection::One(queue)),
+        (None, true) => Ok(QueueSelection::All),
+        (Some(_), true) => Err(Error::invalid(field, &"must be false if a queue is given")),
+        (None, false) => Err(Error::invalid("queue_id", &format_args!("is required, or queue_extension, or {field}"))),
+    }
 }
 
 pub fn optional_queue(queue: Option<impl NamesQueue>) -> Result<Option<QueueRef>, Error> {

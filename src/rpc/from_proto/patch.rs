@@ -69,25 +69,28 @@ impl Mask {
 
 /// Read the patch of a user.
 pub fn user_patch(user: proto::User, mask: Option<FieldMask>) -> Result<UserPatch, Error> {
-    let mask = Mask::new(mask, &["display_name", "extension", "contact_center_license", "disabled"])?;
-    let proto::User { user_id: _, display_name, extension, contact_center_license, disabled } = user;
+    let mask = Mask::new(mask, &["display_name", "extension", "contact_center_license", "disabled", "login"])?;
+    let proto::User { user_id: _, display_name, extension, contact_center_license, disabled, etag: _, login } = user;
     let display_name = mask.choose("display_name", display_name);
-    let (display_name, extension) = all((
+    let login = mask.choose("login", login);
+    let (display_name, extension, login) = all((
         display_name.map(|text| name("user.display_name", &text)).transpose(),
         extension_patch("user.extension", mask.choose("extension", extension)),
+        login.map(|text| optional("user.login", &text)).transpose(),
     ))?;
     Ok(UserPatch {
         display_name,
         extension,
         contact_center_license: mask.choose("contact_center_license", contact_center_license),
         disabled: mask.choose("disabled", disabled),
+        login,
     })
 }
 
 /// Read the patch of a queue.
 pub fn queue_patch(queue: proto::Queue, mask: Option<FieldMask>) -> Result<QueuePatch, Error> {
     let mask = Mask::new(mask, &["display_name", "extension", "kind"])?;
-    let proto::Queue { queue_id: _, display_name, extension, kind } = queue;
+    let proto::Queue { queue_id: _, display_name, extension, kind, etag: _ } = queue;
     let display_name = mask.choose("display_name", display_name);
     let kind = mask.choose("kind", (kind != 0).then_some(kind));
     let (display_name, extension, kind) = all((

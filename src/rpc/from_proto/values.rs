@@ -14,6 +14,7 @@ use crate::{
     auth::Identity,
     domain::{
         command::IfMissing,
+        directory_lists::TextPrefix,
         ids::{Malformed, OrganizationId, QueueRef, Revision, display_name, free_text},
         model::{Queue, QueueKind, Role, SignInChannel, User},
         permission::QueueMismatch,
@@ -30,6 +31,8 @@ pub fn at_least(at_least_revision: &str) -> Result<(), Error> {
 
 /// The longest time to live of a session: 3,650 days.
 const LONGEST_TTL: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
+
+const QUEUE_KINDS: &str = "QUEUE_KIND_CALL_QUEUE, QUEUE_KIND_INBOX, QUEUE_KIND_CAMPAIGN or QUEUE_KIND_RING_GROUP";
 
 pub fn organization_id(caller: &Identity, text: &str) -> Result<OrganizationId, Error> {
     organization(caller, "organization_id", text)
@@ -136,16 +139,19 @@ pub fn queue_mismatch(error: QueueMismatch, queue: Option<&QueueRef>) -> Error {
 }
 
 pub fn queue_kind(kind: i32) -> Result<QueueKind, Error> {
-    let expected = "QUEUE_KIND_CALL_QUEUE, QUEUE_KIND_INBOX, QUEUE_KIND_CAMPAIGN or QUEUE_KIND_RING_GROUP";
+    let field = "queue.kind";
+    optional_queue_kind(field, kind)?.ok_or_else(|| Error::invalid(field, &format_args!("is required: {QUEUE_KINDS}")))
+}
+
+/// Read the field; unspecified is `None`.
+pub fn optional_queue_kind(field: &str, kind: i32) -> Result<Option<QueueKind>, Error> {
     match proto::QueueKind::try_from(kind) {
-        Ok(proto::QueueKind::CallQueue) => Ok(QueueKind::CallQueue),
-        Ok(proto::QueueKind::Inbox) => Ok(QueueKind::Inbox),
-        Ok(proto::QueueKind::Campaign) => Ok(QueueKind::Campaign),
-        Ok(proto::QueueKind::RingGroup) => Ok(QueueKind::RingGroup),
-        Ok(proto::QueueKind::Unspecified) => {
-            Err(Error::invalid("queue.kind", &format_args!("is required: {expected}")))
-        }
-        Err(_) => Err(Error::invalid("queue.kind", &format_args!("must be {expected}, but is {kind}"))),
+        Ok(proto::QueueKind::Unspecified) => Ok(None),
+        Ok(proto::QueueKind::CallQueue) => Ok(Some(QueueKind::CallQueue)),
+        Ok(proto::QueueKind::Inbox) => Ok(Some(QueueKind::Inbox)),
+        Ok(proto::QueueKind::Campaign) => Ok(Some(QueueKind::Campaign)),
+        Ok(proto::QueueKind::RingGroup) => Ok(Some(QueueKind::RingGroup)),
+        Err(_) => Err(Error::invalid(field, &format_args!("must be {QUEUE_KINDS}, but is {kind}"))),
     }
 }
 
@@ -162,8 +168,19 @@ pub fn unassigned_queue_sign_in(field: &str, value: i32) -> Result<Option<Unassi
     }
 }
 
+/// Read the field; an empty etag is `None`. Any other text that isn't the present etag is stale.
+pub fn expected_etag(etag: &str) -> Option<String> {
+    (!etag.is_empty()).then(|| etag.to_owned())
+}
+
 pub fn if_missing(allow_missing: bool) -> IfMissing {
     if allow_missing { IfMissing::Accept } else { IfMissing::Fail }
+}
+
+/// Read the text of a filter.
+pub fn text_prefix(text: &str) -> Result<TextPrefix, Error> {
+    let checked = free_text(text, 200, "at most 200 characters without control characters");
+    checked.map(|text| TextPrefix::new(&text)).map_err(|error| Error::invalid("text", &error))
 }
 
 pub fn device(text: &str) -> Result<String, Error> {
@@ -193,11 +210,12 @@ pub fn name(field: &str, text: &str) -> Result<String, Error> {
 /// Read the user to create.
 pub fn new_user(user: Option<proto::User>) -> Result<User, Error> {
     let user = user.ok_or_else(|| Error::invalid("user", &"is required"))?;
-    let proto::User { user_id, display_name, extension, contact_center_license, disabled } = user;
-    let (user_id, display_name, extension) = all((
+    let proto::User { user_id, display_name, extension, contact_center_license, disabled, etag: _, login } = user;
+    let (user_id, display_name, extension, login) = all((
         required("user.user_id", &user_id),
         name("user.display_name", &display_name.unwrap_or_default()),
         optional("user.extension", &extension.unwrap_or_default()),
+        optional("user.login", &login.unwrap_or_default()),
     ))?;
     Ok(User {
         user_id,
@@ -205,13 +223,14 @@ pub fn new_user(user: Option<proto::User>) -> Result<User, Error> {
         extension,
         contact_center_license: contact_center_license.unwrap_or_default(),
         disabled: disabled.unwrap_or_default(),
+        login,
     })
 }
 
 /// Read the queue to create.
 pub fn new_queue(queue: Option<proto::Queue>) -> Result<Queue, Error> {
     let queue = queue.ok_or_else(|| Error::invalid("queue", &"is required"))?;
-    let proto::Queue { queue_id, display_name, extension, kind } = queue;
+    let proto::Queue { queue_id, display_name, extension, kind, etag: _ } = queue;
     let (queue_id, display_name, extension, kind) = all((
         required("queue.queue_id", &queue_id),
         name("queue.display_name", &display_name.unwrap_or_default()),

@@ -115,8 +115,8 @@ pub fn states(
         settings: Some(plain_settings(organization_id, value)),
         ..State::default()
     };
-    let of_user = |value: &User| State { user: Some(user(value)), ..State::default() };
-    let of_queue = |value: &Queue| State { queue: Some(queue(value)), ..State::default() };
+    let of_user = |value: &User| State { user: Some(plain_user(value)), ..State::default() };
+    let of_queue = |value: &Queue| State { queue: Some(plain_queue(value)), ..State::default() };
     let of_role = |value: &RoleAssignment| State { assignment: Some(role_assignment(value)), ..State::default() };
     let of_session = |value: &Session| {
         // No organization is passed: `retained` is computed when a session is read, and this is history.

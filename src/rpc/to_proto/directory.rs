@@ -13,23 +13,36 @@ pub fn organization(organization: &Organization) -> proto::Organization {
 }
 
 pub fn user(user: &User) -> proto::User {
-    let User { user_id, display_name, extension, contact_center_license, disabled } = user;
+    proto::User { etag: user.etag(), ..plain_user(user) }
+}
+
+/// Convert a user without an etag, such as an earlier one.
+pub fn plain_user(user: &User) -> proto::User {
+    let User { user_id, display_name, extension, contact_center_license, disabled, login } = user;
     proto::User {
         user_id: user_id.to_string(),
         display_name: Some(display_name.to_string()),
         extension: extension.as_ref().map(ToString::to_string),
         contact_center_license: Some(*contact_center_license),
         disabled: Some(*disabled),
+        login: login.as_ref().map(ToString::to_string),
+        etag: String::new(),
     }
 }
 
 pub fn queue(queue: &Queue) -> proto::Queue {
+    proto::Queue { etag: queue.etag(), ..plain_queue(queue) }
+}
+
+/// Convert a queue without an etag, such as an earlier one.
+pub fn plain_queue(queue: &Queue) -> proto::Queue {
     let Queue { queue_id, display_name, extension, kind } = queue;
     proto::Queue {
         queue_id: queue_id.to_string(),
         display_name: Some(display_name.clone()),
         extension: extension.as_ref().map(ToString::to_string),
         kind: queue_kind(*kind).into(),
+        etag: String::new(),
     }
 }
 

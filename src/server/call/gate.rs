@@ -20,6 +20,7 @@ use super::{
     activity::Activity,
     admitted::AdmittedCall,
     answer::{Answer, Call},
+    compression,
     content_type::is_grpc,
     core_resources::CoreResources,
     deadline::grpc_timeout,
@@ -100,7 +101,9 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
             }
         };
         let longest = if method.work.is_unary() { Some(deadline.unwrap_or(LONGEST_CALL)) } else { deadline };
+        let may_compress = compression::applies(method, request.headers());
         let answering = connection_caller.services.call(request);
+        let answering = if may_compress { compression::compressed(answering) } else { answering };
         // The identity of a caller without credentials never ends.
         let identity = self.peer.core.authority.is_some().then(|| Arc::clone(&connection_caller.identity));
         CallFuture::AdmittedCall(AdmittedCall {

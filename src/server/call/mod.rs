@@ -5,6 +5,7 @@ mod content_type;
 mod deadline;
 mod request_body;
 mod services;
+mod compression;
 mod callers;
 mod admission;
 mod core_resources;

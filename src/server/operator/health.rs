@@ -11,7 +11,7 @@ use tonic_health::pb::{
     health_server::{Health as Service, HealthServer},
 };
 
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, codec::CompressionEncoding};
 
 /// The status of each service.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ impl Health {
 
     /// Return the gRPC service.
     pub fn service(&self) -> HealthServer<Self> {
-        HealthServer::new(self.clone())
+        HealthServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip)
     }
 }
 

@@ -53,6 +53,12 @@ const MAX_UNLOCKED: usize = 256;
 /// The most records that one read of the log returns.
 pub(super) const MAX_NEWS: i64 = 5_000;
 
+/// How long the lock on the head may be idle: while a batch is planned and encoded.
+const LOCK_IDLE_MS: usize = 1_000;
+
+/// The number of records that are planned and encoded in a millisecond, at least.
+const RECORDS_PER_MS: usize = 4;
+
 /// Called repeatedly during a wait, with its duration. It may end the wait.
 pub type Wait<'w> = &'w mut dyn FnMut(Duration) -> ControlFlow<()>;
 
@@ -225,16 +231,20 @@ impl Store {
     }
 
     /// Lock the head, so that no other node writes, and read the changes of other nodes and the first outcomes of
-    /// requests. [`Self::commit`] or [`Self::unlock`] ends the lock.
+    /// requests. [`Self::commit`] or [`Self::unlock`] ends the lock. If this process stops meanwhile, PostgreSQL ends the
+    /// lock after a second, or later if so many records are expected.
     pub fn lock(
         &mut self,
         requests: &[(OrganizationId, RequestId)],
+        expected_records: usize,
         wait: Wait<'_>,
     ) -> Result<(News, Vec<RequestRecord>), Error> {
         self.connect(wait)?;
         let after = self.head.sequence;
         let organizations: Vec<&str> = requests.iter().map(|(id, _)| id.as_str()).collect();
         let ids: Vec<&str> = requests.iter().map(|(_, id)| id.as_str()).collect();
+        let idle_ms = LOCK_IDLE_MS + expected_records / RECORDS_PER_MS;
+        let begin = format!("BEGIN; SET LOCAL idle_in_transaction_session_timeout = {idle_ms}");
         let locked = self.ask(wait, async |session| {
             let head = session.prepare("SELECT epoch, sequence, nonce FROM head FOR UPDATE").await?;
             let news = session.prepare(history::NEWS).await?;
@@ -244,7 +254,7 @@ impl Store {
             let ids: [&(dyn ToSql + Sync); 2] = [&organizations, &ids];
             let (begun, locked, news, known) = tokio::join!(
                 biased;
-                client.batch_execute("BEGIN"),
+                client.batch_execute(&begin),
                 client.query_one(&head, &[]),
                 client.query(&news, &after),
                 client.query(&known, &ids),

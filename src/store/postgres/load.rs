@@ -112,7 +112,7 @@ impl<P: Fn(u64)> Tables<'_, P> {
             Ok(())
         })
         .await?;
-        let users = "SELECT organization_id, user_id, display_name, extension, contact_center_license, disabled \
+        let users = "SELECT organization_id, user_id, display_name, extension, contact_center_license, disabled, login \
                      FROM \"user\"";
         self.each(users, |row, of| {
             let user = User {
@@ -121,6 +121,7 @@ impl<P: Fn(u64)> Tables<'_, P> {
                 extension: optional(row, 3)?,
                 contact_center_license: row.get(4),
                 disabled: row.get(5),
+                login: optional(row, 6)?,
             };
             fits(of, assembly.user(of, user))
         })

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         chain::{Digest, Link},
         change::{Change, Event, Record},
-        ids::{Extension, Lineage, OrganizationId, QueueId, Sequence},
+        ids::{Extension, Lineage, Login, OrganizationId, QueueId, Sequence},
         model::{Organization, Queue, Role, RoleAssignment, Session, User},
         settings::{Etag, PermissionSettings, Switch},
     },
@@ -316,6 +316,7 @@ impl<'r> Rows<'r> {
                 texts("extension", users.iter().map(|(_, user)| digits(user.extension)).collect()),
                 booleans("contact_center_license", users.iter().map(|(_, user)| user.contact_center_license).collect()),
                 booleans("disabled", users.iter().map(|(_, user)| user.disabled).collect()),
+                texts("login", users.iter().map(|(_, user)| user.login.as_ref().map(Login::as_str)).collect()),
             ]
         }
         if !deleted_users.is_empty() {

@@ -54,8 +54,7 @@ impl Tables<'_> {
             fits(id, assembly.settings(id))?.set(text::<Switch>(row, 1)?, row.get(2)?);
             Ok(())
         })?;
-        let users =
-            "SELECT organization_id, user_id, display_name, extension, contact_center_license, disabled FROM user";
+        let users = "SELECT organization_id, user_id, display_name, extension, contact_center_license, disabled, login FROM user";
         self.each(users, |row, id| {
             let user = User {
                 user_id: text(row, 1)?,
@@ -63,6 +62,7 @@ impl Tables<'_> {
                 extension: optional_text(row, 3)?,
                 contact_center_license: row.get(4)?,
                 disabled: row.get(5)?,
+                login: optional_text(row, 6)?,
             };
             fits(id, assembly.user(id, user))
         })?;

@@ -6,7 +6,7 @@ use super::log;
 use crate::{
     domain::{
         change::{Change, Event},
-        ids::{Extension, OrganizationId},
+        ids::{Extension, Login, OrganizationId},
         model::{Organization, Queue, RoleAssignment, Session, User},
         settings::{Etag, PermissionSettings, Switch},
     },
@@ -45,32 +45,34 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Erro
             write_settings(connection, organization_id, settings, *etag)
         }
         Event::UserCreated { user } => {
-            let User { user_id, display_name, extension, contact_center_license, disabled } = user;
+            let User { user_id, display_name, extension, contact_center_license, disabled, login } = user;
             execute(
                 connection,
-                "INSERT INTO user (organization_id, user_id, display_name, extension, contact_center_license, disabled) \
-                 VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO user (organization_id, user_id, display_name, extension, contact_center_license, disabled, \
+                 login) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 params![
                     organization,
                     user_id.as_str(),
                     display_name.as_str(),
                     extension.map(Extension::digits).as_deref(),
                     contact_center_license,
-                    disabled
+                    disabled,
+                    login.as_ref().map(Login::as_str)
                 ],
             )
         }
         Event::UserUpdated { before: _, user } => {
-            let User { user_id, display_name, extension, contact_center_license, disabled } = user;
+            let User { user_id, display_name, extension, contact_center_license, disabled, login } = user;
             execute(
                 connection,
-                "UPDATE user SET display_name = ?, extension = ?, contact_center_license = ?, disabled = ? \
-                 WHERE organization_id = ? AND user_id = ?",
+                "UPDATE user SET display_name = ?, extension = ?, contact_center_license = ?, disabled = ?, \
+                 login = ? WHERE organization_id = ? AND user_id = ?",
                 params![
                     display_name.as_str(),
                     extension.map(Extension::digits).as_deref(),
                     contact_center_license,
                     disabled,
+                    login.as_ref().map(Login::as_str),
                     organization,
                     user_id.as_str()
                 ],

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/2_audit_log.sql"),
     include_str!("migrations/3_session_checks.sql"),
     include_str!("migrations/4_session_keys.sql"),
+    include_str!("migrations/5_user_login.sql"),
 ];
 
 /// Return the schema that this version reads and writes.

@@ -24,7 +24,7 @@ CREATE TABLE permission_setting (
     PRIMARY KEY (organization_id, setting)
 ) STRICT, WITHOUT ROWID;
 
--- Users. At most one user of an organization has an extension.
+-- Users. At most one user of an organization has an extension or a login.
 CREATE TABLE user (
     organization_id TEXT NOT NULL REFERENCES organization ON DELETE CASCADE,
     user_id TEXT NOT NULL,
@@ -32,9 +32,11 @@ CREATE TABLE user (
     extension TEXT,
     contact_center_license INTEGER NOT NULL CHECK (contact_center_license IN (0, 1)),
     disabled INTEGER NOT NULL CHECK (disabled IN (0, 1)),
+    login TEXT,                          -- the name at an identity provider
     PRIMARY KEY (organization_id, user_id),
     UNIQUE (organization_id, extension)
 ) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX user_by_login ON user (organization_id, login) WHERE login IS NOT NULL;
 
 -- Queues. At most one queue of an organization has an extension.
 CREATE TABLE queue (

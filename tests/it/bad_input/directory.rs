@@ -50,6 +50,13 @@ pub const CASES: &[Case] = &[
         "user.display_name",
     ),
     (
+        "DirectoryService/CreateUser",
+        r#"{"organization_id":"acme","user":{"user_id":"x","login":"a\nb"}}"#,
+        Code::InvalidArgument,
+        FIELD,
+        "user.login",
+    ),
+    (
         "DirectoryService/CreateQueue",
         r#"{"organization_id":"acme","queue":{"queue_id":"x"}}"#,
         Code::InvalidArgument,
@@ -199,6 +206,17 @@ pub const CASES: &[Case] = &[
         FIELD,
         "at_least_revision",
     ),
+    // Filters.
+    ("DirectoryService/ListUsers", r#"{"organization_id":"acme","role":9}"#, Code::InvalidArgument, FIELD, "role"),
+    ("DirectoryService/ListUsers", r#"{"organization_id":"acme","text":"\n"}"#, Code::InvalidArgument, FIELD, "text"),
+    (
+        "DirectoryService/ListUsers",
+        r#"{"organization_id":"acme","queue_extension":"x"}"#,
+        Code::InvalidArgument,
+        FIELD,
+        "queue_extension",
+    ),
+    ("DirectoryService/ListQueues", r#"{"organization_id":"acme","kind":9}"#, Code::InvalidArgument, FIELD, "kind"),
     // Unknown ids, and ids that already exist.
     (
         "DirectoryService/GetUser",

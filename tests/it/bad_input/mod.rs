@@ -163,8 +163,8 @@ fn wrong(field: &str) -> Option<&'static str> {
     match field {
         "organization_id" | "user_id" | "queue_id" | "supervisor_id" | "actor_user_id" => Some(r#""Not an id""#),
         "request_id" | "at_least_revision" | "through_revision" | "through_hash" => Some(r#""not\nany""#),
-        "device" | "justification" => Some(r#""a\nb""#),
-        "channel" | "role" | "permission" | "action" | "format" | "unassigned_queue_sign_in" => Some("77"),
+        "device" | "justification" | "text" => Some(r#""a\nb""#),
+        "channel" | "role" | "kind" | "permission" | "action" | "format" | "unassigned_queue_sign_in" => Some("77"),
         "page_size" => Some("-1"),
         "ttl" => Some(r#""-5s""#),
         _ => None,

@@ -111,6 +111,13 @@ pub const CASES: &[Case] = &[
         "all_queues",
     ),
     (
+        "QueueAccessService/SignIn",
+        r#"{"organization_id":"acme","user_id":"anna","queue_id":"sales","channel":1,"all_assigned_queues":true}"#,
+        Code::InvalidArgument,
+        FIELD,
+        "all_assigned_queues",
+    ),
+    (
         "QueueAccessService/SupervisorSignIn",
         r#"{"organization_id":"acme","user_id":"anna","queue_id":"sales"}"#,
         Code::InvalidArgument,

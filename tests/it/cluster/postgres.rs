@@ -64,7 +64,7 @@ impl Postgres {
             ["-D", "data", "-U", "queuegate", "--auth=trust", "-E", "UTF8", "--locale=C", "-N", "--no-instructions"];
         server.run("initdb", &initdb);
         server.configure(&format!(
-            "listen_addresses = ''\nmax_connections = 60\nshared_buffers = 16MB\nfsync = off\nwal_keep_size = 64MB\n\
+            "listen_addresses = ''\nmax_connections = 400\nshared_buffers = 16MB\nfsync = off\nwal_keep_size = 64MB\n\
              max_wal_senders = 4\nlog_min_messages = warning\nautovacuum = off\n{settings}"
         ));
         server.restart();

@@ -11,23 +11,34 @@ const TESTS: &[&str] = &[
     "actor::",
     "audit::",
     "directory::",
+    "directory_lists::",
+    "etags::",
     "expiry::",
     "model::",
     "permissions::",
+    "races::",
     "sessions::",
-    "settings::",
     "watch::",
+];
+
+/// The tests among them that change the file behind the server's back, or measure the threads around it.
+const OF_A_FILE: &[&str] = &[
+    "audit::a_damaged_event_is_named",
+    "audit::a_long_log_is_cut_at_once_and_removed_in_pieces",
+    "audit::a_page_looks_at_so_many_events_and_the_next_goes_on",
+    "audit::a_refusal_that_cannot_be_recorded_is_not_given",
 ];
 
 #[test]
 fn a_node_does_what_a_server_with_a_file_does() {
     let Some(postgres) = Postgres::start() else { return };
-    let own = std::env::current_exe().unwrap();
-    let ran =
-        Command::new(own).args(TESTS).args(["--test-threads", "4"]).env(POSTGRES, &postgres.folder).output().unwrap();
+    let mut tests = Command::new(std::env::current_exe().unwrap());
+    tests.args(TESTS).args(["--test-threads", "4"]).env(POSTGRES, &postgres.folder);
+    tests.args(OF_A_FILE.iter().flat_map(|test| ["--skip", test]));
+    let ran = tests.output().unwrap();
     let told = String::from_utf8_lossy(&ran.stdout);
     assert!(ran.status.success(), "{told}\n{}", String::from_utf8_lossy(&ran.stderr));
     // A filter that finds nothing would pass too.
     let passed = told.lines().find_map(|line| line.strip_prefix("test result: ok. ")?.split(' ').next()?.parse().ok());
-    assert!(passed.is_some_and(|passed: u32| passed > 60), "{told}");
+    assert!(passed.is_some_and(|passed: u32| passed > 70), "{told}");
 }

@@ -64,6 +64,7 @@ impl Scene {
                 extension: None,
                 contact_center_license: true,
                 disabled: state == "disabled",
+                login: None,
             };
             self.apply(Event::UserCreated { user });
         }

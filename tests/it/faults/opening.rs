@@ -89,7 +89,7 @@ fn ours(path: &Path) {
     connection
         .execute_batch(
             "INSERT INTO organization VALUES ('acme', 'Acme', 'ALLOWED', 0); \
-             INSERT INTO user VALUES ('acme', 'anna', 'Anna', NULL, 0, 0); \
+             INSERT INTO user VALUES ('acme', 'anna', 'Anna', NULL, 0, 0, NULL); \
              INSERT INTO queue VALUES ('acme', 'sales', 'Sales', NULL, 'CALL_QUEUE')",
         )
         .unwrap();

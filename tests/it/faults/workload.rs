@@ -256,11 +256,11 @@ fn action(number: usize, state: &State, random: &mut StdRng) -> Action {
         7 => {
             let disabled = Some(random.random_range(0..3) == 0);
             let UserRef::Id(user_id) = some_user else { panic!() };
-            Action::UpdateUser { user_id, patch: UserPatch { disabled, ..UserPatch::default() } }
+            Action::UpdateUser { user_id, patch: UserPatch { disabled, ..UserPatch::default() }, expected_etag: None }
         }
         9 => {
             let UserRef::Id(user_id) = user(11) else { panic!() };
-            Action::DeleteUser { user_id, if_missing: IfMissing::Accept }
+            Action::DeleteUser { user_id, if_missing: IfMissing::Accept, expected_etag: None }
         }
         10 | 12 => Action::SupervisorSignIn {
             supervisor: user(0),
@@ -291,6 +291,7 @@ fn directory(number: usize) -> Directory {
         user_id: format!("u{user}").parse().unwrap(),
         display_name: format!("User {user} of {number}"),
         extension: Some(format!("1{user}").parse().unwrap()),
+        login: Some(format!("user{}@example.com", (user + number) % 12).parse().unwrap()),
         contact_center_license: true,
         disabled: false,
         roles: if user == 0 { vec![Role::Supervisor, Role::ContactAdmin] } else { Vec::new() },

@@ -31,7 +31,7 @@ const PATHS: &[&str] = &[
 ];
 
 /// A connection, ready for calls.
-pub(super) async fn connected(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
+pub async fn connected(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
     let tcp = within("connection", TcpStream::connect(address)).await.unwrap();
     // A body may follow its headers. Without TCP_NODELAY it would wait 40 ms for their acknowledgement.
     tcp.set_nodelay(true).unwrap();
@@ -41,7 +41,7 @@ pub(super) async fn connected(address: SocketAddr) -> h2::client::SendRequest<By
 }
 
 /// A message in its frame.
-pub(super) fn framed(message: &[u8]) -> Vec<u8> {
+pub fn framed(message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     [&[0], length.as_slice(), message].concat()
 }

@@ -7,7 +7,7 @@
 
 mod credentials;
 mod documents;
-mod frames;
+pub mod frames;
 mod messages;
 mod mutate;
 mod names;

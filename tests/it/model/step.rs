@@ -247,7 +247,52 @@ pub async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, 
         51..56 => {
             permissions::change_settings(server, model, rng, log).await;
         }
-        56..74 => {
+        56..60 => {
+            let channel = *[Channel::FeatureCode, Channel::AgentDashboard].choose(rng).unwrap();
+            log.push(format!("sign in {user:?} to all assigned queues, {channel:?}"));
+            let request = SignInRequest {
+                organization_id,
+                user: named!(user, sign_in_request::User, UserId, UserExtension),
+                channel: channel.into(),
+                all_assigned_queues: true,
+                ..Default::default()
+            };
+            let answer = server.client.queue_access.sign_in(request).await.unwrap().into_inner();
+            model.actor = model.user_key(&user);
+            let denied = match model.user(&user) {
+                None => Some(Reason::UnknownUser),
+                Some(id) if model.users[&id].disabled => Some(Reason::UserDisabled),
+                Some(id) if channel == Channel::AgentDashboard && !model.holds(&id, Role::Agent) => {
+                    Some(Reason::AgentRoleRequired)
+                }
+                Some(_) => None,
+            };
+            assert_eq!(answer.decision.map(|decision| decision.reason()), denied);
+            let mut found = answer.queue_sign_ins.into_iter();
+            if let Some(reason) = denied {
+                audit::attempt(model, "SIGN_IN", reason, &user, &Name::Id(String::new()));
+            } else {
+                let id = model.user(&user).unwrap();
+                for queue in model.queues.keys().cloned().collect::<Vec<_>>() {
+                    if !model.has(&id, &queue, Role::Agent) {
+                        continue;
+                    }
+                    let expected = model.decide(&user, &Name::Id(queue.clone()), channel, true);
+                    let found = found.next().unwrap();
+                    assert_eq!((&found.queue_id, found.decision.unwrap().reason()), (&queue, expected));
+                    audit::attempt(model, "SIGN_IN", expected, &user, &Name::Id(queue.clone()));
+                    assert_eq!(found.created, expected == Reason::Assigned);
+                    assert_eq!(found.session.is_some(), found.created || expected == Reason::AlreadySignedIn);
+                    if found.created {
+                        let basis = Basis::Assigned;
+                        let session = SessionM { channel, basis, by: id.clone(), expires: None };
+                        model.start(id.clone(), queue, session);
+                    }
+                }
+            }
+            assert!(found.next().is_none());
+        }
+        60..74 => {
             let channel = *[Channel::FeatureCode, Channel::AgentDashboard].choose(rng).unwrap();
             log.push(format!("sign in {user:?} {queue:?} {channel:?}"));
             let request = SignInRequest {

@@ -59,8 +59,10 @@ CREATE TABLE "user" (
     extension TEXT COLLATE "C",
     contact_center_license BOOLEAN NOT NULL,
     disabled BOOLEAN NOT NULL,
+    login TEXT COLLATE "C",              -- the name at an identity provider
     PRIMARY KEY (organization_id, user_id),
-    UNIQUE (organization_id, extension) DEFERRABLE INITIALLY IMMEDIATE
+    UNIQUE (organization_id, extension) DEFERRABLE INITIALLY IMMEDIATE,
+    UNIQUE (organization_id, login) DEFERRABLE INITIALLY IMMEDIATE
 );
 
 CREATE TABLE queue (

@@ -5,7 +5,7 @@ import sys
 
 import grpc
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "examples"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "examples"))
 from sign_in import Queuegate  # noqa: E402
 
 server = Queuegate(sys.argv[1])
@@ -29,7 +29,7 @@ def reason(answer):
     return answer["decision"]["reason"]
 
 
-document = pathlib.Path(__file__).resolve().parents[2].joinpath("examples/acme.yaml").read_bytes()
+document = pathlib.Path(__file__).resolve().parents[3].joinpath("examples/acme.yaml").read_bytes()
 import base64  # noqa: E402
 
 answers = list(
