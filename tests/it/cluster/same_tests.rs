@@ -27,6 +27,7 @@ const OF_A_FILE: &[&str] = &[
     "audit::a_long_log_is_cut_at_once_and_removed_in_pieces",
     "audit::a_page_looks_at_so_many_events_and_the_next_goes_on",
     "audit::a_refusal_that_cannot_be_recorded_is_not_given",
+    "audit::what_was_archived_can_be_cut_and_the_chain_goes_on",
 ];
 
 #[test]
