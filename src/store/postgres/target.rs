@@ -64,9 +64,12 @@ impl FromStr for Target {
         let shown = without_password(address);
         let refuse = |problem: &dyn fmt::Display| refused(&shown, problem);
         let (mut mode, mut root_certificate, mut pass_file) = (None, None, None);
+        let (mut hosts, mut ports) = (None, "5432");
         let mut others = Vec::new();
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
+                Some(("host", value)) => hosts = Some(value),
+                Some(("port", value)) => ports = value,
                 Some(("sslmode", value)) => mode = Some(value),
                 Some(("sslrootcert", value)) => root_certificate = Some(PathBuf::from(value)),
                 Some(("passfile", value)) => pass_file = Some(PathBuf::from(value)),
@@ -77,7 +80,13 @@ impl FromStr for Target {
                 _ => others.push(parameter),
             }
         }
-        let plain = if others.is_empty() { address.to_owned() } else { format!("{address}?{}", others.join("&")) };
+        let address = match hosts {
+            Some(hosts) => with_hosts(address, hosts, ports).ok_or_else(|| {
+                refuse(&"port must be one number for all hosts, or one for each; name hosts in one place only")
+            })?,
+            None => address.to_owned(),
+        };
+        let plain = if others.is_empty() { address } else { format!("{address}?{}", others.join("&")) };
         let mut config: Config = plain.parse().map_err(|error: tokio_postgres::Error| {
             let causes = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
             refuse(&format_args!(
@@ -196,6 +205,24 @@ fn host_name(host: &Host) -> String {
     }
 }
 
+/// Return an address with these hosts, which its parameters name. `None` if they don't fit.
+fn with_hosts(address: &str, hosts: &str, ports: &str) -> Option<String> {
+    let (scheme, rest) = address.split_once("://")?;
+    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
+    let (hosts, ports): (Vec<&str>, Vec<&str>) = (hosts.split(',').collect(), ports.split(',').collect());
+    if !host.is_empty() || (ports.len() > 1 && ports.len() != hosts.len()) {
+        return None;
+    }
+    let named: Vec<String> = hosts
+        .iter()
+        .zip(ports.iter().cycle())
+        .map(|(host, port)| format!("{}:{port}", host.replace('/', "%2F")))
+        .collect();
+    let user = user.map(|user| format!("{user}@")).unwrap_or_default();
+    Some(format!("{scheme}://{user}{}/{database}", named.join(",")))
+}
+
 /// Return an address without the password in it.
 fn without_password(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
@@ -258,6 +285,27 @@ mod tests {
             ("postgres:///q", "no host"),
         ] {
             assert!(of(text).is_err_and(|error| error.contains(problem)), "{text}: {:?}", of(text));
+        }
+    }
+
+    #[test]
+    fn hosts_and_ports_may_be_parameters() {
+        let of = |text: &str| {
+            let target: Target = text.parse().unwrap();
+            (target.config.get_hosts().iter().map(host_text).collect::<Vec<_>>(), target.config.get_ports().to_vec())
+        };
+        fn host_text(host: &Host) -> String {
+            match host {
+                Host::Unix(path) => path.display().to_string(),
+                Host::Tcp(name) => name.clone(),
+            }
+        }
+        let two = || vec!["/run/a".to_owned(), "/run/b".to_owned()];
+        assert_eq!(of("postgres:///q?host=/run/a,/run/b"), (two(), vec![5432, 5432]));
+        assert_eq!(of("postgres://ann@/q?host=/run/a,/run/b&port=1,2"), (two(), vec![1, 2]));
+        assert_eq!(of("postgres://db1:7,db2/q"), (vec!["db1".to_owned(), "db2".to_owned()], vec![7, 5432]));
+        for wrong in ["postgres:///q?host=/a,/b&port=1,2,3", "postgres://db1/q?host=/a"] {
+            assert!(wrong.parse::<Target>().is_err_and(|error| error.to_string().contains("port")), "{wrong}");
         }
     }
 

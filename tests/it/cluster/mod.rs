@@ -1,7 +1,9 @@
 //! Several equal nodes over one PostgreSQL. Without PostgreSQL, each test says that it is skipped.
 
+mod faults;
 mod nodes;
 mod postgres;
+mod proxy;
 mod same_tests;
 
 use postgres::Postgres;

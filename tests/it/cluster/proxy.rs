@@ -1,0 +1,132 @@
+//! A TCP proxy between a node and PostgreSQL, which loses what passes when a test says so.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UnixStream},
+    sync::watch,
+};
+
+/// What happens to the next statement that writes to the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// It passes.
+    Passes,
+    /// The connection breaks before PostgreSQL gets it.
+    IsLost,
+    /// PostgreSQL gets it, and the connection breaks before its answer comes.
+    LosesItsAnswer,
+    /// Nothing passes any more in either direction, but the connection stays.
+    Hangs,
+}
+
+/// The proxy. It ends with the runtime.
+pub struct Proxy {
+    pub address: SocketAddr,
+    control: Arc<Control>,
+}
+
+struct Control {
+    next: watch::Sender<Next>,
+    is_open: AtomicBool,
+    /// Rises when all connections are to break.
+    breaks: watch::Sender<u32>,
+    connections: AtomicU32,
+}
+
+impl Proxy {
+    /// Start a proxy for the server with this socket.
+    pub async fn start(socket: PathBuf) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let control = Arc::new(Control {
+            next: watch::Sender::new(Next::Passes),
+            is_open: AtomicBool::new(true),
+            breaks: watch::Sender::new(0),
+            connections: AtomicU32::new(0),
+        });
+        let of_all = Arc::clone(&control);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if of_all.is_open.load(Ordering::SeqCst) {
+                    of_all.connections.fetch_add(1, Ordering::SeqCst);
+                    tokio::spawn(carry(client, socket.clone(), Arc::clone(&of_all)));
+                }
+            }
+        });
+        Self { address, control }
+    }
+
+    /// The connection string of a database behind the proxy.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://queuegate@{}/{database}", self.address)
+    }
+
+    /// Decide the fate of the next write.
+    pub fn next(&self, next: Next) {
+        self.control.next.send_replace(next);
+    }
+
+    /// Break all connections, and refuse new ones.
+    pub fn close(&self) {
+        self.control.is_open.store(false, Ordering::SeqCst);
+        self.control.breaks.send_modify(|breaks| *breaks += 1);
+    }
+
+    /// Accept connections again.
+    pub fn open(&self) {
+        self.control.is_open.store(true, Ordering::SeqCst);
+    }
+}
+
+async fn carry(client: TcpStream, socket: PathBuf, control: Arc<Control>) {
+    let Ok(server) = UnixStream::connect(socket).await else { return };
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let mut breaks = control.breaks.subscribe();
+    breaks.borrow_and_update();
+    tokio::select! {
+        () = requests(from_client, to_server, &control) => {}
+        () = answers(from_server, to_client) => {}
+        _ = breaks.changed() => {}
+    }
+}
+
+/// Carry requests, and decide the fate of a write.
+async fn requests(mut client: impl AsyncRead + Unpin, mut server: impl AsyncWrite + Unpin, control: &Control) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(read @ 1..) = client.read(&mut buffer).await {
+        let bytes = &buffer[..read];
+        // A write is a Bind message with the entry of an event.
+        let is_write = bytes.first() == Some(&b'B') && bytes.windows(11).any(|window| window == b"\"revision\":");
+        let next = if is_write { control.next.send_replace(Next::Passes) } else { Next::Passes };
+        match next {
+            Next::Passes => {
+                if server.write_all(bytes).await.is_err() {
+                    return;
+                }
+            }
+            Next::IsLost => return,
+            Next::LosesItsAnswer => {
+                // PostgreSQL executes what it has got, although the client is gone.
+                server.write_all(bytes).await.unwrap();
+                server.flush().await.unwrap();
+                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+                return;
+            }
+            Next::Hangs => std::future::pending().await,
+        }
+    }
+}
+
+async fn answers(mut server: impl AsyncRead + Unpin, mut client: impl AsyncWrite + Unpin) {
+    let _ = tokio::io::copy(&mut server, &mut client).await;
+}
