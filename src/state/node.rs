@@ -28,7 +28,7 @@ use super::{
     housekeeping::{FORGET_EVERY, MAX_FORGOTTEN, MAX_SWEPT},
     job::{Job, QueuedCommand},
     publish::{publish, publish_anew},
-    replies::{self, Reply},
+    replies::{self, Done, Reply},
     shared::Shared,
     writer::REQUEST_LIFE,
 };
@@ -253,9 +253,8 @@ impl Node {
             Ok(batch) => batch,
             Err(error) => return Err((error, jobs)),
         };
-        let may_be_repeated = |(queued, answer): (&QueuedCommand, &Result<super::Done, Error>)| {
-            queued.request.is_some() && answer.is_err()
-        };
+        let may_be_repeated =
+            |(queued, answer): (&QueuedCommand, &Result<Done, Error>)| queued.request.is_some() && answer.is_err();
         if locking == Locking::None && jobs.iter().zip(&batch.answers).any(may_be_repeated) {
             // Only a look with the lock tells whether a rejected request was carried out before.
             self.locked_batches = self.locked_batches.max(1);
@@ -343,7 +342,7 @@ impl Node {
     ) -> Result<Attempt, (store::Error, Vec<QueuedCommand>)> {
         warn!("the outcome of a commit is unknown; the node asks the database");
         self.shared.metrics.unknown_outcomes.inc();
-        let mut waiting: Vec<(QueuedCommand, Result<super::Done, Error>)> =
+        let mut waiting: Vec<(QueuedCommand, Result<Done, Error>)> =
             jobs.into_iter().zip(std::mem::take(&mut batch.answers)).collect();
         loop {
             let (old, rest): (Vec<_>, Vec<_>) = waiting

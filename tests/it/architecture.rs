@@ -38,10 +38,12 @@ const OWNED: &[(&str, &[&str])] = &[
     ("prost_reflect", &["cli", "rpc"]),
     ("tonic", &["rpc", "server", "client", "agi", "cli"]),
     ("tonic_types", &["rpc", "server", "agi", "cli"]),
-    ("tokio", &["state", "auth", "rpc", "server", "agi", "cli"]),
+    ("tokio", &["store", "state", "auth", "rpc", "server", "agi", "cli"]),
     ("hyper", &["server"]),
     ("flate2", &["server"]),
-    ("tokio_rustls", &["server"]),
+    ("tokio_rustls", &["server", "store"]),
+    ("tokio_postgres", &["store"]),
+    ("tokio_postgres_rustls", &["store"]),
     ("x509_parser", &["server"]),
     ("toml_edit", &["auth", "cli"]),
     ("subtle", &["auth"]),
@@ -55,7 +57,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("crossterm", &["cli"]),
     ("jiff", &["auth", "cli"]),
     ("anyhow", &["cli"]),
-    ("tracing", &["state", "rpc", "server", "agi", "cli", "telemetry"]),
+    ("tracing", &["store", "state", "rpc", "server", "agi", "cli", "telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
 ];
 

@@ -1,4 +1,4 @@
-//! A TCP proxy between a node and PostgreSQL, which loses what passes when a test says so.
+//! A TCP proxy between a node and PostgreSQL, which loses messages when a test says so.
 
 use std::{
     net::SocketAddr,
@@ -15,7 +15,7 @@ use tokio::{
     sync::watch,
 };
 
-/// What happens to the next statement that writes to the audit log.
+/// The fate of the next statement that writes to the audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// It passes.
@@ -116,7 +116,7 @@ async fn requests(mut client: impl AsyncRead + Unpin, mut server: impl AsyncWrit
             }
             Next::IsLost => return,
             Next::LosesItsAnswer => {
-                // PostgreSQL executes what it has got, although the client is gone.
+                // PostgreSQL executes the statement, although the client is gone.
                 server.write_all(bytes).await.unwrap();
                 server.flush().await.unwrap();
                 tokio::time::sleep(std::time::Duration::from_millis(300)).await;

@@ -5,7 +5,7 @@ use std::process::Command;
 use super::Postgres;
 use crate::support::POSTGRES;
 
-/// The tests that describe what callers see, whatever the store is.
+/// The tests of the behaviour that callers see, which is the same for every store.
 const TESTS: &[&str] = &[
     "access::",
     "actor::",
