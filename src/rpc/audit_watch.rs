@@ -14,6 +14,7 @@ use super::{
     services::{CallerServices, StreamTimes},
     stream::{self},
     to_proto,
+    watch::{LATER_THAN_OWN, reach},
     watchers::Watcher,
 };
 use crate::{
@@ -46,7 +47,10 @@ pub(super) async fn begin(
     } else {
         let start = own_revision("start_revision", &start_revision, &snapshot)?.sequence;
         if start > snapshot.revision().sequence {
-            return Err(Error::invalid("start_revision", &"is later than this server's last change"));
+            if !state.is_node() {
+                return Err(Error::invalid("start_revision", &LATER_THAN_OWN));
+            }
+            reach(state, start).await?;
         }
         start
     };

@@ -70,6 +70,12 @@ const LEFT_OUT: u32 = 30;
 /// The reason why a watch doesn't resume by extension.
 const MAY_HAVE_MOVED: &str = "must be left out with start_revision, since the extension may have moved; give the id";
 
+/// The problem of a start that the server hasn't reached.
+pub(super) const LATER_THAN_OWN: &str = "is later than this server's last change";
+
+/// How long a watch that comes from another node waits until this one has reached its revision.
+const REACH: Duration = Duration::from_secs(5);
+
 /// The number of changes in one read of the log.
 const CHUNK: u32 = 1_000;
 
@@ -79,6 +85,12 @@ const GATHERING: Duration = Duration::from_micros(50);
 
 /// The longest time for which a watch gathers changes.
 const LONGEST_GATHERING: Duration = Duration::from_millis(100);
+
+/// Wait until the state includes the revision from which a watch resumes. Another node may have sent it.
+pub(super) async fn reach(state: &State, start: Sequence) -> Result<(), Error> {
+    let reached = tokio::time::timeout(REACH, state.reach(start)).await;
+    reached.map_err(|_| Error::invalid("start_revision", &LATER_THAN_OWN))
+}
 
 /// A WatchSessionsResponse on the wire.
 type Encoded = Arc<[u8]>;
@@ -165,30 +177,33 @@ pub(super) fn begin(services: &CallerServices, request: proto::WatchSessionsRequ
     ))?;
     let state = services.state()?;
     let snapshot = state.snapshot();
-    let organization = found_organization(&snapshot, &organization_id)?;
     let start = if start_revision.is_empty() {
         None
     } else {
         let start = own_revision("start_revision", &start_revision, &snapshot)?;
-        if start.sequence > snapshot.revision().sequence {
-            return Err(Error::invalid("start_revision", &"is later than this server's last change"));
+        if start.sequence > snapshot.revision().sequence && !state.is_node() {
+            return Err(Error::invalid("start_revision", &LATER_THAN_OWN));
         }
         if start.sequence < snapshot.audit_cut(organization_id.as_str()) {
             return Err(Error::Compacted);
         }
         Some(start.sequence)
     };
+    let organization = || found_organization(&snapshot, &organization_id);
+    if start.is_none_or(|start| start <= snapshot.revision().sequence) {
+        organization()?;
+    }
     // A watch that resumes may need the end of sessions whose user or queue is deleted by now.
     let user_id = match (user, start) {
         (Some(UserRef::Id(id)), Some(_)) => Some(id),
         (Some(UserRef::Extension(_)), Some(_)) => return Err(Error::invalid("user_extension", &MAY_HAVE_MOVED)),
-        (Some(user), None) => Some(found_user(organization, &user)?.user_id.clone()),
+        (Some(user), None) => Some(found_user(organization()?, &user)?.user_id.clone()),
         (None, _) => None,
     };
     let queue_id = match (queue, start) {
         (Some(QueueRef::Id(id)), Some(_)) => Some(id),
         (Some(QueueRef::Extension(_)), Some(_)) => return Err(Error::invalid("queue_extension", &MAY_HAVE_MOVED)),
-        (Some(queue), None) => Some(found_queue(organization, &queue)?.queue_id.clone()),
+        (Some(queue), None) => Some(found_queue(organization()?, &queue)?.queue_id.clone()),
         (None, _) => None,
     };
     let (sender, tell_end, messages) = stream::channel(BUFFER);
@@ -276,6 +291,7 @@ impl Watch {
 
     async fn send_everything(&mut self, start: Option<Sequence>) -> Result<(), Stop> {
         if let Some(start) = start {
+            reach(&self.state, start).await?;
             // Send most of a long history from the log before live changes pile up.
             let published = self.state.snapshot().revision().sequence;
             self.send_logged(start, published).await?;

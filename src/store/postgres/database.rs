@@ -179,10 +179,13 @@ impl Store {
         }
         self.session = None;
         let new_store_id = self.new_store_id;
-        let target = self.target.clone();
+        let (target, is_first) = (self.target.clone(), self.store_id.is_none());
         let connecting = async {
             let mut session = Session::connect(&target, "writer").await?;
             let now_ms = database_time(&session).await?;
+            if is_first {
+                refuse_transaction_pooling(&target, &session).await?;
+            }
             migrate(&target, &session, new_store_id, now_ms).await?;
             let store_id = identity(&target, &session).await?;
             raise_epoch_after_failover(&mut session).await?;
@@ -624,6 +627,33 @@ fn new_nonce() -> i64 {
 async fn database_time(session: &Session) -> Result<i64, Error> {
     let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
     session.client.query_one(sql, &[]).await.map(|row| row.get(0)).map_err(|error| of_statement(&error))
+}
+
+/// Refuse a connection pooler in transaction mode: it would give each transaction another session, without this one's
+/// settings and prepared statements. Two connections to a pooler get the same session in turn.
+async fn refuse_transaction_pooling(target: &Target, session: &Session) -> Result<(), Error> {
+    const NAME: &str = "queuegate.connection";
+    let probe = Session::connect(target, "probe").await?;
+    let read = async |of: &Session| {
+        let sql = format!("SELECT pg_backend_pid(), current_setting('{NAME}', true)");
+        let row = of.client.query_one(&sql, &[]).await?;
+        Ok::<(i32, Option<String>), tokio_postgres::Error>((row.get(0), row.get(1)))
+    };
+    let look = async {
+        session.client.batch_execute(&format!("SET {NAME} = 'writer'")).await?;
+        let (own_process, _) = read(session).await?;
+        probe.client.batch_execute(&format!("SET {NAME} = 'probe'")).await?;
+        let (process, _) = read(&probe).await?;
+        let (_, own_name) = read(session).await?;
+        Ok::<bool, tokio_postgres::Error>(process == own_process || own_name.as_deref() != Some("writer"))
+    };
+    // A pooler may also refuse a statement that was prepared in another session.
+    if look.await.unwrap_or(true) {
+        let problem = "a connection pooler in transaction mode is in between (PgBouncer's pool_mode); give the address of \
+                       PostgreSQL itself, or set pool_mode = session";
+        return Err(refused(&target.to_string(), &problem));
+    }
+    Ok(())
 }
 
 /// Return the store's id, and warn about settings that lose acknowledged changes.

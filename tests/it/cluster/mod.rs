@@ -1,6 +1,7 @@
 //! Several equal nodes over one PostgreSQL. Without PostgreSQL, each test says that it is skipped.
 
 mod faults;
+mod limits;
 mod nodes;
 mod postgres;
 mod proxy;

@@ -26,6 +26,7 @@ pub struct Postgres {
     /// The folder of its data, its socket and its log.
     pub folder: PathBuf,
     binaries: PathBuf,
+    port: u16,
     running: Option<Child>,
     _root: Option<TempDir>,
 }
@@ -57,7 +58,7 @@ impl Postgres {
         let binaries = binaries()?;
         let root = tempfile::Builder::new().prefix("qg").tempdir_in("/tmp").unwrap();
         let folder = root.path().join("a");
-        let mut server = Self { folder, binaries, running: None, _root: None };
+        let mut server = Self { folder, binaries, port: 5_432, running: None, _root: None };
         open_to_nobody(root.path());
         server.make_folder();
         let initdb =
@@ -75,7 +76,7 @@ impl Postgres {
     /// Start a standby of this server in the same temporary folder. Commits of this server wait for it.
     pub fn standby(&self) -> Self {
         let folder = self.folder.with_file_name("b");
-        let mut standby = Self { folder, binaries: self.binaries.clone(), running: None, _root: None };
+        let mut standby = Self { folder, binaries: self.binaries.clone(), port: 5_432, running: None, _root: None };
         standby.make_folder();
         let source = format!("application_name=b host={} user=queuegate", self.folder.display());
         standby.run("pg_basebackup", &["-D", "data", "-R", "-c", "fast", "-d", &source]);
@@ -89,6 +90,11 @@ impl Postgres {
             std::thread::sleep(Duration::from_millis(20));
         }
         standby
+    }
+
+    /// Note the port on which the server listens from its next start on.
+    pub fn set_port(&mut self, port: u16) {
+        self.port = port;
     }
 
     /// Create a database, and return its connection string.
@@ -136,8 +142,8 @@ impl Postgres {
         command.args(["-D", "data"]).stdout(Stdio::null()).stderr(log);
         self.running = Some(command.spawn().unwrap());
         let began = Instant::now();
-        let folder = self.folder.display().to_string();
-        while !self.command("pg_isready").args(["-q", "-h", &folder]).status().unwrap().success() {
+        let (folder, port) = (self.folder.display().to_string(), self.port.to_string());
+        while !self.command("pg_isready").args(["-q", "-h", &folder, "-p", &port]).status().unwrap().success() {
             if began.elapsed() > PATIENCE || self.running.as_mut().unwrap().try_wait().unwrap().is_some() {
                 panic!("PostgreSQL doesn't start:\n{}", fs::read_to_string(self.folder.join("log")).unwrap());
             }
