@@ -110,6 +110,8 @@ pub enum Scenario {
     Empty,
     /// Measure many watches during many changes.
     Watch,
+    /// Measure nodes over PostgreSQL with a synchronous standby. It needs PostgreSQL's programs.
+    Cluster,
     /// Measure checks by queuegate and by Cerbos. --cerbos names its program.
     Cerbos,
     /// Compare the figures of this program with those of h2load and, if --k6 names its program, of k6.

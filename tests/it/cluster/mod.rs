@@ -1,5 +1,6 @@
 //! Several equal nodes over one PostgreSQL. Without PostgreSQL, each test says that it is skipped.
 
+mod campaign;
 mod faults;
 mod limits;
 mod nodes;
