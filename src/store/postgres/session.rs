@@ -26,9 +26,9 @@ use super::{
 use crate::store::error::Error;
 
 /// The settings of every session. An operator's defaults must not weaken a commit, and a session that stops in the
-/// middle of a transaction must not keep the head locked.
+/// middle of a transaction must not keep it open for long. The lock on the head has a shorter limit of its own.
 const SETTINGS: &str = "SET search_path = queuegate; SET synchronous_commit = 'on'; \
-                        SET idle_in_transaction_session_timeout = '1s'; SET plan_cache_mode = 'force_generic_plan'; \
+                        SET idle_in_transaction_session_timeout = '60s'; SET plan_cache_mode = 'force_generic_plan'; \
                         SET statement_timeout = 0; SET lock_timeout = 0; SET client_min_messages = 'warning'; \
                         SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
                         SET standard_conforming_strings = on";
