@@ -277,6 +277,15 @@ impl LogReader {
     }
 }
 
+impl Drop for LogReader {
+    /// A server may drop its last reader on a thread of calls, where a runtime must not be waited for.
+    fn drop(&mut self) {
+        if let Some((runtime, _)) = self.inner.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 fn logged(row: &Row) -> Result<Logged, Error> {
     decode(row.get(0), row.get(1), digest(row, "hash")?)
 }
