@@ -190,7 +190,7 @@ async fn run(command: Command, parsed: &config::ParsedCommand) -> anyhow::Result
         Command::Top(top) => top.run().await,
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
-        Command::Verify(verify) => verify.run(),
+        Command::Verify(verify) => on_a_thread(|| verify.run()).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "queuegate", &mut script);
@@ -198,4 +198,9 @@ async fn run(command: Command, parsed: &config::ParsedCommand) -> anyhow::Result
             Ok(Outcome::Done)
         }
     }
+}
+
+/// Run work that waits for PostgreSQL, which has a runtime of its own.
+async fn on_a_thread(work: impl FnOnce() -> anyhow::Result<Outcome> + Send + 'static) -> anyhow::Result<Outcome> {
+    tokio::task::spawn_blocking(work).await?
 }

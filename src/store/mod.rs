@@ -9,6 +9,7 @@ mod events;
 mod entry;
 mod request;
 mod verification;
+mod examination;
 pub mod sqlite;
 pub mod postgres;
 mod database;
@@ -18,8 +19,9 @@ pub use self::{
     database::Store,
     error::Error,
     events::{EventFilter, Logged, Newest},
+    examination::Examination,
     log_reader::LogReader,
     request::RequestRecord,
-    sqlite::{Examination, LogSync, Restored, back_up, examine, refuse_special, restore, write_ahead_log},
+    sqlite::{LogSync, Restored, back_up, examine, refuse_special, restore, write_ahead_log},
     verification::{Fault, Verification},
 };

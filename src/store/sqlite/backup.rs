@@ -15,14 +15,14 @@ use rusqlite::{Connection, OpenFlags, backup::Backup};
 
 use super::{
     connection::connect,
-    examine::{Examination, examine, open_to_read},
+    examine::{examine, open_to_read},
     lock::Lock,
     paths::{INDEX, JOURNAL, LOG, beside, real_path},
     schema::migrate,
 };
 use crate::{
     domain::{ids::Revision, time::Timestamp},
-    store::error::Error,
+    store::{error::Error, examination::Examination},
 };
 
 /// The number of pages that are copied between two progress reports.

@@ -24,7 +24,7 @@ mod backup;
 pub use self::{
     backup::{Restored, back_up, restore},
     database::Store,
-    examine::{Examination, examine},
+    examine::examine,
     file_kind::refuse_special,
     log_reader::LogReader,
     paths::write_ahead_log,

@@ -1,5 +1,6 @@
 //! Several equal nodes over one PostgreSQL. Without PostgreSQL, each test says that it is skipped.
 
+mod examine;
 mod nodes;
 mod postgres;
 mod same_tests;
