@@ -16,6 +16,7 @@ mod load;
 mod log_reader;
 mod bell;
 mod examine;
+pub(super) mod moving;
 
 pub use self::{
     bell::{Bell, NodeReport},
