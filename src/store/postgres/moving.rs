@@ -349,3 +349,17 @@ pub(in crate::store) fn make_schema(target: &Target, now: Timestamp) -> Result<(
     let mut connected = Connected::connect(target)?;
     connected.migrate(now)
 }
+
+/// Begin a new epoch, after a restore. Return the end of the history in it.
+pub(in crate::store) fn new_epoch(target: &Target) -> Result<Revision, Error> {
+    let mut connected = Connected::connect(target)?;
+    match connected.look()? {
+        Found::Nothing => return Err(Error::Missing { path: target.to_string() }),
+        Found::Version { version: _, unusable: Some(reason) } => return Err(refused(&target.to_string(), &reason)),
+        Found::Version { version: _, unusable: None } => {}
+    }
+    connected.execute("BEGIN")?;
+    let revision = begin_epoch(&mut connected)?;
+    connected.commit()?;
+    Ok(revision)
+}

@@ -167,6 +167,8 @@ async fn a_source_that_was_moved_is_reopened_in_a_new_epoch() {
     assert_eq!(migrate(&address, new.to_str().unwrap()).await.1, 0);
     let (text, code) = run(&["migrate", "--reopen", &address]).await;
     assert!(code == 0 && text.contains("it continues at"), "{text}");
+    let (text, code) = run(&["epoch", "new", "--database", &address]).await;
+    assert!(code == 0 && text.contains("it continues at"), "{text}");
     let mut server = on_postgres(&address, &clock).await;
     let reopened = Seen::of(&mut server).await;
     assert_eq!((&reopened.export, &reopened.sessions), (&seen.export, &seen.sessions));
