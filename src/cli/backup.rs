@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{exit::Outcome, print};
+use super::{args::ServerDatabase, exit::Outcome, print};
 use crate::{
     state::clock::{Clock, SystemClock},
-    store::{self, Examination},
+    store::{self, Examination, postgres},
 };
 
 /// Arguments of `backup`.
@@ -42,8 +42,12 @@ pub(super) struct Restore {
 /// Arguments of `verify`.
 #[derive(Args)]
 pub(super) struct Verify {
-    /// A backup, or a database, which a server may be using.
-    file: PathBuf,
+    /// A backup, or a database, which servers may be using: a file or a PostgreSQL database.
+    #[arg(value_name = "DATABASE", value_parser = super::args::server_database)]
+    database: ServerDatabase,
+    /// File with the password for PostgreSQL.
+    #[arg(long, value_name = "FILE", env = "QUEUEGATE_DATABASE_PASSWORD_FILE")]
+    database_password_file: Option<PathBuf>,
     /// Print JSON for machines.
     #[arg(long)]
     json: bool,
@@ -87,8 +91,13 @@ impl Restore {
 
 impl Verify {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
-        let Self { file, json } = self;
-        let examination = with_progress(|progress| store::examine(&file, progress))?;
+        let Self { database, database_password_file, json } = self;
+        let examination = with_progress(|progress| match database {
+            ServerDatabase::File(file) => store::examine(&file, progress),
+            ServerDatabase::Shared(target) => {
+                postgres::examine(&target.with_password_file(database_password_file), progress)
+            }
+        })?;
         if json {
             print::json_value(&found(&examination))?;
         } else if examination.is_whole() {
@@ -106,7 +115,7 @@ impl Verify {
 }
 
 /// Run a long task, with a progress bar on a terminal.
-fn with_progress<T>(work: impl FnOnce(&dyn Fn(u64, u64)) -> T) -> T {
+pub(super) fn with_progress<T>(work: impl FnOnce(&dyn Fn(u64, u64)) -> T) -> T {
     let bar = ProgressBar::new(0);
     // The template is a constant and valid.
     let style = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len}, {eta} left");
@@ -119,7 +128,7 @@ fn with_progress<T>(work: impl FnOnce(&dyn Fn(u64, u64)) -> T) -> T {
     done
 }
 
-fn print_whole(examination: &Examination) -> anyhow::Result<()> {
+pub(super) fn print_whole(examination: &Examination) -> anyhow::Result<()> {
     let green = print::GREEN;
     let Examination { revision, events, heads, replayed, problems: _ } = examination;
     let (logs, events) = (count(heads.len(), "audit log"), count(usize::try_from(*events)?, "event"));
@@ -143,7 +152,7 @@ fn was(number: usize, thing: &str) -> String {
     format!("{} {}", count(number, thing), if number == 1 { "was" } else { "were" })
 }
 
-fn found(examination: &Examination) -> serde_json::Value {
+pub(super) fn found(examination: &Examination) -> serde_json::Value {
     let Examination { revision, events, heads, replayed, problems } = examination;
     let heads: Vec<_> = heads
         .iter()

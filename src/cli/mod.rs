@@ -23,6 +23,7 @@ mod exit;
 #[cfg(test)]
 mod fuzz;
 mod hints;
+mod migrate;
 mod permissions;
 mod print;
 mod serve;
@@ -122,6 +123,11 @@ enum Command {
     Restore(backup::Restore),
     /// Check the integrity of a backup or a database.
     Verify(backup::Verify),
+    /// Move the database from a file to PostgreSQL, or back.
+    Migrate(migrate::Migrate),
+    /// Begin a new epoch of a restored PostgreSQL database.
+    #[command(subcommand)]
+    Epoch(migrate::Epoch),
     /// Print a completion script for your shell.
     Completions {
         /// The shell.
@@ -190,7 +196,9 @@ async fn run(command: Command, parsed: &config::ParsedCommand) -> anyhow::Result
         Command::Top(top) => top.run().await,
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
-        Command::Verify(verify) => verify.run(),
+        Command::Verify(verify) => on_a_thread(|| verify.run()).await,
+        Command::Migrate(migrate) => on_a_thread(|| migrate.run()).await,
+        Command::Epoch(epoch) => on_a_thread(|| epoch.run()).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "queuegate", &mut script);
@@ -198,4 +206,9 @@ async fn run(command: Command, parsed: &config::ParsedCommand) -> anyhow::Result
             Ok(Outcome::Done)
         }
     }
+}
+
+/// Run work that waits for PostgreSQL, which has a runtime of its own.
+async fn on_a_thread(work: impl FnOnce() -> anyhow::Result<Outcome> + Send + 'static) -> anyhow::Result<Outcome> {
+    tokio::task::spawn_blocking(work).await?
 }

@@ -9,17 +9,22 @@ mod events;
 mod entry;
 mod request;
 mod verification;
+mod examination;
+mod tables;
 pub mod sqlite;
 pub mod postgres;
 mod database;
 mod log_reader;
+mod migrate;
 
 pub use self::{
     database::Store,
     error::Error,
     events::{EventFilter, Logged, Newest},
+    examination::Examination,
     log_reader::LogReader,
+    migrate::{make_schema, migrate_to_file, migrate_to_postgres, new_epoch, reopen_file, reopen_postgres},
     request::RequestRecord,
-    sqlite::{Examination, LogSync, Restored, back_up, examine, refuse_special, restore, write_ahead_log},
+    sqlite::{LogSync, Restored, back_up, examine, refuse_special, restore, write_ahead_log},
     verification::{Fault, Verification},
 };

@@ -59,9 +59,9 @@ impl Store {
 }
 
 /// The tables of the state, to read.
-struct Tables<'c, P> {
-    client: &'c Client,
-    progress: &'c P,
+pub(super) struct Tables<'c, P> {
+    pub client: &'c Client,
+    pub progress: &'c P,
 }
 
 impl<P: Fn(u64)> Tables<'_, P> {
@@ -96,7 +96,7 @@ impl<P: Fn(u64)> Tables<'_, P> {
         })
     }
 
-    async fn state(&self, lineage: Lineage, at: Sequence) -> Result<Snapshot, Error> {
+    pub(super) async fn state(&self, lineage: Lineage, at: Sequence) -> Result<Snapshot, Error> {
         let mut assembly = Assembly::new(lineage);
         let organizations =
             "SELECT organization_id, display_name, unassigned_queue_sign_in, settings_etag FROM organization";

@@ -41,7 +41,7 @@ const VERIFIED_AT_ONCE: i64 = 1_000;
 /// The read side of the cluster's audit log. It connects at its first use, and again after the connection broke.
 pub struct LogReader {
     target: Target,
-    inner: RefCell<Option<(Runtime, Session)>>,
+    pub(super) inner: RefCell<Option<(Runtime, Session)>>,
 }
 
 impl std::fmt::Debug for LogReader {
@@ -208,7 +208,8 @@ impl LogReader {
         Ok(verified)
     }
 
-    fn walk(
+    /// Verify a chain as [`Self::verify`] does, within an existing transaction.
+    pub(super) fn walk(
         &self,
         organization_id: &OrganizationId,
         expected: Option<Link>,
@@ -250,7 +251,7 @@ impl LogReader {
     }
 
     /// Run a query. If the connection broke since the last query, connect again.
-    fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
+    pub(super) fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
         let mut inner = self.inner.borrow_mut();
         inner.take_if(|(_, session)| session.client.is_closed());
         let (runtime, session) = match inner.as_mut() {
@@ -273,6 +274,15 @@ impl LogReader {
                 *inner = None;
                 Err(failed.and_then(Result::err).map_or_else(no_answer, |error| of_statement(&error)))
             }
+        }
+    }
+}
+
+impl Drop for LogReader {
+    /// A server may drop its last reader on a thread of calls, where a runtime must not be waited for.
+    fn drop(&mut self) {
+        if let Some((runtime, _)) = self.inner.take() {
+            runtime.shutdown_background();
         }
     }
 }

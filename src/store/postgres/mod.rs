@@ -15,10 +15,13 @@ mod database;
 mod load;
 mod log_reader;
 mod bell;
+mod examine;
+pub(super) mod moving;
 
 pub use self::{
     bell::{Bell, NodeReport},
     database::{Commit, DatabaseTime, Locking, Store, Wait},
+    examine::examine,
     history::News,
     log_reader::LogReader,
     target::{Target, is_connection_string},

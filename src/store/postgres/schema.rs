@@ -24,25 +24,30 @@ const MIN_READER: i32 = 1;
 const MIGRATION_LOCK: i64 = 0x5147_4154;
 
 /// The schema's state.
-enum Found {
+pub(super) enum Found {
     /// There is no schema of this name.
     Nothing,
-    /// It is ours, of this version.
-    Version(i32),
+    /// It is ours.
+    Version {
+        /// Its version.
+        version: i32,
+        /// The reason for which no node may use it, if there is one.
+        unusable: Option<String>,
+    },
 }
 
 /// Check the schema, and bring it up to date. A foreign schema, or one that this version doesn't know, is refused and
 /// not changed.
 pub(super) async fn migrate(target: &Target, session: &Session, new_store_id: u64, now_ms: i64) -> Result<(), Error> {
     require_server(target, session).await?;
-    if matches!(look(target, session).await?, Found::Version(KNOWN..)) {
+    if refuse_unusable(target, look(target, session).await?)? >= KNOWN {
         return Ok(());
     }
     let failed = |error: tokio_postgres::Error| match error.code() {
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
             let problem = format!(
                 "{}; start once as a user that may create schema queuegate, or let an administrator run \
-                 `queuegate migrate --schema-only`",
+                 `queuegate migrate --schema-only --to {target}`",
                 described(&error)
             );
             refused(&target.to_string(), &problem)
@@ -52,13 +57,10 @@ pub(super) async fn migrate(target: &Target, session: &Session, new_store_id: u6
     let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
     session.client.batch_execute(&begin).await.map_err(failed)?;
     // Another node may have migrated meanwhile.
-    let done = match look(target, session).await? {
-        Found::Nothing => {
-            session.client.batch_execute("CREATE SCHEMA queuegate").await.map_err(failed)?;
-            0
-        }
-        Found::Version(version) => version,
-    };
+    let done = refuse_unusable(target, look(target, session).await?)?;
+    if done == 0 {
+        session.client.batch_execute("CREATE SCHEMA queuegate").await.map_err(failed)?;
+    }
     for (version, sql) in (1..).zip(MIGRATIONS).filter(|(version, _)| *version > done) {
         session.client.batch_execute(sql).await.map_err(failed)?;
         let update = if version == 1 {
@@ -79,6 +81,15 @@ pub(super) async fn migrate(target: &Target, session: &Session, new_store_id: u6
 pub(super) const TIMELINE: &str =
     "('x' || lpad(substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), 16, '0'))::bit(64)::bigint";
 
+/// Return the schema's version, 0 for none, unless no node may use it.
+fn refuse_unusable(target: &Target, found: Found) -> Result<i32, Error> {
+    match found {
+        Found::Nothing => Ok(0),
+        Found::Version { version, unusable: None } => Ok(version),
+        Found::Version { version: _, unusable: Some(reason) } => Err(refused(&target.to_string(), &reason)),
+    }
+}
+
 async fn require_server(target: &Target, session: &Session) -> Result<(), Error> {
     let sql = "SELECT current_setting('server_version_num')::int, current_setting('server_encoding')";
     let row = session.client.query_one(sql, &[]).await.map_err(|error| of_statement(&error))?;
@@ -94,7 +105,8 @@ async fn require_server(target: &Target, session: &Session) -> Result<(), Error>
     Ok(())
 }
 
-async fn look(target: &Target, session: &Session) -> Result<Found, Error> {
+/// Look at the schema. A foreign one, or one that this version doesn't know, is refused.
+pub(super) async fn look(target: &Target, session: &Session) -> Result<Found, Error> {
     let failed = |error: tokio_postgres::Error| match error.code() {
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
             let problem = format!("{}; grant the user the rights that docs/cluster.md lists", described(&error));
@@ -119,7 +131,7 @@ async fn look(target: &Target, session: &Session) -> Result<Found, Error> {
         };
         return Err(refused(&target.to_string(), &problem));
     }
-    let sql = "SELECT schema_version, min_reader FROM store";
+    let sql = "SELECT schema_version, min_reader, unusable FROM store";
     let row = session.client.query_one(sql, &[]).await.map_err(failed)?;
     let (version, min_reader): (i32, i32) = (row.get(0), row.get(1));
     if min_reader > KNOWN {
@@ -129,5 +141,5 @@ async fn look(target: &Target, session: &Session) -> Result<Found, Error> {
         );
         return Err(refused(&target.to_string(), &problem));
     }
-    Ok(Found::Version(version))
+    Ok(Found::Version { version, unusable: row.get(2) })
 }

@@ -18,53 +18,20 @@ use super::{
 };
 use crate::{
     domain::{
-        chain::Link,
-        ids::{OrganizationId, Revision, Sequence},
+        ids::{OrganizationId, Sequence},
         snapshot::Snapshot,
     },
-    store::error::Error,
+    store::{
+        error::Error,
+        events::Logged,
+        examination::{Examination, Log, MAX_PROBLEMS, ORGANIZATIONS},
+        verification::Verification,
+    },
 };
-
-/// The largest number of problems of a kind that are reported.
-const MAX_PROBLEMS: usize = 10;
-
-/// The number of events that are replayed at a time.
-const CHUNK: u32 = 1_000;
-
-/// The result of an integrity check.
-#[derive(Debug, Clone)]
-pub struct Examination {
-    /// The end of the history, or `None` if the rows can't be read.
-    pub revision: Option<Revision>,
-    /// The number of events in the audit logs, all of which were verified.
-    pub events: u64,
-    /// Each organization with an audit log, and its head.
-    pub heads: Vec<(OrganizationId, Link)>,
-    /// The number of organizations whose state was replayed from the log and compared. That is impossible after a cut.
-    pub replayed: usize,
-    /// The problems. Without any, the file is whole.
-    pub problems: Vec<String>,
-}
-
-impl Examination {
-    /// Return whether there are no problems.
-    pub fn is_whole(&self) -> bool {
-        self.problems.is_empty()
-    }
-}
 
 /// Check the integrity of a file. `progress` repeatedly gets the number of verified events and the total.
 pub fn examine(path: &Path, progress: impl Fn(u64, u64)) -> Result<Examination, Error> {
-    let mut examination =
-        Examination { revision: None, events: 0, heads: Vec::new(), replayed: 0, problems: Vec::new() };
-    match examination.all(path, &progress) {
-        Ok(()) => Ok(examination),
-        Err(Error::Damaged(problem) | Error::DamagedFile { path: _, problem }) => {
-            examination.problems.push(problem);
-            Ok(examination)
-        }
-        Err(error) => Err(error),
-    }
+    Examination::of(|examination| Examiner { examination }.all(path, &progress))
 }
 
 /// Open a queuegate database to read, even while a server writes to it.
@@ -86,7 +53,12 @@ pub(super) fn open_to_read(path: &Path) -> Result<LogReader, Error> {
     Ok(LogReader { connection, path: path.to_owned() })
 }
 
-impl Examination {
+/// An examination in progress.
+struct Examiner<'e> {
+    examination: &'e mut Examination,
+}
+
+impl Examiner<'_> {
     fn all(&mut self, path: &Path, progress: &impl Fn(u64, u64)) -> Result<(), Error> {
         let reader = open_to_read(path)?;
         let found: i64 = reader.connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -110,9 +82,9 @@ impl Examination {
         match check() {
             Ok(lines) => {
                 let bad = lines.into_iter().filter(|line| line != "ok");
-                self.problems.extend(bad.map(|line| format!("integrity_check: {line}")));
+                self.examination.problems.extend(bad.map(|line| format!("integrity_check: {line}")));
             }
-            Err(error) => self.problems.push(format!("integrity_check: {error}")),
+            Err(error) => self.examination.problems.push(format!("integrity_check: {error}")),
         }
         let check = || -> rusqlite::Result<Vec<String>> {
             let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
@@ -123,8 +95,8 @@ impl Examination {
             statement.query_map([], described)?.take(MAX_PROBLEMS).collect()
         };
         match check() {
-            Ok(broken) => self.problems.extend(broken),
-            Err(error) => self.problems.push(format!("foreign_key_check: {error}")),
+            Ok(broken) => self.examination.problems.extend(broken),
+            Err(error) => self.examination.problems.push(format!("foreign_key_check: {error}")),
         }
     }
 
@@ -133,11 +105,11 @@ impl Examination {
         let loaded = read_lineage(connection).and_then(|lineage| Tables { connection, lineage }.load());
         match loaded {
             Ok(live) => {
-                self.revision = Some(live.revision());
+                self.examination.revision = Some(live.revision());
                 Some(live)
             }
             Err(error) => {
-                self.problems.push(format!("the state can't be loaded: {error}"));
+                self.examination.problems.push(format!("the state can't be loaded: {error}"));
                 None
             }
         }
@@ -146,60 +118,31 @@ impl Examination {
     /// Verify every chain, and compare the state with its replay.
     fn logs(&mut self, reader: &LogReader, live: Option<&Snapshot>, progress: &impl Fn(u64, u64)) -> Result<(), Error> {
         let total = reader.connection.query_row("SELECT count(*) FROM audit_log", [], |row| row.get::<_, i64>(0))?;
-        let total = u64::try_from(total).unwrap_or(0);
-        let mut statement = reader.connection.prepare(
-            "SELECT organization_id FROM audit_chain UNION SELECT organization_id FROM audit_log \
-             UNION SELECT organization_id FROM organization ORDER BY 1",
-        )?;
+        let mut statement = reader.connection.prepare(ORGANIZATIONS)?;
         let mut rows = statement.query([])?;
+        let mut organizations = Vec::new();
         while let Some(row) = rows.next()? {
-            let organization_id: OrganizationId = text(row, 0)?;
-            let walked = reader.walk(&organization_id, None, |events| {
-                progress(self.events + events, total);
-                ControlFlow::Continue(())
-            });
-            let Some(walked) = walked? else {
-                self.problems.push(format!("{organization_id}: it has no audit log"));
-                continue;
-            };
-            self.events += walked.events;
-            self.heads.push((organization_id.clone(), walked.head));
-            if let Some(fault) = walked.fault {
-                self.problems.push(format!("{organization_id}: event {}: {}", fault.sequence.0, fault.description));
-                continue;
-            }
-            let Some(live) = live else { continue };
-            if walked.cut.sequence == Sequence(0) {
-                self.replay(reader, live, &organization_id)?;
-            }
+            organizations.push(text(row, 0)?);
         }
-        progress(total, total);
-        Ok(())
+        self.examination.logs(reader, &organizations, live, (u64::try_from(total).unwrap_or(0), progress))
+    }
+}
+
+impl Log for LogReader {
+    fn walk(&self, organization_id: &OrganizationId, progress: &dyn Fn(u64)) -> Result<Option<Verification>, Error> {
+        Self::walk(self, organization_id, None, |events| {
+            progress(events);
+            ControlFlow::Continue(())
+        })
     }
 
-    /// Replay an organization's log, and compare the result with the live state.
-    fn replay(&mut self, reader: &LogReader, live: &Snapshot, organization_id: &OrganizationId) -> Result<(), Error> {
-        let mut replayed = Snapshot::empty(live.revision().lineage);
-        let mut last = Sequence(0);
-        loop {
-            let records = reader.records_since(last, live.revision().sequence, Some(organization_id), CHUNK)?;
-            let Some(newest) = records.last() else { break };
-            last = newest.record.sequence;
-            for logged in &records {
-                if let Err(error) = replayed.apply(&logged.record.change) {
-                    let number = logged.record.sequence.0;
-                    self.problems.push(format!("{organization_id}: event {number} doesn't follow: {error}"));
-                    return Ok(());
-                }
-            }
-        }
-        let id = organization_id.as_str();
-        if replayed.organization(id) != live.organization(id) {
-            self.problems.push(format!(
-                "{organization_id}: the tables of the state differ from the replayed audit log; one of them was altered"
-            ));
-        }
-        self.replayed += 1;
-        Ok(())
+    fn records_since(
+        &self,
+        organization_id: &OrganizationId,
+        after: Sequence,
+        up_to: Sequence,
+        most: u32,
+    ) -> Result<Vec<Logged>, Error> {
+        Self::records_since(self, after, up_to, Some(organization_id), most)
     }
 }

@@ -20,11 +20,12 @@ mod load;
 mod verify;
 mod examine;
 mod backup;
+pub(super) mod moving;
 
 pub use self::{
     backup::{Restored, back_up, restore},
     database::Store,
-    examine::{Examination, examine},
+    examine::examine,
     file_kind::refuse_special,
     log_reader::LogReader,
     paths::write_ahead_log,

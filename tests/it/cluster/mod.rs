@@ -1,8 +1,10 @@
 //! Several equal nodes over one PostgreSQL. Without PostgreSQL, each test says that it is skipped.
 
 mod campaign;
+mod examine;
 mod faults;
 mod limits;
+mod migrate;
 mod nodes;
 mod postgres;
 mod proxy;

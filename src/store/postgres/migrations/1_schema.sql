@@ -7,7 +7,8 @@ CREATE TABLE store (
     product TEXT NOT NULL CHECK (product = 'queuegate'),
     schema_version INTEGER NOT NULL,
     min_reader INTEGER NOT NULL,         -- the oldest schema version that a node must know to work with this one
-    store_id TEXT COLLATE "C" NOT NULL   -- 16 hexadecimal digits, drawn when the schema was created
+    store_id TEXT COLLATE "C" NOT NULL,  -- 16 hexadecimal digits, drawn when the schema was created
+    unusable TEXT                        -- the reason for which no node may use this store, or NULL
 );
 
 -- The end of the history: one row. A commit locks it, and is refused unless it continues exactly this end.
