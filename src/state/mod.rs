@@ -127,7 +127,7 @@ impl State {
         metrics: Arc<Metrics>,
     ) -> Result<(Self, WriterEnd), store::Error> {
         let snapshot = node::load(&mut store, &*clock)?;
-        let log = LogReader::Postgres(postgres::LogReader::new(store.target().clone()));
+        let log = LogReader::Postgres(Box::new(postgres::LogReader::new(store.target().clone())));
         let (state, queue) = Self::of(snapshot, log, clock, metrics);
         let shared = Arc::clone(&state.shared);
         shared.freshness.saw_all(Instant::now());

@@ -20,7 +20,7 @@ pub enum LogReader {
     /// Of an SQLite file.
     Sqlite(sqlite::LogReader),
     /// Of a PostgreSQL database.
-    Postgres(postgres::LogReader),
+    Postgres(Box<postgres::LogReader>),
 }
 
 impl LogReader {
@@ -28,7 +28,7 @@ impl LogReader {
     pub fn another(&self) -> Result<Self, Error> {
         match self {
             Self::Sqlite(reader) => reader.another().map(Self::Sqlite),
-            Self::Postgres(reader) => Ok(Self::Postgres(reader.another())),
+            Self::Postgres(reader) => Ok(Self::Postgres(Box::new(reader.another()))),
         }
     }
 

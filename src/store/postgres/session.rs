@@ -112,11 +112,9 @@ async fn drive<S, T>(
 {
     while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
         match message {
-            AsyncMessage::Notice(notice) => {
-                if notice.parsed_severity() == Some(Severity::Warning) {
-                    warnings.fetch_add(1, Ordering::Relaxed);
-                    warn!(message = notice.message(), code = notice.code().code(), "warning from PostgreSQL");
-                }
+            AsyncMessage::Notice(notice) if notice.parsed_severity() == Some(Severity::Warning) => {
+                warnings.fetch_add(1, Ordering::Relaxed);
+                warn!(message = notice.message(), code = notice.code().code(), "warning from PostgreSQL");
             }
             AsyncMessage::Notification(notification) => {
                 // Only a listener has a receiver.

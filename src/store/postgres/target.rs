@@ -21,7 +21,7 @@ const TCP_TIMEOUT: Duration = Duration::from_secs(5);
 /// The address of a PostgreSQL database. Its text has no password.
 #[derive(Clone)]
 pub struct Target {
-    config: Config,
+    config: Box<Config>,
     encryption: Encryption,
     root_certificate: Option<PathBuf>,
     password_file: Option<PathBuf>,
@@ -124,7 +124,7 @@ impl FromStr for Target {
             config.user("queuegate");
         }
         let pass_file = pass_file.or_else(|| std::env::var_os("PGPASSFILE").map(PathBuf::from));
-        Ok(Self { config, encryption, root_certificate, password_file: None, pass_file, shown })
+        Ok(Self { config: Box::new(config), encryption, root_certificate, password_file: None, pass_file, shown })
     }
 }
 
@@ -138,7 +138,7 @@ impl Target {
 
     /// Return the parameters of a connection, named `purpose` in the database's list of sessions.
     pub(super) fn config(&self, purpose: &str) -> Result<Config, Error> {
-        let mut config = self.config.clone();
+        let mut config = Config::clone(&self.config);
         config.application_name(format!("queuegate {purpose}"));
         let read = |path: &PathBuf| {
             let unreadable = |error| refused(&self.shown, &format_args!("can't read `{}`: {error}", path.display()));

@@ -54,6 +54,9 @@ enum Answer {
     SignedOut,
 }
 
+/// The live session of each user on each queue.
+type Sessions = HashMap<(String, String), String>;
+
 /// A change of a session, as the log has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Logged {
@@ -148,7 +151,7 @@ async fn follow(nodes: Vec<Client>, start: String, marker: String, mut rng: StdR
 /// Compare answers with the log. Return the number of violations' descriptions.
 fn violations(answered: &[Answered], log: &[Logged]) -> Vec<String> {
     let mut found = Vec::new();
-    let mut states: Vec<(u64, HashMap<(String, String), String>)> = vec![(0, HashMap::new())];
+    let mut states: Vec<(u64, Sessions)> = vec![(0, Sessions::new())];
     for change in log {
         let mut state = states.last().unwrap().1.clone();
         if change.is_start {

@@ -19,9 +19,6 @@ use tokio_postgres::NoTls;
 
 use crate::harness::rounds::median;
 
-/// The number of changes in a batch.
-const BATCH: usize = 256;
-
 /// Return the p50 of an UPDATE of one row, in microseconds.
 pub async fn update_p50_us(address: &str, seconds: f64) -> anyhow::Result<f64> {
     let (client, connection) = tokio_postgres::connect(address, NoTls).await?;
@@ -39,8 +36,8 @@ pub async fn update_p50_us(address: &str, seconds: f64) -> anyhow::Result<f64> {
     Ok(median(&took))
 }
 
-/// Return the changes per second of a program that only commits batches of sign-ins and sign-outs.
-pub fn batches(address: &str, seconds: f64) -> anyhow::Result<f64> {
+/// Return the changes per second of a program that only commits batches of sign-ins and sign-outs, of this size.
+pub fn batches(address: &str, size: usize, seconds: f64) -> anyhow::Result<f64> {
     let mut wait = |_: Duration| ControlFlow::Continue(());
     let mut store = Store::new(address.parse()?, 1, String::new())?;
     store.load(|_| {}, &mut wait)?;
@@ -48,12 +45,12 @@ pub fn batches(address: &str, seconds: f64) -> anyhow::Result<f64> {
     let mut sessions = Vec::new();
     while began.elapsed().as_secs_f64() < seconds {
         if sessions.is_empty() {
-            sessions = (0..BATCH).map(|number| session(batch, number)).collect::<anyhow::Result<Vec<_>>>()?;
+            sessions = (0..size).map(|number| session(batch, number)).collect::<anyhow::Result<Vec<_>>>()?;
             commit(&mut store, written, sessions.iter().cloned().map(started), &mut wait)?;
         } else {
             commit(&mut store, written, std::mem::take(&mut sessions).into_iter().map(ended), &mut wait)?;
         }
-        written += u64::try_from(BATCH)?;
+        written += u64::try_from(size)?;
         batch += 1;
     }
     Ok(written as f64 / began.elapsed().as_secs_f64())

@@ -88,13 +88,17 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         Process::queuegate(&environment, Path::new(&database))?,
     ];
     let (mut followed, mut lone, mut raw) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut one, mut bare) = (Vec::new(), Vec::new());
+    let (mut one, mut bare, mut batches) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..options.rounds {
         raw.push(bare::update_p50_us(&database, options.seconds).await?);
         lone.push(loops::closed(&single, 1, &changes, options.seconds).await?.p50_us());
-        let (address, seconds) = (primary.database(), options.seconds);
-        bare.push(tokio::task::spawn_blocking(move || bare::batches(&address, seconds)).await??);
+        let before = batches_of(&node.process)?;
         one.push(loops::closed(&many, CALLERS, &changes, options.seconds).await?.rate());
+        let after = batches_of(&node.process)?;
+        let batch = ((after.0 - before.0) / (after.1 - before.1).max(1.0)).round().max(1.0);
+        batches.push(batch);
+        let (address, seconds) = (primary.database(), options.seconds);
+        bare.push(tokio::task::spawn_blocking(move || bare::batches(&address, batch as usize, seconds)).await??);
         followed.extend(follow(&environment, &plan, &node.process, &others[0]).await?);
     }
     let three = [&node.process, &others[0], &others[1]];
@@ -114,6 +118,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         plain("one change alone, p50 in us", median(&lone)),
         ratio("256 in flight, one node to the bare statement", Ratio::of(one.iter().copied(), bare.iter().copied())),
         plain("256 in flight, one node, changes per second", median(&one)),
+        plain("256 in flight, one node, changes per batch", median(&batches)),
         ratio("256 in flight each, three nodes to one", Ratio::of(totals.iter().copied(), one.iter().copied())),
         plain(
             "least share to the largest of three nodes",
@@ -124,6 +129,11 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     ]);
     print_figures(options.json, "Nodes over PostgreSQL, with a synchronous standby on this machine", figures);
     Ok(())
+}
+
+/// Return the number of committed commands, and of batches.
+fn batches_of(node: &Process) -> anyhow::Result<(f64, f64)> {
+    Ok((node.metric("queuegate_batch_commands_sum")?, node.metric("queuegate_batch_commands_count")?))
 }
 
 fn ratio(name: &'static str, ratio: Ratio) -> Figure {
