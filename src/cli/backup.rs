@@ -115,7 +115,7 @@ impl Verify {
 }
 
 /// Run a long task, with a progress bar on a terminal.
-fn with_progress<T>(work: impl FnOnce(&dyn Fn(u64, u64)) -> T) -> T {
+pub(super) fn with_progress<T>(work: impl FnOnce(&dyn Fn(u64, u64)) -> T) -> T {
     let bar = ProgressBar::new(0);
     // The template is a constant and valid.
     let style = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len}, {eta} left");
@@ -128,7 +128,7 @@ fn with_progress<T>(work: impl FnOnce(&dyn Fn(u64, u64)) -> T) -> T {
     done
 }
 
-fn print_whole(examination: &Examination) -> anyhow::Result<()> {
+pub(super) fn print_whole(examination: &Examination) -> anyhow::Result<()> {
     let green = print::GREEN;
     let Examination { revision, events, heads, replayed, problems: _ } = examination;
     let (logs, events) = (count(heads.len(), "audit log"), count(usize::try_from(*events)?, "event"));
@@ -152,7 +152,7 @@ fn was(number: usize, thing: &str) -> String {
     format!("{} {}", count(number, thing), if number == 1 { "was" } else { "were" })
 }
 
-fn found(examination: &Examination) -> serde_json::Value {
+pub(super) fn found(examination: &Examination) -> serde_json::Value {
     let Examination { revision, events, heads, replayed, problems } = examination;
     let heads: Vec<_> = heads
         .iter()

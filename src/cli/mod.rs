@@ -23,6 +23,7 @@ mod exit;
 #[cfg(test)]
 mod fuzz;
 mod hints;
+mod migrate;
 mod permissions;
 mod print;
 mod serve;
@@ -122,6 +123,8 @@ enum Command {
     Restore(backup::Restore),
     /// Check the integrity of a backup or a database.
     Verify(backup::Verify),
+    /// Move the database from a file to PostgreSQL, or back.
+    Migrate(Box<migrate::Migrate>),
     /// Print a completion script for your shell.
     Completions {
         /// The shell.
@@ -191,6 +194,7 @@ async fn run(command: Command, parsed: &config::ParsedCommand) -> anyhow::Result
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
         Command::Verify(verify) => on_a_thread(|| verify.run()).await,
+        Command::Migrate(migrate) => on_a_thread(|| migrate.run()).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "queuegate", &mut script);

@@ -143,10 +143,10 @@ pub enum Error {
         /// The cause.
         problem: std::io::Error,
     },
-    /// The PostgreSQL database can't be used as it is configured. Nothing was written.
+    /// A PostgreSQL database can't be used as it is configured, or a database was moved. Nothing was written.
     #[error("can't use `{database}`: {problem}")]
     Unusable {
-        /// The database's address, without a password.
+        /// The database's path, or its address without a password.
         database: String,
         /// The problem, with advice.
         problem: String,

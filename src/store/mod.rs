@@ -10,10 +10,12 @@ mod entry;
 mod request;
 mod verification;
 mod examination;
+mod tables;
 pub mod sqlite;
 pub mod postgres;
 mod database;
 mod log_reader;
+mod migrate;
 
 pub use self::{
     database::Store,
@@ -21,6 +23,7 @@ pub use self::{
     events::{EventFilter, Logged, Newest},
     examination::Examination,
     log_reader::LogReader,
+    migrate::{migrate_to_file, migrate_to_postgres, reopen_file, reopen_postgres},
     request::RequestRecord,
     sqlite::{LogSync, Restored, back_up, examine, refuse_special, restore, write_ahead_log},
     verification::{Fault, Verification},

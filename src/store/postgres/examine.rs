@@ -127,7 +127,7 @@ impl Log for LogReader {
 }
 
 /// Read a lineage from its columns.
-fn lineage_of(store_id: &str, head: Head) -> Result<Lineage, Error> {
+pub(super) fn lineage_of(store_id: &str, head: Head) -> Result<Lineage, Error> {
     let store_id = u64::from_str_radix(store_id, 16);
     head.lineage(store_id.map_err(|_| Error::Damaged("store.store_id is not 16 hexadecimal digits".to_owned()))?)
 }

@@ -28,6 +28,9 @@ use crate::{
 /// The number of pages that are copied between two progress reports.
 const PAGES_AT_ONCE: i32 = 1_000;
 
+/// The advice if there is a file where a database is to be made.
+pub(super) const HINT: &str = "move it away, with the -wal and -shm files beside it, or give another name";
+
 /// The result of a restore.
 #[derive(Debug, Clone)]
 pub struct Restored {
@@ -57,8 +60,13 @@ pub fn back_up(database: &Path, file: &Path, progress: impl Fn(u64, u64)) -> Res
 
 /// Restore a backup as a new database. An existing file is not changed.
 pub fn restore(file: &Path, database: &Path, now: Timestamp, progress: impl Fn(u64, u64)) -> Result<Restored, Error> {
-    const HINT: &str = "move it away, with the -wal and -shm files beside it, or give another --database";
     let source = open_to_read(file)?.connection;
+    let made = make_database(database, |copy| make_of(copy, &source, file, now, &progress));
+    made.map_err(|error| error.of_file(file))
+}
+
+/// Make a new database. `make` fills the file and gives it its name.
+pub(super) fn make_database<T>(database: &Path, make: impl FnOnce(Copy) -> Result<T, Error>) -> Result<T, Error> {
     if let Err(exists) = refuse_existing(database, HINT) {
         if database.is_file() {
             // Don't advise moving away a database that is being served.
@@ -67,11 +75,11 @@ pub fn restore(file: &Path, database: &Path, now: Timestamp, progress: impl Fn(u
         return Err(exists);
     }
     let database = &real_path(database)?;
-    // No other process can serve it during the restore. A process that served it just before left data in the file.
+    // No other process can serve it meanwhile. A process that served it just before left data in the file.
     let lock = Lock::take(database)?;
-    let made = Copy::begin(database, HINT).and_then(|copy| make_of(copy, &source, file, now, &progress));
+    let made = Copy::begin(database, HINT).and_then(make);
     lock.withdraw();
-    made.map_err(|error| error.of_file(file))
+    made
 }
 
 /// Restore into the copy, and give it its name.
@@ -101,7 +109,7 @@ fn make_of(
 }
 
 /// Begin an epoch. Its number is the present second, so that two databases restored from one backup differ.
-fn begin_epoch(connection: &Connection, now: Timestamp) -> Result<u32, Error> {
+pub(super) fn begin_epoch(connection: &Connection, now: Timestamp) -> Result<u32, Error> {
     let second = u32::try_from(now.unix_ms() / 1_000).unwrap_or(0);
     let next = "UPDATE store SET epoch = max(epoch + 1, ?) RETURNING epoch";
     Ok(connection.query_row(next, [second], |row| row.get(0))?)
@@ -120,9 +128,9 @@ fn refuse_existing(file: &Path, hint: &'static str) -> Result<(), Error> {
 }
 
 /// A file in progress under another name. If it is dropped before it is finished, it is removed.
-struct Copy {
-    file: PathBuf,
-    partial: PathBuf,
+pub(super) struct Copy {
+    pub file: PathBuf,
+    pub partial: PathBuf,
     is_finished: bool,
 }
 
@@ -173,7 +181,7 @@ impl Copy {
     }
 
     /// Give the file its name, durably.
-    fn finish(mut self) -> Result<(), Error> {
+    pub fn finish(mut self) -> Result<(), Error> {
         let unwritable = |problem| Error::Unwritable { path: self.file.display().to_string(), problem };
         File::open(&self.partial).and_then(|file| file.sync_all()).map_err(unwritable)?;
         std::fs::rename(&self.partial, &self.file).map_err(unwritable)?;

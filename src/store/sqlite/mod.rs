@@ -20,6 +20,7 @@ mod load;
 mod verify;
 mod examine;
 mod backup;
+pub(super) mod moving;
 
 pub use self::{
     backup::{Restored, back_up, restore},

@@ -28,6 +28,9 @@ pub(super) fn known_schema() -> i64 {
     i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
 }
 
+/// The schema number of a file that was moved to another store. No version knows it, so all of them refuse the file.
+pub(super) const MOVED: i64 = i32::MAX as i64;
+
 /// The largest size in bytes of a file whose creation was interrupted.
 const NEW_FILE: u64 = 4_096;
 
@@ -91,6 +94,11 @@ pub(super) fn refuse_foreign(path: &Path, connection: &Connection) -> Result<(),
 }
 
 fn refuse_newer(path: &Path, found: i64) -> Result<(), Error> {
+    if found == MOVED {
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let problem = connection.query_row("SELECT reason FROM moved", [], |row| row.get(0))?;
+        return Err(Error::Unusable { database: path.display().to_string(), problem });
+    }
     let known = known_schema();
     if found > known {
         return Err(Error::NewerSchema { path: path.display().to_string(), found, known });

@@ -101,12 +101,16 @@ impl LogReader {
 }
 
 fn values(row: &Row<'_>) -> Values {
-    let value = |index: usize| match row.get_ref(index) {
+    COLUMNS.iter().enumerate().map(|(index, column)| (*column, value(row, index))).collect()
+}
+
+/// Read a value of any kind.
+pub(super) fn value(row: &Row<'_>, index: usize) -> Value {
+    match row.get_ref(index) {
         Ok(ValueRef::Null) => Value::Null,
         Ok(ValueRef::Integer(integer)) => Value::Integer(integer),
         Ok(ValueRef::Text(bytes)) => String::from_utf8(bytes.to_vec()).map_or(Value::Other, Value::Text),
         Ok(ValueRef::Blob(bytes)) => Value::Bytes(bytes.to_vec()),
         Ok(ValueRef::Real(_)) | Err(_) => Value::Other,
-    };
-    COLUMNS.iter().enumerate().map(|(index, column)| (*column, value(index))).collect()
+    }
 }
