@@ -1,8 +1,8 @@
-//! Commands that move a store between a file and PostgreSQL. They work without a server.
+//! Commands that move a store between a file and PostgreSQL, and that begin a new epoch. They work without a server.
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::{
     args::{ServerDatabase, Wrong, server_database},
@@ -41,6 +41,24 @@ pub(super) struct Migrate {
     /// Print JSON for machines.
     #[arg(long)]
     json: bool,
+}
+
+/// Commands of `epoch`.
+#[derive(Subcommand)]
+pub(super) enum Epoch {
+    /// Begin a new epoch of a PostgreSQL database that was restored.
+    New(NewEpoch),
+}
+
+/// Arguments of `epoch new`.
+#[derive(Args)]
+pub(super) struct NewEpoch {
+    /// The PostgreSQL database.
+    #[arg(long, value_name = "DATABASE", env = "QUEUEGATE_DATABASE", hide_env_values = true)]
+    database: Target,
+    /// File with the password for PostgreSQL.
+    #[arg(long, value_name = "FILE", env = "QUEUEGATE_DATABASE_PASSWORD_FILE")]
+    database_password_file: Option<PathBuf>,
 }
 
 impl Migrate {
@@ -85,6 +103,13 @@ impl Migrate {
             print_whole(&examination)?;
         }
         Ok(Outcome::Done)
+    }
+}
+
+impl Epoch {
+    pub(super) fn run(self) -> anyhow::Result<Outcome> {
+        let Self::New(NewEpoch { database, database_password_file }) = self;
+        continues(postgres::new_epoch(&database.with_password_file(database_password_file))?)
     }
 }
 

@@ -125,6 +125,9 @@ enum Command {
     Verify(backup::Verify),
     /// Move the database from a file to PostgreSQL, or back.
     Migrate(Box<migrate::Migrate>),
+    /// Begin a new epoch of a restored PostgreSQL database.
+    #[command(subcommand)]
+    Epoch(migrate::Epoch),
     /// Print a completion script for your shell.
     Completions {
         /// The shell.
@@ -195,6 +198,7 @@ async fn run(command: Command, parsed: &config::ParsedCommand) -> anyhow::Result
         Command::Restore(restore) => restore.run(),
         Command::Verify(verify) => on_a_thread(|| verify.run()).await,
         Command::Migrate(migrate) => on_a_thread(|| migrate.run()).await,
+        Command::Epoch(epoch) => on_a_thread(|| epoch.run()).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "queuegate", &mut script);

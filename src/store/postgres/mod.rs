@@ -25,6 +25,6 @@ pub use self::{
     examine::examine,
     history::News,
     log_reader::LogReader,
-    offline::make_schema,
+    offline::{make_schema, new_epoch},
     target::{Target, is_connection_string},
 };

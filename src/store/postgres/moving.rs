@@ -51,6 +51,11 @@ impl Source {
             Found::Version { version: _, unusable: Some(reason) } => return Err(refused(&target.to_string(), &reason)),
             Found::Version { version: _, unusable: None } => {}
         }
+        if connected.query_one(&format!("SELECT timeline <> {TIMELINE} FROM head"), &[])?.get(0) {
+            let problem =
+                "PostgreSQL failed over or was restored since a node used it; run `queuegate epoch new` first";
+            return Err(refused(&target.to_string(), &problem));
+        }
         // The snapshot is taken after the lock, so it has every commit.
         connected.execute(
             "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ; \

@@ -1,4 +1,4 @@
-//! Commands that work on a PostgreSQL database without a node: its schema, and the connection of a
+//! Commands that work on a PostgreSQL database without a node: its schema and its epoch, and the connection of a
 //! migration.
 
 use std::{ops::ControlFlow, time::Duration};
@@ -24,6 +24,20 @@ use crate::{
 pub fn make_schema(target: &Target, now: Timestamp) -> Result<(), Error> {
     let mut connected = Connected::connect(target)?;
     connected.migrate(now)
+}
+
+/// Begin a new epoch, after a restore. Return the end of the history in it.
+pub fn new_epoch(target: &Target) -> Result<Revision, Error> {
+    let mut connected = Connected::connect(target)?;
+    match connected.look()? {
+        Found::Nothing => return Err(Error::Missing { path: target.to_string() }),
+        Found::Version { version: _, unusable: Some(reason) } => return Err(refused(&target.to_string(), &reason)),
+        Found::Version { version: _, unusable: None } => {}
+    }
+    connected.execute("BEGIN")?;
+    let revision = begin_epoch(&mut connected)?;
+    connected.commit()?;
+    Ok(revision)
 }
 
 /// A connection of a command.

@@ -167,12 +167,30 @@ async fn a_source_that_was_moved_is_reopened_in_a_new_epoch() {
     assert_eq!(migrate(&address, new.to_str().unwrap()).await.1, 0);
     let (text, code) = run(&["migrate", "--reopen", &address]).await;
     assert!(code == 0 && text.contains("it continues at"), "{text}");
+    let (text, code) = run(&["epoch", "new", "--database", &address]).await;
+    assert!(code == 0 && text.contains("it continues at"), "{text}");
     let mut server = on_postgres(&address, &clock).await;
     let reopened = Seen::of(&mut server).await;
     assert_eq!((&reopened.export, &reopened.sessions), (&seen.export, &seen.sessions));
     assert_ne!(reopened.repeated.revision, seen.repeated.revision);
     assert!(server.sign_in("bo", "support").await.decision.is_some());
     server.stop().await;
+}
+
+/// A failover may have lost changes whose revisions were given.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_on_another_timeline_is_moved_only_in_a_new_epoch() {
+    let Some(postgres) = Postgres::start() else { return };
+    let (folder, _, path, _) = file().await;
+    let address = postgres.database();
+    assert_eq!(migrate(path.to_str().unwrap(), &address).await.1, 0);
+    postgres.sql_in(name_of(&address), "UPDATE queuegate.head SET timeline = 99");
+    let new = folder.path().join("new.db");
+    let (text, code) = migrate(&address, new.to_str().unwrap()).await;
+    assert!(code == 2 && text.contains("run `queuegate epoch new` first") && !new.exists(), "{text}");
+    assert_eq!(run(&["epoch", "new", "--database", &address]).await.1, 0);
+    let (text, code) = migrate(&address, new.to_str().unwrap()).await;
+    assert_eq!(code, 0, "{text}");
 }
 
 /// A constraint keeps a node that was stopped in the middle of a write from writing to a database that was moved.
