@@ -13,7 +13,10 @@ use super::{
 use crate::{
     domain::ids::Revision,
     state::clock::{Clock, SystemClock},
-    store::{self, postgres::Target},
+    store::{
+        self,
+        postgres::{self, Target},
+    },
 };
 
 /// Arguments of `migrate`.
@@ -74,7 +77,7 @@ impl Migrate {
             let Some(ServerDatabase::Shared(target)) = to else {
                 return Err(Wrong("--schema-only needs a PostgreSQL database in --to".to_owned()).into());
             };
-            store::make_schema(&with_password(target), now)?;
+            postgres::make_schema(&with_password(target), now)?;
             return Ok(Outcome::Done);
         }
         let (name, examination) = match (from, to) {
@@ -106,7 +109,7 @@ impl Migrate {
 impl Epoch {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         let Self::New(NewEpoch { database, database_password_file }) = self;
-        continues(store::new_epoch(&database.with_password_file(database_password_file))?)
+        continues(postgres::new_epoch(&database.with_password_file(database_password_file))?)
     }
 }
 

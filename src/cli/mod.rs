@@ -124,7 +124,7 @@ enum Command {
     /// Check the integrity of a backup or a database.
     Verify(backup::Verify),
     /// Move the database from a file to PostgreSQL, or back.
-    Migrate(migrate::Migrate),
+    Migrate(Box<migrate::Migrate>),
     /// Begin a new epoch of a restored PostgreSQL database.
     #[command(subcommand)]
     Epoch(migrate::Epoch),

@@ -62,16 +62,6 @@ pub fn reopen_postgres(target: &Target) -> Result<Revision, Error> {
     postgres::moving::reopen(target)
 }
 
-/// Create or update the schema of a PostgreSQL database.
-pub fn make_schema(target: &Target, now: Timestamp) -> Result<(), Error> {
-    postgres::moving::make_schema(target, now)
-}
-
-/// Begin a new epoch of a PostgreSQL database that was restored. Return the end of its history.
-pub fn new_epoch(target: &Target) -> Result<Revision, Error> {
-    postgres::moving::new_epoch(target)
-}
-
 /// Return the revision of a store that is whole.
 fn whole(name: &dyn std::fmt::Display, examination: Examination) -> Result<(Examination, Revision), Error> {
     match examination.revision.filter(|_| examination.is_whole()) {

@@ -23,7 +23,7 @@ pub use self::{
     events::{EventFilter, Logged, Newest},
     examination::Examination,
     log_reader::LogReader,
-    migrate::{make_schema, migrate_to_file, migrate_to_postgres, new_epoch, reopen_file, reopen_postgres},
+    migrate::{migrate_to_file, migrate_to_postgres, reopen_file, reopen_postgres},
     request::RequestRecord,
     sqlite::{LogSync, Restored, back_up, examine, refuse_special, restore, write_ahead_log},
     verification::{Fault, Verification},

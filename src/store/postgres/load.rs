@@ -39,7 +39,7 @@ struct Loaded {
 impl Store {
     /// Load the state from the tables. `progress` repeatedly gets the number of rows.
     pub fn load(&mut self, progress: impl Fn(u64), wait: Wait<'_>) -> Result<Snapshot, Error> {
-        // The state that the node had is replaced.
+        // The state that the node knew does not count any more.
         self.last = None;
         self.connect(wait)?;
         let starts = self.epoch_starts(wait)?;

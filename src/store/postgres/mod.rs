@@ -16,6 +16,7 @@ mod load;
 mod log_reader;
 mod bell;
 mod examine;
+mod offline;
 pub(super) mod moving;
 
 pub use self::{
@@ -24,5 +25,6 @@ pub use self::{
     examine::examine,
     history::News,
     log_reader::LogReader,
+    offline::{make_schema, new_epoch},
     target::{Target, is_connection_string},
 };

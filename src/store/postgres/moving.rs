@@ -5,9 +5,8 @@
 //!
 //! INVARIANT: no node uses a target before its source is closed.
 
-use std::{ops::ControlFlow, pin::pin, vec};
+use std::{pin::pin, vec};
 
-use tokio::runtime::Runtime;
 use tokio_postgres::{
     Row as SqlRow,
     binary_copy::BinaryCopyInWriter,
@@ -15,12 +14,11 @@ use tokio_postgres::{
 };
 
 use super::{
-    database::{no_answer, patient, run},
+    database::{no_answer, run},
     error::{of_statement, refused},
-    examine::{examine, lineage_of},
-    head::Head,
-    schema::{Found, TIMELINE, look, migrate},
-    session::Session,
+    examine::examine,
+    offline::{Connected, begin_epoch, forever},
+    schema::{Found, TIMELINE},
     target::Target,
 };
 use crate::{
@@ -40,83 +38,6 @@ const PENDING: &str = "a migration to it was not completed; run `queuegate migra
 /// The number of rows that are read at a time.
 const CHUNK: u32 = 2_000;
 
-/// A connection for a migration.
-#[derive(Debug)]
-struct Connected {
-    runtime: Runtime,
-    session: Session,
-    target: Target,
-}
-
-impl Connected {
-    /// Connect to a database that no node uses.
-    fn open(target: &Target) -> Result<Self, Error> {
-        let mut connected = Self::connect(target)?;
-        connected.refuse_nodes()?;
-        Ok(connected)
-    }
-
-    fn connect(target: &Target) -> Result<Self, Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| refused(&target.to_string(), &error))?;
-        let connecting = Session::connect(target, "migrate");
-        let session = run(&runtime, connecting, &mut patient()).ok_or_else(no_answer)??;
-        Ok(Self { runtime, session, target: target.clone() })
-    }
-
-    /// Refuse a database that nodes use.
-    fn refuse_nodes(&mut self) -> Result<(), Error> {
-        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                   AND application_name = 'queuegate writer'";
-        let nodes: i64 = self.query_one(sql, &[])?.get(0);
-        if nodes > 0 {
-            let problem = format!("{nodes} of its connections belong to running nodes; stop every `queuegate serve`");
-            return Err(refused(&self.target.to_string(), &problem));
-        }
-        Ok(())
-    }
-
-    fn look(&mut self) -> Result<Found, Error> {
-        run(&self.runtime, look(&self.target, &self.session), &mut patient()).ok_or_else(no_answer)?
-    }
-
-    fn migrate(&mut self, now: Timestamp) -> Result<(), Error> {
-        let (new_store_id, _) = uuid::Uuid::new_v4().as_u64_pair();
-        let migrating = migrate(&self.target, &self.session, new_store_id, now.unix_ms());
-        run(&self.runtime, migrating, &mut patient()).ok_or_else(no_answer)?
-    }
-
-    fn execute(&mut self, sql: &str) -> Result<(), Error> {
-        let executed = run(&self.runtime, self.session.client.batch_execute(sql), &mut forever);
-        executed.ok_or_else(no_answer)?.map_err(|error| of_statement(&error))
-    }
-
-    fn query_one(&mut self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<SqlRow, Error> {
-        let queried = run(&self.runtime, self.session.client.query_one(sql, parameters), &mut forever);
-        queried.ok_or_else(no_answer)?.map_err(|error| of_statement(&error))
-    }
-
-    fn query(&mut self, sql: &str) -> Result<Vec<SqlRow>, Error> {
-        let queried = run(&self.runtime, self.session.client.query(sql, &[]), &mut forever);
-        queried.ok_or_else(no_answer)?.map_err(|error| of_statement(&error))
-    }
-
-    /// Commit. A warning means that the commit may not be replicated.
-    fn commit(&mut self) -> Result<(), Error> {
-        let warnings = self.session.warnings();
-        self.execute("COMMIT")?;
-        if self.session.warnings() != warnings {
-            return Err(Error::Unreachable("the commit may not be replicated; check the standby".to_owned()));
-        }
-        Ok(())
-    }
-
-    fn count(&mut self, table: &Table) -> Result<u64, Error> {
-        let count: i64 = self.query_one(&format!("SELECT count(*) FROM {}", table.name), &[])?.get(0);
-        Ok(u64::try_from(count).unwrap_or(0))
-    }
-}
-
 /// A database that is moved. No node can write to it meanwhile.
 #[derive(Debug)]
 pub(in crate::store) struct Source(Connected);
@@ -129,6 +50,11 @@ impl Source {
             Found::Nothing => return Err(Error::Missing { path: target.to_string() }),
             Found::Version { version: _, unusable: Some(reason) } => return Err(refused(&target.to_string(), &reason)),
             Found::Version { version: _, unusable: None } => {}
+        }
+        if connected.query_one(&format!("SELECT timeline <> {TIMELINE} FROM head"), &[])?.get(0) {
+            let problem =
+                "PostgreSQL failed over or was restored since a node used it; run `queuegate epoch new` first";
+            return Err(refused(&target.to_string(), &problem));
         }
         // The snapshot is taken after the lock, so it has every commit.
         connected.execute(
@@ -149,7 +75,7 @@ impl Source {
 
 impl tables::Source for Source {
     fn count(&mut self, table: &Table) -> Result<u64, Error> {
-        self.0.count(table)
+        count(&mut self.0, table)
     }
 
     fn read(&mut self, table: &Table, take: &mut dyn FnMut(Rows<'_>) -> Result<u64, Error>) -> Result<u64, Error> {
@@ -213,21 +139,6 @@ pub(in crate::store) fn reopen(target: &Target) -> Result<Revision, Error> {
     let revision = begin_epoch(&mut connected)?;
     connected.commit()?;
     Ok(revision)
-}
-
-/// Begin an epoch within a transaction, and return the end of the history in it. Its number is the present second, so
-/// that two copies of one history differ.
-fn begin_epoch(connected: &mut Connected) -> Result<Revision, Error> {
-    let sql = format!(
-        "WITH clock AS (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms), \
-         head AS (UPDATE head SET epoch = greatest(epoch + 1, now_ms / 1000), timeline = {TIMELINE}, nonce = ~nonce \
-                  FROM clock RETURNING epoch, sequence, nonce, timeline), \
-         started AS (INSERT INTO epoch SELECT epoch, sequence, timeline, now_ms FROM head, clock) \
-         SELECT store_id, epoch, sequence, nonce FROM store, head"
-    );
-    let row = connected.query_one(&sql, &[])?;
-    let head = Head::of(&row);
-    Ok(Revision { lineage: lineage_of(row.get(0), head)?, sequence: head.sequence()? })
 }
 
 /// A database that is filled.
@@ -313,7 +224,7 @@ impl tables::Destination for Destination {
             writer.finish().await.map_err(failed)
         };
         run(&connected.runtime, copying, &mut forever).ok_or_else(no_answer)??;
-        connected.count(table)
+        count(connected, table)
     }
 }
 
@@ -339,27 +250,7 @@ fn parameter(value: Value, kind: Kind) -> Result<Box<dyn ToSql + Sync>, Error> {
     })
 }
 
-/// A wait that never ends.
-fn forever(_: std::time::Duration) -> ControlFlow<()> {
-    ControlFlow::Continue(())
-}
-
-/// Create or update the schema.
-pub(in crate::store) fn make_schema(target: &Target, now: Timestamp) -> Result<(), Error> {
-    let mut connected = Connected::connect(target)?;
-    connected.migrate(now)
-}
-
-/// Begin a new epoch, after a restore. Return the end of the history in it.
-pub(in crate::store) fn new_epoch(target: &Target) -> Result<Revision, Error> {
-    let mut connected = Connected::connect(target)?;
-    match connected.look()? {
-        Found::Nothing => return Err(Error::Missing { path: target.to_string() }),
-        Found::Version { version: _, unusable: Some(reason) } => return Err(refused(&target.to_string(), &reason)),
-        Found::Version { version: _, unusable: None } => {}
-    }
-    connected.execute("BEGIN")?;
-    let revision = begin_epoch(&mut connected)?;
-    connected.commit()?;
-    Ok(revision)
+fn count(connected: &mut Connected, table: &Table) -> Result<u64, Error> {
+    let count: i64 = connected.query_one(&format!("SELECT count(*) FROM {}", table.name), &[])?.get(0);
+    Ok(u64::try_from(count).unwrap_or(0))
 }

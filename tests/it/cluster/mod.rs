@@ -2,8 +2,6 @@
 
 mod campaign;
 mod examine;
-mod faults;
-mod limits;
 mod migrate;
 mod nodes;
 mod postgres;
