@@ -46,7 +46,7 @@ fn settings(help: &str) -> Vec<Setting<'_>> {
         }
         let Some(setting) = found.last_mut() else { continue };
         if let Some((_, rest)) = line.split_once("[env: ") {
-            setting.variable = rest.split('=').next();
+            setting.variable = rest.split(['=', ']']).next();
         }
         if let Some((_, rest)) = line.split_once("[default: ") {
             setting.default = rest.split(']').next();

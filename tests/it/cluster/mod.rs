@@ -2,6 +2,8 @@
 
 mod campaign;
 mod examine;
+mod faults;
+mod limits;
 mod migrate;
 mod nodes;
 mod postgres;
