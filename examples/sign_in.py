@@ -3,6 +3,8 @@
 
     pip install grpcio grpcio-reflection
     python3 examples/sign_in.py 127.0.0.1:50051 acme 101 801
+
+With the addresses of several nodes, separated by commas, it goes on with the next one when a node fails.
 """
 
 import sys
@@ -45,11 +47,23 @@ class Queuegate:
         return map(as_dict, answer) if descriptor.server_streaming else as_dict(answer)
 
 
+def call_any(servers, method, request):
+    """Calls the first server that answers. All attempts have the same request_id, so together they have one outcome."""
+    for number, server in enumerate(servers, start=1):
+        try:
+            return Queuegate(server).call(method, request)
+        except grpc.RpcError as error:
+            lost = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED)
+            if error.code() not in lost or number == len(servers):
+                raise
+
+
 def main():
     if len(sys.argv) != 5:
-        sys.exit("usage: sign_in.py SERVER ORGANIZATION USER_EXTENSION QUEUE_EXTENSION")
-    server, organization, user, queue = sys.argv[1:]
-    answer = Queuegate(server).call(
+        sys.exit("usage: sign_in.py SERVERS ORGANIZATION USER_EXTENSION QUEUE_EXTENSION")
+    servers, organization, user, queue = sys.argv[1:]
+    answer = call_any(
+        servers.split(","),
         "QueueAccessService/SignIn",
         {
             "organization_id": organization,

@@ -24,9 +24,14 @@ pub(super) struct Wrong(pub String);
 /// The server and the output format.
 #[derive(Args, Clone)]
 pub(super) struct Server {
-    /// The server's address.
-    #[arg(long = "server", value_name = "ADDRESS", env = "QUEUEGATE_SERVER", default_value = "http://127.0.0.1:50051")]
-    pub address: String,
+    /// The server's address. Of several equal servers: all their addresses, separated by commas.
+    #[arg(
+        long = "server",
+        value_name = "ADDRESSES",
+        env = "QUEUEGATE_SERVER",
+        default_value = "http://127.0.0.1:50051"
+    )]
+    pub addresses: String,
     /// A file with the caller's bearer token. QUEUEGATE_TOKEN may hold the token itself instead.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_TOKEN_FILE")]
     token_file: Option<PathBuf>,
@@ -72,12 +77,12 @@ pub(super) struct Acting {
 
 impl Server {
     pub(super) async fn connect(&self) -> anyhow::Result<Client> {
-        Ok(Client::connect_as(&self.address, self.credentials()?).await?)
+        Ok(Client::connect_as(&self.addresses, self.credentials()?).await?)
     }
 
     /// Return a client without connecting; the server may start later.
     pub(super) fn prepare(&self) -> anyhow::Result<Client> {
-        Ok(Client::prepare_as(&self.address, self.credentials()?)?)
+        Ok(Client::prepare_as(&self.addresses, self.credentials()?)?)
     }
 
     fn credentials(&self) -> anyhow::Result<Credentials> {

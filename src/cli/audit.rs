@@ -14,6 +14,7 @@ use super::{
     args::{Common, Name, Wrong, one_of},
     exit::Outcome,
     print,
+    resume::Resume,
     when::{self, When},
 };
 use crate::{client::Client, rpc::proto};
@@ -199,24 +200,34 @@ fn print_nothing(
 
 impl Watch {
     async fn run(self) -> anyhow::Result<Outcome> {
-        let request = proto::WatchAuditEventsRequest {
+        let mut request = proto::WatchAuditEventsRequest {
             organization_id: self.common.organization.clone(),
             start_revision: self.from.clone(),
         };
         let mut client = self.common.connect().await?;
-        let mut messages = client.audit.watch_audit_events(request).await?.into_inner();
-        let mut last = String::new();
-        while let Some(message) = messages.message().await.inspect_err(|_| print::where_to_resume(&last))? {
-            if message.event.is_some() || self.from.is_empty() {
-                last.clone_from(&message.revision);
-            }
-            if self.common.server.json {
-                print::json_line(&message)?;
-            } else if let Some(event) = &message.event {
-                print_event(event)?;
+        let mut resume = Resume::new(&client);
+        loop {
+            let begun = client.audit.watch_audit_events(request.clone()).await.inspect_err(|_| resume.print());
+            let mut messages = begun?.into_inner();
+            loop {
+                let message = match messages.message().await {
+                    Ok(Some(message)) => message,
+                    Ok(None) => return Ok(Outcome::Done),
+                    Err(status) => {
+                        request.start_revision = resume.after(status)?;
+                        break;
+                    }
+                };
+                if message.event.is_some() || self.from.is_empty() {
+                    resume.reached(&message.revision);
+                }
+                if self.common.server.json {
+                    print::json_line(&message)?;
+                } else if let Some(event) = &message.event {
+                    print_event(event)?;
+                }
             }
         }
-        Ok(Outcome::Done)
     }
 }
 

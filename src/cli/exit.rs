@@ -86,7 +86,7 @@ fn code(error: &anyhow::Error) -> u8 {
                 | client::Error::Tls(_)
                 | client::Error::Token,
             ) => return WRONG,
-            Some(client::Error::Unreachable { .. }) => return UNAVAILABLE,
+            Some(client::Error::Unreachable { .. } | client::Error::NoneReachable(_)) => return UNAVAILABLE,
             None => {}
         }
         match cause.downcast_ref::<server::Error>() {

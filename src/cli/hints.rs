@@ -64,7 +64,7 @@ pub(super) async fn for_error(error: &anyhow::Error, mut matches: &ArgMatches) -
         matches = inner;
     }
     // Commands without a server have no such argument.
-    matches.try_contains_id("address").ok()?;
+    matches.try_contains_id("addresses").ok()?;
     let server = Server::from_arg_matches(matches).ok()?;
     let organization = matches.try_get_one::<String>("organization").ok().flatten().cloned().unwrap_or_default();
     similar(&mut server.connect().await.ok()?, &organization, kind, &unknown.resource_name).await

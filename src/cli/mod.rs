@@ -26,6 +26,7 @@ mod hints;
 mod migrate;
 mod permissions;
 mod print;
+mod resume;
 mod serve;
 mod sessions;
 mod settings;

@@ -183,13 +183,6 @@ pub(super) fn session(session: &proto::Session) -> anyhow::Result<()> {
     line(&format!("{DIM}{text}{DIM:#}"))
 }
 
-/// Print the revision from which an interrupted watch can resume.
-pub(super) fn where_to_resume(last: &str) {
-    if !last.is_empty() {
-        error_line(&format!("the watch ended; resume it with --from {last}"));
-    }
-}
-
 /// The differences between two messages of one type, such as `user.disabled: false → true`.
 pub(super) fn differences<M: Message + Name>(before: &M, after: &M) -> anyhow::Result<Vec<String>> {
     let (before, after) = (leaves(&to_json(before)?), leaves(&to_json(after)?));

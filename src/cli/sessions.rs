@@ -6,6 +6,7 @@ use super::{
     args::{Common, Name, all_pages, one_of},
     exit::Outcome,
     print,
+    resume::Resume,
 };
 use crate::rpc::proto;
 
@@ -82,26 +83,36 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
-        let request = proto::WatchSessionsRequest {
+        let mut request = proto::WatchSessionsRequest {
             organization_id: self.common.organization.clone(),
             user: self.user.map(|user| one_of!(user, watch_sessions_request::User)),
             queue: self.queue.map(|queue| one_of!(queue, watch_sessions_request::Queue)),
             start_revision: self.from,
         };
         let mut client = self.common.connect().await?;
-        let mut messages = client.queue_access.watch_sessions(request).await?.into_inner();
-        let mut last = String::new();
-        while let Some(message) = messages.message().await.inspect_err(|_| print::where_to_resume(&last))? {
-            if message.r#type() != proto::WatchSessionsType::Initial {
-                last.clone_from(&message.revision);
-            }
-            if self.common.server.json {
-                print::json_line(&message)?;
-            } else {
-                print_message(&message)?;
+        let mut resume = Resume::new(&client);
+        loop {
+            let begun = client.queue_access.watch_sessions(request.clone()).await.inspect_err(|_| resume.print());
+            let mut messages = begun?.into_inner();
+            loop {
+                let message = match messages.message().await {
+                    Ok(Some(message)) => message,
+                    Ok(None) => return Ok(Outcome::Done),
+                    Err(status) => {
+                        request.start_revision = resume.after(status)?;
+                        break;
+                    }
+                };
+                if message.r#type() != proto::WatchSessionsType::Initial {
+                    resume.reached(&message.revision);
+                }
+                if self.common.server.json {
+                    print::json_line(&message)?;
+                } else {
+                    print_message(&message)?;
+                }
             }
         }
-        Ok(Outcome::Done)
     }
 }
 

@@ -17,10 +17,16 @@ use super::{
     exit::Outcome,
     print,
 };
-use crate::rpc::proto;
+use crate::{
+    client::{Client, may_help_to_repeat},
+    rpc::proto,
+};
 
 /// The size of a document's pieces, in bytes.
 const PIECE: usize = 256 * 1024;
+
+/// The number of times that a document is sent if there are several servers.
+const MAX_ATTEMPTS: u32 = 3;
 
 /// Arguments of `import`.
 #[derive(Args)]
@@ -63,13 +69,44 @@ impl Import {
             document = read.map_err(|error| Wrong(format!("can't read `{}`: {error}", self.file.display())))?;
         }
         let mut client = self.common.connect().await?;
-        let bar = ProgressBar::new(0);
+        // One id for all attempts.
+        let own = || uuid::Uuid::now_v7().to_string();
+        let request_id = Some(self.retry.request_id.clone()).filter(|id| !id.is_empty()).unwrap_or_else(own);
+        let may_repeat = client.has_several_servers();
+        let mut attempts = 1;
+        loop {
+            let mut problems = Vec::new();
+            match self.send(&mut client, &document, &request_id, &mut problems).await {
+                Ok(answer) => {
+                    self.print(&answer)?;
+                    return Ok(Outcome::Done);
+                }
+                Err(status) if may_repeat && may_help_to_repeat(&status) && attempts < MAX_ATTEMPTS => {}
+                Err(status) if self.common.server.json && !problems.is_empty() => {
+                    let stage = proto::ImportStage::Refused.into();
+                    print::json(&proto::ImportDirectoryResponse { stage, problems, ..Default::default() })?;
+                    return Err(status.into());
+                }
+                Err(status) => return Err(refused(status, &problems)),
+            }
+            attempts += 1;
+        }
+    }
+
+    /// Send the document once, and return the last answer. `problems` gets those that the server found.
+    async fn send(
+        &self,
+        client: &mut Client,
+        document: &[u8],
+        request_id: &str,
+        problems: &mut Vec<proto::ImportProblem>,
+    ) -> Result<proto::ImportDirectoryResponse, Status> {
         let first = proto::ImportDirectoryRequest {
             organization_id: self.common.organization.clone(),
             document: Vec::new(),
             validate_only: self.validate_only,
             delete_missing: self.delete_missing,
-            request_id: self.retry.request_id.clone(),
+            request_id: request_id.to_owned(),
             actor_user_id: String::new(),
         };
         let pieces: Vec<Vec<u8>> = document.chunks(PIECE).map(<[u8]>::to_vec).collect();
@@ -77,30 +114,15 @@ impl Import {
             pieces.into_iter().map(|document| proto::ImportDirectoryRequest { document, ..Default::default() });
         let requests = tokio_stream::iter(std::iter::once(first).chain(pieces));
         let mut answers = client.directory.import_directory(requests).await?.into_inner();
-        let mut problems = Vec::new();
+        let bar = ProgressBar::new(0);
         let total = u64::try_from(document.len()).unwrap_or(0);
-        loop {
-            match answers.message().await {
-                Ok(Some(mut answer)) => {
-                    show(&bar, &answer, total);
-                    problems.append(&mut answer.problems);
-                    if answer.report.is_some() {
-                        bar.finish_and_clear();
-                        self.print(&answer)?;
-                    }
-                }
-                Ok(None) => return Ok(Outcome::Done),
-                Err(status) => {
-                    bar.finish_and_clear();
-                    if self.common.server.json && !problems.is_empty() {
-                        let stage = proto::ImportStage::Refused.into();
-                        print::json(&proto::ImportDirectoryResponse { stage, problems, ..Default::default() })?;
-                        return Err(status.into());
-                    }
-                    return Err(refused(status, &problems));
-                }
-            }
+        let mut last = proto::ImportDirectoryResponse::default();
+        while let Some(mut answer) = answers.message().await? {
+            show(&bar, &answer, total);
+            problems.append(&mut answer.problems);
+            last = answer;
         }
+        Ok(last)
     }
 
     fn print(&self, answer: &proto::ImportDirectoryResponse) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@
 pub mod proto;
 pub mod code;
 pub mod methods;
+pub mod deadline;
 mod names;
 pub mod error;
 pub mod status;

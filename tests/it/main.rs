@@ -9,6 +9,7 @@
 )]
 
 mod support;
+mod wire;
 
 mod access;
 mod actor;
@@ -44,6 +45,7 @@ mod readme;
 mod server;
 mod sessions;
 mod settings;
+mod several_servers;
 mod sigkill;
 mod slow_readers;
 mod starting;

@@ -6,9 +6,9 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_types::StatusExt;
 
-use super::failure::{Cause, Failure, is_refusal};
+use super::failure::{Cause, Failure};
 use crate::{
-    client::Connection,
+    client::{Connection, is_refusal},
     domain::ids::{Extension, OrganizationId, QueueRef},
     rpc::proto::{self, queue_access_service_client::QueueAccessServiceClient},
 };

@@ -23,7 +23,6 @@ use super::{
     compression,
     content_type::is_grpc,
     core_resources::CoreResources,
-    deadline::grpc_timeout,
     peer::Peer,
     refused::RefusedCall,
     request_body::RequestBody,
@@ -31,6 +30,7 @@ use super::{
 use crate::{
     auth::CertificateName,
     rpc::{
+        deadline::grpc_timeout,
         error::Error,
         methods::{self, Work},
     },

@@ -2,7 +2,6 @@
 
 mod activity;
 mod content_type;
-mod deadline;
 mod request_body;
 mod services;
 mod compression;

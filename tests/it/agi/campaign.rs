@@ -11,9 +11,8 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use super::{
     Center,
     asterisk::{Call, Mishap},
-    wire::Passing,
 };
-use crate::support::ACME;
+use crate::{support::ACME, wire::Passing};
 
 const USERS: u32 = 60;
 const QUEUES: u32 = 8;

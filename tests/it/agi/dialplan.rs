@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{
     Center,
     asterisk::{Call, Ended},
-    wire::Passing,
 };
+use crate::wire::Passing;
 
 const EXTENSIONS: &str = include_str!("../../../packaging/asterisk/extensions.conf");
 const QUEUES: &str = include_str!("../../../packaging/asterisk/queues.conf");

@@ -13,7 +13,7 @@ async fn the_latency_that_the_handler_adds_is_measured() {
     // This handler connects to queuegate directly.
     let folder = tempfile::tempdir().unwrap();
     let make = || Config { manager: Some(manager_of(center.manager.address)), ..config(&folder) };
-    let agi = Agi::start(make, center.server.address).await;
+    let agi = Agi::start(make, &center.server.address.to_string()).await;
     let pbx = std::sync::Arc::clone(&center.pbx);
     let mut times: [Vec<Duration>; 4] = Default::default();
     for _ in 0..rounds {

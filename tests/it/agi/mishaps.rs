@@ -2,14 +2,16 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use queuegate::rpc::proto::{Channel, SignInRequest};
+use queuegate::rpc::proto::{Channel, ListSessionsRequest, SignInRequest};
 
 use super::{
     Center,
     asterisk::{Call, Mishap},
+};
+use crate::{
+    support::{ACME, sign_in},
     wire::Passing,
 };
-use crate::support::sign_in;
 
 const SORRY: &str = "sorry-youre-having-problems";
 
@@ -152,6 +154,27 @@ async fn a_failed_second_sign_in_leaves_the_first() {
     assert_eq!(center.dial(Call::from("101", "sign-in?queue=801")).await.answer().0, "failed");
     center.wire.set(Passing::Everything);
     center.until_replayed().await;
+    assert_eq!(center.server.sessions().await.len(), 1);
+    assert!(center.agree().await);
+}
+
+/// The node has signed the agent in, and ends before its answer. The other node gives the same answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_killed_during_a_call_leaves_one_outcome() {
+    let mut center = Center::open().await;
+    center.take_agi().stop().await;
+    let servers = format!("{},{}", center.wire.address, center.server.address);
+    center.restart_agi_with(false, &servers).await;
+    center.wire.set(Passing::Requests);
+    let mut client = center.server.client.clone();
+    let request = ListSessionsRequest { organization_id: ACME.into(), ..Default::default() };
+    let killed = async {
+        while client.queue_access.list_sessions(request.clone()).await.unwrap().into_inner().sessions.is_empty() {}
+        center.wire.set(Passing::Broken);
+    };
+    let (ended, ()) = tokio::join!(center.dial(Call::from("101", "sign-in?queue=801")), killed);
+    assert_eq!(ended.answer(), ("allowed", "ASSIGNED", "agent-loginok"));
+    assert!(center.pending().is_empty());
     assert_eq!(center.server.sessions().await.len(), 1);
     assert!(center.agree().await);
 }

@@ -11,7 +11,6 @@ mod mishaps;
 mod phones;
 mod program;
 mod reconcile;
-mod wire;
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -32,9 +31,11 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use self::{
     asterisk::{Call, Ended, Pbx},
     manager::{ManagerPort, SECRET},
+};
+use crate::{
+    support::{ACME, TestServer},
     wire::Wire,
 };
-use crate::support::{ACME, TestServer};
 
 /// The time limit for an expected effect.
 const EFFECT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -58,8 +59,8 @@ struct Agi {
 }
 
 impl Agi {
-    async fn start(config: impl Fn() -> Config, queuegate: SocketAddr) -> Self {
-        let client = Client::prepare_as(&queuegate.to_string(), Credentials::default()).unwrap();
+    async fn start(config: impl Fn() -> Config, queuegate: &str) -> Self {
+        let client = Client::prepare_as(queuegate, Credentials::default()).unwrap();
         // The handler before this one may still have the journal open.
         let begun = tokio::time::Instant::now();
         let server = loop {
@@ -144,7 +145,7 @@ impl Center {
             config
         };
         let deadline = make().deadline;
-        let agi = Agi::start(make, wire.address).await;
+        let agi = Agi::start(make, &wire.address.to_string()).await;
         Self { server, pbx, manager, wire, agi, deadline, folder }
     }
 
@@ -190,12 +191,17 @@ impl Center {
 
     /// Start another FastAGI server with the journal of the one before, which has ended.
     async fn restart_agi(&mut self, is_reconciled: bool) {
+        self.restart_agi_with(is_reconciled, &self.wire.address.to_string()).await;
+    }
+
+    /// Start another FastAGI server like [`Self::restart_agi`], with the addresses of these servers.
+    async fn restart_agi_with(&mut self, is_reconciled: bool, servers: &str) {
         let make = || Config {
             deadline: self.deadline,
             manager: is_reconciled.then(|| manager_of(self.manager.address)),
             ..config(&self.folder)
         };
-        self.agi = Agi::start(make, self.wire.address).await;
+        self.agi = Agi::start(make, servers).await;
     }
 
     /// Remove the FastAGI server, and return it.

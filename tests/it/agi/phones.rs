@@ -81,7 +81,7 @@ async fn two_organizations_with_the_same_extensions_have_separate_phones() {
         config.manager = Some(manager);
         config
     };
-    center.agi = super::Agi::start(make, queuegate).await;
+    center.agi = super::Agi::start(make, &queuegate.to_string()).await;
     let request = SupervisorSignInRequest {
         organization_id: "globex".into(),
         supervisor: Some(supervisor_sign_in_request::Supervisor::SupervisorId("grace".into())),

@@ -7,9 +7,11 @@ use queuegate::rpc::proto::*;
 use super::{
     Center, EFFECT_TIMEOUT,
     asterisk::{Call, Membership, Mishap},
+};
+use crate::{
+    support::{ACME, sign_in},
     wire::Passing,
 };
-use crate::support::{ACME, sign_in};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_supervisors_sign_in_and_sign_out_change_the_member() {

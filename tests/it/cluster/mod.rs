@@ -6,7 +6,7 @@ mod faults;
 mod limits;
 mod migrate;
 mod nodes;
-mod postgres;
+pub mod postgres;
 mod proxy;
 mod same_tests;
 

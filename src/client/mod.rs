@@ -1,4 +1,9 @@
-//! A client of the API, for the command line.
+//! A client of the API, for the command line and for programs in Rust. With the addresses of several equal servers, it
+//! uses one of them, and goes on with another when that one fails.
+
+mod failure;
+mod request_id;
+mod servers;
 
 use std::time::Duration;
 
@@ -6,9 +11,11 @@ use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+    transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
 };
 
+pub use self::failure::{has_source, is_refusal, may_help_to_repeat};
+use self::servers::Servers;
 use crate::rpc::proto::{
     audit_service_client::AuditServiceClient, directory_service_client::DirectoryServiceClient,
     permission_service_client::PermissionServiceClient, queue_access_service_client::QueueAccessServiceClient,
@@ -24,9 +31,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
 /// A connection that sends our credentials.
-pub type Connection = InterceptedService<Channel, Bearer>;
+pub type Connection = InterceptedService<Servers, Bearer>;
 
-/// The API of one server.
+/// The API of a server, or of several equal ones.
 #[derive(Debug, Clone)]
 pub struct Client {
     /// Decisions and sessions.
@@ -37,6 +44,7 @@ pub struct Client {
     pub directory: DirectoryServiceClient<Connection>,
     /// The audit log.
     pub audit: AuditServiceClient<Connection>,
+    has_several_servers: bool,
 }
 
 /// Our credentials, and the authorities that we trust.
@@ -101,37 +109,62 @@ pub enum Error {
         /// The cause.
         source: tonic::transport::Error,
     },
+    /// No server responds at any of the addresses.
+    #[error("can't reach any queuegate server of {0}; are they running?")]
+    NoneReachable(String),
 }
 
 impl Client {
     /// Connect to a server, such as `http://127.0.0.1:50051`, without credentials. The scheme may be left out.
-    pub async fn connect(address: &str) -> Result<Self, Error> {
-        Self::connect_as(address, Credentials::default()).await
+    pub async fn connect(addresses: &str) -> Result<Self, Error> {
+        Self::connect_as(addresses, Credentials::default()).await
     }
 
-    /// Connect to a server, such as `https://queuegate.example.com:50051`. Without a scheme, it is https if there are
-    /// authorities or a certificate, and http otherwise.
-    pub async fn connect_as(address: &str, credentials: Credentials) -> Result<Self, Error> {
-        let Prepared { address, endpoint, bearer } = prepared(address, credentials)?;
+    /// Connect to a server, such as `https://queuegate.example.com:50051`, or to one of several, separated by commas.
+    /// Without a scheme, it is https if there are authorities or a certificate, and http otherwise.
+    pub async fn connect_as(addresses: &str, credentials: Credentials) -> Result<Self, Error> {
+        if addresses.contains(',') {
+            let (client, servers) = Self::prepared(addresses, credentials)?;
+            let found = servers.choose().await;
+            return if found { Ok(client) } else { Err(Error::NoneReachable(addresses.to_owned())) };
+        }
+        let Prepared { address, endpoint, bearer } = prepared(addresses, &credentials)?;
         let channel = endpoint.timeout(CALL_TIMEOUT).connect().await;
-        Ok(Self::with(channel.map_err(|source| Error::Unreachable { address, source })?, bearer))
+        let channel = channel.map_err(|source| Error::Unreachable { address, source })?;
+        Ok(Self::with(&Servers::new(vec![channel]), &bearer))
     }
 
-    /// Return a client that connects on demand, so that the server may start later or restart. Every call needs its
+    /// Return a client that connects on demand, so that the servers may start later or restart. Every call needs its
     /// own deadline. Must be called within an async runtime.
-    pub fn prepare_as(address: &str, credentials: Credentials) -> Result<Self, Error> {
-        let Prepared { address: _, endpoint, bearer } = prepared(address, credentials)?;
-        let (interval, timeout) = KEEPALIVE;
-        let endpoint = endpoint.http2_keep_alive_interval(interval).keep_alive_timeout(timeout);
-        Ok(Self::with(endpoint.connect_lazy(), bearer))
+    pub fn prepare_as(addresses: &str, credentials: Credentials) -> Result<Self, Error> {
+        Self::prepared(addresses, credentials).map(|(client, _)| client)
     }
 
-    fn with(channel: Channel, bearer: Bearer) -> Self {
+    /// Return whether there are several servers, so that a watch that one of them ended can go on with another.
+    pub fn has_several_servers(&self) -> bool {
+        self.has_several_servers
+    }
+
+    fn prepared(addresses: &str, credentials: Credentials) -> Result<(Self, Servers), Error> {
+        let (mut channels, mut common) = (Vec::new(), Bearer(None));
+        let (interval, timeout) = KEEPALIVE;
+        for address in addresses.split(',') {
+            let Prepared { address: _, endpoint, bearer } = prepared(address.trim(), &credentials)?;
+            let endpoint = endpoint.http2_keep_alive_interval(interval).keep_alive_timeout(timeout);
+            channels.push(endpoint.connect_lazy());
+            common = bearer;
+        }
+        let servers = Servers::new(channels);
+        Ok((Self::with(&servers, &common), servers))
+    }
+
+    fn with(servers: &Servers, bearer: &Bearer) -> Self {
         Self {
-            queue_access: QueueAccessServiceClient::with_interceptor(channel.clone(), bearer.clone()),
-            permission: PermissionServiceClient::with_interceptor(channel.clone(), bearer.clone()),
-            directory: DirectoryServiceClient::with_interceptor(channel.clone(), bearer.clone()),
-            audit: AuditServiceClient::with_interceptor(channel, bearer),
+            queue_access: QueueAccessServiceClient::with_interceptor(servers.clone(), bearer.clone()),
+            permission: PermissionServiceClient::with_interceptor(servers.clone(), bearer.clone()),
+            directory: DirectoryServiceClient::with_interceptor(servers.clone(), bearer.clone()),
+            audit: AuditServiceClient::with_interceptor(servers.clone(), bearer.clone()),
+            has_several_servers: servers.are_several(),
         }
     }
 }
@@ -143,7 +176,7 @@ struct Prepared {
     bearer: Bearer,
 }
 
-fn prepared(address: &str, credentials: Credentials) -> Result<Prepared, Error> {
+fn prepared(address: &str, credentials: &Credentials) -> Result<Prepared, Error> {
     let Credentials { token, ca, certificate } = credentials;
     let wants_tls = ca.is_some() || certificate.is_some();
     let address = match (address.contains("://"), wants_tls) {
@@ -160,12 +193,12 @@ fn prepared(address: &str, credentials: Credentials) -> Result<Prepared, Error> 
         return Err(Error::Exposed(address));
     }
     if is_secure {
-        endpoint = with_tls(endpoint, ca, certificate).map_err(|error| match error {
+        endpoint = with_tls(endpoint, ca.as_ref(), certificate.as_ref()).map_err(|error| match error {
             Some(error) => Error::Tls(error),
             None => Error::NoAuthority(address.clone()),
         })?;
     }
-    let authorization = token.map(|token| format!("Bearer {}", token.trim()).parse());
+    let authorization = token.as_ref().map(|token| format!("Bearer {}", token.trim()).parse());
     let mut authorization: Option<MetadataValue<Ascii>> = authorization.transpose().map_err(|_| Error::Token)?;
     if let Some(authorization) = &mut authorization {
         authorization.set_sensitive(true);
@@ -177,8 +210,8 @@ fn prepared(address: &str, credentials: Credentials) -> Result<Prepared, Error> 
 /// Trust the system's authorities and the given one. The error is `None` if there is neither.
 fn with_tls(
     endpoint: Endpoint,
-    ca: Option<Vec<u8>>,
-    certificate: Option<(Vec<u8>, Vec<u8>)>,
+    ca: Option<&Vec<u8>>,
+    certificate: Option<&(Vec<u8>, Vec<u8>)>,
 ) -> Result<Endpoint, Option<tonic::transport::Error>> {
     let mut tls = ClientTlsConfig::new();
     if let Some((certificate, key)) = certificate {

@@ -1,4 +1,4 @@
-//! A proxy between the FastAGI server and queuegate, which can be interrupted in either direction.
+//! A proxy between a client and queuegate, which can be interrupted in either direction.
 
 use std::net::SocketAddr;
 
