@@ -24,12 +24,14 @@ mod exit;
 mod fuzz;
 mod hints;
 mod migrate;
+mod operator_page;
 mod permissions;
 mod print;
 mod resume;
 mod serve;
 mod sessions;
 mod settings;
+mod status;
 mod token;
 mod top;
 mod transfer;
@@ -118,6 +120,8 @@ enum Command {
     Audit(audit::Audit),
     /// Show the calls, refusals, sessions and latency of a running server.
     Top(top::Top),
+    /// Show whether a server is ready, its database, and the nodes that share it.
+    Status(status::StatusOf),
     /// Copy the database to a file, even while a server uses it.
     Backup(backup::Backup),
     /// Restore a backup.
@@ -194,6 +198,7 @@ async fn run(command: Command, parsed: &config::ParsedCommand) -> anyhow::Result
         Command::Permissions(permissions) => permissions.run().await,
         Command::Settings(settings) => settings.run().await,
         Command::Audit(audit) => audit.run().await,
+        Command::Status(status) => status.run().await,
         Command::Top(top) => top.run().await,
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),

@@ -75,7 +75,7 @@ pub(super) struct ServerSettings {
     /// Serve gRPC reflection, which describes the API's services and messages.
     #[arg(long, value_name = "BOOL", env = "QUEUEGATE_REFLECTION", action = clap::ArgAction::Set, default_value = "true")]
     reflection: bool,
-    /// Address to serve /metrics, /livez and /readyz on, over plain HTTP. Absent: disabled.
+    /// Address to serve /metrics, /status, /livez and /readyz on, over plain HTTP. Absent: disabled.
     #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_METRICS_LISTEN", value_parser = super::args::address)]
     metrics_listen: Option<SocketAddr>,
     /// Serve metrics and probes on a non-loopback address, because the network is protected otherwise.

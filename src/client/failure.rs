@@ -1,4 +1,4 @@
-//! What a failed call says about its outcome, and whether a repetition can help.
+//! The outcome of a failed call, and whether a repetition can help.
 
 use tonic::{Code, ConnectError, Status};
 use tonic_types::StatusExt;

@@ -14,5 +14,6 @@ pub use self::{
     error::Error,
     limits::Limits,
     net::{TlsError, TlsFiles},
+    operator::{Served, Status},
     run::{Server, start},
 };

@@ -141,11 +141,7 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     let cores = Cores::start(servers).map_err(Error::Threads)?;
     let mut beside = JoinSet::new();
     beside.spawn(reload(authority, tls, Arc::clone(&clock), Arc::clone(&metrics)));
-    let file = match &database {
-        Database::File(path) => Some(path.as_path()),
-        Database::Shared(_) => None,
-    };
-    let operator = Arc::new(Operator::new(Arc::clone(&metrics), Arc::clone(&state), file, callers, admissions));
+    let operator = Arc::new(Operator::new(Arc::clone(&metrics), Arc::clone(&state), &database, callers, admissions));
     beside.spawn(Arc::clone(&operator).watch(health.clone()));
     if let Database::Shared(database) = database {
         let (state, health, metrics) = (Arc::clone(&state), health.clone(), Arc::clone(&metrics));

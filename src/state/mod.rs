@@ -355,6 +355,11 @@ impl State {
         Ok(read)
     }
 
+    /// Return the shared database and its nodes, or `None` for a file. Reads the database: not for an async thread.
+    pub fn cluster(&self) -> Result<Option<postgres::ClusterReport>, store::Error> {
+        self.with_log(LogReader::cluster)?
+    }
+
     /// Return how long the current batch has been in work. If that is longer than any batch takes, the disk hangs.
     pub fn writer_busy_for(&self) -> Duration {
         self.shared.busy.longest()

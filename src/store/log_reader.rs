@@ -117,6 +117,14 @@ impl LogReader {
         }
     }
 
+    /// Return the shared database and its nodes, or `None` for a file.
+    pub fn cluster(&self) -> Result<Option<postgres::ClusterReport>, Error> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(reader) => reader.cluster().map(Some),
+        }
+    }
+
     /// Estimate the number of events of an organization's chain.
     pub fn count_events(&self, organization_id: &OrganizationId) -> Result<u64, Error> {
         match self {

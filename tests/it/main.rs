@@ -49,6 +49,7 @@ mod several_servers;
 mod sigkill;
 mod slow_readers;
 mod starting;
+mod status;
 mod tampering;
 mod tls;
 mod top;

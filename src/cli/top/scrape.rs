@@ -1,22 +1,10 @@
 //! Reads the metrics of a server over plain HTTP.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, net::SocketAddr, time::Instant};
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 use tonic::Status;
 
-/// Time limit of a scrape.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The most bytes of an answer.
-const MAX_ANSWER: u64 = 16 * 1024 * 1024;
+use crate::cli::operator_page;
 
 /// The metrics at one instant, or their increases in an interval.
 #[derive(Debug)]
@@ -34,29 +22,8 @@ struct Series {
 
 /// Read the metrics. A failure has the code UNAVAILABLE.
 pub(super) async fn scrape(address: SocketAddr) -> Result<Scrape, Status> {
-    let failed = |problem: String| {
-        Status::unavailable(format!(
-            "can't read metrics at `{address}`: {problem}; was the server started with `--metrics-listen`?"
-        ))
-    };
-    let answer = tokio::time::timeout(PATIENCE, get(address)).await;
-    let answer =
-        answer.map_err(|_| failed("no answer in time".to_owned()))?.map_err(|error| failed(error.to_string()))?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.lines().next().unwrap_or_default();
-    if status.split(' ').nth(1) != Some("200") || !body.contains("queuegate_ready") {
-        return Err(failed(format!("not metrics of queuegate, but `{}`", crate::domain::ids::shortened(status))));
-    }
-    Ok(Scrape::parse(Instant::now(), body))
-}
-
-async fn get(address: SocketAddr) -> std::io::Result<String> {
-    let mut connection = TcpStream::connect(address).await?;
-    // In version 1.0, the answer ends with the connection and is not sent in chunks.
-    connection.write_all(format!("GET /metrics HTTP/1.0\r\nhost: {address}\r\n\r\n").as_bytes()).await?;
-    let mut answer = String::new();
-    connection.take(MAX_ANSWER).read_to_string(&mut answer).await?;
-    Ok(answer)
+    let page = operator_page::read(address, "metrics", |page| page.contains("queuegate_ready")).await?;
+    Ok(Scrape::parse(Instant::now(), &page))
 }
 
 impl Scrape {

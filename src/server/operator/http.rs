@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
@@ -21,10 +21,14 @@ use tracing::{error, info, warn};
 use super::{
     health::{Health, ServingStatus},
     quiet::Quiet,
+    status::Status,
 };
 use crate::{
     rpc::methods::Work,
-    server::call::{Admission, Callers},
+    server::{
+        call::{Admission, Callers},
+        config::Database,
+    },
     state::State,
     store::write_ahead_log,
     telemetry::metrics::{Metrics, Sizes},
@@ -48,7 +52,9 @@ pub struct Operator {
     metrics: Arc<Metrics>,
     state: Arc<OnceLock<State>>,
     /// Absent for a shared database.
-    write_ahead_log: Option<PathBuf>,
+    file: Option<PathBuf>,
+    /// How long a shared database may be out of reach. After that, the server isn't ready.
+    stale_after: Duration,
     callers: Arc<Callers>,
     admissions: Vec<Arc<Admission>>,
     readers: Arc<Semaphore>,
@@ -58,18 +64,15 @@ impl Operator {
     pub fn new(
         metrics: Arc<Metrics>,
         state: Arc<OnceLock<State>>,
-        file: Option<&Path>,
+        database: &Database,
         callers: Arc<Callers>,
         admissions: Vec<Arc<Admission>>,
     ) -> Self {
-        Self {
-            metrics,
-            state,
-            write_ahead_log: file.map(write_ahead_log),
-            callers,
-            admissions,
-            readers: Arc::new(Semaphore::new(MAX_READERS)),
-        }
+        let (file, stale_after) = match database {
+            Database::File(path) => (Some(path.clone()), Duration::MAX),
+            Database::Shared(shared) => (None, shared.stale_after),
+        };
+        Self { metrics, state, file, stale_after, callers, admissions, readers: Arc::new(Semaphore::new(MAX_READERS)) }
     }
 
     /// Return whether the writer isn't stuck. While the database loads, there is no writer.
@@ -105,7 +108,23 @@ impl Operator {
         }
     }
 
-    /// Serve `/metrics`, `/livez` and `/readyz`.
+    /// Return why calls shouldn't be sent here, or `None` if they may.
+    fn not_ready(&self) -> Option<String> {
+        if self.metrics.ready.get() == 1 {
+            return None;
+        }
+        let Some(state) = self.state.get() else { return Some("loading the database".to_owned()) };
+        let stale_for = state.stale_for();
+        Some(if !state.is_usable() {
+            "loading the state anew, because the database's history was rewritten".to_owned()
+        } else if stale_for > self.stale_after {
+            format!("stale: the database has been out of reach for {} s", stale_for.as_secs())
+        } else {
+            "stopping".to_owned()
+        })
+    }
+
+    /// Serve `/metrics`, `/status`, `/livez` and `/readyz`.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
         if let Ok(address) = listener.local_addr() {
             info!(%address, "serving metrics");
@@ -129,12 +148,18 @@ impl Operator {
                     let permit = Mutex::new(None);
                     let answer = service_fn(|request: Request<Incoming>| {
                         of_all.remove(number);
-                        let answer = if request.uri().path() == "/metrics" {
-                            operator.metrics(&request, &permit)
-                        } else {
-                            operator.answer(&request)
-                        };
-                        std::future::ready(Ok::<_, Infallible>(answer))
+                        let (operator, permit) = (Arc::clone(&operator), &permit);
+                        async move {
+                            let path = request.uri().path();
+                            let is_page = ["/metrics", "/status"].contains(&path);
+                            if is_page && let Some(refused) = operator.take_permit(permit) {
+                                return Ok::<_, Infallible>(refused);
+                            }
+                            Ok(match path {
+                                "/status" => operator.status(&request).await,
+                                _ => operator.answer(&request),
+                            })
+                        }
                     });
                     let mut http = http1::Builder::new();
                     http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
@@ -147,18 +172,30 @@ impl Operator {
         }
     }
 
-    /// Answer with the metrics. Refuses more concurrent readers than [`MAX_READERS`].
-    fn metrics(&self, request: &Request<Incoming>, permit: &Mutex<Option<OwnedSemaphorePermit>>) -> Response<String> {
+    /// Take a reader's permit. Return the refusal of more concurrent readers than [`MAX_READERS`].
+    fn take_permit(&self, permit: &Mutex<Option<OwnedSemaphorePermit>>) -> Option<Response<String>> {
         let Ok(taken) = Arc::clone(&self.readers).try_acquire_owned() else {
-            let mut answer = Response::new("too many readers of metrics\n".to_owned());
+            let mut answer = Response::new("too many readers\n".to_owned());
             *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            return answer;
+            return Some(answer);
         };
         *permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
-        self.answer(request)
+        None
+    }
+
+    /// Answer with the state of the server as JSON.
+    async fn status(&self, request: &Request<Incoming>) -> Response<String> {
+        if ![Method::GET, Method::HEAD].contains(request.method()) {
+            return self.answer(request);
+        }
+        let status = Status::of(self.state.get(), self.not_ready(), self.file.clone()).await;
+        let mut answer = Response::new(serde_json::to_string(&status).unwrap_or_default());
+        answer.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        answer
     }
 
     fn answer(&self, request: &Request<Incoming>) -> Response<String> {
+        let not_ready;
         let (status, text) = match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/metrics") => {
                 self.measure();
@@ -167,14 +204,19 @@ impl Operator {
                 answer.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(openmetrics));
                 return answer;
             }
-            (&Method::GET | &Method::HEAD, "/livez") if self.is_alive() => (StatusCode::OK, "alive\n"),
-            (&Method::GET | &Method::HEAD, "/livez") => (StatusCode::SERVICE_UNAVAILABLE, "the writer is stuck\n"),
-            (&Method::GET | &Method::HEAD, "/readyz") if self.metrics.ready.get() == 1 => (StatusCode::OK, "ready\n"),
-            (&Method::GET | &Method::HEAD, "/readyz") => (StatusCode::SERVICE_UNAVAILABLE, "loading or stopping\n"),
-            (&Method::GET | &Method::HEAD, _) => (StatusCode::NOT_FOUND, "try /metrics, /livez or /readyz\n"),
-            _ => (StatusCode::METHOD_NOT_ALLOWED, "only GET\n"),
+            (&Method::GET | &Method::HEAD, "/livez") if self.is_alive() => (StatusCode::OK, "alive"),
+            (&Method::GET | &Method::HEAD, "/livez") => (StatusCode::SERVICE_UNAVAILABLE, "the writer is stuck"),
+            (&Method::GET | &Method::HEAD, "/readyz") => {
+                not_ready = self.not_ready();
+                match &not_ready {
+                    None => (StatusCode::OK, "ready"),
+                    Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, problem.as_str()),
+                }
+            }
+            (&Method::GET | &Method::HEAD, _) => (StatusCode::NOT_FOUND, "try /metrics, /status, /livez or /readyz"),
+            _ => (StatusCode::METHOD_NOT_ALLOWED, "only GET"),
         };
-        let mut answer = Response::new(text.to_owned());
+        let mut answer = Response::new(format!("{text}\n"));
         *answer.status_mut() = status;
         answer
     }
@@ -203,7 +245,7 @@ impl Operator {
         let shedding = self.admissions.iter().map(|admission| admission.shedding()).max();
         self.metrics.set_shedding(shedding.unwrap_or_default());
         // An absent log is empty.
-        let log = self.write_ahead_log.as_ref().and_then(|path| std::fs::metadata(path).ok());
+        let log = self.file.as_ref().and_then(|path| std::fs::metadata(write_ahead_log(path)).ok());
         let wal_size = log.map_or(0, |found| found.len());
         self.metrics.wal_size.set(i64::try_from(wal_size).unwrap_or(i64::MAX));
     }

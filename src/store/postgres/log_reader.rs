@@ -6,6 +6,7 @@ use tokio::runtime::Runtime;
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{
+    cluster_report::{ClusterReport, NODES_QUERY, report_query},
     database::{no_answer, patient, run},
     error::{of_statement, refused},
     history::digest,
@@ -248,6 +249,13 @@ impl LogReader {
         let rows = self.query(sql, &[&organization_id.as_str()])?;
         let count: i64 = rows.first().map_or(0, |row| row.get(0));
         Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// Return the database and its nodes.
+    pub fn cluster(&self) -> Result<ClusterReport, Error> {
+        let rows = self.query(&report_query(), &[])?;
+        let row = rows.first().ok_or_else(|| Error::Damaged("the head is missing".to_owned()))?;
+        Ok(ClusterReport::new(row, &self.query(NODES_QUERY, &[])?))
     }
 
     /// Run a query. If the connection broke since the last query, connect again.

@@ -15,12 +15,14 @@ mod database;
 mod load;
 mod log_reader;
 mod bell;
+mod cluster_report;
 mod examine;
 mod offline;
 pub(super) mod moving;
 
 pub use self::{
     bell::{Bell, NodeReport},
+    cluster_report::{ClusterReport, ListedNode},
     database::{Commit, DatabaseTime, Locking, Store, Wait},
     examine::examine,
     history::News,
