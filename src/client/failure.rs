@@ -1,4 +1,4 @@
-//! The outcome of a failed call, and whether a repetition can help.
+//! The meaning of a failed call for its outcome: whether it may have happened, and whether a repetition can help.
 
 use tonic::{Code, ConnectError, Status};
 use tonic_types::StatusExt;
