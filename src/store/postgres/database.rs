@@ -16,17 +16,17 @@ use std::{
 };
 
 use tokio::{runtime::Runtime, time::timeout};
-use tokio_postgres::{Row, error::SqlState, types::ToSql};
-use tracing::{info, warn};
+use tokio_postgres::{Row, types::ToSql};
 
 use super::{
+    commit::{Failed, Locking, is_behind, write},
     error::{is_rolled_back, of_statement, refused},
-    head::Head,
+    head::{Head, new_nonce},
     history::{self, News},
+    opening::{database_time, identity, raise_epoch_after_failover, refuse_transaction_pooling},
     rows::{Heads, Rows},
-    schema::{TIMELINE, migrate},
+    schema::migrate,
     session::Session,
-    statement::{Step, Writing},
     target::Target,
 };
 use crate::{
@@ -508,23 +508,6 @@ impl Store {
     }
 }
 
-/// Whether a commit happens with the head locked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Locking {
-    /// Without a lock, by one statement.
-    None,
-    /// After [`Store::lock`].
-    Held,
-}
-
-/// A failed write.
-enum Failed {
-    /// Before anything was written.
-    Before(tokio_postgres::Error),
-    /// During the write.
-    Within(tokio_postgres::Error),
-}
-
 const REQUESTS: &str = "SELECT organization_id, request_id, content_sha256, outcome, revision, time_ms FROM request \
                         WHERE (organization_id, request_id) IN (SELECT * FROM unnest($1::text[], $2::text[]))";
 
@@ -537,59 +520,6 @@ fn request(row: &Row) -> Result<RequestRecord, Error> {
         sequence: sequence(row.get(4))?,
         time: Timestamp::from_unix_ms(row.get(5)),
     })
-}
-
-/// Write the groups, and return the database's time.
-async fn write(
-    session: &mut Session,
-    head: Head,
-    groups: &[Rows<'_>],
-    locking: Locking,
-    progress: impl Fn(usize),
-) -> Result<i64, Failed> {
-    let again = match locking {
-        Locking::None => "",
-        // The lock's owner has looked: an id that exists is too old to count.
-        Locking::Held => {
-            "ON CONFLICT (organization_id, request_id) DO UPDATE SET content_sha256 = excluded.content_sha256, \
-             outcome = excluded.outcome, revision = excluded.revision, time_ms = excluded.time_ms"
-        }
-    };
-    let (mut before, mut done, mut now_ms) = (head.sequence, 0, 0);
-    for (index, rows) in groups.iter().enumerate() {
-        let after = rows.last().unwrap_or(before);
-        let mut writing = Writing::begin(Step { epoch: head.epoch, nonce: head.nonce, before, after });
-        rows.write(&mut writing, again);
-        let (sql, parameters) = writing.finish();
-        let statement = session.prepare(&sql).await;
-        let statement = statement.map_err(if index == 0 { Failed::Before } else { Failed::Within })?;
-        let parameters: Vec<&(dyn ToSql + Sync)> =
-            parameters.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
-        let client = &session.client;
-        let row = if locking == Locking::Held && index + 1 == groups.len() {
-            // PostgreSQL answers the COMMIT of a failed transaction with success. The statement before it shows that.
-            let (row, committed) =
-                tokio::join!(biased; client.query_one(&statement, &parameters), client.batch_execute("COMMIT"));
-            let row = row.map_err(Failed::Within)?;
-            committed.map_err(Failed::Within)?;
-            row
-        } else {
-            client.query_one(&statement, &parameters).await.map_err(Failed::Within)?
-        };
-        now_ms = row.get(0);
-        before = after;
-        done += rows.len();
-        progress(done);
-    }
-    Ok(now_ms)
-}
-
-/// Return whether a statement was refused because the head has moved, or because its request id exists.
-fn is_behind(error: &tokio_postgres::Error) -> bool {
-    let Some(error) = error.as_db_error() else { return false };
-    let is_of = |table: &str| error.table() == Some(table);
-    (*error.code() == SqlState::NOT_NULL_VIOLATION && is_of("head"))
-        || (*error.code() == SqlState::UNIQUE_VIOLATION && is_of("request"))
 }
 
 /// Run a future to its end, or return `None` if `wait` ends the wait.
@@ -617,74 +547,4 @@ pub(super) fn patient() -> impl FnMut(Duration) -> ControlFlow<()> {
 
 pub(super) fn no_answer() -> Error {
     Error::Unreachable("PostgreSQL doesn't answer".to_owned())
-}
-
-fn new_nonce() -> i64 {
-    let (high, _) = uuid::Uuid::new_v4().as_u64_pair();
-    i64::from_ne_bytes(high.to_ne_bytes())
-}
-
-async fn database_time(session: &Session) -> Result<i64, Error> {
-    let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-    session.client.query_one(sql, &[]).await.map(|row| row.get(0)).map_err(|error| of_statement(&error))
-}
-
-/// Refuse a connection pooler in transaction mode: it would give each transaction another session, without this one's
-/// settings and prepared statements. Two connections to a pooler get the same session in turn.
-async fn refuse_transaction_pooling(target: &Target, session: &Session) -> Result<(), Error> {
-    const NAME: &str = "queuegate.connection";
-    let probe = Session::connect(target, "probe").await?;
-    let read = async |of: &Session| {
-        let sql = format!("SELECT pg_backend_pid(), current_setting('{NAME}', true)");
-        let row = of.client.query_one(&sql, &[]).await?;
-        Ok::<(i32, Option<String>), tokio_postgres::Error>((row.get(0), row.get(1)))
-    };
-    let look = async {
-        session.client.batch_execute(&format!("SET {NAME} = 'writer'")).await?;
-        let (own_process, _) = read(session).await?;
-        probe.client.batch_execute(&format!("SET {NAME} = 'probe'")).await?;
-        let (process, _) = read(&probe).await?;
-        let (_, own_name) = read(session).await?;
-        Ok::<bool, tokio_postgres::Error>(process == own_process || own_name.as_deref() != Some("writer"))
-    };
-    // A pooler may also refuse a statement that was prepared in another session.
-    if look.await.unwrap_or(true) {
-        let problem = "a connection pooler in transaction mode is in between (PgBouncer's pool_mode); give the address of \
-                       PostgreSQL itself, or set pool_mode = session";
-        return Err(refused(&target.to_string(), &problem));
-    }
-    Ok(())
-}
-
-/// Return the store's id, and warn about settings that lose acknowledged changes.
-async fn identity(target: &Target, session: &Session) -> Result<u64, Error> {
-    let sql = "SELECT store_id, current_setting('synchronous_standby_names'), current_setting('fsync') FROM store";
-    let row = session.client.query_one(sql, &[]).await.map_err(|error| of_statement(&error))?;
-    let (id, standbys, fsync): (String, String, String) = (row.get(0), row.get(1), row.get(2));
-    if standbys.is_empty() {
-        warn!("PostgreSQL has no synchronous standby (synchronous_standby_names): a failover may lose changes");
-    }
-    if fsync == "off" {
-        warn!("PostgreSQL doesn't sync its files (fsync = off): a power failure may lose everything");
-    }
-    let unreadable = |_| refused(&target.to_string(), &"store.store_id is not 16 hexadecimal digits");
-    u64::from_str_radix(&id, 16).map_err(unreadable)
-}
-
-/// Begin a new epoch if PostgreSQL is on another timeline than the head: a standby was promoted, or a backup was
-/// restored to an earlier time. So no revision is given twice for different changes.
-async fn raise_epoch_after_failover(session: &mut Session) -> Result<(), Error> {
-    let nonce = new_nonce();
-    let sql = format!(
-        "WITH head AS (UPDATE head SET epoch = epoch + 1, timeline = {TIMELINE}, nonce = $1 \
-         WHERE timeline <> {TIMELINE} RETURNING epoch, sequence, timeline) \
-         INSERT INTO epoch SELECT epoch, sequence, timeline, (extract(epoch FROM clock_timestamp()) * 1000)::bigint \
-         FROM head RETURNING epoch, start_sequence"
-    );
-    let raised = session.client.query_opt(&sql, &[&nonce]).await.map_err(|error| of_statement(&error))?;
-    if let Some(row) = raised {
-        let (epoch, sequence): (i64, i64) = (row.get(0), row.get(1));
-        info!(epoch, sequence, "PostgreSQL is on another timeline; a new epoch begins");
-    }
-    Ok(())
 }

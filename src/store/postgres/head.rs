@@ -32,3 +32,9 @@ impl Head {
         Ok(Lineage { store_id, epoch })
     }
 }
+
+/// Draw a nonce.
+pub(super) fn new_nonce() -> i64 {
+    let (high, _) = uuid::Uuid::new_v4().as_u64_pair();
+    i64::from_ne_bytes(high.to_ne_bytes())
+}

@@ -11,6 +11,8 @@ mod head;
 mod statement;
 mod rows;
 mod history;
+mod opening;
+mod commit;
 mod database;
 mod load;
 mod log_reader;
@@ -23,7 +25,8 @@ pub(super) mod moving;
 pub use self::{
     bell::{Bell, NodeReport},
     cluster_report::{ClusterReport, ListedNode},
-    database::{Commit, DatabaseTime, Locking, Store, Wait},
+    commit::Locking,
+    database::{Commit, DatabaseTime, Store, Wait},
     examine::examine,
     history::News,
     log_reader::LogReader,
