@@ -96,7 +96,7 @@ impl Servers {
         self.0.channels.len() > 1
     }
 
-    /// Make the first server that answers SERVING the present one. If there is none, take the first that answers. Return
+    /// Make the first server that answers SERVING the present one, or else the first that answers at all. Return
     /// whether any answers.
     pub(super) async fn choose(&self) -> bool {
         *self.0.checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());

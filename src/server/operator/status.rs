@@ -5,11 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::{
-    domain::ids::Lineage,
-    state::State,
-    store::postgres::ClusterReport,
-};
+use crate::{domain::ids::Lineage, state::State, store::postgres::ClusterReport};
 
 /// The longest wait for the database.
 const PATIENCE: Duration = Duration::from_secs(4);
