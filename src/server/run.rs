@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -52,6 +55,7 @@ pub struct Server {
     /// Background tasks that end with the server.
     beside: JoinSet<()>,
     drain: watch::Sender<bool>,
+    is_stopping: Arc<AtomicBool>,
 }
 
 /// Open the database, start to listen, and start to load.
@@ -141,7 +145,16 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     let cores = Cores::start(servers).map_err(Error::Threads)?;
     let mut beside = JoinSet::new();
     beside.spawn(reload(authority, tls, Arc::clone(&clock), Arc::clone(&metrics)));
-    let operator = Arc::new(Operator::new(Arc::clone(&metrics), Arc::clone(&state), &database, callers, admissions));
+    let is_stopping = Arc::new(AtomicBool::new(false));
+    let operator = Operator::new(
+        Arc::clone(&metrics),
+        Arc::clone(&state),
+        &database,
+        Arc::clone(&is_stopping),
+        callers,
+        admissions,
+    );
+    let operator = Arc::new(operator);
     beside.spawn(Arc::clone(&operator).watch(health.clone()));
     if let Database::Shared(database) = database {
         let (state, health, metrics) = (Arc::clone(&state), health.clone(), Arc::clone(&metrics));
@@ -167,6 +180,7 @@ pub async fn start(config: Config) -> Result<Server, Error> {
         serving,
         beside,
         drain,
+        is_stopping,
     })
 }
 
@@ -202,6 +216,7 @@ impl Server {
             mut serving,
             beside,
             drain,
+            is_stopping,
             ..
         } = self;
         tokio::pin!(stop);
@@ -226,6 +241,7 @@ impl Server {
             ended = &mut writer_end => Some(writer_failed(ended)),
             _ = &mut serving => Some(Err(Error::Broken("listener"))),
         };
+        is_stopping.store(true, Ordering::Relaxed);
         set_health(&health, ServingStatus::NotServing);
         metrics.ready.set(0);
         notify_systemd(&[sd_notify::NotifyState::Stopping]);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use saphyr_parser::{Event, Parser};
+
 use crate::support::program;
 
 const ALERTS: &str = include_str!("../../packaging/prometheus/alerts.yaml");
@@ -38,6 +40,64 @@ fn the_dashboard_is_one() {
         assert!(panel["targets"].as_array().unwrap().iter().all(|target| target["expr"].is_string()));
     }
     assert!(ids.len() > 10);
+}
+
+/// Every event of a YAML text, which is well-formed.
+fn yaml_events(text: &str) -> Vec<Event<'_>> {
+    Parser::new_from_str(text).map(|event| event.unwrap().0).collect()
+}
+
+/// The lists named `args` in a YAML text.
+fn arguments<'y>(events: &'y [Event<'_>]) -> Vec<Vec<&'y str>> {
+    let text = |event: &'y Event<'_>| match event {
+        Event::Scalar(text, ..) => Some(text.as_ref()),
+        _ => None,
+    };
+    let lists = events
+        .windows(2)
+        .enumerate()
+        .filter(|(_, pair)| text(&pair[0]) == Some("args") && matches!(pair[1], Event::SequenceStart(..)));
+    lists.map(|(at, _)| events[at + 2..].iter().map_while(text).collect()).collect()
+}
+
+#[test]
+fn the_alerts_are_yaml() {
+    assert!(yaml_events(ALERTS).len() > 100);
+}
+
+/// The program accepts the arguments of the Kubernetes manifests.
+#[test]
+fn the_settings_of_the_manifests_are_those_of_the_program() {
+    for (manifest, database) in [
+        (include_str!("../../packaging/kubernetes/nodes.yaml"), "postgres://queuegate@db1,db2/queuegate"),
+        (include_str!("../../packaging/kubernetes/file.yaml"), "/var/lib/queuegate/queuegate.db"),
+    ] {
+        let events = yaml_events(manifest);
+        let lists = arguments(&events);
+        let [list] = &lists[..] else { panic!("{lists:?}") };
+        let (command, settings) = list.split_first().unwrap();
+        assert_eq!(*command, "serve");
+        assert!(settings.len() > 7, "{settings:?}");
+        let output = program().args(["config", "--json"]).args(settings).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let holds: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let found = holds["database"]["value"].as_str().unwrap();
+        assert_eq!(found.split('?').next(), Some(database));
+    }
+}
+
+/// The image starts the server by its name, which the manifests give arguments.
+#[test]
+fn the_image_runs_the_program_as_another_user_than_root() {
+    let file = include_str!("../../packaging/container/Containerfile");
+    for line in ["ENTRYPOINT [\"/usr/bin/queuegate\"]", "USER 65532:65532", "VOLUME /var/lib/queuegate"] {
+        assert!(file.lines().any(|found| found == line), "{line}");
+    }
+    let manifests =
+        [include_str!("../../packaging/kubernetes/nodes.yaml"), include_str!("../../packaging/kubernetes/file.yaml")];
+    for manifest in manifests {
+        assert!(manifest.contains("runAsUser: 65532") && manifest.contains("readOnlyRootFilesystem: true"));
+    }
 }
 
 /// The program accepts the example file, and also each setting in its comments.

@@ -3,7 +3,10 @@
 use std::{
     convert::Infallible,
     path::PathBuf,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -55,6 +58,8 @@ pub struct Operator {
     file: Option<PathBuf>,
     /// How long a shared database may be out of reach. After that, the server isn't ready.
     stale_after: Duration,
+    /// Whether the server has begun to stop.
+    is_stopping: Arc<AtomicBool>,
     callers: Arc<Callers>,
     admissions: Vec<Arc<Admission>>,
     readers: Arc<Semaphore>,
@@ -65,6 +70,7 @@ impl Operator {
         metrics: Arc<Metrics>,
         state: Arc<OnceLock<State>>,
         database: &Database,
+        is_stopping: Arc<AtomicBool>,
         callers: Arc<Callers>,
         admissions: Vec<Arc<Admission>>,
     ) -> Self {
@@ -72,7 +78,16 @@ impl Operator {
             Database::File(path) => (Some(path.clone()), Duration::MAX),
             Database::Shared(shared) => (None, shared.stale_after),
         };
-        Self { metrics, state, file, stale_after, callers, admissions, readers: Arc::new(Semaphore::new(MAX_READERS)) }
+        Self {
+            metrics,
+            state,
+            file,
+            stale_after,
+            is_stopping,
+            callers,
+            admissions,
+            readers: Arc::new(Semaphore::new(MAX_READERS)),
+        }
     }
 
     /// Return whether the writer isn't stuck. While the database loads, there is no writer.
@@ -113,6 +128,9 @@ impl Operator {
         if self.metrics.ready.get() == 1 {
             return None;
         }
+        if self.is_stopping.load(Ordering::Relaxed) {
+            return Some("stopping".to_owned());
+        }
         let Some(state) = self.state.get() else { return Some("loading the database".to_owned()) };
         let stale_for = state.stale_for();
         Some(if !state.is_usable() {
@@ -120,7 +138,7 @@ impl Operator {
         } else if stale_for > self.stale_after {
             format!("stale: the database has been out of reach for {} s", stale_for.as_secs())
         } else {
-            "stopping".to_owned()
+            "about to be ready again".to_owned()
         })
     }
 
