@@ -47,14 +47,17 @@ class Queuegate:
         return map(as_dict, answer) if descriptor.server_streaming else as_dict(answer)
 
 
-def call_any(servers, method, request):
+def call_any(addresses, method, request):
     """Calls the first server that answers. All attempts have the same request_id, so together they have one outcome."""
-    for number, server in enumerate(servers, start=1):
+    lost = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED)
+    for number, address in enumerate(addresses, start=1):
         try:
-            return Queuegate(server).call(method, request)
+            server = Queuegate(address)
+            # Reflection has no deadline, and a server that hangs must leave time for another.
+            server.channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=2)
+            return server.call(method, request)
         except grpc.RpcError as error:
-            lost = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED)
-            if error.code() not in lost or number == len(servers):
+            if error.code() not in lost or number == len(addresses):
                 raise
 
 
