@@ -104,6 +104,10 @@ pub enum Commit {
     Unknown,
 }
 
+/// The longest wait for an answer whose time counts as the present. In a commit that waits for the standby, the database
+/// tells the time long before its answer comes.
+const MAX_CLOCK_WAIT: Duration = Duration::from_secs(1);
+
 /// The difference of the database's clock from this machine's.
 #[derive(Debug, Default)]
 pub struct DatabaseTime {
@@ -116,8 +120,11 @@ impl DatabaseTime {
         self.ahead_ms.load(Ordering::Relaxed)
     }
 
-    /// Measure the difference: the database returned this time.
-    fn measure(&self, database_ms: i64) {
+    /// Measure the difference: the database returned this time, in an answer that came after `waited`.
+    fn measure(&self, database_ms: i64, waited: Duration) {
+        if waited > MAX_CLOCK_WAIT {
+            return;
+        }
         let own = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let own_ms = i64::try_from(own.as_millis()).unwrap_or(i64::MAX);
         self.ahead_ms.store(database_ms.saturating_sub(own_ms), Ordering::Relaxed);
@@ -179,25 +186,26 @@ impl Store {
         }
         self.session = None;
         let new_store_id = self.new_store_id;
-        let (target, is_first) = (self.target.clone(), self.store_id.is_none());
+        let (target, clock, is_first) = (self.target.clone(), Arc::clone(&self.clock), self.store_id.is_none());
         let connecting = async {
             let mut session = Session::connect(&target, "writer").await?;
+            let asked = Instant::now();
             let now_ms = database_time(&session).await?;
+            clock.measure(now_ms, asked.elapsed());
             if is_first {
                 refuse_transaction_pooling(&target, &session).await?;
             }
             migrate(&target, &session, new_store_id, now_ms).await?;
             let store_id = identity(&target, &session).await?;
             raise_epoch_after_failover(&mut session).await?;
-            Ok((session, store_id, now_ms))
+            Ok((session, store_id))
         };
         let connected = run(&self.runtime, connecting, wait);
-        let (session, store_id, now_ms) = connected.unwrap_or_else(|| Err(no_answer()))?;
+        let (session, store_id) = connected.unwrap_or_else(|| Err(no_answer()))?;
         if self.store_id.is_some_and(|known| known != store_id) {
             let problem = "it is another store than before; restart the node to take it over";
             return Err(refused(&self.target.to_string(), &problem));
         }
-        self.clock.measure(now_ms);
         self.store_id = Some(store_id);
         self.session = Some(session);
         self.compare(wait)
@@ -225,12 +233,12 @@ impl Store {
     /// Read the changes of other nodes since the last one that this node has.
     pub fn news(&mut self, wait: Wait<'_>) -> Result<News, Error> {
         self.connect(wait)?;
-        let after = self.head.sequence;
+        let (after, asked) = (self.head.sequence, Instant::now());
         let rows = self.ask(wait, async |session| {
             let statement = session.prepare(history::NEWS).await?;
             session.client.query(&statement, &[&after, &MAX_NEWS]).await
         })?;
-        self.take_in(&rows, wait)
+        self.take_in(&rows, asked.elapsed(), wait)
     }
 
     /// Lock the head, so that no other node writes, and read the changes of other nodes and the first outcomes of
@@ -243,7 +251,7 @@ impl Store {
         wait: Wait<'_>,
     ) -> Result<(News, Vec<RequestRecord>), Error> {
         self.connect(wait)?;
-        let after = self.head.sequence;
+        let (after, asked) = (self.head.sequence, Instant::now());
         let organizations: Vec<&str> = requests.iter().map(|(id, _)| id.as_str()).collect();
         let ids: Vec<&str> = requests.iter().map(|(_, id)| id.as_str()).collect();
         let idle_ms = LOCK_IDLE_MS + expected_records / RECORDS_PER_MS;
@@ -267,19 +275,14 @@ impl Store {
             Ok((news?, known?))
         });
         let (rows, known) = locked?;
-        let news = match self.take_in(&rows, wait) {
-            Ok(news) => news,
-            Err(error) => {
-                self.session = None;
-                return Err(error);
-            }
-        };
-        let known: Result<Vec<RequestRecord>, Error> = known.iter().map(request).collect();
-        if news.is_partial || known.is_err() {
-            // The rest is read without the lock.
-            self.unlock(wait)?;
+        let known = known.iter().map(request).collect::<Result<Vec<_>, Error>>();
+        let taken = known.and_then(|known| Ok((self.take_in(&rows, asked.elapsed(), wait)?, known)));
+        if taken.as_ref().map_or(true, |(news, _)| news.is_partial) {
+            // INVARIANT: the news aren't lost if this fails, because the store has taken them in. The connection is
+            // dropped then, which ends the lock too.
+            let _ = self.unlock(wait);
         }
-        Ok((news, known?))
+        taken
     }
 
     /// End the lock without a change.
@@ -313,12 +316,13 @@ impl Store {
         let Self { runtime, session, head, .. } = self;
         let Some(session) = session.as_mut() else { return Ok(Commit::Behind) };
         let warnings = session.warnings();
+        let asked = Instant::now();
         let writing = write(session, *head, &groups, locking, progress);
         let written = run(runtime, writing, wait);
         let is_warned = session.warnings() != warnings;
         match written {
             Some(Ok(now_ms)) if !is_warned => {
-                self.clock.measure(now_ms);
+                self.clock.measure(now_ms, asked.elapsed());
                 self.accept(pending);
                 Ok(Commit::Done)
             }
@@ -458,12 +462,12 @@ impl Store {
     }
 
     /// Take in the rows that [`history::news`] read.
-    fn take_in(&mut self, rows: &[Row], wait: Wait<'_>) -> Result<News, Error> {
+    fn take_in(&mut self, rows: &[Row], waited: Duration, wait: Wait<'_>) -> Result<News, Error> {
         let Some(first) = rows.first() else {
             return Err(Error::Damaged("table head is empty".to_owned()));
         };
         let head = Head::of(first);
-        self.clock.measure(first.get("now_ms"));
+        self.clock.measure(first.get("now_ms"), waited);
         let mut epoch = None;
         if head.epoch != self.head.epoch {
             let starts = self.epoch_starts(wait)?;
@@ -547,4 +551,21 @@ pub(super) fn patient() -> impl FnMut(Duration) -> ControlFlow<()> {
 
 pub(super) fn no_answer() -> Error {
     Error::Unreachable("PostgreSQL doesn't answer".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_waited_for_the_standby_does_not_tell_the_time() {
+        let clock = DatabaseTime::default();
+        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let database_ms = i64::try_from(wall.as_millis()).unwrap() + 3_600_000;
+        clock.measure(database_ms, MAX_CLOCK_WAIT);
+        let ahead_ms = clock.ahead_ms();
+        assert!((3_500_000..=3_600_000).contains(&ahead_ms), "{ahead_ms}");
+        clock.measure(database_ms - 6_000, MAX_CLOCK_WAIT + Duration::from_millis(1));
+        assert_eq!(clock.ahead_ms(), ahead_ms);
+    }
 }

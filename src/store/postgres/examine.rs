@@ -31,26 +31,14 @@ use crate::{
 pub fn examine(target: &Target, progress: impl Fn(u64, u64)) -> Result<Examination, Error> {
     Examination::of(|examination| {
         let reader = LogReader::new(target.clone());
-        // Read in one transaction, so that each concurrent change is seen completely or not at all.
-        reader.query("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY", &[])?;
-        reader.query("SET LOCAL idle_in_transaction_session_timeout = 0", &[])?;
-        let began = reader.connection_id()?;
-        reader.require_schema(target)?;
-        reader.examine(examination, &progress)?;
-        if reader.connection_id()? != began {
-            return Err(Error::Unreachable("the connection was lost during the check; run it again".to_owned()));
-        }
-        reader.query("COMMIT", &[]).map(drop)
+        reader.at_one_moment(|| {
+            reader.require_schema(target)?;
+            reader.examine(examination, &progress)
+        })
     })
 }
 
 impl LogReader {
-    /// Identify the connection. Another one has another transaction.
-    fn connection_id(&self) -> Result<i32, Error> {
-        let rows = self.query("SELECT pg_backend_pid()", &[])?;
-        rows.first().map(|row| row.get(0)).ok_or_else(no_answer)
-    }
-
     /// Refuse a database without queuegate's tables. A database that no node may use can be examined.
     fn require_schema(&self, target: &Target) -> Result<(), Error> {
         let inner = self.inner.borrow();

@@ -9,7 +9,7 @@ use super::{
     database::{Store, Wait, no_answer, run},
     error::of_statement,
     head::Head,
-    history::{digest, id},
+    history::{self, digest, id},
     rows::Heads,
 };
 use crate::{
@@ -42,7 +42,6 @@ impl Store {
         // The state that the node knew does not count any more.
         self.last = None;
         self.connect(wait)?;
-        let starts = self.epoch_starts(wait)?;
         let store_id = self.store_id.unwrap_or_default();
         let Self { runtime, session, .. } = self;
         let Some(connected) = session.as_ref() else { return Err(no_answer()) };
@@ -53,8 +52,7 @@ impl Store {
             return Err(loaded.and_then(Result::err).unwrap_or_else(no_answer));
         };
         (self.head, self.heads, self.last, self.last_time) = (head, heads, last, last_time);
-        let lineage = self.lineage_of(head)?;
-        Ok(snapshot.in_epoch(lineage, starts))
+        Ok(snapshot)
     }
 }
 
@@ -71,7 +69,10 @@ impl<P: Fn(u64)> Tables<'_, P> {
         self.client.batch_execute(begin).await.map_err(|error| of_statement(&error))?;
         let head = self.client.query_one("SELECT epoch, sequence, nonce FROM head", &[]).await;
         let head = Head::of(&head.map_err(|error| of_statement(&error))?);
-        let snapshot = self.state(head.lineage(store_id)?, head.sequence()?).await?;
+        let epochs = self.client.query(history::EPOCHS, &[]).await.map_err(|error| of_statement(&error))?;
+        let lineage = head.lineage(store_id)?;
+        let snapshot = self.state(lineage, head.sequence()?).await?;
+        let snapshot = snapshot.in_epoch(lineage, history::epoch_starts(&epochs)?);
         let mut heads = Heads::new();
         self.each("SELECT organization_id, head_revision, head_hash FROM audit_chain", |row, _| {
             let link = Link { sequence: sequence(row.get(1))?, hash: digest(row, "head_hash")? };

@@ -1,6 +1,10 @@
 //! The read side of the audit log, on a connection of its own.
 
-use std::{cell::RefCell, ops::ControlFlow};
+use std::{
+    cell::{Cell, RefCell},
+    ops::ControlFlow,
+    time::Duration,
+};
 
 use tokio::runtime::Runtime;
 use tokio_postgres::{Row, types::ToSql};
@@ -36,6 +40,9 @@ const WINDOW: i64 = 10_000;
 /// The largest number of search steps for one page.
 const MAX_WINDOWS: usize = 5;
 
+/// The longest wait for an answer. A PostgreSQL that hangs must not hold a background thread for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The number of events that one step of a verification reads.
 const VERIFIED_AT_ONCE: i64 = 1_000;
 
@@ -43,6 +50,8 @@ const VERIFIED_AT_ONCE: i64 = 1_000;
 pub struct LogReader {
     target: Target,
     pub(super) inner: RefCell<Option<(Runtime, Session)>>,
+    /// Whether a transaction is open, which another connection can't go on with.
+    is_in_transaction: Cell<bool>,
 }
 
 impl std::fmt::Debug for LogReader {
@@ -54,7 +63,7 @@ impl std::fmt::Debug for LogReader {
 impl LogReader {
     /// Create a reader.
     pub fn new(target: Target) -> Self {
-        Self { target, inner: RefCell::new(None) }
+        Self { target, inner: RefCell::new(None), is_in_transaction: Cell::new(false) }
     }
 
     /// Return another reader, with a connection of its own.
@@ -200,13 +209,20 @@ impl LogReader {
         expected: Option<Link>,
         progress: impl Fn(u64) -> ControlFlow<()>,
     ) -> Result<Option<Verification>, Error> {
-        // Read in one transaction, so that each concurrent change is seen completely or not at all.
+        self.at_one_moment(|| self.walk(organization_id, expected, progress))
+    }
+
+    /// Read in one transaction, so that each concurrent change is seen completely or not at all. Fails if the connection
+    /// breaks meanwhile.
+    pub(super) fn at_one_moment<T>(&self, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         self.query("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY", &[])?;
-        let verified = self.walk(organization_id, expected, progress);
+        self.is_in_transaction.set(true);
+        let read = self.query("SET LOCAL idle_in_transaction_session_timeout = 0", &[]).and_then(|_| read());
         let ended = self.query("COMMIT", &[]);
-        let verified = verified?;
+        self.is_in_transaction.set(false);
+        let read = read?;
         ended?;
-        Ok(verified)
+        Ok(read)
     }
 
     /// Verify a chain as [`Self::verify`] does, within an existing transaction.
@@ -264,6 +280,7 @@ impl LogReader {
         inner.take_if(|(_, session)| session.client.is_closed());
         let (runtime, session) = match inner.as_mut() {
             Some(connected) => connected,
+            None if self.is_in_transaction.get() => return Err(no_answer()),
             None => {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let runtime = runtime.map_err(|error| refused(&self.target.to_string(), &error))?;
@@ -276,7 +293,8 @@ impl LogReader {
             let statement = session.prepare(sql).await?;
             session.client.query(&statement, parameters).await
         };
-        match run(runtime, asking, &mut |_| ControlFlow::Continue(())) {
+        let mut wait = |waited| if waited < PATIENCE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+        match run(runtime, asking, &mut wait) {
             Some(Ok(rows)) => Ok(rows),
             failed => {
                 *inner = None;

@@ -12,6 +12,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
+    task::JoinHandle,
 };
 use tokio_postgres::{
     AsyncMessage, Client, Connection, NoTls, Notification, Statement,
@@ -27,18 +28,21 @@ use crate::store::error::Error;
 
 /// The settings of every session. An operator's defaults must not weaken a commit, and a session that stops in the
 /// middle of a transaction must not keep it open for long. The lock on the head has a shorter limit of its own.
+/// A session whose client is gone ends, even while it waits for the lock: otherwise each retry of a node would leave one
+/// behind.
 const SETTINGS: &str = "SET search_path = queuegate; SET synchronous_commit = 'on'; \
                         SET idle_in_transaction_session_timeout = '60s'; SET plan_cache_mode = 'force_generic_plan'; \
-                        SET statement_timeout = 0; SET lock_timeout = 0; SET client_min_messages = 'warning'; \
+                        SET client_connection_check_interval = '1s'; SET statement_timeout = 0; SET lock_timeout = 0; SET client_min_messages = 'warning'; \
                         SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
                         SET standard_conforming_strings = on";
 
 /// The number of prepared statements above which all are forgotten.
 const MAX_STATEMENTS: usize = 256;
 
-/// A connection to the primary.
+/// A connection to the primary. Drop closes it at once, even if it waits for an answer.
 pub(super) struct Session {
     pub client: Client,
+    driver: JoinHandle<()>,
     statements: HashMap<String, Statement>,
     warnings: Arc<AtomicU64>,
 }
@@ -46,6 +50,13 @@ pub(super) struct Session {
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Session")
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // By itself, the driver would wait for the answers that are still due.
+        self.driver.abort();
     }
 }
 
@@ -65,20 +76,19 @@ impl Session {
         let warnings = Arc::new(AtomicU64::new(0));
         let (sender, notifications) = mpsc::unbounded_channel();
         let failed = |error: tokio_postgres::Error| not_connected(target, &error);
-        let client = match target.tls()? {
+        let (client, driver) = match target.tls()? {
             Some(tls) => {
                 let (client, connection) = config.connect(tls).await.map_err(failed)?;
-                tokio::spawn(drive(connection, Arc::clone(&warnings), sender));
-                client
+                (client, tokio::spawn(drive(connection, Arc::clone(&warnings), sender)))
             }
             None => {
                 let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
-                tokio::spawn(drive(connection, Arc::clone(&warnings), sender));
-                client
+                (client, tokio::spawn(drive(connection, Arc::clone(&warnings), sender)))
             }
         };
-        client.batch_execute(SETTINGS).await.map_err(|error| not_connected(target, &error))?;
-        Ok((Self { client, statements: HashMap::new(), warnings }, notifications))
+        let session = Self { client, driver, statements: HashMap::new(), warnings };
+        session.client.batch_execute(SETTINGS).await.map_err(|error| not_connected(target, &error))?;
+        Ok((session, notifications))
     }
 
     /// Prepare a statement, or return the prepared one.

@@ -7,7 +7,7 @@ use std::{
     os::unix::fs::{PermissionsExt, chown},
     process::{Child, Command, Stdio},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use queuegate::{
@@ -19,16 +19,20 @@ use queuegate::{
         time::Timestamp,
     },
     rpc::proto::*,
+    server::{Database, SharedDatabase, WhenStale},
     state::clock::Clock,
-    store::postgres::{Commit, Locking, Store},
+    store::postgres::{Commit, Locking, LogReader, Store},
 };
-use tonic::Code;
+use rustix::process::Signal;
+use tonic::{Code, transport::Endpoint};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use super::{
     Postgres,
     nodes::{import, node, node_as},
+    proxy::{Next, Proxy},
 };
-use crate::support::{described, shared_database, sign_in};
+use crate::support::{ACME, described, shared_database, sign_in};
 
 fn name(database: &str) -> &str {
     database.split(['/', '?']).nth(3).unwrap()
@@ -132,18 +136,9 @@ async fn a_pooler_in_transaction_mode_is_refused_and_one_in_session_mode_is_not(
     }
 }
 
-#[test]
-fn a_node_that_stops_with_the_lock_loses_it_and_writes_nothing() {
-    let Some(postgres) = Postgres::start() else { return };
-    let database = postgres.database();
-    let mut wait = |_: Duration| ControlFlow::Continue(());
-    let mut open = || {
-        let mut store = Store::new(database.parse().unwrap(), 1, String::new()).unwrap();
-        store.load(|_| {}, &mut wait).unwrap();
-        store
-    };
-    let (mut stopped, mut other) = (open(), open());
-    let record = |organization: &str| Record {
+/// The record of the store's first change: the creation of an organization.
+fn creation(organization: &str) -> Record {
+    Record {
         sequence: Sequence(1),
         time: Timestamp::from_unix_ms(1),
         origin: Origin { caller: Caller::server(), actor: None },
@@ -158,16 +153,172 @@ fn a_node_that_stops_with_the_lock_loses_it_and_writes_nothing() {
                 etag: Etag(1),
             },
         },
-    };
+    }
+}
+
+fn organizations(postgres: &Postgres, database: &str) -> String {
+    postgres.sql_in(name(database), "SELECT organization_id FROM queuegate.organization").trim().to_owned()
+}
+
+/// Return a wait that ends after this time.
+fn for_at_most(longest: Duration) -> impl FnMut(Duration) -> ControlFlow<()> {
+    move |waited| if waited < longest { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+}
+
+fn open(address: &str) -> Store {
+    let mut store = Store::new(address.parse().unwrap(), 1, String::new()).unwrap();
+    store.load(|_| {}, &mut |_| ControlFlow::Continue(())).unwrap();
+    store
+}
+
+#[test]
+fn a_node_that_stops_with_the_lock_loses_it_and_writes_nothing() {
+    let Some(postgres) = Postgres::start() else { return };
+    let database = postgres.database();
+    let (mut stopped, mut other) = (open(&database), open(&database));
     stopped.lock(&[], 0, &mut |_| ControlFlow::Continue(())).unwrap();
     // It waits for the lock, which PostgreSQL ends after a second.
-    let (records, mut wait) = ([record("other")], |_: Duration| ControlFlow::Continue(()));
+    let (records, mut wait) = ([creation("other")], |_: Duration| ControlFlow::Continue(()));
     assert_eq!(other.commit((&records, &[]), Locking::None, |_| {}, &mut wait).unwrap(), Commit::Done);
-    let records = [record("stopped")];
+    let records = [creation("stopped")];
     let late = stopped.commit((&records, &[]), Locking::Held, |_| {}, &mut wait);
     assert!(!matches!(late, Ok(Commit::Done)), "{late:?}");
-    let found = postgres.sql_in(name(&database), "SELECT organization_id FROM queuegate.organization");
-    assert_eq!(found.trim(), "other");
+    assert_eq!(organizations(&postgres, &database), "other");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delayed_statement_is_refused_once_its_outcome_was_decided() {
+    let Some(postgres) = Postgres::start() else { return };
+    let database = postgres.database();
+    let proxy = Proxy::start(postgres.socket()).await;
+    let address = proxy.url(name(&database));
+    let mut store = tokio::task::spawn_blocking(move || open(&address)).await.unwrap();
+    proxy.next(Next::IsDelayed);
+    let decided = tokio::task::spawn_blocking(move || {
+        let (records, mut lost) = ([creation("delayed")], for_at_most(Duration::from_secs(1)));
+        let committed = store.commit((&records, &[]), Locking::None, |_| {}, &mut lost).unwrap();
+        assert_eq!(committed, Commit::Unknown);
+        store.settle(&mut |_| ControlFlow::Continue(())).unwrap()
+    });
+    assert!(!decided.await.unwrap(), "it has not arrived");
+    // The caller was told that nothing happened, so nothing may happen now.
+    proxy.deliver().await;
+    assert_eq!(organizations(&postgres, &database), "");
+}
+
+#[test]
+fn commits_that_were_given_up_leave_no_sessions_behind() {
+    let Some(postgres) = Postgres::start() else { return };
+    let database = postgres.database();
+    let mut store = open(&database);
+    let mut standby = postgres.standby();
+    standby.stop(Signal::INT);
+    let records = [creation("waiting")];
+    for _ in 0..8 {
+        // The first waits for the standby with the head locked, and the others wait for the lock.
+        let mut soon = for_at_most(Duration::from_millis(200));
+        let committed = store.commit((&records, &[]), Locking::None, |_| {}, &mut soon);
+        assert!(matches!(committed, Ok(Commit::Unknown)), "{committed:?}");
+        store.abandon();
+        store.connect(&mut |_| ControlFlow::Continue(())).unwrap();
+    }
+    let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'queuegate writer'";
+    let began = Instant::now();
+    loop {
+        let count: u32 = postgres.sql(count).trim().parse().unwrap();
+        // The session that waits for the standby can't end, and the present one is idle.
+        if count <= 2 {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{count} sessions");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[tokio::test]
+async fn a_node_without_postgresql_is_not_ready_and_may_refuse_to_decide() {
+    let Some(postgres) = Postgres::start() else { return };
+    let database = postgres.database();
+    for when_stale in [WhenStale::Decide, WhenStale::Refuse] {
+        let proxy = Proxy::start(postgres.socket()).await;
+        let address = proxy.url(name(&database));
+        let mut node = node_as(&address, |config| {
+            config.database = Database::Shared(SharedDatabase {
+                target: address.parse().unwrap(),
+                node_address: None,
+                stale_after: Duration::from_secs(1),
+                when_stale,
+            });
+        })
+        .await;
+        import(&mut node).await;
+        let channel = Endpoint::from_shared(format!("http://{}", node.address)).unwrap().connect().await.unwrap();
+        let mut health = HealthClient::new(channel);
+        let mut statuses = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+        let mut until = async |wanted: ServingStatus| {
+            while statuses.message().await.unwrap().unwrap().status() != wanted {}
+        };
+        until(ServingStatus::Serving).await;
+        proxy.close();
+        until(ServingStatus::NotServing).await;
+        let check = CheckQueueAccessRequest {
+            organization_id: ACME.into(),
+            user: Some(check_queue_access_request::User::UserId("anna".into())),
+            queue: Some(check_queue_access_request::Queue::QueueId("sales".into())),
+            channel: Channel::FeatureCode.into(),
+            ..Default::default()
+        };
+        let checked = node.client.queue_access.check_queue_access(check.clone()).await;
+        match when_stale {
+            WhenStale::Decide => assert!(checked.unwrap().into_inner().decision.unwrap().allowed()),
+            WhenStale::Refuse => {
+                let status = checked.unwrap_err();
+                assert_eq!((status.code(), described(&status).1.as_str()), (Code::Unavailable, "STALE"));
+            }
+        }
+        proxy.open();
+        until(ServingStatus::Serving).await;
+        node.client.queue_access.check_queue_access(check).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_postgresql_refuses_now_goes_on_to_decide() {
+    let Some(postgres) = Postgres::start() else { return };
+    postgres.sql("CREATE ROLE app LOGIN SUPERUSER");
+    let database = postgres.database().replace("user=queuegate", "user=app");
+    let mut node = node(&database).await;
+    import(&mut node).await;
+    postgres.sql("ALTER ROLE app NOLOGIN");
+    postgres.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'");
+    let status = node.client.queue_access.sign_in(sign_in("anna", "sales")).await.unwrap_err();
+    assert_eq!((status.code(), described(&status).1.as_str()), (Code::Unavailable, "NOT_WRITABLE"));
+    assert!(status.message().contains("refuses this server") && !status.message().contains("postgres:"), "{status}");
+    assert!(node.check("anna", "sales").await.allowed());
+    postgres.sql("ALTER ROLE app LOGIN");
+    while node.client.queue_access.sign_in(sign_in("anna", "sales")).await.is_err() {}
+}
+
+#[tokio::test]
+async fn a_verification_fails_if_its_connection_breaks() {
+    let Some(postgres) = Postgres::start() else { return };
+    let database = postgres.database();
+    let mut node = node(&database).await;
+    let users: String = (0..1_500).map(|number| format!("  - {{ user_id: u{number} }}\n")).collect();
+    node.import(&format!("organization: {{ organization_id: acme, display_name: Acme }}\nusers:\n{users}"))
+        .await
+        .unwrap();
+    let verified = tokio::task::spawn_blocking(move || {
+        let reader = LogReader::new(database.parse().unwrap());
+        reader.verify(&ACME.parse().unwrap(), None, |_| {
+            postgres.sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'queuegate reader'",
+            );
+            ControlFlow::Continue(())
+        })
+    });
+    // On another connection the rest would be read at another moment.
+    assert!(verified.await.unwrap().is_err());
 }
 
 /// A clock that differs from the database's.

@@ -5,14 +5,14 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixStream},
-    sync::watch,
+    sync::{Notify, watch},
 };
 
 /// The fate of the next statement that writes to the audit log.
@@ -26,6 +26,8 @@ pub enum Next {
     LosesItsAnswer,
     /// Nothing passes any more in either direction, but the connection stays.
     Hangs,
+    /// It arrives when [`Proxy::deliver`] lets it, even if the client is gone by then.
+    IsDelayed,
 }
 
 /// The proxy. It ends with the runtime.
@@ -39,7 +41,8 @@ struct Control {
     is_open: AtomicBool,
     /// Rises when all connections are to break.
     breaks: watch::Sender<u32>,
-    connections: AtomicU32,
+    delivery: Notify,
+    delivered: Notify,
 }
 
 impl Proxy {
@@ -51,13 +54,13 @@ impl Proxy {
             next: watch::Sender::new(Next::Passes),
             is_open: AtomicBool::new(true),
             breaks: watch::Sender::new(0),
-            connections: AtomicU32::new(0),
+            delivery: Notify::new(),
+            delivered: Notify::new(),
         });
         let of_all = Arc::clone(&control);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if of_all.is_open.load(Ordering::SeqCst) {
-                    of_all.connections.fetch_add(1, Ordering::SeqCst);
                     tokio::spawn(carry(client, socket.clone(), Arc::clone(&of_all)));
                 }
             }
@@ -73,6 +76,12 @@ impl Proxy {
     /// Decide the fate of the next write.
     pub fn next(&self, next: Next) {
         self.control.next.send_replace(next);
+    }
+
+    /// Deliver a delayed write, and wait until PostgreSQL has answered it.
+    pub async fn deliver(&self) {
+        self.control.delivery.notify_one();
+        self.control.delivered.notified().await;
     }
 
     /// Break all connections, and refuse new ones.
@@ -91,17 +100,30 @@ async fn carry(client: TcpStream, socket: PathBuf, control: Arc<Control>) {
     let Ok(server) = UnixStream::connect(socket).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    let (mut from_server, mut to_server) = (from_server, to_server);
+    let mut delayed = Vec::new();
     let mut breaks = control.breaks.subscribe();
     breaks.borrow_and_update();
     tokio::select! {
-        () = requests(from_client, to_server, &control) => {}
-        () = answers(from_server, to_client) => {}
+        () = requests(from_client, &mut to_server, &control, &mut delayed) => {}
+        () = answers(&mut from_server, to_client) => {}
         _ = breaks.changed() => {}
+    }
+    if !delayed.is_empty() {
+        control.delivery.notified().await;
+        to_server.write_all(&delayed).await.unwrap();
+        let _ = from_server.read(&mut [0; 1 << 12]).await;
+        control.delivered.notify_one();
     }
 }
 
 /// Carry requests, and decide the fate of a write.
-async fn requests(mut client: impl AsyncRead + Unpin, mut server: impl AsyncWrite + Unpin, control: &Control) {
+async fn requests(
+    mut client: impl AsyncRead + Unpin,
+    mut server: impl AsyncWrite + Unpin,
+    control: &Control,
+    delayed: &mut Vec<u8>,
+) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(read @ 1..) = client.read(&mut buffer).await {
         let bytes = &buffer[..read];
@@ -123,6 +145,14 @@ async fn requests(mut client: impl AsyncRead + Unpin, mut server: impl AsyncWrit
                 return;
             }
             Next::Hangs => std::future::pending().await,
+            Next::IsDelayed => {
+                delayed.extend_from_slice(bytes);
+                // The rest of the statement comes, until the client gives up.
+                while let Ok(read @ 1..) = client.read(&mut buffer).await {
+                    delayed.extend_from_slice(&buffer[..read]);
+                }
+                return;
+            }
         }
     }
 }
