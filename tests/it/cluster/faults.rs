@@ -44,6 +44,15 @@ async fn create_for_sure(node: &mut TestServer, user_id: &str) {
     }
 }
 
+fn sign_out_everywhere(user: &str) -> SignOutRequest {
+    SignOutRequest {
+        organization_id: ACME.into(),
+        user: Some(sign_out_request::User::UserId(user.into())),
+        all_queues: true,
+        ..Default::default()
+    }
+}
+
 async fn users(node: &mut TestServer, at_least_revision: &str) -> Vec<String> {
     let request = ListUsersRequest {
         organization_id: ACME.into(),
@@ -76,6 +85,40 @@ async fn a_commit_whose_answer_is_lost_is_found_and_one_that_never_arrived_is_re
          WHERE action = 'CREATE_USER' AND entry LIKE '%\"u_\"%'",
     );
     assert_eq!(events.trim(), "6|6", "each happened once");
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_found_without_a_request_id() {
+    let Some(postgres) = Postgres::start() else { return };
+    let database = postgres.database();
+    let proxy = Proxy::start(postgres.socket()).await;
+    let mut cut = node(&proxy.url(name(&database))).await;
+    import(&mut cut).await;
+    for next in [Next::LosesItsAnswer, Next::IsLost, Next::LosesItsAnswer] {
+        proxy.next(next);
+        let signed_in = cut.sign_in("anna", "sales").await;
+        assert!(signed_in.created, "{next:?}: a repetition would find the user signed in already");
+        assert_eq!(cut.sign_out("anna", "sales").await.ended_sessions.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_history_with_another_change_in_place_of_one_that_was_seen_is_loaded_anew() {
+    let Some(postgres) = Postgres::start() else { return };
+    let database = postgres.database();
+    let mut one = node(&database).await;
+    import(&mut one).await;
+    one.sign_in("anna", "sales").await;
+    let mut watch = one.watch("").await;
+    while watch.message().await.unwrap().unwrap().r#type() != WatchSessionsType::Checkpoint {}
+    // As after a restore without `queuegate epoch new`, and as many other changes since.
+    let other = "UPDATE queuegate.audit_log SET hash = sha256('other') \
+                 WHERE revision = (SELECT sequence FROM queuegate.head)";
+    postgres.sql_in(name(&database), other);
+    postgres.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'queuegate writer'");
+    let status = watch.message().await.unwrap_err();
+    assert_eq!((status.code(), described(&status).1.as_str()), (Code::Aborted, "HISTORY_REWRITTEN"));
+    while one.client.queue_access.sign_out(sign_out_everywhere("anna")).await.is_err() {}
 }
 
 #[tokio::test]

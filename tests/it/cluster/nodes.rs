@@ -131,6 +131,23 @@ async fn nodes_that_race_for_the_same_session_create_one() {
 }
 
 #[tokio::test]
+async fn an_answer_without_a_change_rests_on_every_change_that_was_answered_before() {
+    let Some(postgres) = Postgres::start() else { return };
+    let database = postgres.database();
+    let (mut one, mut other) = (node(&database).await, node(&database).await);
+    import_on(&mut one, &mut other).await;
+    for _ in 0..200 {
+        let signed_in = one.sign_in("anna", "sales").await;
+        other.client.queue_access.check_queue_access(check(&signed_in.revision)).await.unwrap();
+        one.sign_out("anna", "sales").await;
+        // The other node may not know of the sign-out yet.
+        assert!(other.sign_in("anna", "sales").await.created);
+        one.sign_out("anna", "sales").await;
+        assert_eq!(other.sign_out("anna", "sales").await.ended_sessions.len(), 0);
+    }
+}
+
+#[tokio::test]
 async fn an_expired_session_is_ended_once_whichever_node_is_first() {
     let Some(postgres) = Postgres::start() else { return };
     let database = postgres.database();

@@ -96,34 +96,45 @@ impl Proxy {
     }
 }
 
+/// How the requests of a connection end.
+enum End {
+    /// The connection breaks.
+    Breaks,
+    /// The client gets no answer any more, but PostgreSQL gets this.
+    Delivers(Vec<u8>),
+    /// PostgreSQL gets this once the test delivers it.
+    DeliversLater(Vec<u8>),
+}
+
 async fn carry(client: TcpStream, socket: PathBuf, control: Arc<Control>) {
     let Ok(server) = UnixStream::connect(socket).await else { return };
     let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
-    let (mut from_server, mut to_server) = (from_server, to_server);
-    let mut delayed = Vec::new();
+    let (mut from_server, mut to_server) = server.into_split();
     let mut breaks = control.breaks.subscribe();
     breaks.borrow_and_update();
-    tokio::select! {
-        () = requests(from_client, &mut to_server, &control, &mut delayed) => {}
-        () = answers(&mut from_server, to_client) => {}
-        _ = breaks.changed() => {}
-    }
-    if !delayed.is_empty() {
+    let end = tokio::select! {
+        end = requests(from_client, &mut to_server, &control) => end,
+        () = answers(&mut from_server, to_client) => End::Breaks,
+        _ = breaks.changed() => End::Breaks,
+    };
+    let (bytes, is_later) = match end {
+        End::Breaks => return,
+        End::Delivers(bytes) => (bytes, false),
+        End::DeliversLater(bytes) => (bytes, true),
+    };
+    if is_later {
         control.delivery.notified().await;
-        to_server.write_all(&delayed).await.unwrap();
-        let _ = from_server.read(&mut [0; 1 << 12]).await;
+    }
+    to_server.write_all(&bytes).await.unwrap();
+    // The first answer comes after the end of the statement.
+    let _ = from_server.read(&mut [0; 1 << 12]).await;
+    if is_later {
         control.delivered.notify_one();
     }
 }
 
 /// Carry requests, and decide the fate of a write.
-async fn requests(
-    mut client: impl AsyncRead + Unpin,
-    mut server: impl AsyncWrite + Unpin,
-    control: &Control,
-    delayed: &mut Vec<u8>,
-) {
+async fn requests(mut client: impl AsyncRead + Unpin, mut server: impl AsyncWrite + Unpin, control: &Control) -> End {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(read @ 1..) = client.read(&mut buffer).await {
         let bytes = &buffer[..read];
@@ -133,28 +144,23 @@ async fn requests(
         match next {
             Next::Passes => {
                 if server.write_all(bytes).await.is_err() {
-                    return;
+                    return End::Breaks;
                 }
             }
-            Next::IsLost => return,
-            Next::LosesItsAnswer => {
-                // PostgreSQL executes the statement, although the client is gone.
-                server.write_all(bytes).await.unwrap();
-                server.flush().await.unwrap();
-                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-                return;
-            }
+            Next::IsLost => return End::Breaks,
+            Next::LosesItsAnswer => return End::Delivers(bytes.to_vec()),
             Next::Hangs => std::future::pending().await,
             Next::IsDelayed => {
-                delayed.extend_from_slice(bytes);
+                let mut delayed = bytes.to_vec();
                 // The rest of the statement comes, until the client gives up.
                 while let Ok(read @ 1..) = client.read(&mut buffer).await {
                     delayed.extend_from_slice(&buffer[..read]);
                 }
-                return;
+                return End::DeliversLater(delayed);
             }
         }
     }
+    End::Breaks
 }
 
 async fn answers(mut server: impl AsyncRead + Unpin, mut client: impl AsyncWrite + Unpin) {
