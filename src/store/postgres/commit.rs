@@ -14,7 +14,7 @@ use super::{
 pub enum Locking {
     /// Without a lock, by one statement.
     None,
-    /// After [`Store::lock`].
+    /// After `Store::lock`.
     Held,
 }
 

@@ -180,7 +180,12 @@ fn violations(answered: &[Answered], log: &[Logged]) -> Vec<String> {
             Answer::SignedOut => live.is_none(),
         };
         if !is_right {
-            found.push(format!("{call:?}: the log says {live:?}"));
+            let id = match &call.answer {
+                Answer::Created(id) | Answer::SignedIn(id) | Answer::Ended(id) => id.as_str(),
+                Answer::SignedOut => "",
+            };
+            let changes: Vec<_> = log.iter().filter(|change| change.session_id == id).collect();
+            found.push(format!("{call:?}: the log says {live:?}, and of this session {changes:?}"));
         }
     }
     let mut by_return: Vec<&Answered> = answered.iter().collect();
