@@ -11,7 +11,7 @@ use super::{
     names::{Endpoints, Interface, QueueName},
     prompts::Prompts,
 };
-use crate::domain::ids::OrganizationId;
+use crate::domain::ids::{Extension, OrganizationId};
 
 /// The configuration of a FastAGI server.
 #[derive(Debug)]
@@ -57,6 +57,20 @@ impl Config {
         peer.to_canonical().is_loopback() || self.allow.iter().any(|network| network.contains(peer))
     }
 
+    /// Return a device if it is an interface of the user with this extension.
+    ///
+    /// INVARIANT: any caller of queuegate can write a session's device. A device reaches the PBX only if this handler
+    /// derives the same interface from an endpoint of this user in this organization.
+    pub(super) fn own_interface<'d>(
+        &self,
+        organization: &OrganizationId,
+        extension: Extension,
+        device: &'d str,
+    ) -> Option<&'d str> {
+        let (_, owner) = self.interface.owner(organization, device, &self.endpoints)?;
+        (owner == extension).then_some(device)
+    }
+
     /// Return the device whose state tells whether an interface is free, or `None` for the interface's own state.
     pub(super) fn state_interface_of(&self, organization: &OrganizationId, interface: &str) -> Option<String> {
         let template = self.state_interface.as_ref()?;
@@ -87,6 +101,20 @@ pub struct Manager {
     pub organizations: Vec<OrganizationId>,
     /// The interval at which all members and sessions are compared, even without events.
     pub interval: Duration,
+    /// Whether members without a session are removed.
+    pub removal: Removal,
+}
+
+/// Whether reconciling removes dynamic members without a session. A member whose session the handler has seen is always
+/// removed when that session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// Only if the plan for this PBX was seen (`agi plan`), or its members were adopted (`agi adopt`), before the start.
+    IfPlanned,
+    /// Never; they are reported.
+    Never,
+    /// Always.
+    Always,
 }
 
 /// A secret, which is never printed.

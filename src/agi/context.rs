@@ -14,10 +14,7 @@ use super::{
     key_locks::KeyLocks,
     pbx::{DirtyQueues, KnownQueues},
 };
-use crate::{
-    domain::ids::{Extension, OrganizationId, QueueRef},
-    rpc::proto,
-};
+use crate::domain::ids::{OrganizationId, QueueRef};
 
 /// The number of queues in the cache.
 const MAX_CACHED_QUEUES: usize = 10_000;
@@ -90,20 +87,5 @@ impl AgiContext {
     fn cached_queue(&self, organization: &OrganizationId, queue: &QueueRef) -> Option<QueueInfo> {
         let cache = self.queue_cache.lock().unwrap_or_else(PoisonError::into_inner);
         cache.get(&(organization.clone(), queue.key())).cloned()
-    }
-
-    /// Return the device of a session if it is an interface of the user with this extension.
-    ///
-    /// INVARIANT: any caller of queuegate can write a device. A device reaches the PBX only if this handler derives the
-    /// same interface from an endpoint of this user in this organization.
-    pub(super) fn interface_of<'s>(
-        &self,
-        organization: &OrganizationId,
-        extension: &Extension,
-        session: &'s proto::Session,
-    ) -> Option<&'s str> {
-        let Config { interface, endpoints, .. } = &self.config;
-        let (_, owner) = interface.owner(organization, &session.device, endpoints)?;
-        (owner == *extension).then_some(session.device.as_str())
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! `server` accepts a call, `request` parses it, and `call` carries it out. `journal` keeps the operations whose
 //! outcome is open, and `replay` repeats them until queuegate answers. Beside the calls, `reconcile` corrects the
-//! members of the PBX's queues, so that they follow the sessions.
+//! members of the PBX's queues, so that they follow the sessions. `adoption` prepares a PBX that has members already.
 
 pub mod names;
 pub mod prompts;
@@ -20,6 +20,7 @@ mod context;
 mod call;
 mod replay;
 mod reconcile;
+pub mod adoption;
 mod server;
 
 pub use self::{

@@ -7,9 +7,10 @@ use tonic::Code;
 use tracing::{error, info, warn};
 
 use super::{
+    adoption::{MarkerError, is_planned},
     api::{ApiClient, Failure},
     call,
-    config::Config,
+    config::{Config, Manager, Removal},
     context::AgiContext,
     journal::{self, Journal},
     reconcile, replay,
@@ -51,6 +52,9 @@ pub enum Error {
     /// The journal can't be used.
     #[error(transparent)]
     Journal(#[from] journal::Error),
+    /// It can't be told whether the plan for the PBX was seen.
+    #[error(transparent)]
+    Marker(#[from] MarkerError),
 }
 
 impl Error {
@@ -60,7 +64,7 @@ impl Error {
         match self {
             Self::Listen { .. } => true,
             Self::Journal(error) => error.is_transient(),
-            Self::Exposed(_) | Self::ManagerExposed(_) => false,
+            Self::Exposed(_) | Self::ManagerExposed(_) | Self::Marker(_) => false,
         }
     }
 }
@@ -70,6 +74,8 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     context: Arc<AgiContext>,
+    /// The manager interface, and whether members without a session are removed.
+    manager: Option<(Manager, bool)>,
 }
 
 /// Start a server. queuegate need not be reachable yet.
@@ -78,12 +84,18 @@ pub async fn start(config: Config, client: Client) -> Result<Server, Error> {
         return Err(Error::Exposed(config.listen));
     }
     let journal = Journal::open(&config.journal)?;
+    let manager = config.manager.clone().map(|manager| match manager.removal {
+        Removal::Always => Ok((manager, true)),
+        Removal::Never => Ok((manager, false)),
+        Removal::IfPlanned => is_planned(&config.journal, manager.address).map(|is_planned| (manager, is_planned)),
+    });
+    let manager = manager.transpose()?;
     let listen = |problem| Error::Listen { address: config.listen, problem };
     let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
     info!(%address, "listening");
     let context = Arc::new(AgiContext::new(config, ApiClient::new(client.queue_access), journal));
-    Ok(Server { listener, address, context })
+    Ok(Server { listener, address, context, manager })
 }
 
 impl Server {
@@ -94,12 +106,18 @@ impl Server {
 
     /// Handle calls until `stop` completes, and then drain the calls in flight.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listener, address: _, context } = self;
+        let Self { listener, address: _, context, manager } = self;
         let mut background = JoinSet::new();
         background.spawn(replay::run(Arc::clone(&context)));
         background.spawn(check_organizations(Arc::clone(&context)));
-        if let Some(manager) = context.config.manager.clone() {
-            background.spawn(reconcile::run(Arc::clone(&context), manager));
+        if let Some((manager, removes)) = manager {
+            if !removes {
+                warn!(
+                    "reconciling leaves members without a session; `queuegate agi plan` lists them, and `queuegate agi \
+                     adopt` makes sessions of them"
+                );
+            }
+            background.spawn(reconcile::run(Arc::clone(&context), manager, removes));
         } else {
             warn!(
                 "without --ami, a supervisor's sign-in makes no phone ring, and a phone rings on after its session has expired"

@@ -140,9 +140,14 @@ enum Command {
     },
 }
 
+/// The whole command line. The settings of `agi` can also be given after its commands.
+fn command_line() -> clap::Command {
+    Cli::command().mut_subcommand("agi", |agi| agi.mut_args(|argument| argument.global(true)))
+}
+
 /// Run the program.
 pub fn main() -> ExitCode {
-    let parsed = match config::parse(Cli::command(), std::env::args_os().collect()) {
+    let parsed = match config::parse(command_line(), std::env::args_os().collect()) {
         Ok(parsed) => parsed,
         Err(error) => return exit::failed(&error),
     };
@@ -174,7 +179,7 @@ async fn run(command: Command, parsed: &config::ParsedCommand) -> anyhow::Result
     match command {
         Command::Serve(serve) => serve.run().await,
         Command::Agi(agi) => agi.run().await,
-        Command::Config(config) => config.run(&Cli::command(), parsed),
+        Command::Config(config) => config.run(&command_line(), parsed),
         Command::Token(token) => token.run(),
         Command::Demo(demo) => demo.run().await,
         Command::Check(check) => check.run().await,
@@ -207,7 +212,7 @@ async fn run(command: Command, parsed: &config::ParsedCommand) -> anyhow::Result
         Command::Epoch(epoch) => on_a_thread(|| epoch.run()).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "queuegate", &mut script);
+            clap_complete::generate(shell, &mut command_line(), "queuegate", &mut script);
             std::io::stdout().write_all(&script)?;
             Ok(Outcome::Done)
         }

@@ -389,7 +389,7 @@ class Center:
 
     def agi_arguments(self, *more):
         return [
-            "agi", "--config", str(FRAGMENTS / "agi.toml"), "--server", f"127.0.0.1:{self.port}",
+            "agi", "--reconcile", "enforce", "--config", str(FRAGMENTS / "agi.toml"), "--server", f"127.0.0.1:{self.port}",
             "--listen", f"127.0.0.1:{self.agi_port}", "--journal", str(self.folder / "journal"),
             "--ami", f"127.0.0.1:{self.asterisk.manager_port}", "--ami-user", "queuegate",
             "--ami-secret-file", str(self.folder / "ami.secret"), *more,

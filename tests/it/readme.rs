@@ -75,8 +75,10 @@ fn every_command_has_its_row() {
     let overview = help(&["help"]);
     for command in commands(&overview) {
         let below = help(&["help", command]);
-        let below: Vec<_> = commands(&below).into_iter().map(|inner| format!("{command} {inner}")).collect();
-        for name in if below.is_empty() { vec![command.to_owned()] } else { below } {
+        // Some commands also work without one of the commands below them.
+        let is_command = commands(&below).is_empty() || below.contains("[COMMAND]");
+        let below = commands(&below).into_iter().map(|inner| format!("{command} {inner}"));
+        for name in is_command.then(|| command.to_owned()).into_iter().chain(below) {
             assert!(COMMANDS.contains(&format!("\n| `queuegate {name}` | ")), "{name}");
             found += 1;
         }

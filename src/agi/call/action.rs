@@ -1,7 +1,7 @@
 //! The action of a call: the choice of the queue, and then a check, a sign-in, a sign-out or a toggle.
 
 use tokio::time::{Instant, timeout_at};
-use tracing::debug;
+use tracing::{Span, debug};
 
 use super::{
     phone::PhoneOnQueue,
@@ -68,6 +68,7 @@ async fn carry_out_on(
     request: &Request,
     queue: &QueueRef,
 ) -> CallResult {
+    Span::current().record("queue", queue.name());
     let deadline = connection.request_deadline();
     if request.action == Action::Check {
         return check(context, request, queue, deadline).await;

@@ -1,7 +1,11 @@
 //! The way of a call: read, verify, carry out, report.
 
 use tokio::{net::TcpStream, time::Instant};
-use tracing::{Instrument, debug, info, warn};
+use tracing::{
+    Instrument, Span, debug,
+    field::{Empty, display},
+    info, warn,
+};
 
 use super::{
     action::carry_out,
@@ -22,9 +26,9 @@ pub(crate) async fn handle(context: &AgiContext, stream: TcpStream) {
         Ok(environment) => environment,
         Err(error) => return warn!(%error, "a connection sent no AGI environment"),
     };
-    // Each line of the log has the channel and its unique id, as in Asterisk's own log.
+    // Each line of the log has the channel and its unique id, as in Asterisk's own log. The queue may be dialed later.
     let (channel, uniqueid) = (environment.get("agi_channel"), environment.get("agi_uniqueid"));
-    let span = tracing::info_span!("call", channel, uniqueid);
+    let span = tracing::info_span!("call", channel, uniqueid, organization = Empty, user = Empty, queue = Empty);
     handle_request(context, connection, &environment, started).instrument(span).await;
 }
 
@@ -37,6 +41,9 @@ async fn handle_request(
     let request = request::parse(environment, context.config.organization.as_ref(), &context.config.endpoints);
     let (result, prompting) = match &request {
         Ok(request) => {
+            let span = Span::current();
+            span.record("organization", request.organization.as_str());
+            span.record("user", display(request.extension));
             let channel = environment.get("agi_channel");
             (verify_and_carry_out(context, &mut connection, channel, request).await, prompting(context, request))
         }
@@ -45,10 +52,10 @@ async fn handle_request(
             (CallResult::failed(error.reason()), context.config.prompting)
         }
     };
-    if let Ok(Request { action, organization, extension, .. }) = &request {
+    if let Ok(Request { action, .. }) = &request {
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (action, status, reason) = (action.as_str(), result.status.as_str(), &result.reason);
-        info!(action, %organization, %extension, status, reason, took_ms, "a call was handled");
+        info!(action, status, reason, took_ms, "a call was handled");
     }
     if let Err(error) = report(context, &mut connection, &result, prompting).await {
         debug!(%error, "the result of a call can't be reported");

@@ -53,11 +53,8 @@ pub(super) async fn sign_in(
             match (&failure, undo) {
                 // The caller hears that the sign-in failed, so it must have no effect.
                 (Failure::OutcomeUnknown(cause), Some(undo)) => {
-                    let (queue, reason) = (phone.queue.name(), &cause.reason);
-                    warn!(
-                        %organization, %extension, queue, reason,
-                        "the outcome of a sign-in is unknown; it will be undone"
-                    );
+                    let reason = &cause.reason;
+                    warn!(reason, "the outcome of a sign-in is unknown; it will be undone");
                     context.journal.add(undo).await;
                 }
                 (Failure::OutcomeUnknown(_), None) => {}
@@ -78,7 +75,7 @@ pub(super) async fn sign_in(
         return CallResult::denied(reason_name(decision.reason()));
     };
     // If the user has signed in from another of their phones, that one rings.
-    let interface = context.interface_of(organization, extension, &session).unwrap_or(&phone.interface);
+    let interface = context.config.own_interface(organization, *extension, &session.device).unwrap_or(&phone.interface);
     let is_own_session = answer.created || interface == phone.interface;
     if let Err(reason) = add_member(context, connection, organization, phone, interface).await {
         if is_own_session {
@@ -181,14 +178,14 @@ async fn add_member(
 /// End the session of a sign-in whose member wasn't added.
 async fn undo_sign_in(context: &AgiContext, request: &Request, phone: &PhoneOnQueue, reason: &str) {
     let Request { organization, extension, .. } = request;
-    let queue = phone.queue.name();
-    warn!(%organization, %extension, queue, reason, "a sign-in is undone, because its member was not added");
+    warn!(reason, "a sign-in is undone, because its member was not added");
     match context.api.sign_out(organization, extension, &phone.queue, Instant::now() + UNDO_TIMEOUT).await {
         Ok(_) => context.journal.remove(&phone.key).await,
         Err(failure) => {
             let cause = failure.cause();
             warn!(
-                %organization, %extension, queue, reason = cause.reason, error = cause.text,
+                reason = cause.reason,
+                error = cause.text,
                 "queuegate is unreachable; the undoing of a sign-in is in the journal"
             );
             context.journal.add(phone.journal_entry(request, PendingAction::SignOut)).await;

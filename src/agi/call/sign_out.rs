@@ -3,11 +3,14 @@
 use tracing::{debug, warn};
 
 use super::{phone::PhoneOnQueue, result::CallResult};
-use crate::agi::{
-    context::AgiContext,
-    journal::PendingAction,
-    protocol::{AgiConnection, MemberApplication, MemberStatus},
-    request::Request,
+use crate::{
+    agi::{
+        context::AgiContext,
+        journal::PendingAction,
+        protocol::{AgiConnection, MemberApplication, MemberStatus},
+        request::Request,
+    },
+    rpc::proto::Session,
 };
 
 /// Sign the caller out, and remove the member.
@@ -25,9 +28,10 @@ pub(super) async fn sign_out(
         Ok(_) => context.journal.remove(&phone.key).await,
         Err(failure) if failure.is_permanent() => return CallResult::of_failure(failure),
         Err(failure) => {
-            let (cause, queue) = (failure.cause(), phone.queue.name());
+            let cause = failure.cause();
             warn!(
-                %organization, %extension, queue, reason = cause.reason, error = cause.text,
+                reason = cause.reason,
+                error = cause.text,
                 "queuegate is unreachable; the sign-out is in the journal"
             );
             context.journal.add(phone.journal_entry(request, PendingAction::SignOut)).await;
@@ -36,9 +40,12 @@ pub(super) async fn sign_out(
     let ended = answer.as_ref().map_or(&[][..], |answer| &answer.ended_sessions);
     let session_id = ended.first().map(|session| session.session_id.clone()).unwrap_or_default();
     let mut interfaces = vec![phone.interface.clone()];
-    for other in ended.iter().filter_map(|session| context.interface_of(organization, extension, session)) {
+    let own = |session: &'_ Session| {
+        context.config.own_interface(organization, *extension, &session.device).map(str::to_owned)
+    };
+    for other in ended.iter().filter_map(own) {
         if other != phone.interface {
-            interfaces.push(other.to_owned());
+            interfaces.push(other);
         }
     }
     let mut was_member = false;

@@ -11,6 +11,9 @@ use crate::agi::key_locks::MemberKey;
 /// The number of queues, and of interfaces with a logged warning, that are kept.
 const MAX_KNOWN: usize = 10_000;
 
+/// The number of members that are kept for each purpose.
+const MAX_SEEN: usize = 100_000;
+
 /// The queues of queuegate on the PBX, and their members.
 #[derive(Debug, Default)]
 pub(crate) struct KnownQueues(Mutex<Known>);
@@ -23,6 +26,10 @@ struct Known {
     reported_missing: BTreeSet<String>,
     /// The interfaces that were reported as missing on the PBX.
     reported_invalid: BTreeSet<String>,
+    /// The members without a session that were reported instead of removed.
+    reported_left: BTreeSet<MemberKey>,
+    /// The members whose session the handler has seen.
+    had_session: BTreeSet<MemberKey>,
     /// The last known state of members.
     members: HashMap<MemberKey, MemberState>,
 }
@@ -54,6 +61,29 @@ impl KnownQueues {
     pub(crate) fn is_newly_invalid(&self, interface: &str) -> bool {
         let mut known = self.known();
         known.reported_invalid.len() < MAX_KNOWN && known.reported_invalid.insert(interface.to_owned())
+    }
+
+    /// Remember the members of a queue that have a session.
+    pub(crate) fn saw_sessions<'k>(&self, keys: impl Iterator<Item = &'k MemberKey>) {
+        let mut known = self.known();
+        for key in keys {
+            known.reported_left.remove(key);
+            if known.had_session.len() >= MAX_SEEN {
+                known.had_session.clear();
+            }
+            known.had_session.insert(key.clone());
+        }
+    }
+
+    /// Return whether the handler has seen a session of a member.
+    pub(crate) fn had_session(&self, key: &MemberKey) -> bool {
+        self.known().had_session.contains(key)
+    }
+
+    /// Return whether a member without a session wasn't reported before, and remember the report.
+    pub(crate) fn is_newly_left(&self, key: &MemberKey) -> bool {
+        let mut known = self.known();
+        known.reported_left.len() < MAX_SEEN && known.reported_left.insert(key.clone())
     }
 
     /// Remember the state of members, so that a member that is added again gets it back.

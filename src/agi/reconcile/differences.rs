@@ -6,14 +6,14 @@ use crate::agi::{journal::PendingAction, key_locks::MemberKey, pbx::Member};
 
 /// A correction of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Correction {
+pub(crate) enum Correction {
     Add,
     Remove,
 }
 
 impl Correction {
     /// Return the name for the log.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Add => "add",
             Self::Remove => "remove",
@@ -23,7 +23,7 @@ impl Correction {
 
 /// Return the corrections after which exactly the interfaces with a session are members. `with_session` has the
 /// interfaces by member. A member with a pending operation is corrected only if its session will end.
-pub(super) fn differences(
+pub(crate) fn differences(
     pbx_queue: &str,
     members: &[Member],
     with_session: &BTreeMap<MemberKey, String>,

@@ -6,15 +6,17 @@
 //! INVARIANT: the members are read before the sessions, and a call makes the session before the member. So a member
 //! without a session is one that no call is about to complete.
 //!
-//! INVARIANT: an interface is derived from the user's present extension. A session's device only chooses among that
-//! user's interfaces.
-//!
 //! The reconciler leaves static members in `queues.conf` and queues that queuegate never had as they are. From a queue
 //! that queuegate had, and has no longer under that name, it removes the members that it would add.
 
 mod differences;
+mod phones;
 mod reconciler;
 mod watch;
 mod run;
 
-pub(super) use self::run::run;
+pub(super) use self::{
+    differences::{Correction, differences},
+    phones::SessionPhones,
+    run::run,
+};

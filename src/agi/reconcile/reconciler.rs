@@ -1,15 +1,14 @@
 //! Compares the marked queues with the sessions, and corrects their members.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    convert::Infallible,
-    time::Duration,
-};
+use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::differences::{Correction, differences};
+use super::{
+    differences::{Correction, differences},
+    phones::SessionPhones,
+};
 use crate::{
     agi::{
         api::Failure,
@@ -18,7 +17,7 @@ use crate::{
         key_locks::{LogicalTime, MemberKey},
         pbx::{ManagerConnection, ManagerError, Marks, Member},
     },
-    domain::ids::{Extension, OrganizationId, QueueRef},
+    domain::ids::{OrganizationId, QueueRef},
     rpc::proto,
 };
 
@@ -27,9 +26,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The pause after a comparison for which queuegate was unreachable.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
-
-/// The number of users whose extensions are cached.
-const MAX_CACHED_EXTENSIONS: usize = 100_000;
 
 /// The reason why a comparison was interrupted.
 enum Interruption {
@@ -54,16 +50,17 @@ pub(super) struct Reconciler<'r> {
     context: &'r AgiContext,
     manager: &'r Manager,
     pbx: ManagerConnection,
-    /// The extensions of users, by organization and user id, since all queues were last compared.
-    extensions: HashMap<(OrganizationId, String), Option<Extension>>,
+    phones: SessionPhones,
+    /// Whether members are removed whose session the handler has never seen.
+    removes: bool,
     /// Whether queuegate was unreachable for the last comparison.
     is_queuegate_down: bool,
 }
 
 impl<'r> Reconciler<'r> {
     /// Reconcile over a connection.
-    pub(super) fn new(context: &'r AgiContext, manager: &'r Manager, pbx: ManagerConnection) -> Self {
-        Self { context, manager, pbx, extensions: HashMap::new(), is_queuegate_down: false }
+    pub(super) fn new(context: &'r AgiContext, manager: &'r Manager, pbx: ManagerConnection, removes: bool) -> Self {
+        Self { context, manager, pbx, phones: SessionPhones::default(), removes, is_queuegate_down: false }
     }
 
     /// Compare all queues, and then the marked ones, until the connection fails.
@@ -111,8 +108,7 @@ impl<'r> Reconciler<'r> {
 
     async fn compare(&mut self, marks: &Marks) -> Result<(), Interruption> {
         if marks.all {
-            // A user's extension may have changed.
-            self.extensions.clear();
+            self.phones.forget();
             let time = self.context.key_locks.now();
             let found = self.pbx.members(None).await?;
             let is_on_pbx = |queue: &str| found.keys().any(|name| name.eq_ignore_ascii_case(queue));
@@ -166,12 +162,10 @@ impl<'r> Reconciler<'r> {
             let mut with_session = BTreeMap::new();
             if let Some(info) = info {
                 let Ok(queue) = info.id.parse().map(QueueRef::Id) else { continue };
-                for session in &context.api.sessions(organization, &queue, deadline).await? {
-                    if let Some(interface) = self.interface_of(organization, session).await? {
-                        with_session.insert(MemberKey::new(pbx_queue, &interface), interface);
-                    }
-                }
+                with_session =
+                    self.phones.of_queue(&context.config, &context.api, (organization, &queue, pbx_queue)).await?;
             }
+            context.known_queues.saw_sessions(with_session.keys());
             let pending = |key: &MemberKey| context.journal.get(key).map(|entry| entry.action);
             for (correction, key, interface) in differences(pbx_queue, &members, &with_session, pending) {
                 self.correct((organization, pbx_queue), &interface, &key, time, correction).await?;
@@ -192,6 +186,16 @@ impl<'r> Reconciler<'r> {
         correction: Correction,
     ) -> Result<(), Interruption> {
         let context = self.context;
+        if correction == Correction::Remove && !self.removes && !context.known_queues.had_session(key) {
+            if context.known_queues.is_newly_left(key) {
+                warn!(
+                    queue = pbx_queue,
+                    interface,
+                    "a member without a session is left; reconciling would remove it, see `queuegate agi plan`"
+                );
+            }
+            return Ok(());
+        }
         let guard = context.key_locks.lock(key).await;
         if guard.is_changed_since(time) {
             guard.release_unchanged();
@@ -216,44 +220,6 @@ impl<'r> Reconciler<'r> {
             Err(error) => return Err(error.into()),
         }
         Ok(())
-    }
-
-    /// Return the interface that rings for a session: the session's device if it is the user's, and otherwise the
-    /// interface of the user's first endpoint.
-    async fn interface_of(
-        &mut self,
-        organization: &OrganizationId,
-        session: &proto::Session,
-    ) -> Result<Option<String>, Interruption> {
-        let Some(extension) = self.extension(organization, session).await? else {
-            let (user, queue) = (&session.user_id, &session.queue_id);
-            warn!(%organization, user, queue, "a session has no phone, because its user has no extension");
-            return Ok(None);
-        };
-        if let Some(interface) = self.context.interface_of(organization, &extension, session) {
-            return Ok(Some(interface.to_owned()));
-        }
-        let Config { interface, endpoints, .. } = &self.context.config;
-        Ok(interface.of(organization, &endpoints.endpoint(organization, &extension), &extension))
-    }
-
-    /// Return the present extension of a session's user, or `None` if the user has none.
-    async fn extension(
-        &mut self,
-        organization: &OrganizationId,
-        session: &proto::Session,
-    ) -> Result<Option<Extension>, Interruption> {
-        let user = (organization.clone(), session.user_id.clone());
-        if let Some(extension) = self.extensions.get(&user) {
-            return Ok(*extension);
-        }
-        let deadline = Instant::now() + REQUEST_TIMEOUT;
-        let found = self.context.api.extension(organization, &session.user_id, &session.queue_id, deadline).await?;
-        if self.extensions.len() >= MAX_CACHED_EXTENSIONS {
-            self.extensions.clear();
-        }
-        self.extensions.insert(user, found);
-        Ok(found)
     }
 }
 

@@ -11,8 +11,9 @@ use crate::agi::{config::Manager, context::AgiContext, pbx::ManagerConnection};
 /// The first and the longest pause between two connections.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
-/// Reconcile members with sessions, without end.
-pub(crate) async fn run(context: Arc<AgiContext>, manager: Manager) {
+/// Reconcile members with sessions, without end. `removes` says whether members are removed whose session the handler has
+/// never seen.
+pub(crate) async fn run(context: Arc<AgiContext>, manager: Manager, removes: bool) {
     let mut watches = JoinSet::new();
     for organization in &manager.organizations {
         watches.spawn(watch(Arc::clone(&context), organization.clone()));
@@ -23,7 +24,7 @@ pub(crate) async fn run(context: Arc<AgiContext>, manager: Manager) {
             Ok(connection) => {
                 info!(address = %manager.address, "reconciling members with sessions");
                 pause = PAUSES.0;
-                let Err(error) = Reconciler::new(&context, &manager, connection).run().await;
+                let Err(error) = Reconciler::new(&context, &manager, connection, removes).run().await;
                 warn!(%error, "the connection to the manager interface failed");
             }
             Err(error) => warn!(%error, address = %manager.address, "the manager interface is unreachable"),

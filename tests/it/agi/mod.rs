@@ -1,5 +1,6 @@
 //! `queuegate agi`, against a PBX that behaves as Asterisk does.
 
+mod adoption;
 mod asterisk;
 mod campaign;
 mod dialplan;
@@ -17,7 +18,7 @@ use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 use queuegate::{
     agi::{
         self, Config,
-        config::{DoneBy, Manager, Secret},
+        config::{DoneBy, Manager, Removal, Secret},
         names::Endpoints,
         prompts::Prompts,
     },
@@ -204,6 +205,20 @@ impl Center {
         self.agi = Agi::start(make, servers).await;
     }
 
+    /// Start another reconciling FastAGI server like [`Self::restart_agi`], with a changed configuration.
+    async fn restart_agi_as(&mut self, change: impl Fn(&mut Config)) {
+        let make = || {
+            let mut config = Config {
+                deadline: self.deadline,
+                manager: Some(manager_of(self.manager.address)),
+                ..config(&self.folder)
+            };
+            change(&mut config);
+            config
+        };
+        self.agi = Agi::start(make, &self.wire.address.to_string()).await;
+    }
+
     /// Remove the FastAGI server, and return it.
     fn take_agi(&mut self) -> Agi {
         let (stop, _) = oneshot::channel();
@@ -239,5 +254,6 @@ fn manager_of(address: SocketAddr) -> Manager {
         secret: Secret(SECRET.to_owned()),
         organizations: vec![acme()],
         interval: Duration::from_secs(3_600),
+        removal: Removal::Always,
     }
 }

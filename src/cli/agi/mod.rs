@@ -1,9 +1,12 @@
-//! The command that runs the FastAGI server for Asterisk.
+//! The command that runs the FastAGI server for Asterisk, and those that prepare a PBX for it.
+
+mod adoption;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
+use self::adoption::AdoptionCommand;
 use super::{
     args::{Server, Wrong},
     exit::Outcome,
@@ -12,7 +15,7 @@ use super::{
 use crate::{
     agi::{
         self,
-        config::{Config, DoneBy, Manager, Network, Secret},
+        config::{Config, DoneBy, Manager, Network, Removal, Secret},
         names::{
             Endpoints, Interface, NamedEndpoint, Prefix, QueueName, named_endpoint, require_organization_in_names,
         },
@@ -116,6 +119,10 @@ pub(super) struct Agi {
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_AGI_RECONCILE_INTERVAL", default_value = "1m",
           value_parser = humantime::parse_duration)]
     reconcile_interval: Duration,
+    /// Whether reconciling removes members without a session: `planned`, after `agi plan` or `agi adopt` was run; `report`,
+    /// never; `enforce`, always.
+    #[arg(long, value_name = "MODE", env = "QUEUEGATE_AGI_RECONCILE", default_value = "planned", value_enum)]
+    reconcile: Reconcile,
     /// Send the manager's secret to another machine in plain text, because the network is protected.
     #[arg(long, value_name = "BOOL", env = "QUEUEGATE_AGI_AMI_INSECURE", num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true")]
@@ -124,12 +131,26 @@ pub(super) struct Agi {
     log: Log,
     #[command(flatten)]
     server: Server,
+    #[command(subcommand)]
+    command: Option<AdoptionCommand>,
+}
+
+/// Whether reconciling removes members without a session.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Reconcile {
+    Planned,
+    Report,
+    Enforce,
 }
 
 impl Agi {
-    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
-        self.log.start()?;
+    pub(super) async fn run(mut self) -> anyhow::Result<Outcome> {
         let client = self.server.prepare()?;
+        let is_json = self.server.json;
+        if let Some(command) = self.command.take() {
+            return command.run(self.settings()?, client, is_json).await;
+        }
+        self.log.start()?;
         let config = self.settings()?;
         let stop = stop_signal()?;
         agi::start(config, client).await?.run(stop).await;
@@ -193,6 +214,11 @@ impl Agi {
             secret: Secret(secret.trim().to_owned()),
             organizations,
             interval: self.reconcile_interval,
+            removal: match self.reconcile {
+                Reconcile::Planned => Removal::IfPlanned,
+                Reconcile::Report => Removal::Never,
+                Reconcile::Enforce => Removal::Always,
+            },
         }))
     }
 }
