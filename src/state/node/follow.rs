@@ -139,7 +139,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// Load the state at start. Waits until the database can be reached, and says so. The clock starts at the database's
 /// time.
-pub(in crate::state) fn load(store: &mut Store, clock: &dyn Clock) -> Result<Snapshot, store::Error> {
+pub(crate) fn load(store: &mut Store, clock: &dyn Clock) -> Result<Snapshot, store::Error> {
     let (began, mut reported) = (Instant::now(), None::<Instant>);
     let rows = Cell::new(0);
     loop {

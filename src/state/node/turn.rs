@@ -54,7 +54,7 @@ pub(super) const LOST_AFTER: Duration = Duration::from_secs(5);
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// The writer of a node.
-pub(in crate::state) struct Node {
+pub(crate) struct Node {
     pub(super) store: Store,
     pub(super) shared: Arc<Shared>,
     pub(super) bell: Bell,
@@ -83,7 +83,7 @@ pub(super) enum Attempt {
 }
 
 impl Node {
-    pub(in crate::state) fn new(store: Store, shared: Arc<Shared>, bell: Bell) -> Self {
+    pub(crate) fn new(store: Store, shared: Arc<Shared>, bell: Bell) -> Self {
         shared.metrics.store_writable.set(1);
         let head = shared.published.load_full();
         Self {
@@ -103,7 +103,7 @@ impl Node {
     }
 
     /// Run until [`Job::Stop`].
-    pub(in crate::state) fn run(mut self, queue: &Receiver<Job>) -> Result<(), store::Error> {
+    pub(crate) fn run(mut self, queue: &Receiver<Job>) -> Result<(), store::Error> {
         loop {
             if self.backlog.is_empty() {
                 let first = match queue.recv_timeout(self.until_next()) {
