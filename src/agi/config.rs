@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    names::{Endpoints, Interface, QueueName},
+    names::{Endpoints, Interface, Lamp, QueueName},
     prompts::Prompts,
 };
 use crate::domain::ids::{Extension, OrganizationId};
@@ -103,6 +103,8 @@ pub struct Manager {
     pub interval: Duration,
     /// Whether members without a session are removed.
     pub removal: Removal,
+    /// The template of the lamps that show sessions. `None`: there are none.
+    pub lamp: Option<Lamp>,
 }
 
 /// Whether reconciling removes dynamic members without a session. A member whose session the handler has seen is always

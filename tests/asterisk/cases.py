@@ -1,11 +1,13 @@
 """Every case of *13, by real calls. Each prints its result and the expected result."""
 
 import asyncio
+import contextlib
 import json
 import random
+import subprocess
 import time
 
-from center import PASSWORD, PATIENCE, signal
+from center import PASSWORD, PATIENCE, binary, signal
 from phone import Phone
 
 # Time limit of a call, in seconds.
@@ -170,7 +172,7 @@ class Cases:
         self.row("a caller's name in Latin-1", seen, f"allowed ASSIGNED | {IN}")
         await self.case("and out", "101", "*14801", f"allowed SIGNED_OUT | {OUT}", "-")
         await self.case("a Local channel is nobody's", "101", "*18801", f"failed NO_ENDPOINT | {SORRY}", "-")
-        await self.case("an endpoint that the dialplan names", "103", "*19801", f"allowed UNASSIGNED_ALLOWED | {IN}", "801:103")
+        await self.case("an endpoint that the dialplan names", "103", "*21801", f"allowed UNASSIGNED_ALLOWED | {IN}", "801:103")
         await self.case("and out", "103", "*14801", f"allowed SIGNED_OUT | {OUT}", "-")
 
     async def transfers(self):
@@ -435,6 +437,75 @@ class Cases:
         await rings("Asterisk restarted without a memory", cleo)
         center.ask("supervisor-sign-out", "sam", "cleo", "sales")
         await rings("and out")
+
+    async def lamps(self):
+        """The hint of a key shows whether its user is signed in."""
+        center, pbx = self.center, self.center.asterisk
+
+        async def lamp(user):
+            answer = await pbx.manager.ask(Action="ExtensionState", Context="phones", Exten=f"*19{user}*801")
+            return {"0": "off", "1": "lit"}.get(answer[0].get("Status"), answer[0])
+
+        async def shows(case, user, expected):
+            async def fits():
+                return await lamp(user) == expected
+
+            with contextlib.suppress(AssertionError):
+                await center.until(f"the lamp of {user}: {expected}", fits)
+            self.row(case, await lamp(user), expected)
+
+        await self.dial("101", "*13801")
+        await shows("101 signs in: its lamp", "101", "lit")
+        center.ask("supervisor-sign-in", "sam", "cleo", "sales", "--ttl", "5s")
+        await shows("a supervisor signs 103 in: its lamp", "103", "lit")
+        await shows("it expires", "103", "off")
+        await pbx.restart()
+        await self.register()
+        await shows("Asterisk restarted", "101", "lit")
+        center.agi.kill()
+        center.ask("sign-out", "anna", "sales")
+        await center.start_agi()
+        await shows("signed out while the handler was down", "101", "off")
+        await self.dial("101", "*19101*801")
+        await shows("the key dials, and signs in", "101", "lit")
+        await self.dial("101", "*19101*801")
+        await shows("the key again signs out", "101", "off")
+
+    async def adoption(self):
+        """A PBX with members of its own: they stay until the plan was seen, and get sessions by adoption."""
+        center, pbx = self.center, self.center.asterisk
+        center.agi.kill()
+        arguments, journal = list(center.agi.arguments), str(center.folder / "live.journal")
+        live = [*arguments, "--journal", journal, "--reconcile", "planned"]
+        for repeated in ["--journal", "--reconcile"]:
+            first = live.index(repeated)
+            del live[first : first + 2]
+        center.agi.arguments = live
+        for member in ["101", "999"]:
+            await pbx.cli(f"queue add member PJSIP/{member} to 801")
+        await center.start_agi()
+        # A change that is reconciled shows that the comparison is over.
+        center.ask("supervisor-sign-in", "sam", "cleo", "sales")
+        anna, cleo, nobody = ("801", "PJSIP/101"), ("801", "PJSIP/103"), ("801", "PJSIP/999")
+        await center.until_members(anna, cleo, nobody)
+        center.ask("supervisor-sign-out", "sam", "cleo", "sales")
+        await center.until_members(anna, nobody)
+        self.row("before a plan", "members of the PBX stay", "members of the PBX stay")
+        command = lambda *words: subprocess.run([binary(), "agi", *words, *live[1:]], capture_output=True, text=True)
+        plan = command("plan")
+        self.row("the plan", plan.stdout.splitlines()[-1:], ["10 queues: 0 members to add, 2 to remove, 1 to leave"])
+        adopted = command("adopt", "--yes")
+        self.row("adopted", adopted.stdout.splitlines()[-1:], ["1 members are signed in, 1 have no session"])
+        center.agi.kill()
+        await center.start_agi()
+        with contextlib.suppress(AssertionError):
+            await center.until_members(anna)
+        self.row("the next start", await pbx.members(dynamic_only=True), {anna})
+        center.agi.kill()
+        center.ask("sign-out", "anna", "sales")
+        center.agi.arguments = arguments
+        await center.start_agi()
+        await center.until_members()
 
     async def ringing(self):
         """A call into the queue rings exactly the signed-in agents."""

@@ -39,6 +39,7 @@ ENDPOINTS = ["101", "102", "103", "104", "999", *CAMPAIGN_USERS]
 EXTENSIONS = """
 [phones]
 include => queuegate-codes
+include => queuegate-keys
 include => queuegate-queues
 ; From phone to phone.
 exten => _10X,1,Dial(PJSIP/${EXTEN},20)
@@ -55,7 +56,7 @@ exten => _*17X.,1,Answer()
 exten => _*18X.,1,Dial(Local/*13${EXTEN:3}@queuegate-codes/n,10)
  same => n,Hangup()
 ; A caller whose endpoint the dialplan names.
-exten => _*19X.,1,Answer()
+exten => _*21X.,1,Answer()
  same => n,AGI(agi://127.0.0.1:4580/sign-in?endpoint=${CHANNEL(endpoint)}&queue=${EXTEN:3})
  same => n,Hangup()
 ; A careless dialplan: passes the dialed number without FILTER.
@@ -392,7 +393,7 @@ class Center:
             "agi", "--reconcile", "enforce", "--config", str(FRAGMENTS / "agi.toml"), "--server", f"127.0.0.1:{self.port}",
             "--listen", f"127.0.0.1:{self.agi_port}", "--journal", str(self.folder / "journal"),
             "--ami", f"127.0.0.1:{self.asterisk.manager_port}", "--ami-user", "queuegate",
-            "--ami-secret-file", str(self.folder / "ami.secret"), *more,
+            "--ami-secret-file", str(self.folder / "ami.secret"), "--lamp", "Custom:QG_{extension}_{queue}", *more,
         ]  # fmt: skip
 
     async def open(self):

@@ -117,8 +117,8 @@ pub async fn plan(
             let found = api.queue(organization, &named, Instant::now() + REQUEST_TIMEOUT).await?;
             let Some(info) = found.filter(|info| info.kind == QueueKind::CallQueue) else { continue };
             let Ok(queue) = info.id.parse().map(QueueRef::Id) else { continue };
-            let with_session = phones.of_queue(config, &api, (organization, &queue, &pbx_queue)).await?;
-            let corrections = differences(&pbx_queue, &members, &with_session, |_| None);
+            let signed_in = phones.of_queue(config, &api, (organization, &queue, &pbx_queue)).await?;
+            let corrections = differences(&pbx_queue, &members, &signed_in.interfaces, |_| None);
             let mut steps = Vec::new();
             for member in &members {
                 let key = MemberKey::new(&pbx_queue, &member.interface);

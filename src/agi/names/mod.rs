@@ -10,10 +10,13 @@ mod text;
 mod endpoints;
 mod queue_name;
 mod interface;
+mod lamp;
 
+pub(crate) use self::lamp::CUSTOM;
 pub use self::{
     endpoints::{Endpoints, NamedEndpoint, Prefix, named_endpoint},
     interface::{Interface, require_organization_in_names},
+    lamp::Lamp,
     queue_name::QueueName,
     text::{InvalidName, is_plain},
 };

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::agi::{
     config::{Manager, Secret},
     lines::{self, Lines},
+    names::CUSTOM,
 };
 
 /// The time limit of a response from Asterisk.
@@ -82,6 +83,9 @@ pub(crate) struct MemberState {
 
 /// The `Status` of a member whose phone doesn't exist.
 const INVALID: &str = "4";
+
+/// The state of a device that a lamp shows as lit.
+const IN_USE: &str = "INUSE";
 
 /// A connection after the login.
 #[derive(Debug)]
@@ -162,6 +166,29 @@ impl ManagerConnection {
     /// Remove a member. A missing member is no error.
     pub(crate) async fn remove(&mut self, queue: &str, interface: &str) -> Result<(), ManagerError> {
         unless(self.request("QueueRemove", &[("Queue", queue), ("Interface", interface)]).await, "Not there")
+    }
+
+    /// Return the custom devices that are in use.
+    pub(crate) async fn devices_in_use(&mut self) -> Result<BTreeSet<String>, ManagerError> {
+        let id = self.request("DeviceStateList", &[]).await?;
+        let mut found = BTreeSet::new();
+        loop {
+            let message = self.next_about(&id).await?;
+            match message.get("Event") {
+                "DeviceStateChange" if message.get("Device").starts_with(CUSTOM) && message.get("State") == IN_USE => {
+                    found.insert(message.get("Device").to_owned());
+                }
+                "DeviceStateListComplete" => return Ok(found),
+                _ => {}
+            }
+        }
+    }
+
+    /// Set the state of a custom device.
+    pub(crate) async fn set_device(&mut self, device: &str, is_in_use: bool) -> Result<(), ManagerError> {
+        let variable = format!("DEVICE_STATE({device})");
+        let state = if is_in_use { IN_USE } else { "NOT_INUSE" };
+        self.request("Setvar", &[("Variable", &variable), ("Value", state)]).await.map(drop)
     }
 
     /// Wait until members are added or removed, and return their queues. It is cancel-safe.

@@ -11,6 +11,7 @@
 
 mod differences;
 mod phones;
+mod lamps;
 mod reconciler;
 mod watch;
 mod run;

@@ -4,7 +4,7 @@
 //! user's interfaces.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -27,6 +27,15 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The number of users whose extensions are cached.
 const MAX_CACHED_EXTENSIONS: usize = 100_000;
 
+/// The users with a session on a queue.
+#[derive(Debug, Default)]
+pub(crate) struct SignedIn {
+    /// The interfaces that ring, by member.
+    pub interfaces: BTreeMap<MemberKey, String>,
+    /// The extensions of the users.
+    pub extensions: BTreeSet<Extension>,
+}
+
 /// Finds the phones of sessions. It caches the extensions of users.
 #[derive(Debug, Default)]
 pub(crate) struct SessionPhones {
@@ -40,41 +49,26 @@ impl SessionPhones {
         self.extensions.clear();
     }
 
-    /// Return the interfaces that ring for the sessions of a queue, by member.
+    /// Return the phones that ring for the sessions of a queue.
     pub(crate) async fn of_queue(
         &mut self,
         config: &Config,
         api: &ApiClient,
         (organization, queue, pbx_queue): (&OrganizationId, &QueueRef, &str),
-    ) -> Result<BTreeMap<MemberKey, String>, Failure> {
-        let mut with_session = BTreeMap::new();
+    ) -> Result<SignedIn, Failure> {
+        let mut signed_in = SignedIn::default();
         for session in &api.sessions(organization, queue, Instant::now() + REQUEST_TIMEOUT).await? {
-            if let Some(interface) = self.interface_of(config, api, organization, session).await? {
-                with_session.insert(MemberKey::new(pbx_queue, &interface), interface);
+            let Some(extension) = self.extension(api, organization, session).await? else {
+                let (user, queue) = (&session.user_id, &session.queue_id);
+                warn!(%organization, user, queue, "a session has no phone, because its user has no extension");
+                continue;
+            };
+            signed_in.extensions.insert(extension);
+            if let Some(interface) = interface_of(config, organization, extension, session) {
+                signed_in.interfaces.insert(MemberKey::new(pbx_queue, &interface), interface);
             }
         }
-        Ok(with_session)
-    }
-
-    /// Return the interface that rings for a session: the session's device if it is the user's, and otherwise the
-    /// interface of the user's first endpoint.
-    async fn interface_of(
-        &mut self,
-        config: &Config,
-        api: &ApiClient,
-        organization: &OrganizationId,
-        session: &proto::Session,
-    ) -> Result<Option<String>, Failure> {
-        let Some(extension) = self.extension(api, organization, session).await? else {
-            let (user, queue) = (&session.user_id, &session.queue_id);
-            warn!(%organization, user, queue, "a session has no phone, because its user has no extension");
-            return Ok(None);
-        };
-        if let Some(interface) = config.own_interface(organization, extension, &session.device) {
-            return Ok(Some(interface.to_owned()));
-        }
-        let Config { interface, endpoints, .. } = config;
-        Ok(interface.of(organization, &endpoints.endpoint(organization, &extension), &extension))
+        Ok(signed_in)
     }
 
     /// Return the present extension of a session's user, or `None` if the user has none.
@@ -96,4 +90,19 @@ impl SessionPhones {
         self.extensions.insert(user, found);
         Ok(found)
     }
+}
+
+/// Return the interface that rings for a session: the session's device if it is the user's, and otherwise the interface
+/// of the user's first endpoint.
+fn interface_of(
+    config: &Config,
+    organization: &OrganizationId,
+    extension: Extension,
+    session: &proto::Session,
+) -> Option<String> {
+    if let Some(interface) = config.own_interface(organization, extension, &session.device) {
+        return Some(interface.to_owned());
+    }
+    let Config { interface, endpoints, .. } = config;
+    interface.of(organization, &endpoints.endpoint(organization, &extension), &extension)
 }

@@ -1,13 +1,14 @@
 //! Compares the marked queues with the sessions, and corrects their members.
 
-use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{
     differences::{Correction, differences},
-    phones::SessionPhones,
+    lamps::Lamps,
+    phones::{SessionPhones, SignedIn},
 };
 use crate::{
     agi::{
@@ -51,6 +52,7 @@ pub(super) struct Reconciler<'r> {
     manager: &'r Manager,
     pbx: ManagerConnection,
     phones: SessionPhones,
+    lamps: Lamps,
     /// Whether members are removed whose session the handler has never seen.
     removes: bool,
     /// Whether queuegate was unreachable for the last comparison.
@@ -60,7 +62,15 @@ pub(super) struct Reconciler<'r> {
 impl<'r> Reconciler<'r> {
     /// Reconcile over a connection.
     pub(super) fn new(context: &'r AgiContext, manager: &'r Manager, pbx: ManagerConnection, removes: bool) -> Self {
-        Self { context, manager, pbx, phones: SessionPhones::default(), removes, is_queuegate_down: false }
+        Self {
+            context,
+            manager,
+            pbx,
+            phones: SessionPhones::default(),
+            lamps: Lamps::default(),
+            removes,
+            is_queuegate_down: false,
+        }
     }
 
     /// Compare all queues, and then the marked ones, until the connection fails.
@@ -110,6 +120,9 @@ impl<'r> Reconciler<'r> {
         if marks.all {
             self.phones.forget();
             let time = self.context.key_locks.now();
+            if self.manager.lamp.is_some() {
+                self.lamps.read(&mut self.pbx).await?;
+            }
             let found = self.pbx.members(None).await?;
             let is_on_pbx = |queue: &str| found.keys().any(|name| name.eq_ignore_ascii_case(queue));
             for queue in self.context.known_queues.newly_missing(is_on_pbx) {
@@ -159,18 +172,22 @@ impl<'r> Reconciler<'r> {
             context.known_queues.add(pbx_queue);
             context.known_queues.remember_members(pbx_queue, &members);
             report_invalid(context, pbx_queue, &members);
-            let mut with_session = BTreeMap::new();
+            let mut signed_in = SignedIn::default();
             if let Some(info) = info {
                 let Ok(queue) = info.id.parse().map(QueueRef::Id) else { continue };
-                with_session =
+                signed_in =
                     self.phones.of_queue(&context.config, &context.api, (organization, &queue, pbx_queue)).await?;
             }
+            let with_session = signed_in.interfaces;
             context.known_queues.saw_sessions(with_session.keys());
             let pending = |key: &MemberKey| context.journal.get(key).map(|entry| entry.action);
             for (correction, key, interface) in differences(pbx_queue, &members, &with_session, pending) {
                 self.correct((organization, pbx_queue), &interface, &key, time, correction).await?;
             }
             context.known_queues.forget_members(pbx_queue, |key| with_session.contains_key(key));
+            if let Some(lamp) = &manager.lamp {
+                self.lamps.show(&mut self.pbx, lamp, (organization, pbx_queue), &signed_in.extensions).await?;
+            }
             return Ok(());
         }
         Ok(())

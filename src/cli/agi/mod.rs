@@ -17,7 +17,7 @@ use crate::{
         self,
         config::{Config, DoneBy, Manager, Network, Removal, Secret},
         names::{
-            Endpoints, Interface, NamedEndpoint, Prefix, QueueName, named_endpoint, require_organization_in_names,
+            Endpoints, Interface, Lamp, NamedEndpoint, Prefix, QueueName, named_endpoint, require_organization_in_names,
         },
         prompts::{Prompts, prompt},
     },
@@ -123,6 +123,10 @@ pub(super) struct Agi {
     /// never; `enforce`, always.
     #[arg(long, value_name = "MODE", env = "QUEUEGATE_AGI_RECONCILE", default_value = "planned", value_enum)]
     reconcile: Reconcile,
+    /// Template of the lamps that show sessions, with {extension} and {queue}: custom devices such as
+    /// Custom:QG_{extension}_{queue}. Absent: none. The manager's user needs the write class `call`.
+    #[arg(long, value_name = "TEMPLATE", env = "QUEUEGATE_AGI_LAMP")]
+    lamp: Option<Lamp>,
     /// Send the manager's secret to another machine in plain text, because the network is protected.
     #[arg(long, value_name = "BOOL", env = "QUEUEGATE_AGI_AMI_INSECURE", num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true")]
@@ -219,6 +223,7 @@ impl Agi {
                 Reconcile::Report => Removal::Never,
                 Reconcile::Enforce => Removal::Always,
             },
+            lamp: self.lamp.clone(),
         }))
     }
 }

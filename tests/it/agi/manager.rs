@@ -1,7 +1,11 @@
 //! Asterisk's manager interface for the same queues: login, QueueStatus, QueueAdd, QueueRemove, QueuePause and events
 //! of members.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -147,6 +151,20 @@ fn answer(pbx: &Pbx, action: &BTreeMap<String, String>, is_logged_in: &mut bool)
             "NOTDYNAMIC" => error("Member not dynamic"),
             _ => error("Unable to remove interface from queue: No such queue"),
         },
+        "DeviceStateList" | "Setvar" if pbx.refuses_devices.load(Ordering::SeqCst) => error("Permission denied"),
+        "DeviceStateList" => {
+            let mut text = format!("Response: Success\r\n{id}EventList: start\r\nMessage: will follow\r\n\r\n");
+            for (device, state) in &*pbx.devices.lock().unwrap() {
+                text.push_str(&format!("Event: DeviceStateChange\r\n{id}Device: {device}\r\nState: {state}\r\n\r\n"));
+            }
+            text.push_str(&format!("Event: DeviceStateListComplete\r\n{id}EventList: Complete\r\n\r\n"));
+            text
+        }
+        "Setvar" => {
+            let device = get("Variable").strip_prefix("DEVICE_STATE(").and_then(|rest| rest.strip_suffix(')'));
+            pbx.set_device(device.unwrap(), get("Value"));
+            success("Variable Set")
+        }
         _ => error("Invalid/unknown command"),
     }
 }

@@ -5,6 +5,7 @@ mod asterisk;
 mod campaign;
 mod dialplan;
 mod flow;
+mod lamps;
 mod latency;
 mod limits;
 mod manager;
@@ -255,5 +256,6 @@ fn manager_of(address: SocketAddr) -> Manager {
         organizations: vec![acme()],
         interval: Duration::from_secs(3_600),
         removal: Removal::Always,
+        lamp: None,
     }
 }

@@ -32,6 +32,10 @@ pub struct Pbx {
     pub paused_members: Mutex<BTreeMap<(String, String), String>>,
     /// The penalties of members that have one.
     pub penalties: Mutex<BTreeMap<(String, String), u32>>,
+    /// The states of custom devices. They survive a restart.
+    pub devices: Mutex<BTreeMap<String, String>>,
+    /// Whether the manager's user may not read or set devices.
+    pub refuses_devices: AtomicBool,
     /// The executed applications, with their arguments.
     pub executed: Mutex<Vec<String>>,
     pub changes: broadcast::Sender<Change>,
@@ -51,6 +55,8 @@ impl Pbx {
             queues: Mutex::new(queues),
             paused_members: Mutex::default(),
             penalties: Mutex::default(),
+            devices: Mutex::default(),
+            refuses_devices: AtomicBool::new(false),
             executed: Mutex::default(),
             changes: broadcast::channel(10_000).0,
             has_queue_applications: AtomicBool::new(true),
@@ -150,6 +156,25 @@ impl Pbx {
         let reached = versions.wait_for(|_| self.members() == expected);
         if tokio::time::timeout(crate::agi::EFFECT_TIMEOUT, reached).await.is_err() {
             panic!("members {:?}, expected {expected:?}", self.members());
+        }
+    }
+
+    /// Set the state of a custom device.
+    pub fn set_device(&self, device: &str, state: &str) {
+        self.devices.lock().unwrap().insert(device.to_owned(), state.to_owned());
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Wait until exactly these custom devices are in use.
+    pub async fn until_lit(&self, expected: &[&str]) {
+        let lit = || {
+            let devices = self.devices.lock().unwrap();
+            devices.iter().filter(|(_, state)| *state == "INUSE").map(|(device, _)| device.clone()).collect::<Vec<_>>()
+        };
+        let mut versions = self.version.subscribe();
+        let reached = versions.wait_for(|_| lit() == expected);
+        if tokio::time::timeout(crate::agi::EFFECT_TIMEOUT, reached).await.is_err() {
+            panic!("lit {:?}, expected {expected:?}", lit());
         }
     }
 
