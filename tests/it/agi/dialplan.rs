@@ -35,6 +35,9 @@ fn parse(text: &str) -> Dialplan {
             dialplan.entry(context.clone()).or_default();
             continue;
         }
+        if line.contains(",hint,") {
+            continue;
+        }
         let (key, value) = line.split_once("=>").unwrap();
         let extensions = dialplan.get_mut(&context).unwrap();
         let rest = match key.trim() {
@@ -76,13 +79,20 @@ fn matches(pattern: &str, dialed: &str) -> bool {
     letters.next().is_none()
 }
 
-/// `${NAME}`, `${NAME:3}`, `${CHANNEL(endpoint)}` and `${FILTER(0-9,…)}`, the innermost first.
+/// `${NAME}`, `${NAME:3}`, `${CHANNEL(endpoint)}`, `${FILTER(0-9,…)}` and `${CUT(NAME,*,2)}`, the innermost first.
 fn substituted(text: &str, variables: &BTreeMap<String, String>) -> String {
     let Some(start) = text.rfind("${") else { return text.to_owned() };
     let (before, after) = text.split_at(start);
     let (name, after) = after[2..].split_once('}').unwrap();
     let value = match name.strip_prefix("FILTER(0-9,") {
         Some(rest) => rest.strip_suffix(')').unwrap().chars().filter(char::is_ascii_digit).collect(),
+        None if name.starts_with("CUT(") => {
+            let (name, skip) = name.split_once(':').map_or((name, 0), |(name, skip)| (name, skip.parse().unwrap()));
+            let [name, separator, field] =
+                name[4..].trim_end_matches(')').split(',').collect::<Vec<_>>().try_into().unwrap();
+            let part = variables[name].split(separator).nth(field.parse::<usize>().unwrap() - 1).unwrap_or_default();
+            part[skip.min(part.len())..].to_owned()
+        }
         None => {
             let (name, skip) = name.split_once(':').map_or((name, 0), |(name, skip)| (name, skip.parse().unwrap()));
             let value = variables.get(name).map(String::as_str).unwrap_or_default();
@@ -188,6 +198,24 @@ async fn walk(center: &Center, context: &str, dialed: &str, agi: Call) -> Walked
 
 fn anna() -> Call {
     Call::from("101", "")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_with_a_lamp_toggles_and_watches_the_device_of_its_session() {
+    let center = Center::open_with(true, |config| {
+        config.manager.as_mut().unwrap().lamp = Some("Custom:QG_{extension}_{queue}".parse().unwrap());
+    })
+    .await;
+    let (context, dialed) = ("queuegate-keys", "*19101*801");
+    let hint = EXTENSIONS.lines().find_map(|line| line.split_once(",hint,")).unwrap();
+    assert!(matches(hint.0.strip_prefix("exten => ").unwrap(), dialed));
+    let device = substituted(hint.1, &BTreeMap::from([("EXTEN".to_owned(), dialed.to_owned())]));
+    let walked = walk(&center, context, dialed, Call::from("101", "")).await;
+    assert_eq!(walked.variables["QUEUEGATE_REASON"], "ASSIGNED");
+    center.pbx.until_lit(&[&device]).await;
+    let walked = walk(&center, context, dialed, Call::from("101", "")).await;
+    assert_eq!(walked.variables["QUEUEGATE_REASON"], "SIGNED_OUT");
+    center.pbx.until_lit(&[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
