@@ -33,6 +33,20 @@ impl Action {
     }
 }
 
+/// The queue of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueueChoice {
+    /// This one, as it was dialed.
+    One(QueueRef),
+    /// The one that the caller enters.
+    Asked,
+    /// All: to sign in, those assigned to the caller; to sign out, those with a session of the caller.
+    All,
+}
+
+/// The value of the argument `queue` that stands for all queues. A queue with this id can be named by its extension.
+const ALL_QUEUES: &str = "all";
+
 /// The request of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -40,8 +54,8 @@ pub struct Request {
     pub action: Action,
     /// The organization of the queue and the user.
     pub organization: OrganizationId,
-    /// The queue as it was dialed. `None`: the caller is asked for it.
-    pub queue: Option<QueueRef>,
+    /// The queue.
+    pub queue: QueueChoice,
     /// The caller's endpoint.
     pub endpoint: String,
     /// The caller's extension.
@@ -126,9 +140,14 @@ pub fn parse(
             .map_err(|_| InvalidRequest::Argument("organization".to_owned(), "is not the id of an organization"))?,
         None => organization.cloned().ok_or(InvalidRequest::NoOrganization)?,
     };
-    let queue = queue.map(|queue| {
-        queue_ref(&queue).ok_or_else(|| InvalidRequest::Argument("queue".to_owned(), "is not an extension or an id"))
-    });
+    let queue = match queue.as_deref() {
+        None => QueueChoice::Asked,
+        Some(ALL_QUEUES) => QueueChoice::All,
+        Some(queue) => QueueChoice::One(
+            queue_ref(queue)
+                .ok_or_else(|| InvalidRequest::Argument("queue".to_owned(), "is not an extension, an id or `all`"))?,
+        ),
+    };
     let endpoint = match endpoint {
         Some(endpoint) => endpoint,
         None => {
@@ -142,7 +161,7 @@ pub fn parse(
     Ok(Request {
         action,
         organization,
-        queue: queue.transpose()?,
+        queue,
         endpoint,
         extension,
         members: done_by("member", member)?,
@@ -210,7 +229,7 @@ mod tests {
         let expected = Request {
             action: Action::SignIn,
             organization: "globex".parse().unwrap(),
-            queue: Some(QueueRef::Extension("801".parse().unwrap())),
+            queue: QueueChoice::One(QueueRef::Extension("801".parse().unwrap())),
             endpoint: "101".to_owned(),
             extension: "101".parse().unwrap(),
             members: Some(DoneBy::Dialplan),
@@ -233,10 +252,12 @@ mod tests {
     #[test]
     fn an_absent_argument_is_configured_or_asked_for() {
         let request = parsed("toggle?queue=", "PJSIP/101-00000001", &[]).unwrap();
-        assert_eq!((request.action, request.queue), (Action::Toggle, None));
+        assert_eq!((request.action, request.queue), (Action::Toggle, QueueChoice::Asked));
         assert_eq!((request.organization.as_str(), request.members), ("acme", None));
         let request = parsed("check?queue=sales", "PJSIP/101-00000001", &[]).unwrap();
-        assert_eq!(request.queue, Some(QueueRef::Id("sales".parse().unwrap())));
+        assert_eq!(request.queue, QueueChoice::One(QueueRef::Id("sales".parse().unwrap())));
+        let request = parsed("sign-out?queue=all", "PJSIP/101-00000001", &[]).unwrap();
+        assert_eq!(request.queue, QueueChoice::All);
     }
 
     /// The caller id is 999 in all cases.

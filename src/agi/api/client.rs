@@ -19,6 +19,9 @@ const MAX_ATTEMPTS: u32 = 3;
 /// The pause between two attempts, unless the server names another.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
+/// The size of a list's pages: the largest.
+const PAGE_SIZE: i32 = 1_000;
+
 /// The id in requests for the facts of a queue. The user need not exist.
 const PLACEHOLDER_ID: &str = "queuegate-agi";
 
@@ -141,15 +144,64 @@ impl ApiClient {
         queue: &QueueRef,
         deadline: Instant,
     ) -> Result<Vec<proto::Session>, Failure> {
-        let mut request = proto::ListSessionsRequest {
+        let request = proto::ListSessionsRequest {
             organization_id: organization.to_string(),
-            user: None,
             queue: Some(queue!(queue, list_sessions_request)),
-            retained_only: false,
-            page_size: 1_000,
-            page_token: String::new(),
-            at_least_revision: String::new(),
+            ..Default::default()
         };
+        self.list_sessions(request, deadline).await
+    }
+
+    /// Return the live sessions of a user.
+    pub(crate) async fn sessions_of_user(
+        &self,
+        organization: &OrganizationId,
+        user: &Extension,
+        deadline: Instant,
+    ) -> Result<Vec<proto::Session>, Failure> {
+        let request = proto::ListSessionsRequest {
+            organization_id: organization.to_string(),
+            user: Some(proto::list_sessions_request::User::UserExtension(user.to_string())),
+            ..Default::default()
+        };
+        self.list_sessions(request, deadline).await
+    }
+
+    /// Return the queues to which a user may sign in. An unknown or disabled user has none, and then the reason says so.
+    pub(crate) async fn accessible_queues(
+        &self,
+        organization: &OrganizationId,
+        user: &Extension,
+        deadline: Instant,
+    ) -> Result<(Vec<proto::AccessibleQueue>, proto::Reason), Failure> {
+        let mut request = proto::ListAccessibleQueuesRequest {
+            organization_id: organization.to_string(),
+            user: Some(proto::list_accessible_queues_request::User::UserExtension(user.to_string())),
+            channel: proto::Channel::FeatureCode.into(),
+            page_size: PAGE_SIZE,
+            ..Default::default()
+        };
+        let mut queues = Vec::new();
+        loop {
+            let send = async |mut client: QueueAccessServiceClient<Connection>, request| {
+                client.list_accessible_queues(request).await
+            };
+            let page = self.call(request.clone(), deadline, send).await?;
+            let denied_reason = page.denied_reason();
+            queues.extend(page.queues);
+            if page.next_page_token.is_empty() {
+                return Ok((queues, denied_reason));
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    async fn list_sessions(
+        &self,
+        mut request: proto::ListSessionsRequest,
+        deadline: Instant,
+    ) -> Result<Vec<proto::Session>, Failure> {
+        request.page_size = PAGE_SIZE;
         let mut sessions = Vec::new();
         loop {
             let page = self

@@ -1,23 +1,19 @@
-//! The action of a call: the choice of the queue, and then a check, a sign-in, a sign-out or a toggle.
+//! The action of a call: the choice of the queue, and then the action on it.
 
-use tokio::time::{Instant, timeout_at};
-use tracing::{Span, debug};
+use tracing::debug;
 
 use super::{
-    phone::PhoneOnQueue,
+    all_queues::carry_out_on_all,
+    on_queue::carry_out_on,
     report::prompting,
     result::{CallResult, reason_name},
-    sign_in::sign_in,
-    sign_out::sign_out,
-    toggle::toggle,
 };
 use crate::{
     agi::{
         config::DoneBy,
         context::AgiContext,
-        key_locks::MemberKey,
         protocol::AgiConnection,
-        request::{Action, Request},
+        request::{QueueChoice, Request},
     },
     domain::ids::QueueRef,
     rpc::proto::Reason,
@@ -31,8 +27,10 @@ const MAX_DIGITS: u32 = 15;
 
 /// Carry out a request. Ask the caller for the queue if the request doesn't name it.
 pub(super) async fn carry_out(context: &AgiContext, connection: &mut AgiConnection, request: &Request) -> CallResult {
-    if let Some(queue) = &request.queue {
-        return carry_out_on(context, connection, request, queue).await;
+    match &request.queue {
+        QueueChoice::One(queue) => return carry_out_on(context, connection, request, queue).await,
+        QueueChoice::All => return carry_out_on_all(context, connection, request).await,
+        QueueChoice::Asked => {}
     }
     let mut entries = 0;
     loop {
@@ -59,49 +57,5 @@ pub(super) async fn carry_out(context: &AgiContext, connection: &mut AgiConnecti
             // If the connection is broken, the next prompt fails.
             let _ = connection.play(context.config.prompts.sound(result.prompt, &result.reason)).await;
         }
-    }
-}
-
-async fn carry_out_on(
-    context: &AgiContext,
-    connection: &mut AgiConnection,
-    request: &Request,
-    queue: &QueueRef,
-) -> CallResult {
-    Span::current().record("queue", queue.name());
-    let deadline = connection.request_deadline();
-    if request.action == Action::Check {
-        return check(context, request, queue, deadline).await;
-    }
-    let interface = context.config.interface.of(&request.organization, &request.endpoint, &request.extension);
-    let Some(interface) = interface else {
-        return CallResult::failed("NO_ENDPOINT");
-    };
-    let members = match (request.members, context.config.members) {
-        (None | Some(DoneBy::Handler), DoneBy::Handler) => DoneBy::Handler,
-        (Some(DoneBy::Dialplan), _) | (_, DoneBy::Dialplan) => DoneBy::Dialplan,
-    };
-    let pbx_queue = context.pbx_queue(&request.organization, queue, deadline).await;
-    let key = MemberKey::new(pbx_queue.as_deref().unwrap_or(&queue.name()), &interface);
-    // INVARIANT: the lock is held until the session and the member agree, or the journal has the rest.
-    let Ok(_guard) = timeout_at(deadline, context.key_locks.lock(&key)).await else {
-        return CallResult::failed("DEADLINE_EXCEEDED");
-    };
-    let phone = PhoneOnQueue { queue: queue.clone(), pbx_queue, interface, key, members };
-    match request.action {
-        Action::SignIn => sign_in(context, connection, request, &phone).await,
-        Action::SignOut => sign_out(context, connection, request, &phone).await,
-        Action::Toggle | Action::Check => toggle(context, connection, request, &phone).await,
-    }
-}
-
-async fn check(context: &AgiContext, request: &Request, queue: &QueueRef, deadline: Instant) -> CallResult {
-    match context.api.check(&request.organization, &request.extension, queue, deadline).await {
-        Ok(decision) if decision.allowed() => {
-            let session_id = decision.session.as_ref().map(|session| session.session_id.clone()).unwrap_or_default();
-            CallResult { prompt: "", ..CallResult::signed_in(reason_name(decision.reason()), session_id) }
-        }
-        Ok(decision) => CallResult::denied(reason_name(decision.reason())),
-        Err(failure) => CallResult::of_failure(&failure),
     }
 }

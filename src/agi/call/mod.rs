@@ -10,6 +10,8 @@ mod report;
 mod sign_out;
 mod sign_in;
 mod toggle;
+mod on_queue;
+mod all_queues;
 mod action;
 mod handle;
 

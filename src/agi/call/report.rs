@@ -31,6 +31,9 @@ pub(super) async fn report(
     connection.set("QUEUEGATE_REASON", &result.reason).await?;
     connection.set("QUEUEGATE_PROMPT", sound).await?;
     connection.set("QUEUEGATE_SESSION_ID", &result.session_id).await?;
+    if !result.queues.is_empty() {
+        connection.set("QUEUEGATE_QUEUES", &result.queues).await?;
+    }
     // INVARIANT: the status is set last, so a dialplan that reads `allowed` has all variables.
     connection.set("QUEUEGATE_STATUS", result.status.as_str()).await?;
     if prompting == DoneBy::Handler && !sound.is_empty() { connection.play(sound).await } else { Ok(()) }

@@ -37,12 +37,20 @@ pub(super) struct CallResult {
     /// The name of the prompt, or an empty text for no prompt.
     pub prompt: &'static str,
     pub session_id: String,
+    /// The reason for each queue, if the action was on all of them: `sales=ASSIGNED,support=ASSIGNED`.
+    pub queues: String,
 }
 
 impl CallResult {
     /// The call failed.
     pub(super) fn failed(reason: &str) -> Self {
-        Self { status: Status::Failed, reason: reason.to_owned(), prompt: "failed", session_id: String::new() }
+        Self {
+            status: Status::Failed,
+            reason: reason.to_owned(),
+            prompt: "failed",
+            session_id: String::new(),
+            queues: String::new(),
+        }
     }
 
     /// A request to queuegate failed.
@@ -54,17 +62,23 @@ impl CallResult {
 
     /// The caller may not sign in.
     pub(super) fn denied(reason: String) -> Self {
-        Self { status: Status::Denied, reason, prompt: "denied", session_id: String::new() }
+        Self { status: Status::Denied, reason, prompt: "denied", session_id: String::new(), queues: String::new() }
     }
 
     /// The caller is signed in.
     pub(super) fn signed_in(reason: String, session_id: String) -> Self {
-        Self { status: Status::Allowed, reason, prompt: "signed-in", session_id }
+        Self { status: Status::Allowed, reason, prompt: "signed-in", session_id, queues: String::new() }
     }
 
     /// The caller is signed out.
     pub(super) fn signed_out(reason: &str, session_id: String) -> Self {
-        Self { status: Status::Allowed, reason: reason.to_owned(), prompt: "signed-out", session_id }
+        Self {
+            status: Status::Allowed,
+            reason: reason.to_owned(),
+            prompt: "signed-out",
+            session_id,
+            queues: String::new(),
+        }
     }
 }
 

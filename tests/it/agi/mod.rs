@@ -1,6 +1,7 @@
 //! `queuegate agi`, against a PBX that behaves as Asterisk does.
 
 mod adoption;
+mod all_queues;
 mod asterisk;
 mod campaign;
 mod dialplan;
