@@ -7,6 +7,7 @@ pub mod named_enum;
 pub mod text;
 pub mod time;
 pub mod ids;
+pub mod language;
 pub mod epochs;
 pub mod model;
 pub mod settings;
