@@ -11,7 +11,7 @@ pub struct Dutch;
 
 impl Sentences for Dutch {
     fn unknown_user_id(&self, user_id: &str) -> String {
-        sentence!("Er is geen gebruiker met de ID ‘{user_id}’.")
+        sentence!("Er is geen gebruiker met ID ‘{user_id}’.")
     }
 
     fn unknown_user_extension(&self, extension: Extension) -> String {
@@ -19,7 +19,7 @@ impl Sentences for Dutch {
     }
 
     fn unknown_queue_id(&self, queue_id: &str) -> String {
-        sentence!("Er is geen wachtrij met de ID ‘{queue_id}’.")
+        sentence!("Er is geen wachtrij met ID ‘{queue_id}’.")
     }
 
     fn unknown_queue_extension(&self, extension: Extension) -> String {
@@ -27,7 +27,7 @@ impl Sentences for Dutch {
     }
 
     fn unknown_supervisor_id(&self, user_id: &str) -> String {
-        sentence!("De opgegeven supervisor is onbekend: er is geen gebruiker met de ID ‘{user_id}’.")
+        sentence!("De opgegeven supervisor is onbekend: er is geen gebruiker met ID ‘{user_id}’.")
     }
 
     fn unknown_supervisor_extension(&self, extension: Extension) -> String {
@@ -81,7 +81,7 @@ impl Sentences for Dutch {
     }
 
     fn supervisor_role_required(&self, supervisor: &Name<'_>) -> String {
-        sentence!("{supervisor} heeft niet de rol supervisor en ook niet de rol contactcenterbeheerder.")
+        sentence!("{supervisor} heeft noch de rol supervisor, noch de rol contactcenterbeheerder.")
     }
 
     fn supervisor_queue_not_assigned(&self, supervisor: &Name<'_>, queue: &Name<'_>) -> String {
@@ -106,9 +106,9 @@ impl Sentences for Dutch {
     fn granted(&self, user: &Name<'_>, permission: Permission, queue: Option<&Name<'_>>, role: Role) -> String {
         let (doing, role) = (self.permission(permission), role_name(role));
         match queue {
-            None => sentence!("{user} heeft de machtiging ‘{doing}’ door de rol {role}."),
+            None => sentence!("{user} heeft de machtiging ‘{doing}’ via de rol {role}."),
             Some(queue) => {
-                sentence!("{user} heeft de machtiging ‘{doing}’ voor de wachtrij {queue} door de rol {role}.")
+                sentence!("{user} heeft de machtiging ‘{doing}’ voor de wachtrij {queue} via de rol {role}.")
             }
         }
     }
@@ -116,8 +116,8 @@ impl Sentences for Dutch {
     fn queue_not_served(&self, user: &Name<'_>, permission: Permission, queue: &Name<'_>) -> String {
         let doing = self.permission(permission);
         sentence!(
-            "{user} heeft de machtiging ‘{doing}’ voor de wachtrij {queue} niet: niet toegewezen aan de wachtrij en er \
-             ook niet bij aangemeld."
+            "{user} heeft de machtiging ‘{doing}’ voor de wachtrij {queue} niet, want er is geen toewijzing \
+             aan of aanmelding bij deze wachtrij."
         )
     }
 

@@ -47,14 +47,15 @@ impl Sentences for French {
 
     fn inbox_by_feature_code(&self, queue: &Name<'_>) -> String {
         sentence!(
-            "{queue} est une boîte de réception, inaccessible par le code de fonction\u{a0}; utilisez le tableau de bord de \
-             l'agent."
+            "{queue} est une boîte de réception, inaccessible par le code de fonction\u{a0}; utilisez le tableau de \
+             bord de l'agent."
         )
     }
 
     fn campaign_by_feature_code(&self, queue: &Name<'_>) -> String {
         sentence!(
-            "{queue} est une campagne, inaccessible par le code de fonction\u{a0}; utilisez le tableau de bord de l'agent."
+            "{queue} est une campagne, inaccessible par le code de fonction\u{a0}; utilisez le tableau de bord de \
+             l'agent."
         )
     }
 
@@ -72,15 +73,15 @@ impl Sentences for French {
 
     fn unassigned_allowed(&self, user: &Name<'_>, queue: &Name<'_>) -> String {
         sentence!(
-            "L'utilisateur {user} n'est pas affecté à la file d'attente {queue}, mais cette organisation autorise la \
-             connexion aux files d'attente non affectées."
+            "L'utilisateur {user} n'est pas affecté à la file d'attente {queue}, mais cette organisation autorise \
+             aussi la connexion sans affectation."
         )
     }
 
     fn unassigned_restricted(&self, user: &Name<'_>, queue: &Name<'_>) -> String {
         sentence!(
             "L'utilisateur {user} n'est pas affecté à la file d'attente {queue}, et cette organisation limite la \
-             connexion aux files d'attente affectées."
+             connexion aux files d'attente auxquelles un utilisateur est affecté."
         )
     }
 
@@ -118,8 +119,8 @@ impl Sentences for French {
         match queue {
             None => sentence!("L'utilisateur {user} a l'autorisation «\u{a0}{doing}\u{a0}» grâce au rôle {of_role}."),
             Some(queue) => sentence!(
-                "L'utilisateur {user} a l'autorisation «\u{a0}{doing}\u{a0}» pour la file d'attente {queue} grâce au rôle \
-                 {of_role}."
+                "L'utilisateur {user} a l'autorisation «\u{a0}{doing}\u{a0}» pour la file d'attente {queue} grâce au \
+                 rôle {of_role}."
             ),
         }
     }
@@ -127,16 +128,16 @@ impl Sentences for French {
     fn queue_not_served(&self, user: &Name<'_>, permission: Permission, queue: &Name<'_>) -> String {
         let doing = self.permission(permission);
         sentence!(
-            "L'utilisateur {user} n'a pas l'autorisation «\u{a0}{doing}\u{a0}» pour la file d'attente {queue}\u{a0}: il n'y est ni \
-             affecté ni connecté."
+            "L'utilisateur {user} n'a pas l'autorisation «\u{a0}{doing}\u{a0}» pour la file d'attente {queue}\u{a0}: \
+             il n'y est ni affecté ni connecté."
         )
     }
 
     fn queue_not_supervised(&self, user: &Name<'_>, permission: Permission, queue: &Name<'_>) -> String {
         let doing = self.permission(permission);
         sentence!(
-            "L'utilisateur {user} n'a pas l'autorisation «\u{a0}{doing}\u{a0}» pour la file d'attente {queue}\u{a0}: il ne la \
-             supervise pas, et les superviseurs sont ici limités à leurs propres files d'attente."
+            "L'utilisateur {user} n'a pas l'autorisation «\u{a0}{doing}\u{a0}» pour la file d'attente {queue}\u{a0}: \
+             il ne la supervise pas, et les superviseurs sont ici limités à leurs propres files d'attente."
         )
     }
 
@@ -151,12 +152,12 @@ impl Sentences for French {
         let (doing, of_role) = (self.permission(permission), of_role(role));
         match queue {
             None => sentence!(
-                "L'utilisateur {user} a le rôle {of_role}, mais pas l'autorisation «\u{a0}{doing}\u{a0}»\u{a0}: le paramètre \
-                 {setting} est désactivé."
+                "L'utilisateur {user} a le rôle {of_role}, mais pas l'autorisation «\u{a0}{doing}\u{a0}»\u{a0}: le \
+                 paramètre {setting} est désactivé."
             ),
             Some(queue) => sentence!(
-                "L'utilisateur {user} a le rôle {of_role}, mais pas l'autorisation «\u{a0}{doing}\u{a0}» pour la file d'attente \
-                 {queue}\u{a0}: le paramètre {setting} est désactivé."
+                "L'utilisateur {user} a le rôle {of_role}, mais pas l'autorisation «\u{a0}{doing}\u{a0}» pour la file \
+                 d'attente {queue}\u{a0}: le paramètre {setting} est désactivé."
             ),
         }
     }
@@ -172,12 +173,12 @@ impl Sentences for French {
         let (doing, of_role) = (self.permission(permission), of_role(role));
         match queue {
             None => sentence!(
-                "L'utilisateur {user} a le rôle {of_role}, mais pas l'autorisation «\u{a0}{doing}\u{a0}»\u{a0}: les paramètres \
-                 {first} et {second} sont désactivés."
+                "L'utilisateur {user} a le rôle {of_role}, mais pas l'autorisation «\u{a0}{doing}\u{a0}»\u{a0}: les \
+                 paramètres {first} et {second} sont désactivés."
             ),
             Some(queue) => sentence!(
-                "L'utilisateur {user} a le rôle {of_role}, mais pas l'autorisation «\u{a0}{doing}\u{a0}» pour la file d'attente \
-                 {queue}\u{a0}: les paramètres {first} et {second} sont désactivés."
+                "L'utilisateur {user} a le rôle {of_role}, mais pas l'autorisation «\u{a0}{doing}\u{a0}» pour la file \
+                 d'attente {queue}\u{a0}: les paramètres {first} et {second} sont désactivés."
             ),
         }
     }
@@ -189,8 +190,8 @@ impl Sentences for French {
                 "L'utilisateur {user} n'a pas l'autorisation «\u{a0}{doing}\u{a0}»\u{a0}: il faut le rôle {of_roles}."
             ),
             Some(queue) => sentence!(
-                "L'utilisateur {user} n'a pas l'autorisation «\u{a0}{doing}\u{a0}» pour la file d'attente {queue}\u{a0}: il faut le \
-                 rôle {of_roles}."
+                "L'utilisateur {user} n'a pas l'autorisation «\u{a0}{doing}\u{a0}» pour la file d'attente \
+                 {queue}\u{a0}: il faut le rôle {of_roles}."
             ),
         }
     }

@@ -112,9 +112,9 @@ impl Sentences for German {
     fn granted(&self, user: &Name<'_>, permission: Permission, queue: Option<&Name<'_>>, role: Role) -> String {
         let (doing, role) = (self.permission(permission), role_name(role));
         match queue {
-            None => sentence!("{user} hat die Berechtigung „{doing}“ durch die Rolle {role}."),
+            None => sentence!("{user} hat die Berechtigung „{doing}“ über die Rolle {role}."),
             Some(queue) => {
-                sentence!("{user} hat die Berechtigung „{doing}“ für die Warteschlange {queue} durch die Rolle {role}.")
+                sentence!("{user} hat die Berechtigung „{doing}“ für die Warteschlange {queue} über die Rolle {role}.")
             }
         }
     }
@@ -122,8 +122,8 @@ impl Sentences for German {
     fn queue_not_served(&self, user: &Name<'_>, permission: Permission, queue: &Name<'_>) -> String {
         let doing = self.permission(permission);
         sentence!(
-            "{user} hat die Berechtigung „{doing}“ für die Warteschlange {queue} nicht: weder der Warteschlange \
-             zugewiesen noch an ihr angemeldet."
+            "{user} hat die Berechtigung „{doing}“ für die Warteschlange {queue} nicht, weil dort weder eine \
+             Zuweisung noch eine Anmeldung besteht."
         )
     }
 

@@ -188,7 +188,7 @@ impl Sentences for Italian {
     }
 
     fn no_user_may(&self) -> String {
-        sentence!("Nessun utente può farlo, ma solo un sistema che non agisce per conto di un utente.")
+        sentence!("Nessun utente può farlo; può farlo solo un sistema che non agisce per conto di un utente.")
     }
 
     fn permission(&self, permission: Permission) -> &'static str {

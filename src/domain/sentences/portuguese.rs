@@ -97,7 +97,7 @@ impl Sentences for Portuguese {
     }
 
     fn supervisor_sign_out(&self, supervisor: &Name<'_>, user: &Name<'_>, queue: &Name<'_>) -> String {
-        sentence!("O usuário {supervisor} pode fazer o logout do usuário {user} da fila {queue}.")
+        sentence!("O usuário {supervisor} pode fazer o logout do usuário {user} na fila {queue}.")
     }
 
     fn disabled(&self, user: &Name<'_>) -> String {
@@ -183,7 +183,7 @@ impl Sentences for Portuguese {
     }
 
     fn no_user_may(&self) -> String {
-        sentence!("Nenhum usuário pode fazer isso, apenas um sistema que não age em nome de um usuário.")
+        sentence!("Nenhum usuário pode fazer isso, apenas um sistema que não aja em nome de um usuário.")
     }
 
     fn permission(&self, permission: Permission) -> &'static str {

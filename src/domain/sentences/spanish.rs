@@ -188,7 +188,7 @@ impl Sentences for Spanish {
     }
 
     fn no_user_may(&self) -> String {
-        sentence!("Ningún usuario puede hacerlo, solo un sistema que no actúa en nombre de un usuario.")
+        sentence!("Ningún usuario puede hacerlo, solo un sistema que no actúe en nombre de un usuario.")
     }
 
     fn permission(&self, permission: Permission) -> &'static str {
