@@ -219,8 +219,8 @@ pub struct QueuePatch {
 pub struct DecisionRecord {
     /// The rule that decided.
     pub reason: Reason,
-    /// The plain sentence that explains the decision, in English. Programs of earlier versions read
-    /// only this one.
+    /// The plain sentence that explains the decision, in English. Programs of earlier versions read only
+    /// this one.
     pub explanation: String,
     /// The live session, with ALREADY_SIGNED_IN.
     pub session: Option<Session>,
