@@ -13,6 +13,10 @@ pub(super) fn received<T>(request: Request<T>) -> (Language, T) {
 }
 
 fn accepted(headers: &HeaderMap) -> Language {
+    // Most calls have no such header.
+    if !headers.contains_key(ACCEPT_LANGUAGE) {
+        return Language::default();
+    }
     let values = headers.get_all(ACCEPT_LANGUAGE);
     Language::negotiate(values.iter().filter_map(|value| value.to_str().ok()))
 }
