@@ -17,8 +17,9 @@ use tonic::{
 pub use self::failure::{has_source, is_refusal, may_help_to_repeat};
 use self::servers::Servers;
 use crate::rpc::proto::{
-    audit_service_client::AuditServiceClient, directory_service_client::DirectoryServiceClient,
-    permission_service_client::PermissionServiceClient, queue_access_service_client::QueueAccessServiceClient,
+    audit_service_client::AuditServiceClient, console_service_client::ConsoleServiceClient,
+    directory_service_client::DirectoryServiceClient, permission_service_client::PermissionServiceClient,
+    queue_access_service_client::QueueAccessServiceClient,
 };
 
 /// Time limit for connecting.
@@ -44,6 +45,8 @@ pub struct Client {
     pub directory: DirectoryServiceClient<Connection>,
     /// The audit log.
     pub audit: AuditServiceClient<Connection>,
+    /// Links into the console.
+    pub console: ConsoleServiceClient<Connection>,
     has_several_servers: bool,
 }
 
@@ -164,6 +167,7 @@ impl Client {
             permission: PermissionServiceClient::with_interceptor(servers.clone(), bearer.clone()),
             directory: DirectoryServiceClient::with_interceptor(servers.clone(), bearer.clone()),
             audit: AuditServiceClient::with_interceptor(servers.clone(), bearer.clone()),
+            console: ConsoleServiceClient::with_interceptor(servers.clone(), bearer.clone()),
             has_several_servers: servers.are_several(),
         }
     }

@@ -16,18 +16,19 @@ use super::{
     imports::Imports,
     permits::{MAX_LONG_READS, Permits},
     proto::{
-        self, audit_service_server::AuditServiceServer, directory_service_server::DirectoryServiceServer,
-        permission_service_server::PermissionServiceServer, queue_access_service_server::QueueAccessServiceServer,
+        self, audit_service_server::AuditServiceServer, console_service_server::ConsoleServiceServer,
+        directory_service_server::DirectoryServiceServer, permission_service_server::PermissionServiceServer,
+        queue_access_service_server::QueueAccessServiceServer,
     },
     revisions::own_revision,
     scan::Scans,
     to_proto,
 };
 use crate::{
-    auth::{Identity, Scope},
+    auth::{ActsFor, Identity, Links, Scope},
     domain::{
         command::{Action, Command, DecisionRecord, Outcome},
-        ids::{OrganizationId, UserId},
+        ids::{OrganizationId, UserId, UserRef},
         model::Session,
         plan::{Context, Plan, plan},
         snapshot::Snapshot,
@@ -64,6 +65,8 @@ pub struct Rpc {
     pub(super) long_reads: Permits,
     pub(super) scans: Scans,
     pub(super) times: StreamTimes,
+    /// `None`: the server has no console.
+    pub(super) links: Option<Arc<Links>>,
 }
 
 impl Rpc {
@@ -73,6 +76,7 @@ impl Rpc {
         draining: signal::Receiver<bool>,
         metrics: Arc<Metrics>,
         times: StreamTimes,
+        links: Option<Arc<Links>>,
     ) -> Self {
         Self {
             state,
@@ -83,6 +87,7 @@ impl Rpc {
             long_reads: Permits::new(MAX_LONG_READS),
             scans: Scans::new(),
             times,
+            links,
         }
     }
 
@@ -201,6 +206,11 @@ impl CallerServices {
         AuditServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip)
     }
 
+    /// Return ConsoleService: links into the console.
+    pub fn console(&self) -> ConsoleServiceServer<Self> {
+        ConsoleServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip)
+    }
+
     /// Execute a command, unless a field of its request is malformed.
     pub(super) async fn execute(
         &self,
@@ -230,8 +240,21 @@ pub(super) fn require_actor(caller: &Identity, actor: Option<&UserId>) -> Result
     Ok(())
 }
 
-/// Refuse a command without the acting user that it needs.
+/// Refuse a command without the acting user that it needs, or on behalf of another user than the caller acts for.
 pub(super) fn authorize(caller: &Identity, command: &Command) -> Result<(), Error> {
+    let (user, actor) = (command.action.acting_user(), command.actor.as_ref());
+    let may_act = match caller.acts_for() {
+        ActsFor::Anybody => true,
+        ActsFor::User(own) => {
+            // An extension may move to another user.
+            let is_own = |user: &UserRef| matches!(user, UserRef::Id(user_id) if user_id == own);
+            user.is_none_or(is_own) && actor.is_none_or(|actor| actor == own)
+        }
+        ActsFor::Nobody => user.is_none() && actor.is_none(),
+    };
+    if !may_act {
+        return Err(Error::NotTheUser);
+    }
     if command.action.is_administration() { require_actor(caller, command.actor.as_ref()) } else { Ok(()) }
 }
 

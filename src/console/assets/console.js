@@ -1,0 +1,112 @@
+"use strict";
+// Live updates and local times. Everything else works without this script.
+
+const language = document.documentElement.lang;
+const { left, lost, ended } = document.body.dataset;
+const clock = new Intl.DateTimeFormat(language, { timeStyle: "short" });
+const calendar = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+const exact = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "medium" });
+
+// A moment of today is a time, any other a date and a time.
+function localize(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const moment = new Date(time.dateTime);
+    if (Number.isNaN(moment.getTime())) continue;
+    const isToday = moment.toDateString() === new Date().toDateString();
+    time.textContent = (isToday ? clock : calendar).format(moment);
+    time.title = exact.format(moment);
+  }
+  count(root);
+}
+
+function remaining(milliseconds) {
+  const seconds = Math.max(0, Math.ceil(milliseconds / 1000));
+  const two = (number) => String(number).padStart(2, "0");
+  const days = Math.floor(seconds / 86400);
+  const rest = `${Math.floor((seconds % 86400) / 3600)}:${two(Math.floor((seconds % 3600) / 60))}:${two(seconds % 60)}`;
+  return days > 0 ? `${days} d ${rest}` : rest;
+}
+
+function count(root) {
+  for (const place of root.querySelectorAll("[data-ends]")) {
+    place.textContent = left.replace("{}", remaining(new Date(place.dataset.ends) - Date.now()));
+  }
+}
+
+// Put in a new version of an element, and leave the focus where it was.
+function replace(element, markup) {
+  const parsed = new DOMParser().parseFromString(markup, "text/html").body.firstElementChild;
+  if (!parsed || !element) return;
+  const focused = element.contains(document.activeElement) ? document.activeElement.id : "";
+  const grown = document.importNode(parsed, true);
+  element.replaceWith(grown);
+  localize(grown);
+  if (focused) document.getElementById(focused)?.focus();
+}
+
+function follow(place) {
+  const state = document.getElementById("live");
+  let source = null;
+  let heard = 0;
+  let since = null;
+  const isUp = () => {
+    heard = Date.now();
+    if (since !== null || !state.classList.contains("up")) {
+      since = null;
+      state.classList.add("up");
+      state.classList.remove("down");
+      state.textContent = state.dataset.live;
+    }
+  };
+  const isDown = () => {
+    if (since !== null) return;
+    since = heard || Date.now();
+    state.classList.add("down");
+    state.classList.remove("up");
+    state.textContent = lost.replace("{}", clock.format(new Date(since)));
+  };
+  const open = () => {
+    if (source) return;
+    source = new EventSource(place.dataset.stream);
+    source.addEventListener("queue", (event) => {
+      isUp();
+      const id = /id="([^"]+)"/.exec(event.data)?.[1];
+      if (id) replace(document.getElementById(id), event.data);
+    });
+    source.addEventListener("totals", (event) => {
+      isUp();
+      replace(document.querySelector("#totals > *"), event.data);
+    });
+    source.addEventListener("beat", isUp);
+    source.addEventListener("reload", () => location.reload());
+    source.addEventListener("ended", () => {
+      close();
+      state.classList.add("down");
+      state.classList.remove("up");
+      state.textContent = ended;
+    });
+    source.addEventListener("error", () => {
+      isDown();
+      // The browser repeats a lost connection itself. A refused one stays closed, so we try again.
+      if (source && source.readyState === EventSource.CLOSED) {
+        close();
+        setTimeout(() => document.hidden || open(), 2000);
+      }
+    });
+  };
+  const close = () => {
+    source?.close();
+    source = null;
+  };
+  // A hidden tab needs no stream.
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  // The browser may bring the page back from its memory, as it was long ago.
+  window.addEventListener("pageshow", (event) => event.persisted && location.reload());
+  setInterval(() => source && heard && Date.now() - heard > 25000 && isDown(), 1000);
+  if (!document.hidden) open();
+}
+
+localize(document);
+setInterval(() => count(document), 1000);
+const streamed = document.querySelector("[data-stream]");
+if (streamed) follow(streamed);

@@ -1,0 +1,165 @@
+//! The stream of a tab that shows the floor: Server-Sent Events with the queues that changed.
+
+use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{Query, State},
+    response::Response,
+};
+use http::header;
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{
+    failure::Failure,
+    floor::{Part, Selection, rendered},
+    hub::{Floor, Hub, QueueFloor},
+    state::Shared,
+    visit::{Visit, present_user},
+};
+
+/// The interval at which a quiet stream shows that it lives, and looks whether its session does.
+const BEAT: Duration = Duration::from_secs(10);
+
+/// How long a browser may leave the stream unread.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The events that may wait for the browser.
+const WAITING: usize = 4;
+
+pub async fn stream(
+    visit: Visit,
+    State(shared): State<Arc<Shared>>,
+    Query(part): Query<Part>,
+) -> Result<Response, Failure> {
+    if !visit.supervises() {
+        return Err(Failure::NotPermitted);
+    }
+    let (events, body) = mpsc::channel(WAITING);
+    let hub = shared.hubs.of(&visit.session.organization_id);
+    let tab = Tab { visit, shared, part, events, seen: HashMap::new() };
+    tokio::spawn(async move { tab.run(hub).await });
+    let mut response = Response::new(Body::from_stream(ReceiverStream::new(body)));
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+        // nginx would hold events back.
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ] {
+        response.headers_mut().insert(name, header::HeaderValue::from_static(value));
+    }
+    Ok(response)
+}
+
+/// An open tab.
+struct Tab {
+    visit: Visit,
+    shared: Arc<Shared>,
+    part: Part,
+    events: mpsc::Sender<Result<String, Infallible>>,
+    /// The queues as the tab shows them.
+    seen: HashMap<String, Arc<QueueFloor>>,
+}
+
+/// Why a stream ends.
+enum End {
+    /// The browser is gone, or too slow, or the floor can't be followed: it connects again.
+    Connection,
+    /// The session has ended.
+    Session,
+}
+
+impl Tab {
+    async fn run(mut self, hub: Arc<Hub>) {
+        let session = Arc::clone(&self.visit.session);
+        let events = self.events.clone();
+        let end = tokio::select! {
+            end = self.follow(&hub) => end,
+            () = session.ended() => End::Session,
+            () = events.closed() => End::Connection,
+        };
+        if matches!(end, End::Session) {
+            // The browser may be gone.
+            let _ = timeout(PATIENCE, self.events.send(Ok(event("ended", "")))).await;
+        }
+    }
+
+    async fn follow(&mut self, hub: &Hub) -> End {
+        let mut floors = hub.subscribe();
+        let mut selected: Option<(u64, Selection)> = None;
+        loop {
+            let floor = Arc::clone(&floors.borrow_and_update());
+            let is_loaded = floor.sequence.is_some();
+            if is_loaded && !floor.is_connected {
+                return End::Connection;
+            }
+            if is_loaded {
+                let is_new = selected.as_ref().is_none_or(|(generation, _)| *generation != floor.generation);
+                if is_new {
+                    match self.select(&floor, selected.as_ref().map(|(_, selection)| selection)).await {
+                        Ok(selection) => selected = Some((floor.generation, selection)),
+                        Err(end) => return end,
+                    }
+                }
+                if let Some((_, selection)) = &selected
+                    && self.send_changes(&floor, selection).await.is_err()
+                {
+                    return End::Connection;
+                }
+            }
+            match timeout(BEAT, floors.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return End::Connection,
+                Err(_) => {
+                    if !self.shared.sessions.is_live(&self.visit.session, self.shared.now()) {
+                        return End::Session;
+                    }
+                    if self.send(event("beat", "")).await.is_err() {
+                        return End::Connection;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Select the queues again, because the directory changed. The page loads anew if it now shows others.
+    async fn select(&mut self, floor: &Floor, before: Option<&Selection>) -> Result<Selection, End> {
+        let present = present_user(&self.shared, &self.visit.session, &self.visit.api).await;
+        if present.map_err(|_| End::Connection)?.is_none() {
+            return Err(End::Session);
+        }
+        let selection = Selection::of(floor, &self.visit.session, &self.visit.api, &self.part).await;
+        let selection = selection.map_err(|_| End::Connection)?;
+        if before.is_some_and(|before| before.shown() != selection.shown()) {
+            self.send(event("reload", "")).await?;
+        }
+        Ok(selection)
+    }
+
+    async fn send_changes(&mut self, floor: &Floor, selection: &Selection) -> Result<(), End> {
+        let text = self.visit.text();
+        let mut changes = String::new();
+        for id in selection.shown() {
+            let Some(queue) = floor.queues.get(id) else { continue };
+            if self.seen.get(id).is_some_and(|seen| Arc::ptr_eq(seen, queue)) {
+                continue;
+            }
+            self.seen.insert(id.clone(), Arc::clone(queue));
+            changes += &event("queue", &rendered(queue, self.visit.look.language, text, self.shared.may_change()));
+        }
+        changes += &event("totals", &selection.totals(floor, text).into_string());
+        self.send(changes).await
+    }
+
+    async fn send(&self, events: String) -> Result<(), End> {
+        match timeout(PATIENCE, self.events.send(Ok(events))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::Connection),
+        }
+    }
+}
+
+/// Return an event. A line feed would end its data.
+fn event(name: &str, data: &str) -> String {
+    format!("event: {name}\ndata: {}\n\n", data.replace(['\n', '\r'], " "))
+}

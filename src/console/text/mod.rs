@@ -1,0 +1,123 @@
+//! The console's own words, whole sentences in each language. A missing one doesn't compile.
+//!
+//! Explanations of decisions come from the API in the same language. Names are put in whole, and never declined.
+
+mod de;
+mod en;
+mod es;
+mod fr;
+mod it;
+mod nl;
+mod pt;
+
+use crate::domain::language::Language;
+
+/// Return the words of a language.
+pub fn text(language: Language) -> &'static Text {
+    match language {
+        Language::English => &en::TEXT,
+        Language::German => &de::TEXT,
+        Language::Italian => &it::TEXT,
+        Language::French => &fr::TEXT,
+        Language::Spanish => &es::TEXT,
+        Language::Portuguese => &pt::TEXT,
+        Language::Dutch => &nl::TEXT,
+    }
+}
+
+/// The words of one language.
+pub struct Text {
+    pub navigation: &'static str,
+    pub skip: &'static str,
+    pub floor: &'static str,
+    pub me: &'static str,
+    pub leave: &'static str,
+    pub nobody_is_authenticated: &'static str,
+    pub read_only: &'static str,
+    pub search: &'static str,
+    pub save: &'static str,
+    pub cancel: &'static str,
+    pub pages: &'static str,
+    pub previous: &'static str,
+    pub next: &'static str,
+    pub page_of: fn(usize, usize) -> String,
+    pub nothing_found: &'static str,
+    pub refused: &'static str,
+    pub to_start: &'static str,
+    pub not_found: &'static str,
+    pub not_found_advice: &'static str,
+    pub not_permitted: &'static str,
+    pub not_permitted_advice: &'static str,
+    pub foreign: &'static str,
+    pub foreign_advice: &'static str,
+    pub malformed: &'static str,
+    pub malformed_advice: &'static str,
+    pub conflict: &'static str,
+    pub conflict_advice: &'static str,
+    pub unavailable: &'static str,
+    pub unavailable_advice: &'static str,
+    pub enter: &'static str,
+    pub link_is_used: &'static str,
+    pub ask_for_link: &'static str,
+    pub choose_organization: &'static str,
+    pub choose_person: &'static str,
+    pub no_organizations: &'static str,
+    pub search_people: &'static str,
+    pub search_queues: &'static str,
+    pub live: &'static str,
+    pub not_live: &'static str,
+    pub no_connection_since: fn(&str) -> String,
+    pub session_ended: &'static str,
+    pub total_signed_in: &'static str,
+    pub total_retained: &'static str,
+    pub total_temporary: &'static str,
+    pub total_staffed: &'static str,
+    pub signed_in_count: fn(usize) -> String,
+    pub and_more: fn(usize) -> String,
+    pub nobody_signed_in: &'static str,
+    pub no_queues: &'static str,
+    pub no_queues_in_reach: &'static str,
+    pub queue: &'static str,
+    pub agent: &'static str,
+    pub since: &'static str,
+    pub channel: &'static str,
+    pub basis: &'static str,
+    pub action: &'static str,
+    pub retained: &'static str,
+    pub retained_meaning: &'static str,
+    pub temporary: &'static str,
+    pub assigned: &'static str,
+    pub not_assigned: &'static str,
+    pub until: fn(&str) -> String,
+    pub time_left: fn(&str) -> String,
+    pub by: fn(&str) -> String,
+    pub by_supervisor: &'static str,
+    pub feature_code: &'static str,
+    pub agent_dashboard: &'static str,
+    pub sign_in: &'static str,
+    pub sign_in_an_agent: &'static str,
+    pub sign_in_to: fn(&str) -> String,
+    pub sign_out: &'static str,
+    pub sign_out_name: fn(&str) -> String,
+    pub duration: &'static str,
+    pub hours: fn(u64) -> String,
+    pub until_sign_out: &'static str,
+    pub justification: &'static str,
+    pub more_found: &'static str,
+    pub my_sessions: &'static str,
+    pub not_signed_in: &'static str,
+    pub no_role: &'static str,
+    pub appearance: &'static str,
+    pub language: &'static str,
+    pub language_of_browser: &'static str,
+    pub theme: &'static str,
+    pub theme_system: &'static str,
+    pub theme_light: &'static str,
+    pub theme_dark: &'static str,
+    pub contact_admin: &'static str,
+    pub supervisor: &'static str,
+    pub call_queue: &'static str,
+    pub inbox: &'static str,
+    pub campaign: &'static str,
+    pub ring_group: &'static str,
+}
