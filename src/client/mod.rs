@@ -3,6 +3,7 @@
 
 mod failure;
 mod request_id;
+pub mod rules;
 mod servers;
 
 use std::time::Duration;

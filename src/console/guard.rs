@@ -30,7 +30,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
 ];
 
 /// The paths that a read-only console still takes: they change nothing in the organization.
-const NEVER_READ_ONLY: [&str; 3] = ["/enter", "/leave", "/choose"];
+const NEVER_READ_ONLY: [&str; 5] = ["/enter", "/leave", "/choose", "/permissions-preview", "/verify"];
 
 pub async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let look = Look::of(request.headers());

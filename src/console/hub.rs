@@ -128,8 +128,7 @@ impl Hub {
         let reached = floor.wait_for(|floor| floor.sequence.is_some_and(|known| Some(known) >= revision));
         // After a failure the last known floor is the answer, and the page says that it isn't live.
         let _ = tokio::time::timeout(patience, reached).await;
-        let floor = Arc::clone(&floor.borrow());
-        floor
+        Arc::clone(&floor.borrow())
     }
 }
 

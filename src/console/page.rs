@@ -8,20 +8,34 @@ use super::{
     text::Text,
     visit::Visit,
 };
+use crate::rpc::proto::Permission;
 
 /// The pages in the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     Floor,
+    Why,
+    Permissions,
+    Matrix,
+    People,
+    Queues,
+    Audit,
     Me,
-    /// A page that isn't in the navigation.
-    Elsewhere,
 }
 
 /// Return a page of a person.
 pub fn page(visit: &Visit, place: Place, title: &str, body: Markup) -> Response {
     let text = visit.text();
-    let places = [(visit.supervises(), Place::Floor, "floor", text.floor), (true, Place::Me, "me", text.me)];
+    let places = [
+        (visit.supervises(), Place::Floor, "floor", text.floor),
+        (true, Place::Why, "why", text.why),
+        (visit.may(Permission::ManagePermissions), Place::Permissions, "permissions", text.permissions),
+        (!visit.roles.is_empty(), Place::Matrix, "matrix", text.matrix),
+        (visit.may(Permission::AssignRoles), Place::People, "people", text.people),
+        (visit.supervises(), Place::Queues, "queues", text.queues),
+        (visit.may(Permission::ManagePermissions), Place::Audit, "audit", text.audit),
+        (true, Place::Me, "me", text.me),
+    ];
     let header = html! {
         nav aria-label=(text.navigation) {
             @for (_, other, path, name) in places.iter().filter(|(is_shown, ..)| *is_shown) {

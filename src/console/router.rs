@@ -13,10 +13,10 @@ use http::header::CONTENT_TYPE;
 
 use super::{
     api::Connect,
-    enter, floor, guard, live, me,
+    audit, enter, event, floor, guard, live, matrix, me, people, permissions, queues,
     settings::Settings,
     state::{Now, Shared},
-    supervise,
+    supervise, why,
 };
 use crate::auth::Links;
 
@@ -43,6 +43,23 @@ impl Console {
             .route("/live", get(live::stream))
             .route("/sign-in-agent", get(supervise::ask).post(supervise::sign_in))
             .route("/sign-out-agent", post(supervise::sign_out))
+            .route("/why", get(why::show))
+            .route("/permissions", get(permissions::show).post(permissions::save))
+            .route("/permissions-preview", post(permissions::preview))
+            .route("/matrix", get(matrix::show))
+            .route("/people", get(people::list))
+            .route("/person", get(people::show))
+            .route("/license", post(people::license))
+            .route("/assign", post(people::assign))
+            .route("/unassign", post(people::unassign))
+            .route("/queues", get(queues::list))
+            .route("/queue", get(queues::show).post(queues::update))
+            .route("/queue-new", post(queues::create))
+            .route("/queue-delete", post(queues::delete))
+            .route("/audit", get(audit::list))
+            .route("/audit.csv", get(audit::file))
+            .route("/event", get(event::show))
+            .route("/verify", get(audit::head).post(audit::verify))
             .route("/me", get(me::show))
             .route("/sign-out", post(me::sign_out))
             .route("/choose", post(enter::choose))

@@ -1,7 +1,7 @@
 //! The words for values of the API.
 
 use super::text::Text;
-use crate::rpc::proto::{Basis, Channel, QueueKind, Role};
+use crate::rpc::proto::{AuditAction, Basis, Channel, EndReason, QueueKind, Role};
 
 pub fn role(text: &Text, role: Role) -> &'static str {
     match role {
@@ -37,5 +37,44 @@ pub fn basis(text: &Text, basis: Basis) -> &'static str {
         Basis::UnassignedAllowed => text.not_assigned,
         Basis::Supervisor => text.temporary,
         Basis::Unspecified => "",
+    }
+}
+
+pub fn end_reason(text: &Text, reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::SignedOut => text.end_signed_out,
+        EndReason::SignedOutBySupervisor => text.end_by_supervisor,
+        EndReason::Expired => text.end_expired,
+        EndReason::UserRemoved => text.end_user_removed,
+        EndReason::UserDisabled => text.end_user_disabled,
+        EndReason::QueueRemoved => text.end_queue_removed,
+        EndReason::OrganizationRemoved => text.end_organization_removed,
+        EndReason::AssignmentRemoved => text.end_assignment_removed,
+        EndReason::Unspecified => "",
+    }
+}
+
+pub fn action(text: &Text, action: AuditAction) -> &'static str {
+    match action {
+        AuditAction::CreateOrganization => text.audit_create_organization,
+        AuditAction::UpdateOrganization => text.audit_update_organization,
+        AuditAction::DeleteOrganization => text.audit_delete_organization,
+        AuditAction::UpdateSettings => text.audit_update_settings,
+        AuditAction::CreateUser => text.audit_create_user,
+        AuditAction::UpdateUser => text.audit_update_user,
+        AuditAction::DeleteUser => text.audit_delete_user,
+        AuditAction::CreateQueue => text.audit_create_queue,
+        AuditAction::UpdateQueue => text.audit_update_queue,
+        AuditAction::DeleteQueue => text.audit_delete_queue,
+        AuditAction::AssignRole => text.audit_assign_role,
+        AuditAction::UnassignRole => text.audit_unassign_role,
+        AuditAction::ImportDirectory => text.audit_import_directory,
+        AuditAction::SignIn => text.audit_sign_in,
+        AuditAction::SignOut => text.audit_sign_out,
+        AuditAction::SupervisorSignIn => text.audit_supervisor_sign_in,
+        AuditAction::SupervisorSignOut => text.audit_supervisor_sign_out,
+        AuditAction::EndSession => text.audit_end_session,
+        AuditAction::CutAuditLog => text.audit_cut_audit_log,
+        AuditAction::Unspecified => "",
     }
 }

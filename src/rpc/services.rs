@@ -269,3 +269,49 @@ pub(super) fn try_out(snapshot: &Snapshot, command: &Command, now: Timestamp) ->
     let context = Context { now, new_session: 0 };
     Ok(plan(snapshot, command, &context)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{command::QueueSelection, ids::QueueRef};
+
+    #[test]
+    fn a_person_in_the_console_acts_as_that_person_alone() {
+        let id = |text: &str| text.parse::<UserId>().unwrap();
+        let sam = UserRef::Id(id("sam"));
+        let (other, extension) = (UserRef::Id(id("petra")), UserRef::Extension("201".parse().unwrap()));
+        let queue = QueueRef::Id("sales".parse().unwrap());
+        let (person, console) = (
+            Identity::of_person("acme".parse().unwrap(), id("sam")),
+            Identity::of_console(Some("acme".parse().unwrap())),
+        );
+        let anybody = Identity::anyone_at("127.0.0.1");
+        let command = |action: Action, actor: Option<&str>| Command {
+            organization_id: "acme".parse().unwrap(),
+            action,
+            actor: actor.map(id),
+        };
+        let supervise = |supervisor: &UserRef| {
+            let (supervisor, user, queue) = (supervisor.clone(), other.clone(), queue.clone());
+            command(Action::SupervisorSignOut { supervisor, user, queue, justification: String::new() }, None)
+        };
+        let sign_out =
+            |user: &UserRef| command(Action::SignOut { user: user.clone(), queues: QueueSelection::All }, None);
+        let delete =
+            |actor| command(Action::DeleteOrganization { if_missing: crate::domain::command::IfMissing::Fail }, actor);
+        for (command, may) in [
+            (supervise(&sam), true),
+            (supervise(&other), false),
+            (supervise(&extension), false),
+            (sign_out(&sam), true),
+            (sign_out(&other), false),
+            (delete(Some("sam")), true),
+            (delete(Some("petra")), false),
+            (delete(None), false),
+        ] {
+            assert_eq!(authorize(&person, &command).is_ok(), may, "{command:?}");
+            assert!(authorize(&console, &command).is_err(), "{command:?}");
+            assert!(authorize(&anybody, &command).is_ok(), "{command:?}");
+        }
+    }
+}

@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("state", &["domain", "store", "telemetry"]),
     ("auth", &["domain"]),
     ("rpc", &["domain", "document", "state", "store", "auth", "telemetry"]),
-    ("console", &["domain", "auth", "rpc"]),
+    ("console", &["domain", "auth", "rpc", "client"]),
     ("server", &["domain", "document", "store", "state", "auth", "rpc", "console", "telemetry"]),
     ("client", &["rpc"]),
     ("agi", &["client", "domain", "rpc"]),
