@@ -16,7 +16,7 @@ use super::{
     look::{LANGUAGE_COOKIE, Look, THEME_COOKIE, Theme, language},
     page::{self, document, empty, encoded},
     settings::Entrance,
-    state::Shared,
+    shared::Shared,
     visit::Visit,
     words,
 };
@@ -31,7 +31,7 @@ const MOST_FOUND: i32 = 30;
 /// A year, in seconds.
 const A_YEAR: u32 = 365 * 24 * 60 * 60;
 
-/// What the entrance shows.
+/// The content of the entrance.
 #[derive(Debug, Default, Deserialize)]
 pub struct Asked {
     #[serde(default)]

@@ -1,4 +1,4 @@
-//! One event of the audit log: what it changed, before and after.
+//! One event of the audit log, with the values that it changed, before and after.
 
 use std::collections::BTreeSet;
 

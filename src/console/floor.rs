@@ -17,7 +17,7 @@ use super::{
     page::{self, Place, empty, encoded, pages, refusal},
     reach::reach,
     session::Session,
-    state::Shared,
+    shared::Shared,
     text::Text,
     visit::Visit,
     words,

@@ -14,7 +14,7 @@ use maud::html;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use super::{failure::Failure, look::Look, page::document, state::Shared};
+use super::{failure::Failure, look::Look, page::document, shared::Shared};
 
 /// Sent with every response. `same-origin` and not `no-referrer`, with which browsers hide the origin of a form.
 const HEADERS: [(HeaderName, &str); 5] = [

@@ -15,7 +15,7 @@ use super::{
     failure::Failure,
     floor::{Part, Selection, rendered},
     hub::{Floor, Hub, QueueFloor},
-    state::Shared,
+    shared::Shared,
     visit::{Visit, present_user},
 };
 

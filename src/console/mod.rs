@@ -13,7 +13,7 @@ mod api;
 mod session;
 mod failure;
 mod hub;
-mod state;
+mod shared;
 mod visit;
 mod words;
 mod page;
@@ -41,5 +41,5 @@ pub use self::{
     origin::{Origin, Scheme},
     router::Console,
     settings::{Changes, Entrance, Settings, hosts},
-    state::Now,
+    shared::Now,
 };

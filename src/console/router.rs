@@ -15,7 +15,7 @@ use super::{
     api::Connect,
     audit, enter, event, floor, guard, live, matrix, me, people, permissions, queues,
     settings::Settings,
-    state::{Now, Shared},
+    shared::{Now, Shared},
     supervise, why,
 };
 use crate::auth::Links;

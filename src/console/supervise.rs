@@ -15,7 +15,7 @@ use super::{
     floor::{self, Part, Refused},
     page::{self, Place, empty, encoded, page, refusal, request_id},
     reach::reach,
-    state::Shared,
+    shared::Shared,
     visit::Visit,
 };
 use crate::rpc::proto::{self, Permission, get_queue_request, supervisor_sign_in_request, supervisor_sign_out_request};

@@ -17,7 +17,7 @@ use super::{
     failure::Failure,
     look::{Look, cookie},
     session::Session,
-    state::Shared,
+    shared::Shared,
     text::Text,
 };
 use crate::rpc::proto::{self, Permission, Role, get_user_request, list_user_permissions_request};

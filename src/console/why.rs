@@ -3,6 +3,7 @@
 use axum::{extract::Query, response::Response};
 use maud::{Markup, html};
 use serde::Deserialize;
+use tonic::Code;
 
 use super::{
     failure::Failure,
@@ -110,8 +111,12 @@ async fn answer(visit: &Visit, question: &Question) -> Result<Markup, Failure> {
         explain: true,
         at_least_revision: String::new(),
     };
-    let decision =
-        visit.api.queue_access().check_queue_access(request).await?.into_inner().decision.unwrap_or_default();
+    let decision = match visit.api.queue_access().check_queue_access(request).await {
+        Ok(answer) => answer.into_inner().decision.unwrap_or_default(),
+        // The typed text is no id, so nothing can have it.
+        Err(status) if status.code() == Code::InvalidArgument => return Ok(empty(text.nothing_found)),
+        Err(status) => return Err(status.into()),
+    };
     let facts = decision.facts.clone().unwrap_or_default();
     let request = proto::ListAuditEventsRequest {
         organization_id,
@@ -133,7 +138,7 @@ async fn answer(visit: &Visit, question: &Question) -> Result<Markup, Failure> {
         h2 { (text.rules) }
         ol.rules {
             @for (rule, result) in rules::checklist(decision.reason()) {
-                li.decided[result == RuleResult::Decided].passed[result == RuleResult::Passed]
+                li class=[class(result)]
                     aria-current=[(result == RuleResult::Decided).then_some("true")] {
                     span.condition { (condition(text, rule)) } " "
                     span.result {
@@ -170,6 +175,14 @@ fn name_of_user(user: &proto::User) -> Markup {
 
 fn name_of_queue(queue: &proto::Queue) -> Markup {
     page::name(queue.display_name(), queue.extension(), &queue.queue_id)
+}
+
+fn class(result: RuleResult) -> Option<&'static str> {
+    match result {
+        RuleResult::Passed => Some("passed"),
+        RuleResult::Decided => Some("decided"),
+        RuleResult::NotReached => None,
+    }
 }
 
 fn condition(text: &Text, rule: Reason) -> &'static str {

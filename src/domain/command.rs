@@ -122,7 +122,7 @@ impl Action {
         }
     }
 
-    /// Return the user whom the action itself names as acting: the one who signs in or out, or the supervisor.
+    /// Return the acting user that the action itself names: the user who signs in or out, or the supervisor.
     pub fn acting_user(&self) -> Option<&UserRef> {
         match self {
             Self::SignIn { user, .. } | Self::SignInToAssignedQueues { user, .. } | Self::SignOut { user, .. } => {
