@@ -63,7 +63,7 @@ pub async fn show(visit: Visit, Query(chosen): Query<Chosen>) -> Result<Response
         }
         @if !names.is_empty() {
             h2 { (text.changes) }
-            div.table { table {
+            div.table tabindex="0" { table {
                 thead { tr { th scope="col" { (text.name) } th scope="col" { (text.before) } th scope="col" { (text.after) } } }
                 tbody {
                     @for name in names {

@@ -62,7 +62,7 @@ async fn of_roles(visit: &Visit, catalogue: &[PermissionDescription]) -> Result<
     let settings =
         visit.api.permission().get_permission_settings(request).await?.into_inner().settings.unwrap_or_default();
     Ok(html! {
-        div.table { table.matrix {
+        div.table tabindex="0" { table.matrix {
             thead { tr {
                 th scope="col" { (text.permission) }
                 @for role in ROLES { th scope="col" { (words::role(text, role)) } }
@@ -158,7 +158,7 @@ async fn of_user(
             }
         }
         @if queues.is_empty() { p.note { (text.name_a_queue) } }
-        div.table { table.matrix {
+        div.table tabindex="0" { table.matrix {
             thead { tr { th scope="col" { (text.permission) } th scope="col" { (text.allowed) } th scope="col" { (text.reason) } } }
             tbody {
                 @for row in &permissions {

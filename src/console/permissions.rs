@@ -109,7 +109,7 @@ pub async fn preview(visit: Visit, Form(form): Form<HashMap<String, String>>) ->
         @if changes.is_empty() { (page::empty(text.nothing_changes)) }
         @else {
             h2 { (text.changes) }
-            div.table { table {
+            div.table tabindex="0" { table {
                 thead { tr { th scope="col" { (text.setting) } th scope="col" { (text.now) } th scope="col" { (text.then) } } }
                 tbody { @for [name, now, then] in &changes { tr { th scope="row" { (name) } td { (now) } td { strong { (then) } } } } }
             } }
@@ -164,7 +164,7 @@ fn stale(visit: &Visit, present: &PermissionSettings, wanted: &PermissionSetting
         text.conflict,
         html! {
             p { (text.stale) }
-            div.table { table {
+            div.table tabindex="0" { table {
                 thead { tr { th scope="col" { (text.setting) } th scope="col" { (text.theirs) } th scope="col" { (text.mine) } } }
                 tbody {
                     @for [name, theirs, mine] in changes(present, wanted, text) {
@@ -201,7 +201,7 @@ fn shown_impact(
         @if impact.sessions_becoming_retained > 0 { p { strong { ((text.becoming_retained)(count(impact.sessions_becoming_retained))) } } }
         @if impact.sessions_ceasing_to_be_retained > 0 { p { ((text.ceasing_retained)(count(impact.sessions_ceasing_to_be_retained))) } }
         @if !impact.permissions.is_empty() {
-            div.table { table {
+            div.table tabindex="0" { table {
                 thead { tr {
                     th scope="col" { (text.permission) } th.number scope="col" { (text.gain) } th.number scope="col" { (text.lose) }
                 } }
@@ -213,7 +213,7 @@ fn shown_impact(
         }
         @if !impact.users.is_empty() {
             h3 { (text.people) }
-            div.table { table {
+            div.table tabindex="0" { table {
                 thead { tr {
                     th scope="col" { (text.user) } th scope="col" { (text.gains) } th scope="col" { (text.loses) }
                     th.number scope="col" { (text.queues_in_reach) }
@@ -227,7 +227,7 @@ fn shown_impact(
         }
         @if !impact.sessions.is_empty() {
             h3 { (text.sessions) }
-            div.table { table {
+            div.table tabindex="0" { table {
                 thead { tr { th scope="col" { (text.user) } th scope="col" { (text.queue) } th scope="col" { (text.since) } th scope="col" { (text.then) } } }
                 tbody { @for row in &impact.sessions { @if let Some(session) = &row.session { tr {
                     th scope="row" { bdi { (session.user_id) } } td { bdi { (session.queue_id) } }
