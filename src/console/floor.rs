@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     domain::language::Language,
-    rpc::proto::{Basis, Channel, Permission},
+    rpc::proto::{Basis, Channel, Permission, QueueKind},
 };
 
 /// The number of queues on one page.
@@ -131,7 +131,10 @@ impl Selection {
             let texts = [queue.display_name(), queue.extension(), queue.queue_id.as_str()];
             texts.iter().any(|text| text.to_lowercase().contains(&wanted))
         };
-        let found = floor.queues.iter().filter(|(id, queue)| reached.contains(*id) && fits(queue));
+        // Nothing signs in to a ring group, but one may have sessions from before it became one.
+        let is_used = |queue: &QueueFloor| queue.queue.kind() != QueueKind::RingGroup || !queue.agents.is_empty();
+        let found = floor.queues.iter();
+        let found = found.filter(|(id, queue)| reached.contains(*id) && is_used(queue) && fits(queue));
         let mut found: Vec<_> =
             found.map(|(id, queue)| (queue.queue.display_name().to_lowercase(), id.clone())).collect();
         found.sort_unstable();
@@ -183,21 +186,19 @@ fn section(queue: &QueueFloor, text: &Text, may_change: bool, refused: Option<&R
     let mut agents: Vec<_> = queue.agents.values().collect();
     agents.sort_by_key(|agent| agent.display_name.to_lowercase());
     let heading = format!("name-{id}");
-    // Nothing signs in to a ring group.
-    let may_sign_in = may_change && queue.queue.kind() != crate::rpc::proto::QueueKind::RingGroup;
+    let may_sign_in = may_change && queue.queue.kind() != QueueKind::RingGroup;
     html! {
         section.queue id={ "queue-" (id) } aria-labelledby=(heading) {
             div.head {
                 h2 id=(heading) { (page::name(queue.queue.display_name(), queue.queue.extension(), id)) }
                 span.kind { (words::kind(text, queue.queue.kind())) }
-                span.count { ((text.signed_in_count)(agents.len())) }
+                @if agents.is_empty() { span.nobody { (text.nobody_signed_in) } }
+                @else { span.count { ((text.signed_in_count)(agents.len())) } }
                 @if may_sign_in {
                     a.button id={ "in-" (id) } href={ "sign-in-agent?queue=" (id) } { (text.sign_in_an_agent) }
                 }
             }
-            @if agents.is_empty() {
-                p.nobody { (text.nobody_signed_in) }
-            } @else {
+            @if !agents.is_empty() {
                 table {
                     thead { tr {
                         th scope="col" { (text.agent) } th scope="col" { (text.since) } th scope="col" { (text.channel) }

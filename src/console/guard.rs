@@ -92,13 +92,16 @@ fn shown(look: Look, failure: &Failure) -> Response {
             Code::NotFound => (text.not_found, text.not_found_advice),
             Code::PermissionDenied => (text.not_permitted, text.not_permitted_advice),
             Code::InvalidArgument => (text.malformed, text.malformed_advice),
-            Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => (text.conflict, text.conflict_advice),
+            Code::Aborted => (text.conflict, text.conflict_advice),
+            Code::AlreadyExists | Code::FailedPrecondition => (text.impossible, text.impossible_advice),
             _ => (text.unavailable, text.unavailable_advice),
         },
     };
-    let details = match failure {
-        Failure::Api(status) => details(status),
-        _ => Vec::new(),
+    let (details, language) = match failure {
+        Failure::Api(status) => details(status, look),
+        Failure::NotFound | Failure::NotPermitted | Failure::Foreign | Failure::ReadOnly | Failure::Malformed => {
+            (Vec::new(), "en")
+        }
     };
     document(
         look,
@@ -107,22 +110,22 @@ fn shown(look: Look, failure: &Failure) -> Response {
         html! {
             h1 { (title) }
             p { (advice) }
-            @for detail in details { p.detail lang="en" { (detail) } }
+            @for detail in details { p.detail lang=(language) { (detail) } }
             p { a href="./" { (text.to_start) } }
         },
     )
 }
 
-/// Return the API's own words on a failure: in the person's language if there are such, and the faults of fields.
-fn details(status: &tonic::Status) -> Vec<String> {
+/// Return the API's own words on a failure, and their language: the person's if there are such, otherwise English.
+fn details(status: &tonic::Status, look: Look) -> (Vec<String>, &'static str) {
     let details = status.get_error_details();
     if let Some(localized) = details.localized_message() {
-        return vec![localized.message.clone()];
+        return (vec![localized.message.clone()], look.language.code());
     }
     let fields = details.bad_request().map(|bad| bad.field_violations.iter());
     let fields: Vec<String> =
         fields.into_iter().flatten().map(|fault| format!("{}: {}", fault.field, fault.description)).collect();
-    if fields.is_empty() { vec![status.message().to_owned()] } else { fields }
+    (if fields.is_empty() { vec![status.message().to_owned()] } else { fields }, "en")
 }
 
 /// Answer a path without a page.

@@ -28,8 +28,10 @@ async function freePort() {
 }
 
 export class Server {
-  static async start(name) {
+  // Without a picker, people enter by links.
+  static async start(name, { hasPicker = true } = {}) {
     const server = new Server();
+    server.hasPicker = hasPicker;
     server.database = path.join(process.env.FOLDER, `${name}.db`);
     [server.port, server.consolePort] = [await freePort(), await freePort()];
     await server.begin();
@@ -44,12 +46,14 @@ export class Server {
     const address = `127.0.0.1:${this.port}`;
     const parameters = ["serve", "--listen", address, "--database", this.database, "--shed-delay", "1h"];
     parameters.push("--console-listen", `127.0.0.1:${this.consolePort}`);
+    if (!this.hasPicker) parameters.push("--console-origin", this.console);
     this.process = spawn(process.env.QUEUEGATE, parameters, { stdio: ["ignore", "ignore", "inherit"], env: { PATH: process.env.PATH, QUEUEGATE_LOG: "error" } });
     const credentials = grpc.credentials.createInsecure();
     this.services = {
       queueAccess: new v1.QueueAccessService(address, credentials),
       directory: new v1.DirectoryService(address, credentials),
       permission: new v1.PermissionService(address, credentials),
+      console: new v1.ConsoleService(address, credentials),
     };
     for (let attempt = 0; ; attempt++) {
       try {

@@ -38,6 +38,8 @@ pub const TEXT: Text = Text {
     malformed_advice: "Gehen Sie zurück, korrigieren Sie das Feld und senden Sie das Formular noch einmal.",
     conflict: "Inzwischen geändert",
     conflict_advice: "Laden Sie die Seite neu, prüfen Sie den jetzigen Stand und wiederholen Sie die Änderung.",
+    impossible: "Nicht möglich",
+    impossible_advice: "Der jetzige Stand lässt das nicht zu. Lesen Sie den Grund und korrigieren Sie das Formular.",
     unavailable: "Zurzeit nicht verfügbar",
     unavailable_advice: "Der Server kann gerade nicht antworten. Versuchen Sie es bald wieder. Ob eine gesendete Änderung ausgeführt wurde, ist ungewiss.",
     // Ways in.

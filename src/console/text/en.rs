@@ -38,6 +38,8 @@ pub const TEXT: Text = Text {
     malformed_advice: "Go back, correct the field, and send the form again.",
     conflict: "It was changed meanwhile",
     conflict_advice: "Load the page again, look at the present state, and repeat the change.",
+    impossible: "Not possible",
+    impossible_advice: "The present state doesn't allow this. Read the reason, and correct the form.",
     unavailable: "Not available now",
     unavailable_advice: "The server can't answer at the moment. Try again soon. A change that you sent may or may not have been made.",
     // Ways in.

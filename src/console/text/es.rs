@@ -38,6 +38,8 @@ pub const TEXT: Text = Text {
     malformed_advice: "Vuelva atrás, corrija el campo y envíe el formulario de nuevo.",
     conflict: "Se cambió entretanto",
     conflict_advice: "Vuelva a cargar la página, revise el estado actual y repita el cambio.",
+    impossible: "No es posible",
+    impossible_advice: "El estado actual no lo permite. Lea el motivo y corrija el formulario.",
     unavailable: "No disponible por ahora",
     unavailable_advice: "El servidor no puede responder en este momento. Inténtelo pronto. Un cambio enviado puede haberse hecho o no.",
     // Ways in.

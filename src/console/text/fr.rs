@@ -38,6 +38,8 @@ pub const TEXT: Text = Text {
     malformed_advice: "Revenez en arrière, corrigez le champ et renvoyez le formulaire.",
     conflict: "Modifié entre-temps",
     conflict_advice: "Rechargez la page, vérifiez l'état actuel et refaites la modification.",
+    impossible: "Impossible",
+    impossible_advice: "L'état actuel ne le permet pas. Lisez la raison et corrigez le formulaire.",
     unavailable: "Indisponible pour le moment",
     unavailable_advice: "Le serveur ne peut pas répondre pour l'instant. Réessayez bientôt. Une modification envoyée a peut-être été faite, ou non.",
     // Ways in.

@@ -38,6 +38,8 @@ pub const TEXT: Text = Text {
     malformed_advice: "Torna indietro, correggi il campo e invia di nuovo il modulo.",
     conflict: "Nel frattempo è cambiato",
     conflict_advice: "Ricarica la pagina, controlla lo stato attuale e ripeti la modifica.",
+    impossible: "Non possibile",
+    impossible_advice: "Lo stato attuale non lo consente. Leggi il motivo e correggi il modulo.",
     unavailable: "Al momento non disponibile",
     unavailable_advice: "Il server ora non può rispondere. Riprova tra poco. Una modifica inviata potrebbe essere stata eseguita oppure no.",
     // Ways in.

@@ -60,6 +60,8 @@ pub struct Text {
     pub malformed_advice: &'static str,
     pub conflict: &'static str,
     pub conflict_advice: &'static str,
+    pub impossible: &'static str,
+    pub impossible_advice: &'static str,
     pub unavailable: &'static str,
     pub unavailable_advice: &'static str,
     pub enter: &'static str,

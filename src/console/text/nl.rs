@@ -38,6 +38,8 @@ pub const TEXT: Text = Text {
     malformed_advice: "Ga terug, verbeter het veld en verzend het formulier opnieuw.",
     conflict: "Intussen gewijzigd",
     conflict_advice: "Laad de pagina opnieuw, bekijk de huidige stand en herhaal de wijziging.",
+    impossible: "Niet mogelijk",
+    impossible_advice: "De huidige stand laat dit niet toe. Lees de reden en verbeter het formulier.",
     unavailable: "Nu niet beschikbaar",
     unavailable_advice: "De server kan op dit moment niet antwoorden. Probeer het straks opnieuw. Een verzonden wijziging is misschien wel of niet uitgevoerd.",
     // Ways in.

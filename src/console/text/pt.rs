@@ -38,6 +38,8 @@ pub const TEXT: Text = Text {
     malformed_advice: "Volte, corrija o campo e envie o formulário de novo.",
     conflict: "Alterado nesse meio-tempo",
     conflict_advice: "Recarregue a página, veja o estado atual e repita a alteração.",
+    impossible: "Não é possível",
+    impossible_advice: "O estado atual não permite isso. Leia o motivo e corrija o formulário.",
     unavailable: "Indisponível no momento",
     unavailable_advice: "O servidor não pode responder agora. Tente de novo em breve. Uma alteração enviada pode ter sido feita ou não.",
     // Ways in.
