@@ -6,9 +6,11 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use tonic::metadata::MetadataValue;
 
 use crate::{
     client::{self, Client, Credentials},
+    domain::language::Language,
     rpc::proto,
     store::{
         self,
@@ -73,6 +75,32 @@ pub(super) struct Acting {
     /// The user on whose behalf you change it, who must have the permission. Absent: no user.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "USER_ID")]
     pub actor: String,
+    #[command(flatten)]
+    pub explanations: Explanations,
+}
+
+/// The language of explanations.
+#[derive(Args, Clone)]
+pub(super) struct Explanations {
+    /// The language of explanations: en, de, it, fr, es, pt or nl. Absent: the language of LC_ALL, LC_MESSAGES or LANG.
+    #[arg(long, value_name = "LANGUAGE", env = "QUEUEGATE_LANGUAGE")]
+    language: Option<Language>,
+}
+
+impl Explanations {
+    /// Return a client whose calls are explained in the language.
+    pub(super) fn of(&self, client: Client) -> Client {
+        let language = self.language.unwrap_or_else(|| of_locale(|variable| std::env::var(variable).ok()));
+        client.accepting(MetadataValue::from_static(language.code()))
+    }
+}
+
+/// Return the language of the locale for messages, by POSIX: the first variable that isn't empty counts. English if it
+/// has no explanations in that language.
+fn of_locale(variable: impl Fn(&str) -> Option<String>) -> Language {
+    let mut locales = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().filter_map(variable);
+    let locale = locales.find(|locale| !locale.is_empty());
+    locale.and_then(|locale| Language::of_locale(&locale)).unwrap_or_default()
 }
 
 impl Server {
@@ -249,3 +277,28 @@ macro_rules! all_pages {
     }};
 }
 pub(super) use all_pages;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_locale_variable_that_is_not_empty_counts() {
+        for (all, messages, lang, expected) in [
+            ("", "", "", Language::English),
+            ("", "", "de_CH.UTF-8", Language::German),
+            ("", "fr_FR", "de_CH.UTF-8", Language::French),
+            ("C", "fr_FR", "de_CH.UTF-8", Language::English),
+            ("it_IT@euro", "C", "C", Language::Italian),
+            ("ja_JP.UTF-8", "fr_FR", "de_CH.UTF-8", Language::English),
+        ] {
+            let variable = |name: &str| match name {
+                "LC_ALL" => Some(all.to_owned()),
+                "LC_MESSAGES" => Some(messages.to_owned()).filter(|_| !messages.is_empty()),
+                "LANG" => Some(lang.to_owned()),
+                other => panic!("{other}"),
+            };
+            assert_eq!(of_locale(variable), expected, "{all} {messages} {lang}");
+        }
+    }
+}

@@ -105,7 +105,7 @@ impl Assign {
             request_id: self.assignment.retry.request_id,
             actor_user_id: self.assignment.acting.actor,
         };
-        let mut client = self.common.connect().await?;
+        let mut client = self.assignment.acting.explanations.of(self.common.connect().await?);
         let response = client.directory.assign_role(request).await?.into_inner();
         if self.common.server.json {
             print::json(&response)?;
@@ -133,7 +133,7 @@ impl Unassign {
             request_id: self.assignment.retry.request_id,
             actor_user_id: self.assignment.acting.actor,
         };
-        let mut client = self.common.connect().await?;
+        let mut client = self.assignment.acting.explanations.of(self.common.connect().await?);
         let response = client.directory.unassign_role(request).await?.into_inner();
         if self.common.server.json {
             print::json(&response)?;

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    args::{Channel, Common, Name, one_of},
+    args::{Channel, Common, Explanations, Name, one_of},
     decision::{outcome, print_hint},
     exit::Outcome,
     print,
@@ -24,14 +24,16 @@ pub(super) struct Check {
     #[arg(long)]
     explain: bool,
     #[command(flatten)]
+    explanations: Explanations,
+    #[command(flatten)]
     common: Common,
 }
 
 impl Check {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
-        let Self { user, queue, channel, explain, common } = self;
+        let Self { user, queue, channel, explain, explanations, common } = self;
         let request = request(&common.organization, &user, &queue, channel, explain);
-        let mut client = common.connect().await?;
+        let mut client = explanations.of(common.connect().await?);
         let response = client.queue_access.check_queue_access(request).await?.into_inner();
         if common.server.json {
             print::json(&response)?;

@@ -6,7 +6,7 @@ use tonic::Code;
 use tonic_types::StatusExt;
 
 use super::print;
-use crate::{agi, auth, client, rpc::code, server, store};
+use crate::{agi, auth, client, domain::language::Language, rpc::code, server, store};
 
 /// The outcome of a command that didn't fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,11 @@ pub(super) fn failed(error: &anyhow::Error) -> ExitCode {
             let reason = reason.filter(|reason| !reason.is_empty());
             let reason = reason.map(|reason| format!(" / {reason}")).unwrap_or_default();
             print::error_line(&format!("  ({}{reason})", code::name(failure.code())));
+            // The message is always in English.
+            let localized = failure.get_details_localized_message();
+            if let Some(localized) = localized.filter(|localized| localized.locale != Language::English.code()) {
+                print::error_line(&format!("  {}", localized.message));
+            }
         }
         None => print::error_line(&format!("{red}error:{red:#} {error:#}")),
     }

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::{
-    args::{Common, Name, Server, Wrong, one_of},
+    args::{Common, Explanations, Name, Server, Wrong, one_of},
     exit::Outcome,
     hints::{self, Kind},
     print,
@@ -25,6 +25,8 @@ pub(super) enum Permissions {
 #[derive(Args)]
 pub(super) struct List {
     #[command(flatten)]
+    explanations: Explanations,
+    #[command(flatten)]
     server: Server,
 }
 
@@ -38,6 +40,8 @@ pub(super) struct Check {
     /// The queue, for a permission on a queue: an id, or ext:NUMBER.
     queue: Option<Name>,
     #[command(flatten)]
+    explanations: Explanations,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -48,6 +52,8 @@ pub(super) struct Of {
     user: Name,
     /// The queue for permissions on a queue: an id, or ext:NUMBER.
     queue: Option<Name>,
+    #[command(flatten)]
+    explanations: Explanations,
     #[command(flatten)]
     common: Common,
 }
@@ -64,7 +70,7 @@ impl Permissions {
 
 impl List {
     async fn run(self) -> anyhow::Result<Outcome> {
-        let mut client = self.server.connect().await?;
+        let mut client = self.explanations.of(self.server.connect().await?);
         let response = client.permission.list_permissions(proto::ListPermissionsRequest {}).await?.into_inner();
         if self.server.json {
             print::json(&response)?;
@@ -121,7 +127,7 @@ impl Check {
             queue: self.queue.clone().map(|queue| one_of!(queue, check_permission_request::Queue)),
             at_least_revision: String::new(),
         };
-        let mut client = self.common.connect().await?;
+        let mut client = self.explanations.of(self.common.connect().await?);
         let response = client.permission.check_permission(request).await?.into_inner();
         let decision = response.decision.clone().unwrap_or_default();
         if self.common.server.json {
@@ -143,7 +149,7 @@ impl Of {
             queue: self.queue.clone().map(|queue| one_of!(queue, list_user_permissions_request::Queue)),
             at_least_revision: String::new(),
         };
-        let mut client = self.common.connect().await?;
+        let mut client = self.explanations.of(self.common.connect().await?);
         let response = client.permission.list_user_permissions(request).await?.into_inner();
         if self.common.server.json {
             print::json(&response)?;

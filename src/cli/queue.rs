@@ -159,7 +159,7 @@ impl Add {
             request_id: self.retry.request_id,
             actor_user_id: self.acting.actor,
         };
-        let mut client = self.common.connect().await?;
+        let mut client = self.acting.explanations.of(self.common.connect().await?);
         let response = client.directory.create_queue(request).await?.into_inner();
         if self.common.server.json {
             print::json(&response)?
@@ -203,7 +203,7 @@ impl List {
 
 impl Set {
     async fn run(self) -> anyhow::Result<Outcome> {
-        let mut client = self.common.connect().await?;
+        let mut client = self.acting.explanations.of(self.common.connect().await?);
         let queue_id = id(&mut client, &self.common.organization, self.queue).await?;
         let request = proto::UpdateQueueRequest {
             organization_id: self.common.organization.clone(),
@@ -224,7 +224,7 @@ impl Set {
 
 impl Remove {
     async fn run(self) -> anyhow::Result<Outcome> {
-        let mut client = self.common.connect().await?;
+        let mut client = self.acting.explanations.of(self.common.connect().await?);
         let queue_id = id(&mut client, &self.common.organization, self.queue).await?;
         let effect = format!("removes queue `{queue_id}` with the roles on it, and ends its sessions");
         if !self.confirmation.ask(&effect)? {

@@ -120,7 +120,7 @@ impl Set {
             validate_only: self.validate_only,
             actor_user_id: self.acting.actor,
         };
-        let mut client = self.common.connect().await?;
+        let mut client = self.acting.explanations.of(self.common.connect().await?);
         let response = client.permission.update_permission_settings(request).await?.into_inner();
         if self.common.server.json {
             print::json(&response)?;

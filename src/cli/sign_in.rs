@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    args::{Channel, Common, Name, Retry, Wrong, one_of},
+    args::{Channel, Common, Explanations, Name, Retry, Wrong, one_of},
     decision::{outcome, print_hint, print_outcome},
     exit::Outcome,
     print,
@@ -30,6 +30,8 @@ pub(super) struct SignIn {
     #[command(flatten)]
     retry: Retry,
     #[command(flatten)]
+    explanations: Explanations,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -47,7 +49,7 @@ impl SignIn {
             request_id: self.retry.request_id,
             all_assigned_queues: self.all_assigned,
         };
-        let mut client = self.common.connect().await?;
+        let mut client = self.explanations.of(self.common.connect().await?);
         let response = client.queue_access.sign_in(request).await?.into_inner();
         if self.common.server.json {
             print::json(&response)?;

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    args::{Common, Name, Retry, Wrong, one_of},
+    args::{Common, Explanations, Name, Retry, Wrong, one_of},
     decision::{outcome, print_hint, print_outcome},
     exit::Outcome,
     print,
@@ -42,12 +42,14 @@ struct Supervision {
     #[command(flatten)]
     retry: Retry,
     #[command(flatten)]
+    explanations: Explanations,
+    #[command(flatten)]
     common: Common,
 }
 
 impl SupervisorSignIn {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
-        let Supervision { supervisor, user, queue, justification, retry, common } = self.supervision;
+        let Supervision { supervisor, user, queue, justification, retry, explanations, common } = self.supervision;
         let ttl = self.ttl.map(prost_types::Duration::try_from).transpose();
         let request = proto::SupervisorSignInRequest {
             organization_id: common.organization.clone(),
@@ -58,7 +60,7 @@ impl SupervisorSignIn {
             justification,
             request_id: retry.request_id,
         };
-        let mut client = common.connect().await?;
+        let mut client = explanations.of(common.connect().await?);
         let response = client.queue_access.supervisor_sign_in(request).await?.into_inner();
         if common.server.json {
             print::json(&response)?;
@@ -74,7 +76,7 @@ impl SupervisorSignIn {
 
 impl SupervisorSignOut {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
-        let Supervision { supervisor, user, queue, justification, retry, common } = self.supervision;
+        let Supervision { supervisor, user, queue, justification, retry, explanations, common } = self.supervision;
         let request = proto::SupervisorSignOutRequest {
             organization_id: common.organization.clone(),
             supervisor: Some(one_of!(supervisor.clone(), supervisor_sign_out_request::Supervisor)),
@@ -83,7 +85,7 @@ impl SupervisorSignOut {
             justification,
             request_id: retry.request_id,
         };
-        let mut client = common.connect().await?;
+        let mut client = explanations.of(common.connect().await?);
         let response = client.queue_access.supervisor_sign_out(request).await?.into_inner();
         if common.server.json {
             print::json(&response)?;

@@ -187,7 +187,7 @@ impl List {
 
 impl Set {
     async fn run(self) -> anyhow::Result<Outcome> {
-        let mut client = self.common.connect().await?;
+        let mut client = self.acting.explanations.of(self.common.connect().await?);
         let user_id = id(&mut client, &self.common.organization, self.user).await?;
         let disables = self.attributes.disabled == Some(true);
         if disables && !self.confirmation.ask(&format!("disables user `{user_id}` and ends their sessions"))? {

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    args::{Channel, Common, Name},
+    args::{Channel, Common, Explanations, Name},
     check::{named, request, signed_in},
     decision::{outcome, print_hint},
     exit::Outcome,
@@ -39,14 +39,16 @@ pub(super) struct Why {
     #[arg(long, value_enum, default_value = "feature-code")]
     channel: Channel,
     #[command(flatten)]
+    explanations: Explanations,
+    #[command(flatten)]
     common: Common,
 }
 
 impl Why {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
-        let Self { user, queue, channel, common } = self;
+        let Self { user, queue, channel, explanations, common } = self;
         let request = request(&common.organization, &user, &queue, channel, true);
-        let mut client = common.connect().await?;
+        let mut client = explanations.of(common.connect().await?);
         let response = client.queue_access.check_queue_access(request).await?.into_inner();
         let decision = response.decision.clone().unwrap_or_default();
         let facts = decision.facts.clone().unwrap_or_default();

@@ -32,8 +32,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Interval of keepalive pings on a long-lived connection, and the time limit of the reply.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
-/// A connection that sends our credentials.
-pub type Connection = InterceptedService<Servers, Bearer>;
+/// A connection that sends our credentials, and the languages that we accept.
+pub type Connection = InterceptedService<Servers, CallMetadata>;
 
 /// The API of a server, or of several equal ones.
 #[derive(Debug, Clone)]
@@ -48,7 +48,8 @@ pub struct Client {
     pub audit: AuditServiceClient<Connection>,
     /// Links into the console.
     pub console: ConsoleServiceClient<Connection>,
-    has_several_servers: bool,
+    servers: Servers,
+    metadata: CallMetadata,
 }
 
 /// Our credentials, and the authorities that we trust.
@@ -62,20 +63,26 @@ pub struct Credentials {
     pub certificate: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Adds our token to every call.
-#[derive(Clone)]
-pub struct Bearer(Option<MetadataValue<Ascii>>);
+/// The metadata of every call: our token, and the languages that we accept.
+#[derive(Clone, Default)]
+pub struct CallMetadata {
+    authorization: Option<MetadataValue<Ascii>>,
+    accept_language: Option<MetadataValue<Ascii>>,
+}
 
-impl std::fmt::Debug for Bearer {
+impl std::fmt::Debug for CallMetadata {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Bearer(..)")
+        f.write_str("CallMetadata(..)")
     }
 }
 
-impl Interceptor for Bearer {
+impl Interceptor for CallMetadata {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(authorization) = &self.0 {
-            request.metadata_mut().insert("authorization", authorization.clone());
+        let Self { authorization, accept_language } = self;
+        for (name, value) in [("authorization", authorization), ("accept-language", accept_language)] {
+            if let Some(value) = value {
+                request.metadata_mut().insert(name, value.clone());
+            }
         }
         Ok(request)
     }
@@ -132,10 +139,10 @@ impl Client {
             let found = servers.choose().await;
             return if found { Ok(client) } else { Err(Error::NoneReachable(addresses.to_owned())) };
         }
-        let Prepared { address, endpoint, bearer } = prepared(addresses, &credentials)?;
+        let Prepared { address, endpoint, metadata } = prepared(addresses, &credentials)?;
         let channel = endpoint.timeout(CALL_TIMEOUT).connect().await;
         let channel = channel.map_err(|source| Error::Unreachable { address, source })?;
-        Ok(Self::with(&Servers::new(vec![channel]), &bearer))
+        Ok(Self::with(Servers::new(vec![channel]), metadata))
     }
 
     /// Return a client that connects on demand, so that the servers may start later or restart. Every call needs its
@@ -144,32 +151,40 @@ impl Client {
         Self::prepared(addresses, credentials).map(|(client, _)| client)
     }
 
+    /// Return a client of the same servers whose calls accept these languages, such as `de-CH, en;q=0.5`. Explanations
+    /// are in the best of them that the server has, and in English otherwise.
+    #[must_use]
+    pub fn accepting(self, languages: MetadataValue<Ascii>) -> Self {
+        Self::with(self.servers, CallMetadata { accept_language: Some(languages), ..self.metadata })
+    }
+
     /// Return whether there are several servers, so that a watch that one of them ended can go on with another.
     pub fn has_several_servers(&self) -> bool {
-        self.has_several_servers
+        self.servers.are_several()
     }
 
     fn prepared(addresses: &str, credentials: Credentials) -> Result<(Self, Servers), Error> {
-        let (mut channels, mut common) = (Vec::new(), Bearer(None));
+        let (mut channels, mut common) = (Vec::new(), CallMetadata::default());
         let (interval, timeout) = KEEPALIVE;
         for address in addresses.split(',') {
-            let Prepared { address: _, endpoint, bearer } = prepared(address.trim(), &credentials)?;
+            let Prepared { address: _, endpoint, metadata } = prepared(address.trim(), &credentials)?;
             let endpoint = endpoint.http2_keep_alive_interval(interval).keep_alive_timeout(timeout);
             channels.push(endpoint.connect_lazy());
-            common = bearer;
+            common = metadata;
         }
         let servers = Servers::new(channels);
-        Ok((Self::with(&servers, &common), servers))
+        Ok((Self::with(servers.clone(), common), servers))
     }
 
-    fn with(servers: &Servers, bearer: &Bearer) -> Self {
+    fn with(servers: Servers, metadata: CallMetadata) -> Self {
         Self {
-            queue_access: QueueAccessServiceClient::with_interceptor(servers.clone(), bearer.clone()),
-            permission: PermissionServiceClient::with_interceptor(servers.clone(), bearer.clone()),
-            directory: DirectoryServiceClient::with_interceptor(servers.clone(), bearer.clone()),
-            audit: AuditServiceClient::with_interceptor(servers.clone(), bearer.clone()),
-            console: ConsoleServiceClient::with_interceptor(servers.clone(), bearer.clone()),
-            has_several_servers: servers.are_several(),
+            queue_access: QueueAccessServiceClient::with_interceptor(servers.clone(), metadata.clone()),
+            permission: PermissionServiceClient::with_interceptor(servers.clone(), metadata.clone()),
+            directory: DirectoryServiceClient::with_interceptor(servers.clone(), metadata.clone()),
+            audit: AuditServiceClient::with_interceptor(servers.clone(), metadata.clone()),
+            console: ConsoleServiceClient::with_interceptor(servers.clone(), metadata.clone()),
+            servers,
+            metadata,
         }
     }
 }
@@ -178,7 +193,7 @@ impl Client {
 struct Prepared {
     address: String,
     endpoint: Endpoint,
-    bearer: Bearer,
+    metadata: CallMetadata,
 }
 
 fn prepared(address: &str, credentials: &Credentials) -> Result<Prepared, Error> {
@@ -209,7 +224,7 @@ fn prepared(address: &str, credentials: &Credentials) -> Result<Prepared, Error>
         authorization.set_sensitive(true);
     }
     let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
-    Ok(Prepared { address, endpoint, bearer: Bearer(authorization) })
+    Ok(Prepared { address, endpoint, metadata: CallMetadata { authorization, accept_language: None } })
 }
 
 /// Trust the system's authorities and the given one. The error is `None` if there is neither.

@@ -8,7 +8,9 @@ use super::{
     chain::Digest,
     change::{ActorRefusal, Inapplicable},
     directory::{Directory, Problem},
+    explain::{AccessExplanation, PermissionExplanation},
     ids::{Extension, Login, OrganizationId, QueueId, QueueRef, Sequence, UserId, UserRef},
+    language::Language,
     model::{Organization, Queue, QueueKind, Role, RoleAssignment, Session, SignInChannel, User},
     settings::{Etag, PermissionSettings, SettingsPatch, UnassignedQueueSignIn},
     vocabulary::{AuditAction, Reason},
@@ -241,10 +243,30 @@ pub struct QueuePatch {
 pub struct DecisionRecord {
     /// The rule that decided.
     pub reason: Reason,
-    /// The plain sentence that explains the decision.
+    /// The plain sentence that explains the decision, in English. Programs of earlier versions read only
+    /// this one.
     pub explanation: String,
     /// The live session, with ALREADY_SIGNED_IN.
     pub session: Option<Session>,
+    /// The explanation for any language. `None` in a record of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub translatable: Option<AccessExplanation<'static>>,
+}
+
+impl DecisionRecord {
+    /// Record a decision.
+    pub fn new(reason: Reason, explanation: AccessExplanation<'_>, session: Option<Session>) -> Self {
+        let sentence = explanation.in_language(Language::English);
+        Self { reason, explanation: sentence, session, translatable: Some(explanation.into_owned()) }
+    }
+
+    /// Return the explanation in a language, or in English if the record has no other.
+    pub fn explanation_in(&self, language: Language) -> (String, Language) {
+        match &self.translatable {
+            Some(explanation) if language != Language::English => (explanation.in_language(language), language),
+            Some(_) | None => (self.explanation.clone(), Language::English),
+        }
+    }
 }
 
 /// The outcome of a sign-in to one queue.
@@ -376,8 +398,13 @@ pub enum Rejection {
         description: String,
     },
     /// The acting user may not do this (PERMISSION_DENIED).
-    #[error("actor_user_id `{}`: {}", .0.actor, .0.explanation)]
-    ActorNotPermitted(ActorRefusal),
+    #[error("actor_user_id `{}`: {}", .refusal.actor, .refusal.explanation)]
+    ActorNotPermitted {
+        /// The refusal, with its explanation in English.
+        refusal: ActorRefusal,
+        /// The explanation for any language. `None` if no user may do this.
+        translatable: Option<Box<PermissionExplanation<'static>>>,
+    },
     /// The requested part of the audit log was cut off before (OUT_OF_RANGE).
     #[error("this part of the audit log was cut off before")]
     AlreadyCut,
@@ -406,5 +433,28 @@ mod tests {
         let sign_out = Action::SignOut { user: user.clone(), queues: QueueSelection::All };
         let role = Action::AssignRole { user, role: Role::Agent, queue: Some(queue) };
         assert!(!sign_out.is_administration() && role.is_administration());
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_version_answers_in_english() {
+        let earlier = r#"{"reason":"ASSIGNED","explanation":"ann is assigned to q1.","session":null}"#;
+        let record: DecisionRecord = serde_json::from_str(earlier).unwrap();
+        assert_eq!(record.explanation_in(Language::German), ("ann is assigned to q1.".to_owned(), Language::English));
+        assert_eq!(serde_json::to_string(&record).unwrap(), earlier);
+    }
+
+    #[test]
+    fn a_record_is_read_back_in_every_language() {
+        let user = by_user_id("ann");
+        let explanation = AccessExplanation::denied_everywhere(Reason::UnknownUser, None, &user);
+        let record = DecisionRecord::new(Reason::UnknownUser, explanation, None);
+        let read: DecisionRecord = serde_json::from_str(&serde_json::to_string(&record).unwrap()).unwrap();
+        assert_eq!(read, record);
+        let english = ("There is no user `ann`.".to_owned(), Language::English);
+        let german = ("Es gibt keinen Benutzer mit der ID „ann“.".to_owned(), Language::German);
+        assert_eq!(
+            [Language::English, Language::German].map(|language| read.explanation_in(language)),
+            [english, german]
+        );
     }
 }

@@ -1,227 +1,210 @@
-//! Explanations of decisions, each a plain sentence that a support engineer could read out.
+//! Explanations of decisions, each a plain sentence that a support engineer could read out, in any of the languages.
 
-use std::fmt::{self, Write};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use super::{
-    decide::{Decision, SupervisorRequest},
+    decide::{AccessRequest, Decision, SupervisorRequest},
     ids::{Extension, QueueRef, UserRef},
-    model::{Queue, QueueKind, Role, SignInChannel, User},
-    permission::{self},
-    vocabulary::{PermissionReason, Reason},
+    language::Language,
+    model::{Queue, QueueKind, Role, User},
+    permission::{self, PermissionCheck},
+    sentences::{Name, sentences},
+    vocabulary::{Permission, PermissionReason, Reason},
 };
 
-/// Explain why a user may or may not sign in.
-pub fn explain(decision: &Decision<'_>, user: &UserRef, queue: &QueueRef, channel: SignInChannel) -> String {
-    let subjects = WhoAndWhere { user: Named::user(decision.user, user), queue: Named::queue(decision.queue, queue) };
-    match decision.reason {
-        Reason::QueueKindNotSupported => match (decision.queue.map(|queue| queue.kind), channel) {
-            (Some(QueueKind::RingGroup), _) => subjects.ring_group(),
-            (Some(kind), SignInChannel::FeatureCode) => {
-                format!(
-                    "{} is {}, which the feature code doesn't reach; use the agent dashboard.",
-                    subjects.queue,
-                    a(kind)
-                )
-            }
-            (kind, SignInChannel::AgentDashboard) => {
-                format!(
-                    "{} is {}, which the agent dashboard doesn't reach.",
-                    subjects.queue,
-                    kind.map_or("no queue", a)
-                )
-            }
-            (None, SignInChannel::FeatureCode) => subjects.unknown_queue(),
-        },
-        reason => subjects.explain(reason, &Named::Unknown("supervisor", String::new())),
-    }
+/// The explanation of a decision about queue access, before it is put into a language.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessExplanation<'a> {
+    reason: Reason,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    supervisor: Option<Name<'a>>,
+    user: Name<'a>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    queue: Option<Name<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kind: Option<QueueKind>,
 }
 
-/// Explain why a user can't sign in to any queue.
-pub fn explain_denied_everywhere(reason: Reason, found: Option<&User>, user: &UserRef) -> String {
-    let subjects = WhoAndWhere { user: Named::user(found, user), queue: Named::Unknown("queue", String::new()) };
-    subjects.explain(reason, &Named::Unknown("supervisor", String::new()))
-}
-
-/// Explain why a supervisor may or may not sign a user in or out.
-pub fn explain_supervisor(decision: &Decision<'_>, request: &SupervisorRequest<'_>) -> String {
-    let subjects = WhoAndWhere {
-        user: Named::user(decision.user, request.user),
-        queue: Named::queue(decision.queue, request.queue),
-    };
-    let supervisor = match decision.supervisor {
-        Some(user) => Named::Known { name: name_of(user), extension: user.extension },
-        None => Named::Unknown("user", request.supervisor.to_string()),
-    };
-    subjects.explain(decision.reason, &supervisor)
-}
-
-/// Explain why a user has a permission or not.
-pub fn explain_permission(decision: &permission::Decision<'_>, request: &permission::PermissionCheck<'_>) -> String {
-    let permission::Decision { permission, reason, role, user, queue } = decision;
-    let entry = permission.entry();
-    let user = Named::user(*user, request.user);
-    let queue = request.queue.map(|asked| Named::queue(*queue, asked));
-    let on_queue = queue.as_ref().map_or_else(String::new, |queue| format!(" on {queue}"));
-    let doing = format!("{}{on_queue}", entry.description);
-    match reason {
-        PermissionReason::UnknownUser => format!("There is {user}."),
-        PermissionReason::UserDisabled => format!("{user} is disabled and may do nothing."),
-        PermissionReason::UnknownQueue => {
-            queue.as_ref().map_or_else(|| "There is no such queue.".to_owned(), |queue| format!("There is {queue}."))
-        }
-        PermissionReason::Granted => format!("{user} may {doing}, as {}.", role.map_or("nobody", a_role)),
-        PermissionReason::QueueNotAssigned => match role {
-            Some(Role::Agent) => format!("{user} may not {doing}, being neither assigned nor signed in to it."),
-            Some(Role::Supervisor | Role::ContactAdmin) | None => {
-                format!(
-                    "{user} may not {doing}: they don't supervise it, and supervisors here are limited to their own queues."
-                )
-            }
-        },
-        PermissionReason::SettingDisabled => {
-            let settings = entry.governed().map_or_else(String::new, |(_, switch)| match switch.included_in() {
-                Some(manage) => format!("the settings {switch} and {manage} are off"),
-                None => format!("the setting {switch} is off"),
-            });
-            format!("{user} may not {doing}: they are {}, but {settings}.", role.map_or("nobody", a_role))
-        }
-        PermissionReason::RoleRequired => {
-            let roles: Vec<&str> = entry.grants.iter().map(|(role, _)| role_name(*role)).collect();
-            format!("{user} may not {doing}: that requires the {} role.", roles.join(" or "))
+impl<'a> AccessExplanation<'a> {
+    /// Explain why a user may or may not sign in.
+    pub fn new(decision: &Decision<'a>, request: AccessRequest<'a>) -> Self {
+        let AccessRequest { user, queue, channel: _ } = request;
+        Self {
+            reason: decision.reason,
+            supervisor: None,
+            user: user_name(decision.user, user),
+            queue: Some(queue_name(decision.queue, queue)),
+            kind: decision.queue.map(|queue| queue.kind),
         }
     }
-}
 
-/// Format a sentence. Every check makes one, so the capacity fits most sentences without a second allocation.
-macro_rules! sentence {
-    ($($words:tt)*) => {{
-        let mut text = String::with_capacity(128);
-        // Writing to a string doesn't fail.
-        let _ = write!(text, $($words)*);
-        text
-    }};
-}
+    /// Explain why a user can't sign in to any queue.
+    pub fn denied_everywhere(reason: Reason, found: Option<&'a User>, user: &'a UserRef) -> Self {
+        Self { reason, supervisor: None, user: user_name(found, user), queue: None, kind: None }
+    }
 
-struct WhoAndWhere<'a> {
-    user: Named<'a>,
-    queue: Named<'a>,
-}
+    /// Explain why a supervisor may or may not sign a user in or out.
+    pub fn of_supervisor(decision: &Decision<'a>, request: &SupervisorRequest<'a>) -> Self {
+        let SupervisorRequest { supervisor, user, queue, action: _ } = *request;
+        Self {
+            reason: decision.reason,
+            supervisor: Some(user_name(decision.supervisor, supervisor)),
+            user: user_name(decision.user, user),
+            queue: Some(queue_name(decision.queue, queue)),
+            kind: decision.queue.map(|queue| queue.kind),
+        }
+    }
 
-impl WhoAndWhere<'_> {
-    fn explain(&self, reason: Reason, supervisor: &Named<'_>) -> String {
-        let Self { user, queue } = self;
+    /// Return the explanation with copies of its names.
+    pub fn into_owned(self) -> AccessExplanation<'static> {
+        let Self { reason, supervisor, user, queue, kind } = self;
+        AccessExplanation {
+            reason,
+            supervisor: supervisor.map(Name::into_owned),
+            user: user.into_owned(),
+            queue: queue.map(Name::into_owned),
+            kind,
+        }
+    }
+
+    /// Return the sentence.
+    pub fn in_language(&self, language: Language) -> String {
+        let Self { reason, supervisor, user, queue, kind } = self;
+        let (sentences, nameless) = (sentences(language), Name::default());
+        let supervisor = supervisor.as_ref().unwrap_or(&nameless);
+        let queue = queue.as_ref().unwrap_or(&nameless);
         match reason {
-            Reason::UnknownUser => sentence!("There is {user}."),
-            Reason::UserDisabled => sentence!("{user} is disabled and can't sign in to any queue."),
-            Reason::UnknownQueue => self.unknown_queue(),
-            Reason::QueueKindNotSupported => self.ring_group(),
-            Reason::AgentRoleRequired => {
-                sentence!("{user} doesn't hold the agent role, which the agent dashboard needs.")
-            }
-            Reason::AlreadySignedIn => sentence!("{user} is already signed in to {queue}."),
-            Reason::Assigned => sentence!("{user} is assigned to {queue}."),
-            Reason::UnassignedAllowed => {
-                sentence!(
-                    "{user} isn't assigned to {queue}, but this organization allows sign-in to unassigned queues."
-                )
-            }
-            Reason::UnassignedRestricted => {
-                sentence!(
-                    "{user} isn't assigned to {queue}, and this organization restricts sign-in to assigned queues."
-                )
-            }
-            Reason::UnknownSupervisor => sentence!("There is {supervisor} who could be the supervisor."),
-            Reason::SupervisorDisabled => {
-                sentence!("{supervisor} is disabled and can't sign anybody in or out.")
-            }
-            Reason::SupervisorRoleRequired => {
-                sentence!("{supervisor} is neither a supervisor nor a contact admin.")
-            }
-            Reason::SupervisorQueueNotAssigned => {
-                sentence!(
-                    "{supervisor} doesn't supervise {queue}, and supervisors here are limited to their own queues."
-                )
-            }
-            Reason::SupervisorSignIn => sentence!("{supervisor} may sign {user} in to {queue}."),
-            Reason::SupervisorSignOut => sentence!("{supervisor} may sign {user} out of {queue}."),
-        }
-    }
-
-    fn unknown_queue(&self) -> String {
-        sentence!("There is {}.", self.queue)
-    }
-
-    fn ring_group(&self) -> String {
-        sentence!("{} is a ring group, and nobody signs in to a ring group.", self.queue)
-    }
-}
-
-/// A user or a queue by the name that people know.
-enum Named<'a> {
-    Known { name: &'a str, extension: Option<Extension> },
-    Unknown(&'static str, String),
-}
-
-impl<'a> Named<'a> {
-    fn user(found: Option<&'a User>, asked: &UserRef) -> Self {
-        match found {
-            Some(user) => Self::Known { name: name_of(user), extension: user.extension },
-            None => Self::Unknown("user", asked.to_string()),
-        }
-    }
-
-    fn queue(found: Option<&'a Queue>, asked: &QueueRef) -> Self {
-        match found {
-            Some(queue) => {
-                let name = if queue.display_name.is_empty() { queue.queue_id.as_str() } else { &queue.display_name };
-                Self::Known { name, extension: queue.extension }
-            }
-            None => Self::Unknown("queue", asked.to_string()),
+            Reason::UnknownUser => match asked_extension(user) {
+                Some(extension) => sentences.unknown_user_extension(extension),
+                None => sentences.unknown_user_id(&user.text),
+            },
+            Reason::UserDisabled => sentences.user_disabled(user),
+            Reason::UnknownQueue => match asked_extension(queue) {
+                Some(extension) => sentences.unknown_queue_extension(extension),
+                None => sentences.unknown_queue_id(&queue.text),
+            },
+            // Only the feature code doesn't reach an inbox or a campaign, and every channel reaches a call queue.
+            Reason::QueueKindNotSupported => match kind {
+                Some(QueueKind::Inbox) => sentences.inbox_by_feature_code(queue),
+                Some(QueueKind::Campaign) => sentences.campaign_by_feature_code(queue),
+                Some(QueueKind::RingGroup | QueueKind::CallQueue) | None => sentences.ring_group(queue),
+            },
+            Reason::AgentRoleRequired => sentences.agent_role_required(user),
+            Reason::AlreadySignedIn => sentences.already_signed_in(user, queue),
+            Reason::Assigned => sentences.assigned(user, queue),
+            Reason::UnassignedAllowed => sentences.unassigned_allowed(user, queue),
+            Reason::UnassignedRestricted => sentences.unassigned_restricted(user, queue),
+            Reason::UnknownSupervisor => match asked_extension(supervisor) {
+                Some(extension) => sentences.unknown_supervisor_extension(extension),
+                None => sentences.unknown_supervisor_id(&supervisor.text),
+            },
+            Reason::SupervisorDisabled => sentences.supervisor_disabled(supervisor),
+            Reason::SupervisorRoleRequired => sentences.supervisor_role_required(supervisor),
+            Reason::SupervisorQueueNotAssigned => sentences.supervisor_queue_not_assigned(supervisor, queue),
+            Reason::SupervisorSignIn => sentences.supervisor_sign_in(supervisor, user, queue),
+            Reason::SupervisorSignOut => sentences.supervisor_sign_out(supervisor, user, queue),
         }
     }
 }
 
-impl fmt::Display for Named<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Known { name, extension: Some(extension) } => {
-                for part in [name, " (", &extension.digits(), ")"] {
-                    f.write_str(part)?;
+/// The explanation of a decision about a permission, before it is put into a language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PermissionExplanation<'a> {
+    permission: Permission,
+    reason: PermissionReason,
+    role: Option<Role>,
+    user: Name<'a>,
+    queue: Option<Name<'a>>,
+}
+
+impl<'a> PermissionExplanation<'a> {
+    /// Explain why a user has a permission or not.
+    pub fn new(decision: &permission::Decision<'a>, request: &PermissionCheck<'a>) -> Self {
+        let permission::Decision { permission, reason, role, user, queue } = *decision;
+        let user = user_name(user, request.user);
+        let queue = request.queue.map(|asked| queue_name(queue, asked));
+        Self { permission, reason, role, user, queue }
+    }
+
+    /// Return the explanation with copies of its names.
+    pub fn into_owned(self) -> PermissionExplanation<'static> {
+        let Self { permission, reason, role, user, queue } = self;
+        PermissionExplanation { permission, reason, role, user: user.into_owned(), queue: queue.map(Name::into_owned) }
+    }
+
+    /// Return the sentence.
+    pub fn in_language(&self, language: Language) -> String {
+        let &Self { permission, reason, role, ref user, ref queue } = self;
+        let (sentences, nameless) = (sentences(language), Name::default());
+        let (queue, named_queue) = (queue.as_ref(), queue.as_ref().unwrap_or(&nameless));
+        let settings = permission.entry().governed().map(|(_, setting)| (setting, setting.included_in()));
+        match (reason, role) {
+            (PermissionReason::UnknownUser, _) => match asked_extension(user) {
+                Some(extension) => sentences.unknown_user_extension(extension),
+                None => sentences.unknown_user_id(&user.text),
+            },
+            (PermissionReason::UserDisabled, _) => sentences.disabled(user),
+            (PermissionReason::UnknownQueue, _) => match asked_extension(named_queue) {
+                Some(extension) => sentences.unknown_queue_extension(extension),
+                None => sentences.unknown_queue_id(&named_queue.text),
+            },
+            (PermissionReason::Granted, Some(role)) => sentences.granted(user, permission, queue, role),
+            (PermissionReason::QueueNotAssigned, Some(Role::Agent)) => {
+                sentences.queue_not_served(user, permission, named_queue)
+            }
+            (PermissionReason::QueueNotAssigned, Some(Role::Supervisor | Role::ContactAdmin) | None) => {
+                sentences.queue_not_supervised(user, permission, named_queue)
+            }
+            (PermissionReason::SettingDisabled, Some(role)) => match settings {
+                Some((setting, Some(manage))) => {
+                    sentences.settings_off(user, permission, queue, role, [setting, manage])
                 }
-                Ok(())
+                Some((setting, None)) => sentences.setting_off(user, permission, queue, role, setting),
+                None => sentences.role_required(user, permission, queue),
+            },
+            // Only a role grants a permission, or would by a setting.
+            (PermissionReason::RoleRequired, _)
+            | (PermissionReason::Granted | PermissionReason::SettingDisabled, None) => {
+                sentences.role_required(user, permission, queue)
             }
-            Self::Known { name, extension: None } => f.write_str(name),
-            Self::Unknown(kind, asked) => write!(f, "no {kind} {asked}"),
         }
     }
 }
 
-fn name_of(user: &User) -> &str {
-    if user.display_name.is_empty() { user.user_id.as_str() } else { &user.display_name }
-}
-
-fn a(kind: QueueKind) -> &'static str {
-    match kind {
-        QueueKind::CallQueue => "a call queue",
-        QueueKind::Inbox => "an inbox",
-        QueueKind::Campaign => "a campaign",
-        QueueKind::RingGroup => "a ring group",
+/// Explain why an acting user may not do something. `None`: no user may.
+pub fn explain_refused_actor(explanation: Option<&PermissionExplanation<'_>>, language: Language) -> String {
+    match explanation {
+        Some(explanation) => explanation.in_language(language),
+        None => sentences(language).no_user_may(),
     }
 }
 
-fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::ContactAdmin => "contact admin",
-        Role::Supervisor => "supervisor",
-        Role::Agent => "agent",
+/// Return the extension by which an unknown user or queue was named, or `None` if it was named by id.
+fn asked_extension(name: &Name<'_>) -> Option<Extension> {
+    name.extension.filter(|_| name.text.is_empty())
+}
+
+fn user_name<'a>(found: Option<&'a User>, asked: &'a UserRef) -> Name<'a> {
+    match (found, asked) {
+        (Some(user), _) => {
+            let text = if user.display_name.is_empty() { user.user_id.as_str() } else { &user.display_name };
+            Name { text: Cow::Borrowed(text), extension: user.extension }
+        }
+        (None, UserRef::Id(id)) => Name { text: Cow::Borrowed(id.as_str()), extension: None },
+        (None, UserRef::Extension(extension)) => Name { text: Cow::Borrowed(""), extension: Some(*extension) },
     }
 }
 
-fn a_role(role: Role) -> &'static str {
-    match role {
-        Role::ContactAdmin => "a contact admin",
-        Role::Supervisor => "a supervisor",
-        Role::Agent => "an agent",
+fn queue_name<'a>(found: Option<&'a Queue>, asked: &'a QueueRef) -> Name<'a> {
+    match (found, asked) {
+        (Some(queue), _) => {
+            let text = if queue.display_name.is_empty() { queue.queue_id.as_str() } else { &queue.display_name };
+            Name { text: Cow::Borrowed(text), extension: queue.extension }
+        }
+        (None, QueueRef::Id(id)) => Name { text: Cow::Borrowed(id.as_str()), extension: None },
+        (None, QueueRef::Extension(extension)) => Name { text: Cow::Borrowed(""), extension: Some(*extension) },
     }
 }
 
@@ -229,12 +212,11 @@ fn a_role(role: Role) -> &'static str {
 mod tests {
     use super::*;
     use crate::domain::{
-        decide::{AccessRequest, SupervisorAction, decide, decide_supervisor},
+        decide::{SupervisorAction, decide, decide_supervisor, reaches},
         fixture::{Fixture, by_queue_id, by_user_id, now},
         model::SignInChannel::{self, AgentDashboard, FeatureCode},
         permission::check,
         settings::{Switch, UnassignedQueueSignIn},
-        vocabulary::Permission,
     };
 
     #[test]
@@ -243,8 +225,9 @@ mod tests {
         fixture.sign_in("bob", "q2", FeatureCode);
         let said = |fixture: &Fixture, user: &str, queue: &str, channel: SignInChannel| {
             let (user, queue) = (by_user_id(user), by_queue_id(queue));
-            let decision = decide(fixture.organization(), AccessRequest { user: &user, queue: &queue, channel }, now());
-            explain(&decision, &user, &queue, channel)
+            let request = AccessRequest { user: &user, queue: &queue, channel };
+            let decision = decide(fixture.organization(), request, now());
+            AccessExplanation::new(&decision, request).in_language(Language::English)
         };
         for (user, queue, channel, expected) in [
             ("nobody", "q1", FeatureCode, "There is no user `nobody`."),
@@ -295,7 +278,8 @@ mod tests {
             let (supervisor, user, queue) = (by_user_id(supervisor), by_user_id("bob"), by_queue_id(queue));
             let request = SupervisorRequest { supervisor: &supervisor, user: &user, queue: &queue, action };
             let decision = decide_supervisor(fixture.organization(), request, now());
-            assert_eq!(explain_supervisor(&decision, &request), expected);
+            let explanation = AccessExplanation::of_supervisor(&decision, &request);
+            assert_eq!(explanation.in_language(Language::English), expected);
         }
     }
 
@@ -345,9 +329,19 @@ mod tests {
             ),
         ] {
             let (user, queue) = (by_user_id(user), queue.map(by_queue_id));
-            let request = permission::PermissionCheck::new(&user, permission, queue.as_ref()).unwrap();
+            let request = PermissionCheck::new(&user, permission, queue.as_ref()).unwrap();
             let decision = check(fixture.organization(), request, now());
-            assert_eq!(explain_permission(&decision, &request), expected);
+            let explanation = PermissionExplanation::new(&decision, &request);
+            assert_eq!(explanation.in_language(Language::English), expected);
+        }
+    }
+
+    #[test]
+    fn only_the_feature_code_fails_to_reach_a_queue_that_is_no_ring_group() {
+        for kind in [QueueKind::CallQueue, QueueKind::Inbox, QueueKind::Campaign, QueueKind::RingGroup] {
+            let is_for_dashboard = matches!(kind, QueueKind::Inbox | QueueKind::Campaign);
+            assert_eq!(reaches(AgentDashboard, kind), kind != QueueKind::RingGroup, "{kind}");
+            assert_eq!(reaches(FeatureCode, kind), kind != QueueKind::RingGroup && !is_for_dashboard, "{kind}");
         }
     }
 }

@@ -71,7 +71,7 @@ impl Language {
     }
 
     /// Choose by the values of a call's `accept-language` headers (RFC 9110 section 12.5.4, RFC 4647): the language
-    /// with the highest weight, the first of equals. English if there is none.
+    /// with the highest weight, the first of equals. Without an acceptable one, English.
     ///
     /// A range of ours that is narrower, such as `de-CH`, means the language too. `q=0` excludes a language, and `*`
     /// means those that no other part names. Malformed parts, and those after the 32nd, are ignored.

@@ -21,6 +21,7 @@ pub mod permission;
 pub mod decide;
 pub mod list;
 pub mod directory_lists;
+pub mod sentences;
 pub mod explain;
 pub mod preview;
 pub mod export;

@@ -21,6 +21,7 @@ use crate::{
         chain::{Digest, Link},
         command::{Action, Outcome},
         ids::{Lineage, OrganizationId, QueueRef, RequestId, Revision, Sequence, UserRef},
+        language::Language,
         plan::no_organization,
         snapshot::{OrganizationState, Snapshot},
         summary::Verdict,
@@ -224,7 +225,9 @@ impl AuditService for CallerServices {
             }
         }
         let action = Action::CutAuditLog { through, hash };
-        let (_, done) = self.execute(Ok(organization_id), Ok(action), "", &request_id).await?;
+        // No acting user can be refused here.
+        let language = Language::English;
+        let (_, done) = self.execute(language, Ok(organization_id), Ok(action), "", &request_id).await?;
         match &done.outcome {
             Outcome::AuditLogCut => {
                 Ok(Response::new(proto::CutAuditLogResponse { revision: done.revision.to_string() }))

@@ -9,6 +9,7 @@ use super::{
     export,
     from_proto::{self, all},
     import,
+    language::received,
     proto::{self, directory_service_server::DirectoryService},
     services::{CallerServices, unexpected},
     to_proto,
@@ -26,8 +27,9 @@ impl DirectoryService for CallerServices {
         &self,
         request: Request<proto::CreateOrganizationRequest>,
     ) -> Result<Response<proto::CreateOrganizationResponse>, Status> {
+        let (language, request) = received(request);
         let proto::CreateOrganizationRequest { organization, unassigned_queue_sign_in, request_id, actor_user_id } =
-            request.into_inner();
+            request;
         let (organization, display_name) = self.organization(organization);
         let fields = all((
             from_proto::name("organization.display_name", &display_name.unwrap_or_default()),
@@ -37,7 +39,7 @@ impl DirectoryService for CallerServices {
             display_name,
             unassigned_queue_sign_in: setting.unwrap_or(UnassignedQueueSignIn::Allowed),
         });
-        let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
+        let (_, done) = self.execute(language, organization, action, &actor_user_id, &request_id).await?;
         let Outcome::Organization { organization } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -75,15 +77,15 @@ impl DirectoryService for CallerServices {
         &self,
         request: Request<proto::UpdateOrganizationRequest>,
     ) -> Result<Response<proto::UpdateOrganizationResponse>, Status> {
-        let proto::UpdateOrganizationRequest { organization, update_mask, request_id, actor_user_id } =
-            request.into_inner();
+        let (language, request) = received(request);
+        let proto::UpdateOrganizationRequest { organization, update_mask, request_id, actor_user_id } = request;
         let (organization, display_name) = self.organization(organization);
         let action = from_proto::Mask::new(update_mask, &["display_name"]).and_then(|mask| {
             let display_name = mask.choose("display_name", display_name);
             let display_name = display_name.map(|text| from_proto::name("organization.display_name", &text));
             Ok(Action::UpdateOrganization { display_name: display_name.transpose()? })
         });
-        let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
+        let (_, done) = self.execute(language, organization, action, &actor_user_id, &request_id).await?;
         let Outcome::Organization { organization } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -97,11 +99,11 @@ impl DirectoryService for CallerServices {
         &self,
         request: Request<proto::DeleteOrganizationRequest>,
     ) -> Result<Response<proto::DeleteOrganizationResponse>, Status> {
-        let proto::DeleteOrganizationRequest { organization_id, allow_missing, request_id, actor_user_id } =
-            request.into_inner();
+        let (language, request) = received(request);
+        let proto::DeleteOrganizationRequest { organization_id, allow_missing, request_id, actor_user_id } = request;
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let action = Action::DeleteOrganization { if_missing: from_proto::if_missing(allow_missing) };
-        let (_, done) = self.execute(organization, Ok(action), &actor_user_id, &request_id).await?;
+        let (_, done) = self.execute(language, organization, Ok(action), &actor_user_id, &request_id).await?;
         Ok(Response::new(proto::DeleteOrganizationResponse { revision: done.revision.to_string() }))
     }
 
@@ -109,10 +111,11 @@ impl DirectoryService for CallerServices {
         &self,
         request: Request<proto::CreateUserRequest>,
     ) -> Result<Response<proto::CreateUserResponse>, Status> {
-        let proto::CreateUserRequest { organization_id, user, request_id, actor_user_id } = request.into_inner();
+        let (language, request) = received(request);
+        let proto::CreateUserRequest { organization_id, user, request_id, actor_user_id } = request;
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let action = from_proto::new_user(user).map(|user| Action::CreateUser { user });
-        let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
+        let (_, done) = self.execute(language, organization, action, &actor_user_id, &request_id).await?;
         let Outcome::User { user } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -151,8 +154,8 @@ impl DirectoryService for CallerServices {
         &self,
         request: Request<proto::UpdateUserRequest>,
     ) -> Result<Response<proto::UpdateUserResponse>, Status> {
-        let proto::UpdateUserRequest { organization_id, user, update_mask, request_id, actor_user_id } =
-            request.into_inner();
+        let (language, request) = received(request);
+        let proto::UpdateUserRequest { organization_id, user, update_mask, request_id, actor_user_id } = request;
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let action = user.ok_or_else(|| Error::invalid("user", &"is required")).and_then(|user| {
             let user_id = from_proto::required("user.user_id", &user.user_id);
@@ -160,7 +163,7 @@ impl DirectoryService for CallerServices {
             let (user_id, patch) = all((user_id, from_proto::user_patch(user, update_mask)))?;
             Ok(Action::UpdateUser { user_id, patch, expected_etag })
         });
-        let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
+        let (_, done) = self.execute(language, organization, action, &actor_user_id, &request_id).await?;
         let Outcome::User { user } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -174,14 +177,15 @@ impl DirectoryService for CallerServices {
         &self,
         request: Request<proto::DeleteUserRequest>,
     ) -> Result<Response<proto::DeleteUserResponse>, Status> {
+        let (language, request) = received(request);
         let proto::DeleteUserRequest { organization_id, user_id, allow_missing, request_id, actor_user_id, etag } =
-            request.into_inner();
+            request;
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let user_id = from_proto::required("user_id", &user_id);
         let if_missing = from_proto::if_missing(allow_missing);
         let expected_etag = from_proto::expected_etag(&etag);
         let action = user_id.map(|user_id| Action::DeleteUser { user_id, if_missing, expected_etag });
-        let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
+        let (_, done) = self.execute(language, organization, action, &actor_user_id, &request_id).await?;
         Ok(Response::new(proto::DeleteUserResponse { revision: done.revision.to_string() }))
     }
 
@@ -189,10 +193,11 @@ impl DirectoryService for CallerServices {
         &self,
         request: Request<proto::CreateQueueRequest>,
     ) -> Result<Response<proto::CreateQueueResponse>, Status> {
-        let proto::CreateQueueRequest { organization_id, queue, request_id, actor_user_id } = request.into_inner();
+        let (language, request) = received(request);
+        let proto::CreateQueueRequest { organization_id, queue, request_id, actor_user_id } = request;
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let action = from_proto::new_queue(queue).map(|queue| Action::CreateQueue { queue });
-        let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
+        let (_, done) = self.execute(language, organization, action, &actor_user_id, &request_id).await?;
         let Outcome::Queue { queue } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -231,8 +236,8 @@ impl DirectoryService for CallerServices {
         &self,
         request: Request<proto::UpdateQueueRequest>,
     ) -> Result<Response<proto::UpdateQueueResponse>, Status> {
-        let proto::UpdateQueueRequest { organization_id, queue, update_mask, request_id, actor_user_id } =
-            request.into_inner();
+        let (language, request) = received(request);
+        let proto::UpdateQueueRequest { organization_id, queue, update_mask, request_id, actor_user_id } = request;
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let action = queue.ok_or_else(|| Error::invalid("queue", &"is required")).and_then(|queue| {
             let queue_id = from_proto::required("queue.queue_id", &queue.queue_id);
@@ -240,7 +245,7 @@ impl DirectoryService for CallerServices {
             let (queue_id, patch) = all((queue_id, from_proto::queue_patch(queue, update_mask)))?;
             Ok(Action::UpdateQueue { queue_id, patch, expected_etag })
         });
-        let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
+        let (_, done) = self.execute(language, organization, action, &actor_user_id, &request_id).await?;
         let Outcome::Queue { queue } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -254,14 +259,15 @@ impl DirectoryService for CallerServices {
         &self,
         request: Request<proto::DeleteQueueRequest>,
     ) -> Result<Response<proto::DeleteQueueResponse>, Status> {
+        let (language, request) = received(request);
         let proto::DeleteQueueRequest { organization_id, queue_id, allow_missing, request_id, actor_user_id, etag } =
-            request.into_inner();
+            request;
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let queue_id = from_proto::required("queue_id", &queue_id);
         let if_missing = from_proto::if_missing(allow_missing);
         let expected_etag = from_proto::expected_etag(&etag);
         let action = queue_id.map(|queue_id| Action::DeleteQueue { queue_id, if_missing, expected_etag });
-        let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
+        let (_, done) = self.execute(language, organization, action, &actor_user_id, &request_id).await?;
         Ok(Response::new(proto::DeleteQueueResponse { revision: done.revision.to_string() }))
     }
 
@@ -269,12 +275,12 @@ impl DirectoryService for CallerServices {
         &self,
         request: Request<proto::AssignRoleRequest>,
     ) -> Result<Response<proto::AssignRoleResponse>, Status> {
-        let proto::AssignRoleRequest { organization_id, user, role, queue, request_id, actor_user_id } =
-            request.into_inner();
+        let (language, request) = received(request);
+        let proto::AssignRoleRequest { organization_id, user, role, queue, request_id, actor_user_id } = request;
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let fields = all((from_proto::user(user), from_proto::role(role), from_proto::optional_queue(queue)));
         let action = fields.map(|(user, role, queue)| Action::AssignRole { user, role, queue });
-        let (_, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
+        let (_, done) = self.execute(language, organization, action, &actor_user_id, &request_id).await?;
         let Outcome::RoleAssigned { assignment, created } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -289,13 +295,14 @@ impl DirectoryService for CallerServices {
         &self,
         request: Request<proto::UnassignRoleRequest>,
     ) -> Result<Response<proto::UnassignRoleResponse>, Status> {
+        let (language, request) = received(request);
         let proto::UnassignRoleRequest { organization_id, user, role, queue, end_sessions, request_id, actor_user_id } =
-            request.into_inner();
+            request;
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let fields = all((from_proto::user(user), from_proto::role(role), from_proto::optional_queue(queue)));
         let sessions = if end_sessions { SessionsThen::End } else { SessionsThen::Keep };
         let action = fields.map(|(user, role, queue)| Action::UnassignRole { user, role, queue, sessions });
-        let (organization_id, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
+        let (organization_id, done) = self.execute(language, organization, action, &actor_user_id, &request_id).await?;
         let Outcome::SessionsEnded { ended } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -318,7 +325,8 @@ impl DirectoryService for CallerServices {
         &self,
         request: Request<Streaming<proto::ImportDirectoryRequest>>,
     ) -> Result<Response<Self::ImportDirectoryStream>, Status> {
-        Ok(Response::new(import::import(self, request.into_inner())))
+        let (language, pieces) = received(request);
+        Ok(Response::new(import::import(self, language, pieces)))
     }
 
     type ExportDirectoryStream = export::ExportMessages;

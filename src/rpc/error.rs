@@ -5,8 +5,11 @@ use std::fmt::Display;
 use crate::{
     auth::{Refused, Scope},
     domain::{
+        change::ActorRefusal,
         command::Rejection,
+        explain::explain_refused_actor,
         ids::{OrganizationId, Revision},
+        language::Language,
     },
     state, store,
 };
@@ -86,6 +89,15 @@ pub enum Error {
     Overloaded,
     /// A command wasn't executed.
     State(state::Error),
+    /// The acting user may not do this, and the explanation is in the language of the caller.
+    ActorNotPermitted {
+        /// The refusal, with its explanation in English.
+        refusal: ActorRefusal,
+        /// The explanation in the language.
+        explanation: String,
+        /// The language.
+        language: Language,
+    },
     /// The store couldn't be read.
     Store(store::Error),
     /// A bug in this program.
@@ -101,6 +113,19 @@ impl Error {
     /// Create the error of a malformed `grpc-timeout` header.
     pub fn malformed_deadline() -> Self {
         Self::invalid("grpc-timeout", &"must be one to eight digits and a unit (H, M, S, m, u or n), such as `250m`")
+    }
+}
+
+impl Error {
+    /// Explain the refusal of an acting user in a language. Other errors stay as they are.
+    pub(super) fn in_language(self, language: Language) -> Self {
+        match self {
+            Self::State(state::Error::Rejected(Rejection::ActorNotPermitted { refusal, translatable })) => {
+                let explanation = explain_refused_actor(translatable.as_deref(), language);
+                Self::ActorNotPermitted { refusal, explanation, language }
+            }
+            error => error,
+        }
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
         command::{Action, Command, ImportReport, Missing, Outcome, Rejection},
         directory::Directory,
         ids::{OrganizationId, RequestId, Revision, UserId},
+        language::Language,
         plan::import_problems,
     },
     state::{self, Progress, RequestKey},
@@ -72,9 +73,13 @@ impl tokio_stream::Stream for ImportMessages {
 }
 
 /// Execute an import, and send its progress.
-pub(super) fn import(services: &CallerServices, pieces: Streaming<proto::ImportDirectoryRequest>) -> ImportMessages {
+pub(super) fn import(
+    services: &CallerServices,
+    language: Language,
+    pieces: Streaming<proto::ImportDirectoryRequest>,
+) -> ImportMessages {
     let (answers, messages) = mpsc::channel(16);
-    let import = Import { services: services.clone(), answers };
+    let import = Import { services: services.clone(), language, answers };
     tokio::spawn(async move {
         if let Err(status) = import.run(pieces).await {
             // The caller may have disconnected, or be a slow reader.
@@ -86,6 +91,8 @@ pub(super) fn import(services: &CallerServices, pieces: Streaming<proto::ImportD
 
 struct Import {
     services: CallerServices,
+    /// The language of a refusal.
+    language: Language,
     answers: mpsc::Sender<Result<proto::ImportDirectoryResponse, Status>>,
 }
 
@@ -144,7 +151,7 @@ impl Import {
                 }
                 Err(Error::from(Rejection::FaultyDocument(problems)).into())
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error.in_language(self.language).into()),
         }
     }
 

@@ -6,6 +6,7 @@ pub mod proto;
 pub mod code;
 pub mod methods;
 pub mod deadline;
+mod language;
 mod names;
 pub mod error;
 pub mod status;

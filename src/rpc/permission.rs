@@ -7,6 +7,7 @@ use super::{
     batch,
     error::Error,
     from_proto::{self, all},
+    language::received,
     page::{Page, Paging},
     proto::{self, permission_service_server::PermissionService},
     services::{CallerServices, authorize, try_out, unexpected},
@@ -14,8 +15,9 @@ use super::{
 };
 use crate::domain::{
     command::{Action, Command, Outcome, Rejection},
-    explain::explain_permission,
+    explain::PermissionExplanation,
     ids::{OrganizationId, QueueRef, UserRef},
+    language::Language,
     permission::{PermissionCheck, check},
     plan::{Plan, found_organization},
     preview::{Impact, SessionImpact, UserImpact, preview},
@@ -30,9 +32,11 @@ impl PermissionService for CallerServices {
         &self,
         request: Request<proto::ListPermissionsRequest>,
     ) -> Result<Response<proto::ListPermissionsResponse>, Status> {
-        let proto::ListPermissionsRequest {} = request.into_inner();
+        let (language, proto::ListPermissionsRequest {}) = received(request);
+        let permissions = Permission::ALL.iter();
         Ok(Response::new(proto::ListPermissionsResponse {
-            permissions: Permission::ALL.iter().copied().map(to_proto::permission_description).collect(),
+            permissions: permissions.map(|&known| to_proto::permission_description(known, language)).collect(),
+            description_language_code: language.code().to_owned(),
             revision: self.state()?.snapshot().revision().to_string(),
         }))
     }
@@ -58,6 +62,7 @@ impl PermissionService for CallerServices {
         &self,
         request: Request<proto::UpdatePermissionSettingsRequest>,
     ) -> Result<Response<proto::UpdatePermissionSettingsResponse>, Status> {
+        let (language, request) = received(request);
         let proto::UpdatePermissionSettingsRequest {
             organization_id,
             settings,
@@ -65,7 +70,7 @@ impl PermissionService for CallerServices {
             request_id,
             validate_only,
             actor_user_id,
-        } = request.into_inner();
+        } = request;
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let action = update(&organization_id, settings, update_mask);
         if validate_only {
@@ -74,11 +79,12 @@ impl PermissionService for CallerServices {
             let (organization_id, action, actor) = all((organization, action, actor))?;
             let command = Command { organization_id, action, actor };
             authorize(&self.caller, &command)?;
-            let settings = tried_out(&snapshot, &try_out(&snapshot, &command, now)?, &command.organization_id)?;
+            let planned = try_out(&snapshot, &command, now).map_err(|error| error.in_language(language))?;
+            let settings = tried_out(&snapshot, &planned, &command.organization_id)?;
             let revision = snapshot.revision().to_string();
             return Ok(Response::new(proto::UpdatePermissionSettingsResponse { settings: Some(settings), revision }));
         }
-        let (organization_id, done) = self.execute(organization, action, &actor_user_id, &request_id).await?;
+        let (organization_id, done) = self.execute(language, organization, action, &actor_user_id, &request_id).await?;
         let Outcome::Settings { settings, etag } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -116,8 +122,8 @@ impl PermissionService for CallerServices {
         &self,
         request: Request<proto::CheckPermissionRequest>,
     ) -> Result<Response<proto::CheckPermissionResponse>, Status> {
-        let proto::CheckPermissionRequest { organization_id, user, permission, queue, at_least_revision } =
-            request.into_inner();
+        let (language, request) = received(request);
+        let proto::CheckPermissionRequest { organization_id, user, permission, queue, at_least_revision } = request;
         let (organization_id, asked, ()) = all((
             from_proto::organization_id(&self.caller, &organization_id),
             Asked::new(user, permission, queue),
@@ -126,7 +132,7 @@ impl PermissionService for CallerServices {
         let snapshot = self.snapshot(&at_least_revision).await?;
         let organization = found_organization(&snapshot, &organization_id)?;
         Ok(Response::new(proto::CheckPermissionResponse {
-            decision: Some(asked.answer(organization, self.state()?.now())?),
+            decision: Some(asked.answer(organization, language, self.state()?.now())?),
             revision: snapshot.revision().to_string(),
         }))
     }
@@ -135,7 +141,8 @@ impl PermissionService for CallerServices {
         &self,
         request: Request<proto::BatchCheckPermissionsRequest>,
     ) -> Result<Response<proto::BatchCheckPermissionsResponse>, Status> {
-        let proto::BatchCheckPermissionsRequest { organization_id, items, at_least_revision } = request.into_inner();
+        let (language, request) = received(request);
+        let proto::BatchCheckPermissionsRequest { organization_id, items, at_least_revision } = request;
         let (organization_id, ()) = all((
             from_proto::organization_id(&self.caller, &organization_id),
             from_proto::at_least(&at_least_revision),
@@ -144,7 +151,7 @@ impl PermissionService for CallerServices {
         let snapshot = self.snapshot(&at_least_revision).await?;
         let now = self.state()?.now();
         let (owner, small) = (organization_id.to_string(), items.len() <= batch::SMALL);
-        let answer = move || check_all(&snapshot, &organization_id, items, now);
+        let answer = move || check_all(&snapshot, &organization_id, items, language, now);
         Ok(Response::new(if small { answer()? } else { self.scan(&owner, answer).await?? }))
     }
 
@@ -152,8 +159,8 @@ impl PermissionService for CallerServices {
         &self,
         request: Request<proto::ListUserPermissionsRequest>,
     ) -> Result<Response<proto::ListUserPermissionsResponse>, Status> {
-        let proto::ListUserPermissionsRequest { organization_id, user, queue, at_least_revision } =
-            request.into_inner();
+        let (language, request) = received(request);
+        let proto::ListUserPermissionsRequest { organization_id, user, queue, at_least_revision } = request;
         let (organization_id, user, queue, ()) = all((
             from_proto::organization_id(&self.caller, &organization_id),
             from_proto::user(user),
@@ -165,7 +172,7 @@ impl PermissionService for CallerServices {
         let now = self.state()?.now();
         let permissions = Permission::ALL.iter().map(|&permission| {
             let asked = PermissionCheck::one_of_all(&user, permission, queue.as_ref());
-            let decision = asked.map(|question| answer(organization, question, now));
+            let decision = asked.map(|question| answer(organization, question, language, now));
             proto::UserPermission { permission: to_proto::permission(permission).into(), decision }
         });
         Ok(Response::new(proto::ListUserPermissionsResponse {
@@ -259,6 +266,7 @@ fn check_all(
     snapshot: &Snapshot,
     organization_id: &OrganizationId,
     items: Vec<proto::CheckPermissionItem>,
+    language: Language,
     now: Timestamp,
 ) -> Result<proto::BatchCheckPermissionsResponse, Error> {
     let organization = found_organization(snapshot, organization_id)?;
@@ -266,7 +274,7 @@ fn check_all(
         use proto::check_permission_result::Result as Answer;
         let proto::CheckPermissionItem { correlation_id, user, permission, queue } = item;
         let (correlation_id, result) =
-            batch::answer(correlation_id, || Asked::new(user, permission, queue)?.answer(organization, now));
+            batch::answer(correlation_id, || Asked::new(user, permission, queue)?.answer(organization, language, now));
         let result = Some(result.map_or_else(Answer::Error, Answer::Decision));
         proto::CheckPermissionResult { correlation_id, result }
     });
@@ -292,19 +300,26 @@ impl Asked {
         fields.map(|(user, permission, queue)| Self { user, permission, queue })
     }
 
-    fn answer(&self, organization: &OrganizationState, now: Timestamp) -> Result<proto::PermissionDecision, Error> {
+    fn answer(
+        &self,
+        organization: &OrganizationState,
+        language: Language,
+        now: Timestamp,
+    ) -> Result<proto::PermissionDecision, Error> {
         let Self { user, permission, queue } = self;
         let question = PermissionCheck::new(user, *permission, queue.as_ref());
         let question = question.map_err(|error| from_proto::queue_mismatch(error, queue.as_ref()))?;
-        Ok(answer(organization, question, now))
+        Ok(answer(organization, question, language, now))
     }
 }
 
 fn answer(
     organization: &OrganizationState,
     question: PermissionCheck<'_>,
+    language: Language,
     now: Timestamp,
 ) -> proto::PermissionDecision {
     let decision = check(organization, question, now);
-    to_proto::permission_decision(&decision, explain_permission(&decision, &question))
+    let explanation = PermissionExplanation::new(&decision, &question).in_language(language);
+    to_proto::permission_decision(&decision, (explanation, language))
 }

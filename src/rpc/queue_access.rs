@@ -8,6 +8,7 @@ use super::{
     batch,
     error::Error,
     from_proto::{self, all},
+    language::received,
     page::{Page, Paging},
     proto::{self, queue_access_service_server::QueueAccessService},
     services::{CallerServices, Rpc, unexpected},
@@ -16,10 +17,11 @@ use super::{
 use crate::domain::{
     command::{Action, Outcome, QueueSelection, QueueSignIn, Rejection, Resource},
     decide::{AccessRequest, decide, is_retained},
-    explain::explain,
+    explain::AccessExplanation,
     ids::{OrganizationId, QueueRef, UserRef},
+    language::Language,
     list::{accessible_queues, denied_everywhere, denied_to_everybody, eligible_agents, sessions},
-    model::{Session, SignInChannel},
+    model::Session,
     plan::found_organization,
     snapshot::{OrganizationState, Snapshot},
     time::Timestamp,
@@ -31,8 +33,9 @@ impl QueueAccessService for CallerServices {
         &self,
         request: Request<proto::CheckQueueAccessRequest>,
     ) -> Result<Response<proto::CheckQueueAccessResponse>, Status> {
+        let (language, request) = received(request);
         let proto::CheckQueueAccessRequest { organization_id, user, queue, channel, explain, at_least_revision } =
-            request.into_inner();
+            request;
         let (organization_id, user, queue, channel, ()) = all((
             from_proto::organization_id(&self.caller, &organization_id),
             from_proto::user(user),
@@ -43,7 +46,8 @@ impl QueueAccessService for CallerServices {
         let snapshot = self.borrow_snapshot(&at_least_revision).await?;
         let organization = found_organization(&snapshot, &organization_id)?;
         let detail = if explain { Detail::Facts } else { Detail::Reason };
-        let decision = self.check(organization, &user, &queue, channel, detail, self.state()?.now());
+        let request = AccessRequest { user: &user, queue: &queue, channel };
+        let decision = self.check(organization, request, detail, language, self.state()?.now());
         Ok(Response::new(proto::CheckQueueAccessResponse {
             decision: Some(decision),
             revision: snapshot.revision().to_string(),
@@ -54,7 +58,8 @@ impl QueueAccessService for CallerServices {
         &self,
         request: Request<proto::BatchCheckQueueAccessRequest>,
     ) -> Result<Response<proto::BatchCheckQueueAccessResponse>, Status> {
-        let proto::BatchCheckQueueAccessRequest { organization_id, items, at_least_revision } = request.into_inner();
+        let (language, request) = received(request);
+        let proto::BatchCheckQueueAccessRequest { organization_id, items, at_least_revision } = request;
         let (organization_id, ()) = all((
             from_proto::organization_id(&self.caller, &organization_id),
             from_proto::at_least(&at_least_revision),
@@ -62,7 +67,7 @@ impl QueueAccessService for CallerServices {
         batch::check_size(items.len())?;
         let snapshot = self.snapshot(&at_least_revision).await?;
         let (rpc, owner, small) = (self.rpc.clone(), organization_id.to_string(), items.len() <= batch::SMALL);
-        let answer = move || rpc.check_all(&snapshot, &organization_id, items);
+        let answer = move || rpc.check_all(&snapshot, &organization_id, items, language);
         Ok(Response::new(if small { answer()? } else { self.scan(&owner, answer).await?? }))
     }
 
@@ -151,8 +156,9 @@ impl QueueAccessService for CallerServices {
     }
 
     async fn sign_in(&self, request: Request<proto::SignInRequest>) -> Result<Response<proto::SignInResponse>, Status> {
+        let (language, request) = received(request);
         let proto::SignInRequest { organization_id, user, queue, channel, device, request_id, all_assigned_queues } =
-            request.into_inner();
+            request;
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let fields = all((
             from_proto::user(user),
@@ -164,19 +170,19 @@ impl QueueAccessService for CallerServices {
             QueueSelection::One(queue) => Action::SignIn { user, queue, channel, device },
             QueueSelection::All => Action::SignInToAssignedQueues { user, channel, device },
         });
-        let (organization_id, done) = self.execute(organization, action, "", &request_id).await?;
+        let (organization_id, done) = self.execute(language, organization, action, "", &request_id).await?;
         let revision = done.revision.to_string();
         let answer = match &done.outcome {
             Outcome::SignIn { decision, session, created } => proto::SignInResponse {
-                decision: Some(self.decision(&organization_id, decision)?),
+                decision: Some(self.decision(&organization_id, decision, language)?),
                 session: self.sessions(&organization_id, session)?.pop(),
                 created: *created,
                 revision,
                 queue_sign_ins: Vec::new(),
             },
             Outcome::AssignedSignIns { denied, sign_ins } => {
-                let denied = denied.as_ref().map(|denied| self.decision(&organization_id, denied));
-                let sign_ins = sign_ins.iter().map(|sign_in| self.queue_sign_in(&organization_id, sign_in));
+                let denied = denied.as_ref().map(|denied| self.decision(&organization_id, denied, language));
+                let sign_ins = sign_ins.iter().map(|sign_in| self.queue_sign_in(&organization_id, sign_in, language));
                 proto::SignInResponse {
                     decision: denied.transpose()?,
                     session: None,
@@ -194,11 +200,12 @@ impl QueueAccessService for CallerServices {
         &self,
         request: Request<proto::SignOutRequest>,
     ) -> Result<Response<proto::SignOutResponse>, Status> {
-        let proto::SignOutRequest { organization_id, user, queue, all_queues, request_id } = request.into_inner();
+        let (language, request) = received(request);
+        let proto::SignOutRequest { organization_id, user, queue, all_queues, request_id } = request;
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let queues = from_proto::queue_selection(queue, "all_queues", all_queues);
         let action = all((from_proto::user(user), queues)).map(|(user, queues)| Action::SignOut { user, queues });
-        let (organization_id, done) = self.execute(organization, action, "", &request_id).await?;
+        let (organization_id, done) = self.execute(language, organization, action, "", &request_id).await?;
         let Outcome::SessionsEnded { ended } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
@@ -212,8 +219,9 @@ impl QueueAccessService for CallerServices {
         &self,
         request: Request<proto::SupervisorSignInRequest>,
     ) -> Result<Response<proto::SupervisorSignInResponse>, Status> {
+        let (language, request) = received(request);
         let proto::SupervisorSignInRequest { organization_id, supervisor, user, queue, ttl, justification, request_id } =
-            request.into_inner();
+            request;
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let fields = all((
             from_proto::supervisor(supervisor),
@@ -229,13 +237,13 @@ impl QueueAccessService for CallerServices {
             ttl,
             justification,
         });
-        let (organization_id, done) = self.execute(organization, action, "", &request_id).await?;
+        let (organization_id, done) = self.execute(language, organization, action, "", &request_id).await?;
         let Outcome::SignIn { decision, session, created } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
         let sessions = self.sessions(&organization_id, session)?;
         Ok(Response::new(proto::SupervisorSignInResponse {
-            decision: Some(self.decision(&organization_id, decision)?),
+            decision: Some(self.decision(&organization_id, decision, language)?),
             session: sessions.into_iter().next(),
             created: *created,
             revision: done.revision.to_string(),
@@ -246,8 +254,9 @@ impl QueueAccessService for CallerServices {
         &self,
         request: Request<proto::SupervisorSignOutRequest>,
     ) -> Result<Response<proto::SupervisorSignOutResponse>, Status> {
+        let (language, request) = received(request);
         let proto::SupervisorSignOutRequest { organization_id, supervisor, user, queue, justification, request_id } =
-            request.into_inner();
+            request;
         let organization = from_proto::organization_id(&self.caller, &organization_id);
         let fields = all((
             from_proto::supervisor(supervisor),
@@ -261,12 +270,12 @@ impl QueueAccessService for CallerServices {
             queue,
             justification,
         });
-        let (organization_id, done) = self.execute(organization, action, "", &request_id).await?;
+        let (organization_id, done) = self.execute(language, organization, action, "", &request_id).await?;
         let Outcome::SupervisorSignOut { decision, ended } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());
         };
         Ok(Response::new(proto::SupervisorSignOutResponse {
-            decision: Some(self.decision(&organization_id, decision)?),
+            decision: Some(self.decision(&organization_id, decision, language)?),
             ended_sessions: self.sessions(&organization_id, ended)?,
             revision: done.revision.to_string(),
         }))
@@ -363,11 +372,12 @@ impl Rpc {
         &self,
         organization_id: &OrganizationId,
         sign_in: &QueueSignIn,
+        language: Language,
     ) -> Result<proto::QueueSignIn, Error> {
         let QueueSignIn { queue_id, decision, session, created } = sign_in;
         Ok(proto::QueueSignIn {
             queue_id: queue_id.to_string(),
-            decision: Some(self.decision(organization_id, decision)?),
+            decision: Some(self.decision(organization_id, decision, language)?),
             session: self.sessions(organization_id, session)?.pop(),
             created: *created,
         })
@@ -379,6 +389,7 @@ impl Rpc {
         snapshot: &Snapshot,
         organization_id: &OrganizationId,
         items: Vec<proto::CheckQueueAccessItem>,
+        language: Language,
     ) -> Result<proto::BatchCheckQueueAccessResponse, Error> {
         let organization = found_organization(snapshot, organization_id)?;
         let now = self.state()?.now();
@@ -388,7 +399,8 @@ impl Rpc {
             let (correlation_id, result) = batch::answer(correlation_id, || {
                 let (user, queue, channel) =
                     all((from_proto::user(user), from_proto::queue(queue), from_proto::channel(channel)))?;
-                Ok(self.check(organization, &user, &queue, channel, Detail::Reason, now))
+                let request = AccessRequest { user: &user, queue: &queue, channel };
+                Ok(self.check(organization, request, Detail::Reason, language, now))
             });
             let result = Some(result.map_or_else(Answer::Error, Answer::Decision));
             proto::CheckQueueAccessResult { correlation_id, result }
@@ -400,16 +412,16 @@ impl Rpc {
     fn check(
         &self,
         organization: &OrganizationState,
-        user: &UserRef,
-        queue: &QueueRef,
-        channel: SignInChannel,
+        request: AccessRequest<'_>,
         detail: Detail,
+        language: Language,
         now: Timestamp,
     ) -> proto::Decision {
-        let decision = decide(organization, AccessRequest { user, queue, channel }, now);
+        let decision = decide(organization, request, now);
         self.metrics.decided(decision.reason as usize);
         let facts = (detail == Detail::Facts).then(|| to_proto::facts(organization, &decision, now));
-        to_proto::decision(organization, &decision, explain(&decision, user, queue, channel), facts, now)
+        let explanation = AccessExplanation::new(&decision, request).in_language(language);
+        to_proto::decision(organization, &decision, (explanation, language), facts, now)
     }
 }
 

@@ -29,6 +29,7 @@ use crate::{
     domain::{
         command::{Action, Command, DecisionRecord, Outcome},
         ids::{OrganizationId, UserId, UserRef},
+        language::Language,
         model::Session,
         plan::{Context, Plan, plan},
         snapshot::Snapshot,
@@ -157,16 +158,18 @@ impl Rpc {
         Ok(read.collect())
     }
 
-    /// Convert the decision of an outcome.
+    /// Convert the decision of an outcome, with its explanation in a language.
     pub(super) fn decision(
         &self,
         organization_id: &OrganizationId,
         record: &DecisionRecord,
+        language: Language,
     ) -> Result<proto::Decision, Error> {
         let state = self.state()?;
         let (snapshot, now) = (state.snapshot(), state.now());
         self.metrics.decided(record.reason as usize);
-        Ok(to_proto::recorded_decision(organization_id, snapshot.organization(organization_id.as_str()), record, now))
+        let organization = snapshot.organization(organization_id.as_str());
+        Ok(to_proto::recorded_decision(organization_id, organization, record, language, now))
     }
 }
 
@@ -211,9 +214,10 @@ impl CallerServices {
         ConsoleServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip)
     }
 
-    /// Execute a command, unless a field of its request is malformed.
+    /// Execute a command, unless a field of its request is malformed. A refusal is explained in the language.
     pub(super) async fn execute(
         &self,
+        language: Language,
         organization_id: Result<OrganizationId, Error>,
         action: Result<Action, Error>,
         actor_user_id: &str,
@@ -228,7 +232,8 @@ impl CallerServices {
         let command = Command { organization_id: organization_id.clone(), action, actor };
         authorize(&self.caller, &command)?;
         let caller = self.caller.caller().clone();
-        Ok((organization_id, self.state()?.execute(self.replies(), command, caller, request_id).await?))
+        let done = self.state()?.execute(self.replies(), command, caller, request_id).await;
+        Ok((organization_id, done.map_err(|error| Error::from(error).in_language(language))?))
     }
 }
 

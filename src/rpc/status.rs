@@ -19,6 +19,7 @@ use crate::{
         command::{Rejection, Resource},
         directory::Problem,
         ids::{Revision, Sequence},
+        language::Language,
     },
     state, store,
 };
@@ -184,6 +185,9 @@ impl From<Error> for Status {
                 "the server is overloaded and shed this call; nothing was done, try again in a moment",
                 ErrorDetails::with_retry_info(Some(RETRY_DELAY)),
             ),
+            Error::ActorNotPermitted { refusal, explanation, language } => {
+                actor_not_permitted(refusal, explanation, language)
+            }
             Error::State(state::Error::Rejected(rejection)) => rejected(rejection),
             Error::State(error) => not_executed(&error),
             Error::Store(store::Error::DamagedEvent { sequence, problem }) => damaged_event(sequence, &problem),
@@ -220,18 +224,9 @@ fn rejected(rejection: Rejection) -> Status {
             details.add_precondition_failure_violation("LICENSE_REQUIRED", user_id.as_str(), description.as_str());
             status(Code::FailedPrecondition, "LICENSE_REQUIRED", &description, details)
         }
-        Rejection::ActorNotPermitted(refusal) => {
-            let text = Rejection::ActorNotPermitted(refusal.clone()).to_string();
-            let ActorRefusal { actor, permission, reason, explanation: _ } = refusal;
-            let named = [
-                ("actor_user_id", Some(actor.to_string())),
-                ("permission", permission.map(|permission| permission.to_string())),
-                ("permission_reason", reason.map(|reason| reason.to_string())),
-            ];
-            let named = named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
-            let details =
-                ErrorDetails::with_error_info("ACTOR_NOT_PERMITTED", DOMAIN, named.collect::<HashMap<_, _>>());
-            Status::with_error_details(Code::PermissionDenied, text, details)
+        Rejection::ActorNotPermitted { refusal, translatable: _ } => {
+            let explanation = refusal.explanation.clone();
+            actor_not_permitted(refusal, explanation, Language::English)
         }
         Rejection::AlreadyCut => compacted(),
         Rejection::StaleEtag { .. } => status(Code::Aborted, "STALE_ETAG", &rejection.to_string(), ErrorDetails::new()),
@@ -245,6 +240,21 @@ fn rejected(rejection: Rejection) -> Status {
         }
         Rejection::Inconsistent(problem) => internal(&problem),
     }
+}
+
+/// Refuse an acting user. The message stays English for logs; a LocalizedMessage has the explanation for the user.
+fn actor_not_permitted(refusal: ActorRefusal, explanation: String, language: Language) -> Status {
+    let ActorRefusal { actor, permission, reason, explanation: in_english } = refusal;
+    let text = format!("actor_user_id `{actor}`: {in_english}");
+    let named = [
+        ("actor_user_id", Some(actor.to_string())),
+        ("permission", permission.map(|permission| permission.to_string())),
+        ("permission_reason", reason.map(|reason| reason.to_string())),
+    ];
+    let named = named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    let mut details = ErrorDetails::with_error_info("ACTOR_NOT_PERMITTED", DOMAIN, named.collect::<HashMap<_, _>>());
+    details.set_localized_message(language.code(), explanation);
+    Status::with_error_details(Code::PermissionDenied, text, details)
 }
 
 fn not_executed(error: &state::Error) -> Status {

@@ -104,7 +104,7 @@ impl Batch {
             Err(rejection) => {
                 // An organization that never existed has no log.
                 let is_there = self.working.organization(command.organization_id.as_str()).is_some();
-                if let (Rejection::ActorNotPermitted(refusal), true) = (&rejection, is_there) {
+                if let (Rejection::ActorNotPermitted { refusal, translatable: _ }, true) = (&rejection, is_there) {
                     let changes = plan_refusal(&self.working, command, refusal, &context);
                     self.accept(changes, &origin).map_err(damaged)?;
                 }

@@ -133,6 +133,7 @@ async fn write(client: &mut Client, name: &str, actor: &str) -> Result<(), Statu
 #[tokio::test]
 async fn an_acting_user_needs_the_permission_for_each_write() {
     let mut server = TestServer::acme().await;
+    let mut german = server.client.clone().accepting("de-CH".parse().unwrap());
     // petra is a contact admin, sam a supervisor, anna an agent, cleo has no role, dan is disabled.
     for (actor, why) in [
         ("petra", ""),
@@ -144,7 +145,7 @@ async fn an_acting_user_needs_the_permission_for_each_write() {
     ] {
         for (name, permission) in WRITES {
             let before = server.check("anna", "sales").await.reason();
-            let answer = write(&mut server.client, name, actor).await;
+            let answer = write(&mut german, name, actor).await;
             if actor == "petra" && permission.is_some() {
                 answer.unwrap_or_else(|status| panic!("{name}: {status:?}"));
                 continue;
@@ -159,6 +160,10 @@ async fn an_acting_user_needs_the_permission_for_each_write() {
             let found: BTreeMap<&str, &str> = info.metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
             assert_eq!(found, metadata, "{name} by {actor}");
             assert!(status.message().starts_with(&format!("actor_user_id `{actor}`: ")), "{}", status.message());
+            let localized = status.get_details_localized_message().unwrap();
+            assert_eq!(localized.locale, "de", "{name} by {actor}");
+            let german = ["nicht: Dafür ist die Rolle", "Das darf kein Benutzer", "ist deaktiviert", "Es gibt keinen"];
+            assert!(german.iter().any(|words| localized.message.contains(words)), "{}", localized.message);
             assert_eq!(server.check("anna", "sales").await.reason(), before);
         }
     }

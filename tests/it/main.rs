@@ -34,6 +34,7 @@ mod expiry;
 mod faults;
 mod files;
 mod fuzz;
+mod languages;
 mod limits;
 mod model;
 mod operations;

@@ -372,7 +372,7 @@ pub fn program_path() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_queuegate"))
 }
 
-/// The built program, without settings from the environment of the tests.
+/// The built program, without settings and locale from the environment of the tests.
 pub fn program() -> Command {
     without_settings(Command::new(program_path()))
 }
@@ -385,7 +385,8 @@ pub fn program_by(mut command: Command) -> Command {
 
 fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("QUEUEGATE_") {
+        let text = name.to_string_lossy();
+        if text.starts_with("QUEUEGATE_") || ["LC_ALL", "LC_MESSAGES", "LANG"].contains(&&*text) {
             command.env_remove(name);
         }
     }

@@ -8,8 +8,9 @@ use super::lookup::{found_organization, resolved_queue, resolved_user};
 use crate::domain::{
     change::{ActorRefusal, Event, RefusedWrite},
     command::{Action, Command, IfMissing, Rejection, UserPatch},
-    explain::explain_permission,
+    explain::{PermissionExplanation, explain_refused_actor},
     ids::{QueueRef, UserRef},
+    language::Language,
     permission::{PermissionCheck, check},
     snapshot::Snapshot,
     time::Timestamp,
@@ -19,9 +20,6 @@ use crate::domain::{
 /// Refuse a command if its acting user may not ask for it. A command without an acting user is the caller's own.
 pub(super) fn authorize(snapshot: &Snapshot, command: &Command, now: Timestamp) -> Result<(), Rejection> {
     let Some(actor) = &command.actor else { return Ok(()) };
-    let refused = |permission, reason, explanation| {
-        Err(Rejection::ActorNotPermitted(ActorRefusal { actor: actor.clone(), permission, reason, explanation }))
-    };
     let may_be_missing = matches!(
         command.action,
         Action::CreateOrganization { .. }
@@ -36,14 +34,18 @@ pub(super) fn authorize(snapshot: &Snapshot, command: &Command, now: Timestamp) 
     // Acting users need only permissions about the organization, so the request is always well-formed.
     let request = permission.and_then(|permission| PermissionCheck::new(&user, permission, None).ok());
     let Some(request) = request else {
-        let explanation = "No user may do this, only a system that names no acting user.".to_owned();
-        return refused(None, None, explanation);
+        let explanation = explain_refused_actor(None, Language::English);
+        let refusal = ActorRefusal { actor: actor.clone(), permission: None, reason: None, explanation };
+        return Err(Rejection::ActorNotPermitted { refusal, translatable: None });
     };
     let decision = check(found_organization(snapshot, &command.organization_id)?, request, now);
     if decision.is_allowed() {
         return Ok(());
     }
-    refused(permission, Some(decision.reason), explain_permission(&decision, &request))
+    let translatable = PermissionExplanation::new(&decision, &request).into_owned();
+    let explanation = explain_refused_actor(Some(&translatable), Language::English);
+    let refusal = ActorRefusal { actor: actor.clone(), permission, reason: Some(decision.reason), explanation };
+    Err(Rejection::ActorNotPermitted { refusal, translatable: Some(Box::new(translatable)) })
 }
 
 /// Describe a refused write of an acting user for the audit log.

@@ -10,7 +10,7 @@ use crate::domain::{
     change::{Event, RefusedAttempt},
     command::{DecisionRecord, Outcome, QueueSelection, QueueSignIn, Rejection},
     decide::{AccessRequest, Decision, SupervisorAction, SupervisorRequest, decide, decide_supervisor},
-    explain::{explain, explain_denied_everywhere, explain_supervisor},
+    explain::AccessExplanation,
     ids::{QueueRef, SessionId, UserId, UserRef},
     list::denied_everywhere,
     model::{Basis, Channel, EndReason, Role, Session, SignInChannel},
@@ -58,8 +58,8 @@ impl Planner<'_> {
         let organization = self.organization()?;
         let found = organization.user(user);
         if let Some(reason) = denied_everywhere(organization, user, channel) {
-            let explanation = explain_denied_everywhere(reason, found, user);
-            let denied = DecisionRecord { reason, explanation, session: None };
+            let explanation = AccessExplanation::denied_everywhere(reason, found, user);
+            let denied = DecisionRecord::new(reason, explanation, None);
             let attempt = refused_sign_in(resolved_user(organization, user), None, channel, device, &denied);
             self.push_last([Event::AttemptRefused { attempt }]);
             return Ok(Outcome::AssignedSignIns { denied: Some(denied), sign_ins: Vec::new() });
@@ -112,7 +112,7 @@ impl Planner<'_> {
     ) -> Result<Outcome, Rejection> {
         let request = names.request(SupervisorAction::SignIn);
         let decision = decide_supervisor(self.organization()?, request, self.now);
-        let record = record(&decision, explain_supervisor(&decision, &request));
+        let record = record(&decision, AccessExplanation::of_supervisor(&decision, &request));
         if decision.reason != Reason::SupervisorSignIn {
             let attempt = self.refused_supervisor(AuditAction::SupervisorSignIn, names, &record, justification)?;
             return Ok(self.signed_in(not_created(attempt, record)));
@@ -137,7 +137,7 @@ impl Planner<'_> {
     pub(super) fn supervisor_sign_out(&mut self, names: Names<'_>, justification: &str) -> Result<Outcome, Rejection> {
         let request = names.request(SupervisorAction::SignOut);
         let decision = decide_supervisor(self.organization()?, request, self.now);
-        let record = record(&decision, explain_supervisor(&decision, &request));
+        let record = record(&decision, AccessExplanation::of_supervisor(&decision, &request));
         if !decision.reason.is_allowed() {
             let attempt = self.refused_supervisor(AuditAction::SupervisorSignOut, names, &record, justification)?;
             self.push_last([Event::AttemptRefused { attempt }]);
@@ -201,7 +201,7 @@ fn own_sign_in(
 ) -> PlannedSignIn {
     let AccessRequest { user, queue, channel } = request;
     let decision = decide(organization, request, now);
-    let record = record(&decision, explain(&decision, user, queue, channel));
+    let record = record(&decision, AccessExplanation::new(&decision, request));
     let basis = match decision.reason {
         Reason::Assigned => Basis::Assigned,
         Reason::UnassignedAllowed => Basis::UnassignedAllowed,
@@ -273,9 +273,9 @@ fn refused_sign_in(
     }
 }
 
-fn record(decision: &Decision<'_>, explanation: String) -> DecisionRecord {
+fn record(decision: &Decision<'_>, explanation: AccessExplanation<'_>) -> DecisionRecord {
     let session = decision.session.filter(|_| shows_session(decision.reason));
-    DecisionRecord { reason: decision.reason, explanation, session: session.map(|session| (**session).clone()) }
+    DecisionRecord::new(decision.reason, explanation, session.map(|session| (**session).clone()))
 }
 
 /// Return whether the reason is shown with the live session.

@@ -436,7 +436,7 @@ fn an_import_that_is_refused_is_recorded_without_its_directory() {
     let refused = |action| {
         let command = Command { organization_id: "acme".parse().unwrap(), action, actor: Some("bob".parse().unwrap()) };
         let context = Context { now: now(), new_session: 9 };
-        let Err(Rejection::ActorNotPermitted(refusal)) = plan(&fixture.0, &command, &context) else { panic!() };
+        let Err(Rejection::ActorNotPermitted { refusal, .. }) = plan(&fixture.0, &command, &context) else { panic!() };
         let refused = plan_refusal(&fixture.0, &command, &refusal, &context);
         let changes = refused.apply_to(&mut fixture.0.clone()).unwrap();
         match changes.as_slice() {

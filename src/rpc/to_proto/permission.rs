@@ -3,20 +3,22 @@
 use super::{super::proto, values::*};
 use crate::domain::{
     ids::OrganizationId,
+    language::Language,
     permission,
     preview::{Count, UserImpact},
+    sentences::sentences,
     settings::{Etag, PermissionSettings, Switch},
     vocabulary::{Permission, Subject},
 };
 
-pub fn permission_description(asked: Permission) -> proto::PermissionDescription {
+pub fn permission_description(asked: Permission, language: Language) -> proto::PermissionDescription {
     let entry = asked.entry();
     let governed = entry.governed();
     let switch = governed.map(|(_, switch)| switch);
     let path = |switch: Option<Switch>| switch.map_or("", Switch::as_str).to_owned();
     proto::PermissionDescription {
         permission: permission(asked).into(),
-        description: entry.description.to_owned(),
+        description: sentences(language).permission(asked).to_owned(),
         roles: entry.grants.iter().map(|(held, _)| role(*held).into()).collect(),
         queue_scoped: entry.subject == Subject::Queue,
         setting: path(switch),
@@ -47,12 +49,16 @@ pub fn user_impact(impact: UserImpact<'_>) -> proto::UserImpact {
     }
 }
 
-pub fn permission_decision(decision: &permission::Decision<'_>, explanation: String) -> proto::PermissionDecision {
+pub fn permission_decision(
+    decision: &permission::Decision<'_>,
+    (explanation, language): (String, Language),
+) -> proto::PermissionDecision {
     proto::PermissionDecision {
         allowed: Some(decision.is_allowed()),
         reason: permission_reason(decision.reason).into(),
         role: decision.role.map_or(proto::Role::Unspecified, role).into(),
         explanation,
+        explanation_language_code: language.code().to_owned(),
     }
 }
 

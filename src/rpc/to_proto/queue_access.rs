@@ -5,6 +5,7 @@ use crate::domain::{
     command::DecisionRecord,
     decide::{Decision, is_retained},
     ids::{Extension, OrganizationId},
+    language::Language,
     model::Session,
     snapshot::OrganizationState,
     time::Timestamp,
@@ -77,7 +78,7 @@ pub fn facts(organization: &OrganizationState, decision: &Decision<'_>, now: Tim
 pub fn decision(
     organization: &OrganizationState,
     decision: &Decision<'_>,
-    explanation: String,
+    (explanation, language): (String, Language),
     facts: Option<proto::Facts>,
     now: Timestamp,
 ) -> proto::Decision {
@@ -89,22 +90,26 @@ pub fn decision(
         explanation,
         session: shown.map(|live| session(organization_id, Some(organization), live, now)),
         facts,
+        explanation_language_code: language.code().to_owned(),
     }
 }
 
-/// Convert the decision of a command.
+/// Convert the decision of a command, with its explanation in a language, or in English if it has no other.
 pub fn recorded_decision(
     organization_id: &OrganizationId,
     organization: Option<&OrganizationState>,
     record: &DecisionRecord,
+    language: Language,
     now: Timestamp,
 ) -> proto::Decision {
-    let DecisionRecord { reason: decided, explanation, session: live } = record;
+    let DecisionRecord { reason: decided, explanation: _, session: live, translatable: _ } = record;
+    let (explanation, language) = record.explanation_in(language);
     proto::Decision {
         allowed: Some(decided.is_allowed()),
         reason: reason(*decided).into(),
-        explanation: explanation.clone(),
+        explanation,
         session: live.as_ref().map(|live| session(organization_id, organization, live, now)),
         facts: None,
+        explanation_language_code: language.code().to_owned(),
     }
 }

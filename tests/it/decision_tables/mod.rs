@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use queuegate::domain::{
     change::{Change, Event},
     decide::{AccessRequest, SupervisorAction, SupervisorRequest, decide, decide_supervisor},
-    explain::{explain, explain_supervisor},
+    explain::AccessExplanation,
     ids::{Lineage, OrganizationId, QueueRef, SessionId, UserRef},
+    language::Language,
     model::{Basis, Channel, Organization, Queue, QueueKind, Role, RoleAssignment, Session, SignInChannel, User},
     settings::{Etag, PermissionSettings, Switch, UnassignedQueueSignIn},
     snapshot::Snapshot,
@@ -148,9 +149,16 @@ fn queue_access_is_decided_as_the_table_says() {
         let decision = decide(organization, request, Timestamp::from_unix_ms(NOW));
         let expected: Reason = row["reason"].parse().unwrap();
         assert_eq!(decision.reason, expected, "{row:?}");
-        let sentence = explain(&decision, &user, &queue, channel);
-        assert!(sentence.ends_with('.') && sentence.len() > 20, "{sentence}");
+        let explanation = AccessExplanation::new(&decision, request);
+        assert_sentences(|language| explanation.in_language(language));
     }
+}
+
+/// Every language has a sentence of its own.
+fn assert_sentences(said: impl Fn(Language) -> String) {
+    let all: BTreeSet<String> = Language::ALL.iter().map(|&language| said(language)).collect();
+    assert_eq!(all.len(), Language::ALL.len(), "{all:?}");
+    assert!(all.iter().all(|sentence| sentence.ends_with('.') && sentence.len() > 20), "{all:?}");
 }
 
 #[test]
@@ -183,8 +191,8 @@ fn a_supervisor_is_decided_on_as_the_table_says() {
         let decision = decide_supervisor(scene.0.organization("acme").unwrap(), request, Timestamp::from_unix_ms(NOW));
         let expected: Reason = row["reason"].parse().unwrap();
         assert_eq!(decision.reason, expected, "{row:?}");
-        let sentence = explain_supervisor(&decision, &request);
-        assert!(sentence.ends_with('.') && sentence.len() > 20, "{sentence}");
+        let explanation = AccessExplanation::of_supervisor(&decision, &request);
+        assert_sentences(|language| explanation.in_language(language));
     }
 }
 
