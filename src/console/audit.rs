@@ -48,6 +48,9 @@ pub struct Filter {
     to: String,
     #[serde(default)]
     token: String,
+    /// Whether new events appear by themselves.
+    #[serde(default)]
+    follow: String,
 }
 
 /// A head of the chain that was noted elsewhere.
@@ -82,8 +85,19 @@ impl Filter {
         })
     }
 
+    /// Return whether a new event fits the filters.
+    pub fn fits(&self, event: &AuditEvent) -> bool {
+        let is = |wanted: &str, found: &str| wanted.trim().is_empty() || wanted.trim() == found;
+        let allowed = if event.allowed() { "yes" } else { "no" };
+        is(&self.user, &event.user_id)
+            && is(&self.queue, &event.queue_id)
+            && is(&self.actor, &event.actor_user_id)
+            && is(&self.action, event.action().as_str_name())
+            && is(&self.allowed, allowed)
+    }
+
     fn address(&self, page: &str, token: &str) -> String {
-        let Self { user, queue, actor, action, allowed, from, to, token: _ } = self;
+        let Self { user, queue, actor, action, allowed, from, to, token: _, follow: _ } = self;
         let pairs = [
             ("user", user.as_str()),
             ("queue", queue),
@@ -120,6 +134,8 @@ fn actions() -> impl Iterator<Item = AuditAction> {
 pub async fn list(visit: Visit, Query(filter): Query<Filter>) -> Result<Response, Failure> {
     visit.require(Permission::ManagePermissions)?;
     let text = visit.text();
+    // The newest events are on the first page.
+    let is_followed = filter.follow == "yes" && filter.token.is_empty();
     let found = visit.api.audit().list_audit_events(filter.request(&visit)?).await?.into_inner();
     let body = html! {
         form.search role="search" method="get" action="audit" {
@@ -145,10 +161,16 @@ pub async fn list(visit: Visit, Query(filter): Query<Filter>) -> Result<Response
             label { (text.to) " " input type="date" name="to" value=(filter.to); }
             button { (text.search) }
         }
-        p { a href=(filter.address("audit.csv", "")) { (text.download) } " · " a href="verify" { (text.verify) } }
-        @if found.events.is_empty() && found.next_page_token.is_empty() { (empty(text.no_events)) }
+        div.bar {
+            p {
+                @if !is_followed { a href=(format!("{}&follow=yes", filter.address("audit", ""))) { (text.follow) } " · " }
+                a href=(filter.address("audit.csv", "")) { (text.download) } " · " a href="verify" { (text.verify) }
+            }
+            @if is_followed { p.live id="live" role="status" data-live=(text.live) { (text.not_live) } }
+        }
+        @if found.events.is_empty() && found.next_page_token.is_empty() && !is_followed { (empty(text.no_events)) }
         @else {
-            div.table.stack { table {
+            div.table.stack data-stream=[is_followed.then(|| filter.address("audit-live", ""))] { table {
                 thead { tr {
                     th scope="col" { (text.time) } th scope="col" { (text.action) } th scope="col" { (text.outcome) }
                     th scope="col" { (text.acting_user) } th scope="col" { (text.user) } th scope="col" { (text.queue) }
@@ -163,7 +185,8 @@ pub async fn list(visit: Visit, Query(filter): Query<Filter>) -> Result<Response
     Ok(page(&visit, Place::Audit, text.audit, body))
 }
 
-fn row(event: &AuditEvent, text: &Text) -> Markup {
+/// Return an event as a row of the list.
+pub fn row(event: &AuditEvent, text: &Text) -> Markup {
     html! {
         tr {
             td data-name=(text.time) { (page::time(event.time.as_ref())) }

@@ -1,8 +1,11 @@
-//! Finds the user or the queue that a person typed: by id, by extension, or by the beginning of a name.
+//! Finds the user or the queue that a person typed: by id, by extension, or by the beginning of a name. Finds the names of ids.
 
+use std::collections::HashMap;
+
+use maud::Markup;
 use tonic::{Code, Status};
 
-use super::api::Api;
+use super::{api::Api, page};
 use crate::rpc::proto::{self, get_queue_request, get_user_request};
 
 /// The most candidates that a page offers.
@@ -63,4 +66,46 @@ fn or_none<T>(answer: Result<tonic::Response<T>, Status>) -> Result<Option<T>, S
         Err(status) if [Code::NotFound, Code::InvalidArgument].contains(&status.code()) => Ok(None),
         Err(status) => Err(status),
     }
+}
+
+/// Return the names of queues with their extensions, by id. One that was deleted just now has its id.
+pub async fn queue_names(
+    api: &Api,
+    organization_id: &str,
+    ids: Vec<String>,
+) -> Result<HashMap<String, Markup>, Status> {
+    let (mut directory, mut names) = (api.directory(), HashMap::new());
+    for id in ids {
+        if names.contains_key(&id) {
+            continue;
+        }
+        let request = proto::GetQueueRequest {
+            organization_id: organization_id.to_owned(),
+            queue: Some(get_queue_request::Queue::QueueId(id.clone())),
+            at_least_revision: String::new(),
+        };
+        let found = or_none(directory.get_queue(request).await)?.and_then(|found| found.queue).unwrap_or_default();
+        let name = page::name(found.display_name(), found.extension(), &id);
+        names.insert(id, name);
+    }
+    Ok(names)
+}
+
+/// Return the names of users with their extensions, by id. One who was deleted just now has the id.
+pub async fn user_names(api: &Api, organization_id: &str, ids: Vec<String>) -> Result<HashMap<String, Markup>, Status> {
+    let (mut directory, mut names) = (api.directory(), HashMap::new());
+    for id in ids {
+        if names.contains_key(&id) {
+            continue;
+        }
+        let request = proto::GetUserRequest {
+            organization_id: organization_id.to_owned(),
+            user: Some(get_user_request::User::UserId(id.clone())),
+            at_least_revision: String::new(),
+        };
+        let found = or_none(directory.get_user(request).await)?.and_then(|found| found.user).unwrap_or_default();
+        let name = page::name(found.display_name(), found.extension(), &id);
+        names.insert(id, name);
+    }
+    Ok(names)
 }

@@ -225,7 +225,7 @@ fn row(queue_id: &str, agent: &AgentOnFloor, text: &Text, may_change: bool, refu
             th scope="row" { (page::name(&agent.display_name, &agent.extension, &session.user_id)) }
             td data-name=(text.since) { (page::time(session.sign_in_time.as_ref())) }
             td data-name=(text.channel) {
-                @if session.channel() == Channel::Supervisor { bdi { ((text.by)(&session.signed_in_by)) } }
+                @if session.channel() == Channel::Supervisor { bdi { ((text.by)(&agent.signed_in_by)) } }
                 @else { (words::channel(text, session.channel())) }
             }
             td data-name=(text.basis) { (state(agent, text)) }

@@ -83,6 +83,8 @@ pub struct AgentOnFloor {
     pub session: proto::Session,
     pub display_name: String,
     pub extension: String,
+    /// The name of the supervisor who signed the agent in; otherwise the agent's own.
+    pub signed_in_by: String,
 }
 
 impl Hubs {
@@ -186,7 +188,7 @@ impl Follower {
                 (_, None) => {}
             }
         };
-        self.read_names(initial.iter().map(|session| session.user_id.clone())).await?;
+        self.read_names(initial.iter().flat_map(people)).await?;
         for session in initial {
             self.sign_in(&mut queues, session);
         }
@@ -211,7 +213,7 @@ impl Follower {
                     self.floor.sequence = Some(sequence(&message.revision)?);
                     match (message.r#type(), message.session) {
                         (WatchSessionsType::SignedIn, Some(session)) => {
-                            self.read_names([session.user_id.clone()]).await?;
+                            self.read_names(people(&session)).await?;
                             self.change(&session.queue_id.clone(), |this, queues| this.sign_in(queues, session));
                         }
                         (WatchSessionsType::SignedOut, Some(session)) => {
@@ -251,7 +253,9 @@ impl Follower {
     fn sign_in(&self, queues: &mut BTreeMap<String, QueueFloor>, session: proto::Session) {
         let Some(queue) = queues.get_mut(&session.queue_id) else { return };
         let (display_name, extension) = self.names.get(&session.user_id).cloned().unwrap_or_default();
-        let agent = AgentOnFloor { display_name, extension, session };
+        let (supervisor, _) = self.names.get(&session.signed_in_by).cloned().unwrap_or_default();
+        let signed_in_by = if supervisor.is_empty() { session.signed_in_by.clone() } else { supervisor };
+        let agent = AgentOnFloor { display_name, extension, signed_in_by, session };
         queue.agents.insert(agent.session.user_id.clone(), agent);
     }
 
@@ -298,6 +302,11 @@ impl Follower {
             }
         }
     }
+}
+
+/// The users that a session names.
+fn people(session: &proto::Session) -> [String; 2] {
+    [session.user_id.clone(), session.signed_in_by.clone()]
 }
 
 fn sign_out(queues: &mut BTreeMap<String, QueueFloor>, session: &proto::Session) {

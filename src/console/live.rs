@@ -20,7 +20,7 @@ use super::{
 };
 
 /// The interval at which a quiet stream shows that it lives, and looks whether its session does.
-const BEAT: Duration = Duration::from_secs(10);
+pub const BEAT: Duration = Duration::from_secs(10);
 
 /// How long a browser may leave the stream unread.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,11 +36,17 @@ pub async fn stream(
     if !visit.supervises() {
         return Err(Failure::NotPermitted);
     }
-    let (events, body) = mpsc::channel(WAITING);
+    let (sender, body) = mpsc::channel(WAITING);
+    let events = Events::new(sender);
     let hub = shared.hubs.of(&visit.session.organization_id);
     let tab = Tab { visit, shared, part, events, seen: HashMap::new() };
     tokio::spawn(async move { tab.run(hub).await });
-    let mut response = Response::new(Body::from_stream(ReceiverStream::new(body)));
+    Ok(streamed(body))
+}
+
+/// Return a response that streams events.
+pub fn streamed(events: mpsc::Receiver<Result<String, Infallible>>) -> Response {
+    let mut response = Response::new(Body::from_stream(ReceiverStream::new(events)));
     for (name, value) in [
         (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
         // nginx would hold events back.
@@ -48,7 +54,39 @@ pub async fn stream(
     ] {
         response.headers_mut().insert(name, header::HeaderValue::from_static(value));
     }
-    Ok(response)
+    response
+}
+
+/// Sends events to a browser.
+#[derive(Clone)]
+pub struct Events(mpsc::Sender<Result<String, Infallible>>);
+
+impl Events {
+    pub fn new(sender: mpsc::Sender<Result<String, Infallible>>) -> Self {
+        Self(sender)
+    }
+
+    /// Send events, unless the browser is gone or reads too slowly.
+    pub async fn send(&self, events: String) -> Result<(), End> {
+        match timeout(PATIENCE, self.0.send(Ok(events))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::Connection),
+        }
+    }
+
+    /// Complete when the browser is gone.
+    pub async fn closed(&self) {
+        self.0.closed().await;
+    }
+
+    /// Tell the browser why the stream ends, if its session did.
+    pub async fn finish(&self, end: End) {
+        match end {
+            End::Connection => {}
+            // The browser may be gone.
+            End::Session => drop(self.send(event("ended", "")).await),
+        }
+    }
 }
 
 /// An open tab.
@@ -56,13 +94,13 @@ struct Tab {
     visit: Visit,
     shared: Arc<Shared>,
     part: Part,
-    events: mpsc::Sender<Result<String, Infallible>>,
+    events: Events,
     /// The queues as the tab shows them.
     seen: HashMap<String, Arc<QueueFloor>>,
 }
 
 /// Why a stream ends.
-enum End {
+pub enum End {
     /// The browser is gone, or too slow, or the floor can't be followed: it connects again.
     Connection,
     /// The session has ended.
@@ -78,10 +116,7 @@ impl Tab {
             () = session.ended() => End::Session,
             () = events.closed() => End::Connection,
         };
-        if matches!(end, End::Session) {
-            // The browser may be gone.
-            let _ = timeout(PATIENCE, self.events.send(Ok(event("ended", "")))).await;
-        }
+        self.events.finish(end).await;
     }
 
     async fn follow(&mut self, hub: &Hub) -> End {
@@ -114,7 +149,7 @@ impl Tab {
                     if !self.shared.sessions.is_live(&self.visit.session, self.shared.now()) {
                         return End::Session;
                     }
-                    if self.send(event("beat", "")).await.is_err() {
+                    if self.events.send(event("beat", "")).await.is_err() {
                         return End::Connection;
                     }
                 }
@@ -131,7 +166,7 @@ impl Tab {
         let selection = Selection::of(floor, &self.visit.session, &self.visit.api, &self.part).await;
         let selection = selection.map_err(|_| End::Connection)?;
         if before.is_some_and(|before| before.shown() != selection.shown()) {
-            self.send(event("reload", "")).await?;
+            self.events.send(event("reload", "")).await?;
         }
         Ok(selection)
     }
@@ -148,18 +183,11 @@ impl Tab {
             changes += &event("queue", &rendered(queue, self.visit.look.language, text, self.shared.may_change()));
         }
         changes += &event("totals", &selection.totals(floor, text).into_string());
-        self.send(changes).await
-    }
-
-    async fn send(&self, events: String) -> Result<(), End> {
-        match timeout(PATIENCE, self.events.send(Ok(events))).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(End::Connection),
-        }
+        self.events.send(changes).await
     }
 }
 
 /// Return an event. A line feed would end its data.
-fn event(name: &str, data: &str) -> String {
+pub fn event(name: &str, data: &str) -> String {
     format!("event: {name}\ndata: {}\n\n", data.replace(['\n', '\r'], " "))
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::{
     failure::Failure,
+    find,
     look::Theme,
     page::{self, Place, empty, page, request_id},
     visit::Visit,
@@ -34,6 +35,8 @@ pub async fn show(visit: Visit) -> Result<Response, Failure> {
         ..Default::default()
     };
     let sessions = visit.api.queue_access().list_sessions(request).await?.into_inner().sessions;
+    let ids = sessions.iter().map(|session| session.queue_id.clone()).collect();
+    let queues = find::queue_names(&visit.api, &visit.organization_id(), ids).await?;
     let themes = [(Theme::System, text.theme_system), (Theme::Light, text.theme_light), (Theme::Dark, text.theme_dark)];
     let body = html! {
         p { (page::name(visit.user.display_name(), visit.user.extension(), &visit.user.user_id)) }
@@ -53,7 +56,7 @@ pub async fn show(visit: Visit) -> Result<Response, Failure> {
                 tbody {
                     @for session in &sessions {
                         tr {
-                            th scope="row" { bdi { (session.queue_id) } }
+                            th scope="row" { @if let Some(name) = queues.get(&session.queue_id) { (name) } }
                             td data-name=(text.since) { (page::time(session.sign_in_time.as_ref())) }
                             td data-name=(text.channel) { (words::channel(text, session.channel())) }
                             td data-name=(text.basis) { (words::basis(text, session.basis())) }

@@ -31,6 +31,7 @@ mod people;
 mod queues;
 mod csv;
 mod audit;
+mod audit_live;
 mod event;
 mod me;
 mod guard;

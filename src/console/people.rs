@@ -153,6 +153,9 @@ async fn shown(visit: &Visit, user_id: &str) -> Result<Response, Failure> {
         ..Default::default()
     };
     let sessions = visit.api.queue_access().list_sessions(request).await?.into_inner().sessions;
+    let ids = assignments.iter().map(|assignment| assignment.queue_id.clone());
+    let ids = ids.chain(sessions.iter().map(|session| session.queue_id.clone())).filter(|id| !id.is_empty()).collect();
+    let queues = find::queue_names(&visit.api, &visit.organization_id(), ids).await?;
     let body = html! {
         dl.facts {
             dt { (text.id) } dd { bdi { (user.user_id) } }
@@ -181,7 +184,7 @@ async fn shown(visit: &Visit, user_id: &str) -> Result<Response, Failure> {
                     th scope="col" { (text.role) } th scope="col" { (text.queue) }
                     @if visit.may_change() { th scope="col" { span.unseen { (text.action) } } }
                 } }
-                tbody { @for assignment in &assignments { (assigned(visit, assignment)) } }
+                tbody { @for assignment in &assignments { (assigned(visit, assignment, queues.get(&assignment.queue_id))) } }
             } }
         }
         @if visit.may_change() {
@@ -200,7 +203,7 @@ async fn shown(visit: &Visit, user_id: &str) -> Result<Response, Failure> {
         }
         h2 { (text.sessions) }
         @if sessions.is_empty() { p.note { (text.nobody_signed_in_here) } }
-        ul { @for session in &sessions { li { bdi { (session.queue_id) } " – " (page::time(session.sign_in_time.as_ref())) } } }
+        ul { @for session in &sessions { li { @if let Some(name) = queues.get(&session.queue_id) { (name) } " – " (page::time(session.sign_in_time.as_ref())) } } }
         p {
             a href={ "matrix?user=" (encoded(&user.user_id)) } { (text.permissions_of_person) } " · "
             a href={ "audit?user=" (encoded(&user.user_id)) } { (text.audit) }
@@ -214,12 +217,12 @@ fn or_none<'t>(value: &'t str, none: &'t str) -> &'t str {
     if value.is_empty() { none } else { value }
 }
 
-fn assigned(visit: &Visit, assignment: &proto::RoleAssignment) -> Markup {
+fn assigned(visit: &Visit, assignment: &proto::RoleAssignment, queue: Option<&Markup>) -> Markup {
     let text = visit.text();
     html! {
         tr {
             th scope="row" { (words::role(text, assignment.role())) }
-            td data-name=(text.queue) { @if assignment.queue_id.is_empty() { (text.whole_organization) } @else { bdi { (assignment.queue_id) } } }
+            td data-name=(text.queue) { @if let Some(queue) = queue { (queue) } @else { (text.whole_organization) } }
             @if visit.may_change() {
                 td.act {
                     form.inline method="post" action="unassign" {

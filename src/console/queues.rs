@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::{
     failure::Failure,
+    find,
     page::{self, Place, empty, encoded, page, request_id},
     reach::reach,
     visit::Visit,
@@ -173,6 +174,8 @@ pub async fn show(visit: Visit, Query(chosen): Query<Chosen>) -> Result<Response
     };
     let assigned = visit.api.directory().list_role_assignments(request).await?.into_inner();
     let may_change = visit.may_change() && visit.may(Permission::ConfigureQueues);
+    let ids = assigned.assignments.iter().map(|assignment| assignment.user_id.clone()).collect();
+    let names = find::user_names(&visit.api, &visit.organization_id(), ids).await?;
     let body = html! {
         @if may_change {
             form.attributes method="post" action="queue" {
@@ -197,10 +200,11 @@ pub async fn show(visit: Visit, Query(chosen): Query<Chosen>) -> Result<Response
             @if people.is_empty() { p.note { (nobody) } }
             ul.columns {
                 @for assignment in people {
+                    @let name = names.get(&assignment.user_id);
                     li {
                         @if visit.may(Permission::AssignRoles) {
-                            a href={ "person?id=" (encoded(&assignment.user_id)) } { bdi { (assignment.user_id) } }
-                        } @else { bdi { (assignment.user_id) } }
+                            a href={ "person?id=" (encoded(&assignment.user_id)) } { @if let Some(name) = name { (name) } }
+                        } @else if let Some(name) = name { (name) }
                     }
                 }
             }

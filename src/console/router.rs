@@ -13,7 +13,7 @@ use http::header::CONTENT_TYPE;
 
 use super::{
     api::Connect,
-    audit, enter, event, floor, guard, live, matrix, me, people, permissions, queues,
+    audit, audit_live, enter, event, floor, guard, live, matrix, me, people, permissions, queues,
     settings::Settings,
     shared::{Now, Shared},
     supervise, why,
@@ -57,6 +57,7 @@ impl Console {
             .route("/queue-new", post(queues::create))
             .route("/queue-delete", post(queues::delete))
             .route("/audit", get(audit::list))
+            .route("/audit-live", get(audit_live::stream))
             .route("/audit.csv", get(audit::file))
             .route("/event", get(event::show))
             .route("/verify", get(audit::head).post(audit::verify))

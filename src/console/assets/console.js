@@ -33,12 +33,18 @@ function count(root) {
   }
 }
 
+// The server escapes names. The policy of the page allows no script in it.
+function parse(markup) {
+  const template = document.createElement("template");
+  template.innerHTML = markup;
+  return document.importNode(template.content.firstElementChild, true);
+}
+
 // Put in a new version of an element, and leave the focus where it was.
 function replace(element, markup) {
-  const parsed = new DOMParser().parseFromString(markup, "text/html").body.firstElementChild;
-  if (!parsed || !element) return;
+  const grown = parse(markup);
+  if (!grown || !element) return;
   const focused = element.contains(document.activeElement) ? document.activeElement.id : "";
-  const grown = document.importNode(parsed, true);
   element.replaceWith(grown);
   localize(grown);
   if (focused) document.getElementById(focused)?.focus();
@@ -76,6 +82,14 @@ function follow(place) {
     source.addEventListener("totals", (event) => {
       isUp();
       replace(document.querySelector("#totals > *"), event.data);
+    });
+    source.addEventListener("row", (event) => {
+      isUp();
+      const rows = place.querySelector("tbody");
+      const row = parse(event.data);
+      localize(row);
+      rows.prepend(row);
+      while (rows.children.length > 200) rows.lastElementChild.remove();
     });
     source.addEventListener("beat", isUp);
     source.addEventListener("reload", () => location.reload());

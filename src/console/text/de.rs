@@ -256,6 +256,7 @@ pub const TEXT: Text = Text {
     from: "Von",
     to: "Bis",
     time: "Zeit",
+    follow: "Verfolgen",
     download: "Als CSV herunterladen",
     no_events: "Kein Ereignis passt zu diesen Filtern. Lassen Sie einige davon leer.",
     verify: "Kette prüfen",

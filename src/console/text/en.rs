@@ -250,6 +250,7 @@ pub const TEXT: Text = Text {
     from: "From",
     to: "To",
     time: "Time",
+    follow: "Follow",
     download: "Download as CSV",
     no_events: "No event fits these filters. Leave some of them empty.",
     verify: "Verify the chain",

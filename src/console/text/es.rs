@@ -252,6 +252,7 @@ pub const TEXT: Text = Text {
     from: "Desde el",
     to: "Hasta el",
     time: "Hora",
+    follow: "Seguir",
     download: "Descargar como CSV",
     no_events: "Ningún evento corresponde a estos filtros. Deje alguno vacío.",
     verify: "Verificar la cadena",

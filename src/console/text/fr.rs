@@ -256,6 +256,7 @@ pub const TEXT: Text = Text {
     from: "Du",
     to: "Au",
     time: "Heure",
+    follow: "Suivre",
     download: "Télécharger en CSV",
     no_events: "Aucun événement ne correspond à ces filtres. Laissez-en certains vides.",
     verify: "Vérifier la chaîne",

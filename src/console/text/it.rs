@@ -252,6 +252,7 @@ pub const TEXT: Text = Text {
     from: "Dal",
     to: "Al",
     time: "Ora",
+    follow: "Segui",
     download: "Scarica come CSV",
     no_events: "Nessun evento corrisponde a questi filtri. Lasciane vuoto qualcuno.",
     verify: "Verifica la catena",

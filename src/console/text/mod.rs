@@ -262,6 +262,7 @@ pub struct Text {
     pub from: &'static str,
     pub to: &'static str,
     pub time: &'static str,
+    pub follow: &'static str,
     pub download: &'static str,
     pub no_events: &'static str,
     pub verify: &'static str,

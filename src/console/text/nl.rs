@@ -254,6 +254,7 @@ pub const TEXT: Text = Text {
     from: "Van",
     to: "Tot en met",
     time: "Tijd",
+    follow: "Volgen",
     download: "Als CSV downloaden",
     no_events: "Geen gebeurtenis past bij deze filters. Laat er enkele leeg.",
     verify: "Keten controleren",

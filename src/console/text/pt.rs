@@ -252,6 +252,7 @@ pub const TEXT: Text = Text {
     from: "De",
     to: "Até",
     time: "Hora",
+    follow: "Acompanhar",
     download: "Baixar como CSV",
     no_events: "Nenhum evento corresponde a estes filtros. Deixe alguns vazios.",
     verify: "Verificar a cadeia",

@@ -109,7 +109,7 @@ async fn an_administrator_gives_roles_and_manages_queues_as_the_acting_user() {
     let license = [("user", "cleo"), ("license", "yes"), ("etag", &person.field("etag"))];
     assert_eq!(petra.post("license", &license).await.header("location"), "person?id=cleo");
     assert_eq!(petra.post("assign", &[("user", "cleo"), ("role", "agent"), ("queue", "802")]).await.status, 303);
-    petra.get("person?id=cleo").await.has("support");
+    petra.get("person?id=cleo").await.has("Support");
     assert!(server.check("cleo", "support").await.reason() == Reason::Assigned);
     assert_eq!(petra.post("unassign", &[("user", "cleo"), ("role", "agent"), ("queue", "support")]).await.status, 303);
     // A licence can't be taken from a user with a role, and the page says so.
@@ -175,7 +175,7 @@ async fn a_person_sees_and_ends_their_own_sessions() {
     let (mut server, browser) = acme().await;
     server.sign_in("anna", "sales").await;
     let mut anna = browser.enters_as("anna").await;
-    anna.get("me").await.has("sales");
+    anna.get("me").await.has("Sales");
     assert_eq!(anna.post("sign-out", &[("queue", "sales")]).await.header("location"), "me");
     assert!(server.sessions().await.is_empty());
     anna.get("me").await.has("You aren't signed in to any queue.");

@@ -108,3 +108,21 @@ async fn a_page_shows_another_list_of_queues_by_loading_anew() {
     stream.until("event: reload").await;
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_administrator_follows_the_audit_log() {
+    let (mut server, browser) = acme().await;
+    let (petra, mut sam) = (browser.enters_as("petra").await, browser.enters_as("sam").await);
+    assert_eq!(sam.get("audit-live").await.status, 403);
+    let mut all = Stream::open(&petra, "audit-live").await;
+    let mut refusals = Stream::open(&petra, "audit-live?allowed=no&user=dan").await;
+    all.until("event: beat").await;
+    refusals.until("event: beat").await;
+    server.sign_in("anna", "sales").await;
+    server.sign_in("dan", "sales").await;
+    all.until("<bdi>anna</bdi>").await;
+    all.until("<bdi>dan</bdi>").await;
+    refusals.until("<bdi>dan</bdi>").await;
+    assert!(!refusals.received.contains("<bdi>anna</bdi>"));
+    server.stop().await;
+}

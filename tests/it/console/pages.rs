@@ -24,6 +24,7 @@ const PAGES: &[(&str, [u16; 4])] = &[
     ("audit", [200, 403, 403, 403]),
     ("audit?allowed=no&action=AUDIT_ACTION_SIGN_IN&from=2027-01-01", [200, 403, 403, 403]),
     ("audit.csv", [200, 403, 403, 403]),
+    ("audit?follow=yes", [200, 403, 403, 403]),
     ("verify", [200, 403, 403, 403]),
     ("me", [200; 4]),
     ("nothing-here", [404; 4]),
