@@ -13,7 +13,7 @@ use tonic::Status;
 use super::{
     api::Api,
     failure::Failure,
-    hub::{AgentOnFloor, Floor, QueueFloor, sequence},
+    hub::{AgentOnFloor, Floor, QueueFloor, Rendered, sequence},
     page::{self, Place, empty, encoded, pages, refusal},
     reach::reach,
     session::Session,
@@ -84,6 +84,7 @@ pub async fn shown(visit: &Visit, shared: &Shared, part: &Part, refused: Option<
     }
     let selection = Selection::of(&floor, &visit.session, &visit.api, part).await?;
     let shown: Vec<_> = selection.shown().iter().filter_map(|id| floor.queues.get(id)).collect();
+    let rendering = Rendering::of(visit);
     let address = |number: usize| format!("floor?page={number}&text={}", encoded(&part.text));
     let live = format!("live?page={}&text={}", selection.number, encoded(&part.text));
     let body = html! {
@@ -100,11 +101,12 @@ pub async fn shown(visit: &Visit, shared: &Shared, part: &Part, refused: Option<
         div.queues data-stream=(live) {
             @for queue in &shown {
                 @match refused.as_ref().filter(|refused| refused.queue_id == queue.queue.queue_id) {
-                    Some(_) => (section(queue, text, shared.may_change(), refused.as_ref())),
-                    None => (PreEscaped(rendered(queue, visit.look.language, text, shared.may_change()))),
+                    Some(refused) => (section(queue, rendering, Some(refused))),
+                    None => (PreEscaped(rendering.queue(queue))),
                 }
             }
         }
+        @if shared.may_change() { form id="sign-out" method="post" action="sign-out-agent" {} }
         @if shown.is_empty() {
             @if floor.queues.is_empty() { (empty(text.no_queues)) }
             @else if part.text.is_empty() { (empty(text.no_queues_in_reach)) }
@@ -175,13 +177,54 @@ impl Selection {
     }
 }
 
-/// Return a queue in one language, rendered once for all pages.
-pub fn rendered(queue: &QueueFloor, language: Language, text: &Text, may_change: bool) -> Arc<str> {
-    let render = || Arc::from(section(queue, text, may_change, None).into_string());
-    queue.rendered.get(language as usize).map_or_else(render, |kept| Arc::clone(kept.get_or_init(render)))
+/// How the floor is rendered for a page.
+#[derive(Clone, Copy)]
+pub struct Rendering {
+    pub language: Language,
+    pub text: &'static Text,
+    pub may_change: bool,
 }
 
-fn section(queue: &QueueFloor, text: &Text, may_change: bool, refused: Option<&Refused>) -> Markup {
+impl Rendering {
+    pub fn of(visit: &Visit) -> Self {
+        Self { language: visit.look.language, text: visit.text(), may_change: visit.may_change() }
+    }
+
+    /// Return a rendered part of the floor, which is made once for all pages.
+    fn once(self, rendered: &Rendered, render: impl Fn() -> Markup) -> Arc<str> {
+        let render = || Arc::from(render().into_string());
+        rendered.get(self.language as usize).map_or_else(&render, |kept| Arc::clone(kept.get_or_init(&render)))
+    }
+
+    /// Return a queue.
+    pub fn queue(self, queue: &QueueFloor) -> Arc<str> {
+        self.once(&queue.rendered, || section(queue, self, None))
+    }
+
+    /// Return the number of a queue's agents.
+    pub fn count(self, queue: &QueueFloor) -> Markup {
+        let id = format!("count-{}", queue.queue.queue_id);
+        html! { span.count id=(id) { ((self.text.signed_in_count)(queue.agents.len())) } }
+    }
+
+    /// Return an agent's row.
+    pub fn row(self, queue_id: &str, agent: &AgentOnFloor) -> Arc<str> {
+        self.once(&agent.rendered, || row(queue_id, agent, self, None))
+    }
+}
+
+/// Return the id of an agent's row in a page. Ids of queues and users have no slash.
+pub fn row_id(queue_id: &str, user_id: &str) -> String {
+    format!("row-{queue_id}/{user_id}")
+}
+
+/// Return whether a queue is shown with every agent, so that rows can be added and removed.
+pub fn has_rows(queue: &QueueFloor) -> bool {
+    (1..=MOST_AGENTS).contains(&queue.agents.len())
+}
+
+fn section(queue: &QueueFloor, rendering: Rendering, refused: Option<&Refused>) -> Markup {
+    let Rendering { text, may_change, .. } = rendering;
     let id = &queue.queue.queue_id;
     let mut agents: Vec<_> = queue.agents.values().collect();
     agents.sort_by_key(|agent| agent.display_name.to_lowercase());
@@ -193,7 +236,7 @@ fn section(queue: &QueueFloor, text: &Text, may_change: bool, refused: Option<&R
                 h2 id=(heading) { (page::name(queue.queue.display_name(), queue.queue.extension(), id)) }
                 span.kind { (words::kind(text, queue.queue.kind())) }
                 @if agents.is_empty() { span.nobody { (text.nobody_signed_in) } }
-                @else { span.count { ((text.signed_in_count)(agents.len())) } }
+                @else { (rendering.count(queue)) }
                 @if may_sign_in {
                     a.button id={ "in-" (id) } href={ "sign-in-agent?queue=" (id) } { (text.sign_in_an_agent) }
                 }
@@ -207,7 +250,10 @@ fn section(queue: &QueueFloor, text: &Text, may_change: bool, refused: Option<&R
                     } }
                     tbody {
                         @for agent in agents.iter().take(MOST_AGENTS) {
-                            (row(id, agent, text, may_change, refused))
+                            @match refused.filter(|refused| refused.user_id == agent.session.user_id) {
+                                Some(refused) => (row(id, agent, rendering, Some(refused))),
+                                None => (PreEscaped(rendering.row(id, agent))),
+                            }
                         }
                     }
                 }
@@ -217,11 +263,12 @@ fn section(queue: &QueueFloor, text: &Text, may_change: bool, refused: Option<&R
     }
 }
 
-fn row(queue_id: &str, agent: &AgentOnFloor, text: &Text, may_change: bool, refused: Option<&Refused>) -> Markup {
+/// A row. The script sorts rows by `data-sort`.
+fn row(queue_id: &str, agent: &AgentOnFloor, rendering: Rendering, refused: Option<&Refused>) -> Markup {
+    let Rendering { text, may_change, .. } = rendering;
     let session = &agent.session;
-    let refused = refused.filter(|refused| refused.user_id == session.user_id);
     html! {
-        tr {
+        tr id=(row_id(queue_id, &session.user_id)) data-sort=(agent.display_name.to_lowercase()) {
             th scope="row" { (page::name(&agent.display_name, &agent.extension, &session.user_id)) }
             td data-name=(text.since) { (page::time(session.sign_in_time.as_ref())) }
             td data-name=(text.channel) {
@@ -233,12 +280,9 @@ fn row(queue_id: &str, agent: &AgentOnFloor, text: &Text, may_change: bool, refu
                 td.act {
                     @if let Some(refused) = refused { (refusal(text, &refused.explanation)) }
                     @else {
-                        form method="post" action="sign-out-agent" {
-                            input type="hidden" name="queue" value=(queue_id);
-                            input type="hidden" name="user" value=(session.user_id);
-                            button id={ "out-" (queue_id) "-" (session.user_id) } aria-label=((text.sign_out_name)(&agent.display_name)) {
-                                (text.sign_out)
-                            }
+                        button id={ "out-" (queue_id) "-" (session.user_id) } form="sign-out" name="session"
+                            value={ (queue_id) "/" (session.user_id) } aria-label=((text.sign_out_name)(&agent.display_name)) {
+                            (text.sign_out)
                         }
                     }
                 }

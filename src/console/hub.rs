@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The shortest time between two states of a floor.
-const SETTLE: Duration = Duration::from_millis(150);
+const SETTLE: Duration = Duration::from_millis(200);
 
 /// How long a directory that changes may go on changing before the hub begins anew.
 const SETTLE_DIRECTORY: Duration = Duration::from_millis(250);
@@ -72,20 +72,24 @@ pub struct Floor {
 pub struct QueueFloor {
     pub queue: proto::Queue,
     /// The agents by user id.
-    pub agents: BTreeMap<String, AgentOnFloor>,
+    pub agents: BTreeMap<String, Arc<AgentOnFloor>>,
     /// The rendered queue in each language, once a page has needed it.
-    pub rendered: [OnceLock<Arc<str>>; Language::ALL.len()],
+    pub rendered: Rendered,
 }
 
 /// An agent who is signed in.
-#[derive(Clone)]
 pub struct AgentOnFloor {
     pub session: proto::Session,
     pub display_name: String,
     pub extension: String,
     /// The name of the supervisor who signed the agent in; otherwise the agent's own.
     pub signed_in_by: String,
+    /// The rendered row in each language, once a page has needed it.
+    pub rendered: Rendered,
 }
+
+/// A rendered part of the floor in each language.
+pub type Rendered = [OnceLock<Arc<str>>; Language::ALL.len()];
 
 impl Hubs {
     pub fn new(connect: Connect) -> Self {
@@ -255,8 +259,8 @@ impl Follower {
         let (display_name, extension) = self.names.get(&session.user_id).cloned().unwrap_or_default();
         let (supervisor, _) = self.names.get(&session.signed_in_by).cloned().unwrap_or_default();
         let signed_in_by = if supervisor.is_empty() { session.signed_in_by.clone() } else { supervisor };
-        let agent = AgentOnFloor { display_name, extension, signed_in_by, session };
-        queue.agents.insert(agent.session.user_id.clone(), agent);
+        let agent = AgentOnFloor { display_name, extension, signed_in_by, session, rendered: Rendered::default() };
+        queue.agents.insert(agent.session.user_id.clone(), Arc::new(agent));
     }
 
     async fn queues(&self) -> Result<BTreeMap<String, QueueFloor>, Status> {
@@ -312,7 +316,7 @@ fn people(session: &proto::Session) -> [String; 2] {
 fn sign_out(queues: &mut BTreeMap<String, QueueFloor>, session: &proto::Session) {
     let Some(queue) = queues.get_mut(&session.queue_id) else { return };
     // A newer session of the same user stays.
-    let is_it = |agent: &AgentOnFloor| agent.session.session_id == session.session_id;
+    let is_it = |agent: &Arc<AgentOnFloor>| agent.session.session_id == session.session_id;
     if queue.agents.get(&session.user_id).is_some_and(is_it) {
         queue.agents.remove(&session.user_id);
     }

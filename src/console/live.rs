@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
     failure::Failure,
-    floor::{Part, Selection, rendered},
+    floor::{Part, Rendering, Selection, has_rows, row_id},
     hub::{Floor, Hub, QueueFloor},
     shared::Shared,
     visit::{Visit, present_user},
@@ -172,22 +172,48 @@ impl Tab {
     }
 
     async fn send_changes(&mut self, floor: &Floor, selection: &Selection) -> Result<(), End> {
-        let text = self.visit.text();
+        let rendering = Rendering::of(&self.visit);
         let mut changes = String::new();
         for id in selection.shown() {
             let Some(queue) = floor.queues.get(id) else { continue };
-            if self.seen.get(id).is_some_and(|seen| Arc::ptr_eq(seen, queue)) {
-                continue;
+            let seen = self.seen.insert(id.clone(), Arc::clone(queue));
+            match seen {
+                Some(seen) if Arc::ptr_eq(&seen, queue) => {}
+                Some(seen) if seen.queue == queue.queue && has_rows(&seen) && has_rows(queue) => {
+                    add_rows(&mut changes, &seen, queue, rendering);
+                }
+                Some(_) | None => add_event(&mut changes, "queue", &rendering.queue(queue)),
             }
-            self.seen.insert(id.clone(), Arc::clone(queue));
-            changes += &event("queue", &rendered(queue, self.visit.look.language, text, self.shared.may_change()));
         }
-        changes += &event("totals", &selection.totals(floor, text).into_string());
+        add_event(&mut changes, "totals", &selection.totals(floor, rendering.text).into_string());
         self.events.send(changes).await
     }
 }
 
-/// Return an event. A line feed would end its data.
+/// Add the rows that changed from one state of a queue to another.
+fn add_rows(changes: &mut String, from: &QueueFloor, to: &QueueFloor, rendering: Rendering) {
+    let id = &to.queue.queue_id;
+    for user_id in from.agents.keys().filter(|user_id| !to.agents.contains_key(*user_id)) {
+        add_event(changes, "gone", &row_id(id, user_id));
+    }
+    for (user_id, agent) in &to.agents {
+        if from.agents.get(user_id).is_none_or(|before| !Arc::ptr_eq(before, agent)) {
+            add_event(changes, "agent", &rendering.row(id, agent));
+        }
+    }
+    add_event(changes, "count", &rendering.count(to).into_string());
+}
+
+/// Return an event.
 pub fn event(name: &str, data: &str) -> String {
-    format!("event: {name}\ndata: {}\n\n", data.replace(['\n', '\r'], " "))
+    let mut event = String::new();
+    add_event(&mut event, name, data);
+    event
+}
+
+/// Add an event. A line feed would end its data.
+fn add_event(events: &mut String, name: &str, data: &str) {
+    events.extend(["event: ", name, "\ndata: "]);
+    events.extend(data.split(['\n', '\r']).flat_map(|line| [line, " "]));
+    events.push_str("\n\n");
 }

@@ -53,8 +53,8 @@ pub struct SignIn {
 /// The form that signs an agent out.
 #[derive(Debug, Deserialize)]
 pub struct SignOut {
-    queue: String,
-    user: String,
+    /// The queue and the user, with a slash between them.
+    session: String,
 }
 
 pub async fn ask(visit: Visit, Query(search): Query<Search>) -> Result<Response, Failure> {
@@ -167,21 +167,23 @@ pub async fn sign_out(
     State(shared): State<Arc<Shared>>,
     Form(form): Form<SignOut>,
 ) -> Result<Response, Failure> {
+    let (queue_id, user_id) = form.session.split_once('/').ok_or(Failure::Malformed)?;
     let request = proto::SupervisorSignOutRequest {
         organization_id: visit.organization_id(),
         supervisor: Some(supervisor_sign_out_request::Supervisor::SupervisorId(visit.user_id())),
-        user: Some(supervisor_sign_out_request::User::UserId(form.user.clone())),
-        queue: Some(supervisor_sign_out_request::Queue::QueueId(form.queue.clone())),
+        user: Some(supervisor_sign_out_request::User::UserId(user_id.to_owned())),
+        queue: Some(supervisor_sign_out_request::Queue::QueueId(queue_id.to_owned())),
         justification: String::new(),
         request_id: request_id(),
     };
     let answer = visit.api.queue_access().supervisor_sign_out(request).await?.into_inner();
     let decision = answer.decision.unwrap_or_default();
     if decision.allowed() {
-        return Ok(to_floor(&answer.revision, &form.queue));
+        return Ok(to_floor(&answer.revision, queue_id));
     }
-    let part = Part { text: form.queue.clone(), ..Part::default() };
-    let refused = Refused { queue_id: form.queue, user_id: form.user, explanation: decision.explanation };
+    let part = Part { text: queue_id.to_owned(), ..Part::default() };
+    let (queue_id, user_id) = (queue_id.to_owned(), user_id.to_owned());
+    let refused = Refused { queue_id, user_id, explanation: decision.explanation };
     floor::shown(&visit, &shared, &part, Some(refused)).await
 }
 

@@ -79,6 +79,26 @@ function follow(place) {
       const id = /id="([^"]+)"/.exec(event.data)?.[1];
       if (id) replace(document.getElementById(id), event.data);
     });
+    source.addEventListener("agent", (event) => {
+      isUp();
+      const row = parse(event.data);
+      const present = document.getElementById(row.id);
+      if (present) return replace(present, event.data);
+      // The id is `row-QUEUE/USER`.
+      const queue = row.id.slice("row-".length).split("/")[0];
+      const rows = document.getElementById(`queue-${queue}`)?.querySelector("tbody");
+      if (!rows) return;
+      localize(row);
+      rows.insertBefore(row, [...rows.children].find((other) => other.dataset.sort > row.dataset.sort) ?? null);
+    });
+    source.addEventListener("gone", (event) => {
+      isUp();
+      document.getElementById(event.data.trim())?.remove();
+    });
+    source.addEventListener("count", (event) => {
+      isUp();
+      replace(document.getElementById(parse(event.data).id), event.data);
+    });
     source.addEventListener("totals", (event) => {
       isUp();
       replace(document.querySelector("#totals > *"), event.data);

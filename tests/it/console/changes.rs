@@ -36,7 +36,7 @@ async fn a_supervisor_signs_an_agent_in_and_out() {
     page.has("class=\"refusal\" role=\"alert\"");
     page.has("Dan Wolf");
 
-    let page = sam.post("sign-out-agent", &[("queue", "sales"), ("user", "cleo")]).await;
+    let page = sam.post("sign-out-agent", &[("session", "sales/cleo")]).await;
     assert_eq!(page.status, 303);
     assert!(server.sessions().await.is_empty());
     server.stop().await;
@@ -47,7 +47,7 @@ async fn a_supervisor_has_no_power_over_other_queues() {
     let (mut server, browser) = acme().await;
     server.sign_in("bo", "support").await;
     let mut sam = browser.enters_as("sam").await;
-    sam.post("sign-out-agent", &[("queue", "support"), ("user", "bo")]).await;
+    sam.post("sign-out-agent", &[("session", "support/bo")]).await;
     assert_eq!(sam.post("sign-in-agent", &[("queue", "support"), ("user", "cleo"), ("hours", "1")]).await.status, 403);
     assert_eq!(server.sessions().await.len(), 1, "Bo is still signed in, and Cleo isn't");
     for (path, fields) in [

@@ -76,6 +76,23 @@ async fn a_change_appears_on_every_open_floor_that_may_see_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_a_queue_with_agents_sends_the_changed_rows_alone() {
+    let (mut server, browser) = acme().await;
+    server.sign_in("anna", "sales").await;
+    let sam = browser.enters_as("sam").await;
+    let mut stream = Stream::open(&sam, "live").await;
+    stream.until("event: queue\ndata: <section").await;
+    stream.until("Anna Berg").await;
+    server.sign_in("bo", "sales").await;
+    stream.until("event: agent\ndata: <tr id=\"row-sales/bo\" data-sort=\"bo lindqvist\"").await;
+    stream.until("event: count\ndata: <span class=\"count\" id=\"count-sales\">2 signed in</span>").await;
+    server.sign_out("anna", "sales").await;
+    stream.until("event: gone\ndata: row-sales/anna").await;
+    assert_eq!(stream.received.matches("Anna Berg</bdi>").count(), 1);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_ends_with_its_session_and_says_so() {
     let (mut server, browser) = acme().await;
     let mut sam = browser.enters_as("sam").await;
