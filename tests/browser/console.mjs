@@ -91,7 +91,8 @@ const steps = {
     await page.locator("#live.down").waitFor();
     assert.match(await page.locator("#live").textContent(), /^No connection since/);
     await server.begin();
-    // The sessions of people end with the server, and the page says so by its entrance.
+    // The sessions of people end with the server, and the page says so.
+    await page.getByText("You were signed out of the console.").waitFor();
     await page.reload();
     await page.waitForURL(/enter$/);
     await enter(page, server, "petra");

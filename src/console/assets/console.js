@@ -55,6 +55,7 @@ function follow(place) {
   let source = null;
   let heard = 0;
   let since = null;
+  let hasEnded = false;
   const isUp = () => {
     heard = Date.now();
     if (since !== null || !state.classList.contains("up")) {
@@ -72,7 +73,7 @@ function follow(place) {
     state.textContent = lost.replace("{}", clock.format(new Date(since)));
   };
   const open = () => {
-    if (source) return;
+    if (source || hasEnded) return;
     source = new EventSource(place.dataset.stream);
     source.addEventListener("queue", (event) => {
       isUp();
@@ -113,24 +114,36 @@ function follow(place) {
     });
     source.addEventListener("beat", isUp);
     source.addEventListener("reload", () => location.reload());
-    source.addEventListener("ended", () => {
-      close();
-      state.classList.add("down");
-      state.classList.remove("up");
-      state.textContent = ended;
-    });
+    source.addEventListener("ended", end);
     source.addEventListener("error", () => {
       isDown();
-      // The browser repeats a lost connection itself. A refused one stays closed, so we try again.
+      // The browser repeats a lost connection itself. A refused one stays closed.
       if (source && source.readyState === EventSource.CLOSED) {
         close();
-        setTimeout(() => document.hidden || open(), 2000);
+        setTimeout(again, 2000);
       }
     });
   };
   const close = () => {
     source?.close();
     source = null;
+  };
+  const end = () => {
+    close();
+    hasEnded = true;
+    state.classList.add("down");
+    state.classList.remove("up");
+    state.textContent = ended;
+  };
+  // Without a session the console leads to its entrance.
+  const again = async () => {
+    try {
+      const response = await fetch("me", { redirect: "manual" });
+      if (response.type === "opaqueredirect") return end();
+    } catch {
+      // The server is still away.
+    }
+    if (!document.hidden && !hasEnded) open();
   };
   // A hidden tab needs no stream.
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
