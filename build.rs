@@ -5,12 +5,13 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const PROTOS: [&str; 5] = [
+const PROTOS: [&str; 6] = [
     "queuegate/v1/common.proto",
     "queuegate/v1/queue_access.proto",
     "queuegate/v1/permission.proto",
     "queuegate/v1/directory.proto",
     "queuegate/v1/audit.proto",
+    "queuegate/v1/console.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -6,6 +6,7 @@ pub mod agi;
 pub mod auth;
 pub mod cli;
 pub mod client;
+pub mod console;
 pub mod document;
 pub mod domain;
 pub mod rpc;

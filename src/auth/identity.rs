@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Display, sync::Arc};
 use tokio::sync::watch;
 
 use crate::domain::{
-    ids::{Caller, OrganizationId},
+    ids::{Caller, OrganizationId, UserId},
     named_enum::named_enum,
     time::Timestamp,
 };
@@ -41,8 +41,20 @@ struct Credentials {
     /// `None`: all organizations.
     organizations: Option<BTreeSet<OrganizationId>>,
     expires: Option<Timestamp>,
+    acts_for: ActsFor,
     /// Turns true once the credentials are revoked or expired.
     ended: watch::Sender<bool>,
+}
+
+/// The users on whose behalf a caller may act: as a supervisor, as the user of a sign-in, or as the acting user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ActsFor {
+    /// Any user that a request names by id or by extension.
+    Anybody,
+    /// This user alone, named by id.
+    User(UserId),
+    /// Nobody: the caller only reads.
+    Nobody,
 }
 
 impl Identity {
@@ -52,7 +64,32 @@ impl Identity {
         organizations: Option<BTreeSet<OrganizationId>>,
         expires: Option<Timestamp>,
     ) -> Self {
-        Self(Arc::new(Credentials { caller, scopes, organizations, expires, ended: watch::Sender::new(false) }))
+        Self::bound(caller, scopes, organizations, expires, ActsFor::Anybody)
+    }
+
+    fn bound(
+        caller: Caller,
+        scopes: BTreeSet<Scope>,
+        organizations: Option<BTreeSet<OrganizationId>>,
+        expires: Option<Timestamp>,
+        acts_for: ActsFor,
+    ) -> Self {
+        let ended = watch::Sender::new(false);
+        Self(Arc::new(Credentials { caller, scopes, organizations, expires, acts_for, ended }))
+    }
+
+    /// A person in the console. Has every scope but [`Scope::Admin`], in one organization, and acts as this user alone.
+    pub fn of_person(organization_id: OrganizationId, user_id: UserId) -> Self {
+        let scopes = Scope::ALL.iter().copied().filter(|scope| *scope != Scope::Admin).collect();
+        let caller = Caller::in_console(&user_id);
+        Self::bound(caller, scopes, Some(BTreeSet::from([organization_id])), None, ActsFor::User(user_id))
+    }
+
+    /// The console itself, which only reads. `None`: all organizations.
+    pub fn of_console(organization_id: Option<OrganizationId>) -> Self {
+        let scopes = BTreeSet::from([Scope::Check, Scope::Settings, Scope::Directory, Scope::Audit]);
+        let organizations = organization_id.map(|id| BTreeSet::from([id]));
+        Self::bound(Caller::console(), scopes, organizations, None, ActsFor::Nobody)
     }
 
     /// A caller at a network address, on a server without credentials. Has all rights.
@@ -80,6 +117,11 @@ impl Identity {
         self.0.organizations.is_none()
     }
 
+    /// The users on whose behalf the caller may act.
+    pub fn acts_for(&self) -> &ActsFor {
+        &self.0.acts_for
+    }
+
     /// Whether the credentials ever expire.
     pub(super) fn expires(&self) -> bool {
         self.0.expires.is_some()
@@ -94,8 +136,14 @@ impl Identity {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    pub(super) fn end(&self) {
+    /// End the identity, and with it its streams and later calls.
+    pub fn end(&self) {
         self.0.ended.send_replace(true);
+    }
+
+    /// Whether the identity has ended.
+    pub fn has_ended(&self) -> bool {
+        *self.0.ended.borrow()
     }
 
     /// Complete when the credentials are revoked or expire, to end streams.

@@ -8,12 +8,14 @@ mod authority;
 mod certificate;
 mod file;
 mod identity;
+mod links;
 mod reading;
 mod secret;
 
 pub use authority::{Authority, Presented, Recognized, Refused};
 pub use certificate::CertificateName;
 pub use file::{Entry, Error, TokenFile};
-pub use identity::{Identity, Scope};
+pub use identity::{ActsFor, Identity, Scope};
+pub use links::Links;
 pub use reading::{Keeping, Reserve, exposure};
 pub use secret::{Fingerprint, Secret, without_secrets};

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::{exit::Outcome, print, serve::stop_signal};
 use crate::{
     client::Client,
+    console::Changes,
     rpc::proto::{self, Channel, UnassignedQueueSignIn, sign_in_request, sign_out_request, supervisor_sign_in_request},
     server,
     state::clock::SystemClock,
@@ -22,6 +23,12 @@ pub(super) struct Demo {
     /// Address to listen on.
     #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_LISTEN", default_value = "127.0.0.1:50051", value_parser = super::args::address)]
     listen: SocketAddr,
+    /// Address to serve the console on.
+    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_CONSOLE_LISTEN", default_value = "127.0.0.1:8080", value_parser = super::args::address)]
+    console_listen: SocketAddr,
+    /// Time between two steps of the story, to watch it in the console.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    pause: Duration,
     /// Exit at the end of the story, instead of serving on.
     #[arg(long)]
     exit: bool,
@@ -33,20 +40,26 @@ impl Demo {
         let database = folder.path().join("demo.db");
         let config = server::Config {
             drain_deadline: Duration::from_secs(2),
+            console: Some(server::ConsoleConfig {
+                listen: server::Listen::At(self.console_listen),
+                origin: None,
+                changes: Changes::Allowed,
+            }),
             ..server::Config::new(self.listen, database, Arc::new(SystemClock::start()))
         };
         let asked_to_stop = stop_signal()?;
         let server = server::start(config).await?;
         let address = server.address();
+        let console = server.console_address().map(|(_, origin)| origin.to_owned()).unwrap_or_default();
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(server.run(async {
             // A dropped sender also stops the server.
             let _ = stopped.await;
         }));
         let story = async {
-            play(address).await?;
+            play(address, &console, self.pause).await?;
             if !self.exit {
-                print_what_to_try(address)?;
+                print_what_to_try(address, &console)?;
                 asked_to_stop.await;
             }
             anyhow::Ok(())
@@ -60,52 +73,53 @@ impl Demo {
     }
 }
 
-async fn play(address: SocketAddr) -> anyhow::Result<()> {
-    print::line(&format!("A queuegate server on {address}, with a temporary database.\n"))?;
-    let mut story = Story { client: ready(address).await?, chapter: 0 };
+async fn play(address: SocketAddr, console: &str, pause: Duration) -> anyhow::Result<()> {
+    print::line(&format!("A queuegate server on {address}, with a temporary database."))?;
+    print::line(&format!("Its console, to watch in a browser: {console}/\n"))?;
+    let mut story = Story { client: ready(address).await?, chapter: 0, pause };
 
-    story.chapter("A contact center is loaded: 5 queues and 6 people.", "import examples/acme.yaml")?;
+    story.chapter("A contact center is loaded: 5 queues and 6 people.", "import examples/acme.yaml").await?;
     story.import().await?;
 
-    story.chapter("Anna dials *13 801. Sales is one of her queues.", "sign-in ext:101 ext:801")?;
+    story.chapter("Anna dials *13 801. Sales is one of her queues.", "sign-in ext:101 ext:801").await?;
     story.sign_in("101", "801").await?;
 
-    story.chapter(
-        "Bo dials *13 801. Sales is not his queue, but the organization allows it.",
-        "sign-in ext:102 ext:801",
-    )?;
+    story
+        .chapter("Bo dials *13 801. Sales is not his queue, but the organization allows it.", "sign-in ext:102 ext:801")
+        .await?;
     story.sign_in("102", "801").await?;
 
     let preview = "settings preview organization.unassigned_queue_sign_in=RESTRICTED";
-    story.chapter("The administrator previews the restriction of sign-in to assigned queues.", preview)?;
+    story.chapter("The administrator previews the restriction of sign-in to assigned queues.", preview).await?;
     story.preview().await?;
 
     let set = "settings set organization.unassigned_queue_sign_in=RESTRICTED";
-    story.chapter("The administrator restricts sign-in.", set)?;
+    story.chapter("The administrator restricts sign-in.", set).await?;
     story.restrict().await?;
 
     story
-        .chapter("Bo is signed in and stays signed in: a change of policy ends no session.", "check ext:102 ext:801")?;
+        .chapter("Bo is signed in and stays signed in: a change of policy ends no session.", "check ext:102 ext:801")
+        .await?;
     story.check("102", "801").await?;
 
-    story.chapter("Cleo dials *13 801, and is refused.", "sign-in ext:103 ext:801")?;
+    story.chapter("Cleo dials *13 801, and is refused.", "sign-in ext:103 ext:801").await?;
     story.sign_in("103", "801").await?;
 
     let command = "supervisor-sign-in ext:201 ext:103 ext:801 --ttl 8h --justification 'peak hours'";
-    story.chapter("Sam, who supervises Sales, signs Cleo in for today.", command)?;
+    story.chapter("Sam, who supervises Sales, signs Cleo in for today.", command).await?;
     story.supervisor_sign_in("201", "103", "801").await?;
 
-    story.chapter("Who is signed in now?", "sessions")?;
+    story.chapter("Who is signed in now?", "sessions").await?;
     story.sessions().await?;
 
-    story.chapter("Cleo signs out.", "sign-out ext:103 ext:801")?;
+    story.chapter("Cleo signs out.", "sign-out ext:103 ext:801").await?;
     story.sign_out("103", "801").await?;
 
-    story.chapter("Cleo dials *13 801 again, and is refused as before.", "sign-in ext:103 ext:801")?;
+    story.chapter("Cleo dials *13 801 again, and is refused as before.", "sign-in ext:103 ext:801").await?;
     story.sign_in("103", "801").await?;
 
     let list = "audit list --user ext:103 --queue ext:801 --denied";
-    story.chapter("Why couldn't Cleo sign in to Sales?", list)?;
+    story.chapter("Why couldn't Cleo sign in to Sales?", list).await?;
     story.refusals("103", "801").await
 }
 
@@ -127,12 +141,17 @@ async fn ready(address: SocketAddr) -> anyhow::Result<Client> {
 struct Story {
     client: Client,
     chapter: u32,
+    /// The time between two chapters.
+    pause: Duration,
 }
 
 impl Story {
     /// Print the title of a chapter, and the command with the same effect.
-    fn chapter(&mut self, title: &str, command: &str) -> anyhow::Result<()> {
+    async fn chapter(&mut self, title: &str, command: &str) -> anyhow::Result<()> {
         let dim = print::DIM;
+        if self.chapter > 0 {
+            tokio::time::sleep(self.pause).await;
+        }
         self.chapter += 1;
         print::line(&format!("\n{}. {title}", self.chapter))?;
         print::line(&format!("{dim}$ queuegate {command} --organization {ORGANIZATION}{dim:#}"))
@@ -254,10 +273,10 @@ fn restricted() -> proto::PermissionSettings {
     proto::PermissionSettings { organization: Some(organization), ..Default::default() }
 }
 
-fn print_what_to_try(address: SocketAddr) -> anyhow::Result<()> {
+fn print_what_to_try(address: SocketAddr, console: &str) -> anyhow::Result<()> {
     let grpcurl = "grpcurl -plaintext";
     print::line(&format!(
-        "\nThe server goes on until Ctrl-C. In another terminal, try:
+        "\nThe server goes on until Ctrl-C. The console is at {console}/. In another terminal, try:
 
   {grpcurl} {address} list
   {grpcurl} {address} describe queuegate.v1.QueueAccessService.CheckQueueAccess

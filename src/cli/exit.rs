@@ -99,6 +99,7 @@ fn code(error: &anyhow::Error) -> u8 {
                 server::Error::Listen { .. }
                 | server::Error::Exposed { .. }
                 | server::Error::MetricsExposed { .. }
+                | server::Error::ConsoleExposed { .. }
                 | server::Error::Tls(_)
                 | server::Error::Tokens(_),
             ) => return WRONG,

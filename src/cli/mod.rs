@@ -18,6 +18,7 @@ mod audit;
 mod backup;
 mod config;
 mod confirm;
+mod console;
 mod demo;
 mod exit;
 #[cfg(test)]
@@ -68,6 +69,9 @@ enum Command {
     /// Manage the callers of a server.
     #[command(subcommand)]
     Token(token::Token),
+    /// Let people into the console.
+    #[command(subcommand)]
+    Console(console::Console),
     /// Run a server with a sample contact center, and play through a day in it.
     Demo(demo::Demo),
     /// Check whether a user may sign in to a queue. Changes nothing.
@@ -181,6 +185,7 @@ async fn run(command: Command, parsed: &config::ParsedCommand) -> anyhow::Result
         Command::Agi(agi) => agi.run().await,
         Command::Config(config) => config.run(&command_line(), parsed),
         Command::Token(token) => token.run(),
+        Command::Console(console) => console.run().await,
         Command::Demo(demo) => demo.run().await,
         Command::Check(check) => check.run().await,
         Command::Why(why) => why.run().await,

@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     auth::TokenFile,
-    server::{self, Database, Exposure, Limits, Listen, Reflection, SharedDatabase, TlsFiles, WhenStale},
+    console::{Changes, Origin},
+    server::{
+        self, ConsoleConfig, Database, Exposure, Limits, Listen, Reflection, SharedDatabase, TlsFiles, WhenStale,
+    },
     state::clock::SystemClock,
     store,
     telemetry::{logging, traces::Traces},
@@ -82,6 +85,17 @@ pub(super) struct ServerSettings {
     #[arg(long, value_name = "BOOL", env = "QUEUEGATE_METRICS_INSECURE", num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true")]
     metrics_insecure: bool,
+    /// Address to serve the console on, the web pages for administrators and supervisors. Other than loopback only with
+    /// tokens, TLS and --console-origin. Absent: disabled.
+    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_CONSOLE_LISTEN", value_parser = super::args::address)]
+    console_listen: Option<SocketAddr>,
+    /// The console's address as browsers see it, such as https://pbx.example.com/queuegate, behind a proxy or with a name.
+    #[arg(long, value_name = "URL", env = "QUEUEGATE_CONSOLE_ORIGIN")]
+    console_origin: Option<Origin>,
+    /// Show everything in the console, and let it change nothing.
+    #[arg(long, value_name = "BOOL", env = "QUEUEGATE_CONSOLE_READ_ONLY", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true")]
+    console_read_only: bool,
     /// OTLP endpoint (gRPC) to export traces of calls to, such as http://127.0.0.1:4317. Absent: disabled.
     #[arg(long, value_name = "URL", env = "QUEUEGATE_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
@@ -239,6 +253,11 @@ impl ServerSettings {
             metrics_exposure: if self.metrics_insecure { Exposure::Accepted } else { Exposure::Refused },
             reflection: if self.reflection { Reflection::On } else { Reflection::Off },
             metrics,
+            console: self.console_listen.map(|address| ConsoleConfig {
+                listen: Listen::At(address),
+                origin: self.console_origin,
+                changes: if self.console_read_only { Changes::ReadOnly } else { Changes::Allowed },
+            }),
             limits: Limits {
                 connections: self.max_connections,
                 handshake: self.handshake_timeout,

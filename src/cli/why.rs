@@ -10,19 +10,22 @@ use super::{
     exit::Outcome,
     print,
 };
-use crate::rpc::proto;
+use crate::{
+    client::rules::{self, Remedy, RuleResult},
+    rpc::proto,
+};
 
-/// The rules of queue access in their order, each with its reason. The first that matches decides.
-const RULES: [(proto::Reason, &str); 9] = [
-    (proto::Reason::UnknownUser, "the user is unknown"),
-    (proto::Reason::UserDisabled, "the user is disabled"),
-    (proto::Reason::UnknownQueue, "the queue is unknown"),
-    (proto::Reason::QueueKindNotSupported, "the channel can't reach this kind of queue"),
-    (proto::Reason::AgentRoleRequired, "the channel is the dashboard, and the user isn't an agent"),
-    (proto::Reason::AlreadySignedIn, "the user has a live session on the queue"),
-    (proto::Reason::Assigned, "the user is assigned to the queue"),
-    (proto::Reason::UnassignedAllowed, "unassigned_queue_sign_in is ALLOWED"),
-    (proto::Reason::UnassignedRestricted, "otherwise: it is RESTRICTED"),
+/// The condition of each rule, in their order.
+const CONDITIONS: [&str; 9] = [
+    "the user is unknown",
+    "the user is disabled",
+    "the queue is unknown",
+    "the channel can't reach this kind of queue",
+    "the channel is the dashboard, and the user isn't an agent",
+    "the user has a live session on the queue",
+    "the user is assigned to the queue",
+    "unassigned_queue_sign_in is ALLOWED",
+    "otherwise: it is RESTRICTED",
 ];
 
 /// Arguments of `why`.
@@ -83,14 +86,14 @@ impl Why {
 
 /// Each rule: its number, its condition, the result, and the fact that it depends on.
 fn checklist(decided: proto::Reason, facts: &proto::Facts, channel: Channel) -> Vec<[String; 4]> {
-    let place = RULES.iter().position(|(reason, _)| *reason == decided);
-    let rows = RULES.iter().enumerate().map(|(index, (reason, condition))| {
-        let result = match place {
-            Some(place) if index < place => "passed",
-            Some(place) if index == place => "decided here",
-            Some(_) | None => "not reached",
+    let rules = rules::checklist(decided).into_iter().zip(CONDITIONS).enumerate();
+    let rows = rules.map(|(index, ((rule, result), condition))| {
+        let result = match result {
+            RuleResult::Passed => "passed",
+            RuleResult::Decided => "decided here",
+            RuleResult::NotReached => "not reached",
         };
-        [(index + 1).to_string(), (*condition).to_owned(), result.to_owned(), fact(*reason, facts, channel)]
+        [(index + 1).to_string(), condition.to_owned(), result.to_owned(), fact(rule, facts, channel)]
     });
     rows.collect()
 }
@@ -117,92 +120,54 @@ fn fact(rule: proto::Reason, facts: &proto::Facts, channel: Channel) -> String {
 
 /// The ways to another outcome, each with the arguments of its command.
 fn remedies(decided: proto::Reason, facts: &proto::Facts, [user, queue]: [&Name; 2]) -> Vec<(String, String)> {
-    let remedy = |text: &str, command: String| (text.to_owned(), command);
-    let supervisor = || {
-        let text = "a supervisor of the queue can sign the user in for a limited time";
-        remedy(text, format!("supervisor-sign-in SUPERVISOR {user} {queue} --ttl 8h"))
-    };
-    let give_role = |text: &str| {
-        let role = remedy(text, format!("assign {user} {queue} --role agent"));
-        let text = "first, a contact admin must give the user a licence, which a role needs";
-        let license = remedy(text, format!("user set {user} --license"));
-        if facts.contact_center_license { vec![role] } else { vec![license, role] }
+    let new = |name: &Name, id: &str| match name {
+        Name::Id(id) => id.clone(),
+        Name::Extension(extension) => format!("{id} --extension {extension}"),
     };
     let set = |value: &str| format!("settings set {}={value}", super::settings::UNASSIGNED_QUEUE_SIGN_IN);
-    match decided {
-        proto::Reason::UnknownUser => {
-            let new = match user {
-                Name::Id(id) => id.clone(),
-                Name::Extension(extension) => format!("USER_ID --extension {extension}"),
-            };
-            vec![remedy("a system with the scope admin can add the user", format!("user add {new}"))]
+    let remedy = |remedy: Remedy| match remedy {
+        Remedy::AddUser => {
+            ("a system with the scope admin can add the user", format!("user add {}", new(user, "USER_ID")))
         }
-        proto::Reason::UserDisabled => {
-            let text = "a system with the scope admin can enable the user";
-            vec![remedy(text, format!("user set {user} --disabled=false"))]
+        Remedy::EnableUser => {
+            ("a system with the scope admin can enable the user", format!("user set {user} --disabled=false"))
         }
-        proto::Reason::UnknownQueue => {
-            let new = match queue {
-                Name::Id(id) => id.clone(),
-                Name::Extension(extension) => format!("QUEUE_ID --extension {extension}"),
-            };
-            vec![remedy("a contact admin can add the queue", format!("queue add {new} --kind call-queue"))]
+        Remedy::AddQueue => {
+            ("a contact admin can add the queue", format!("queue add {} --kind call-queue", new(queue, "QUEUE_ID")))
         }
-        proto::Reason::QueueKindNotSupported if facts.queue_kind() == proto::QueueKind::RingGroup => {
-            let text = "a contact admin can change the kind: no channel reaches a ring group";
-            vec![remedy(text, format!("queue set {queue} --kind call-queue"))]
+        Remedy::ChangeKind => (
+            "a contact admin can change the kind: no channel reaches a ring group",
+            format!("queue set {queue} --kind call-queue"),
+        ),
+        Remedy::UseDashboard => (
+            "the user can use the agent dashboard, with the agent role",
+            format!("why {user} {queue} --channel agent-dashboard"),
+        ),
+        Remedy::Dial => ("the user can dial *13, which needs no role", format!("why {user} {queue}")),
+        Remedy::SupervisorSignIn => (
+            "a supervisor of the queue can sign the user in for a limited time",
+            format!("supervisor-sign-in SUPERVISOR {user} {queue} --ttl 8h"),
+        ),
+        Remedy::GiveLicense => (
+            "first, a contact admin must give the user a licence, which a role needs",
+            format!("user set {user} --license"),
+        ),
+        Remedy::GiveRole => (
+            "a contact admin can assign the queue, which gives the agent role",
+            format!("assign {user} {queue} --role agent"),
+        ),
+        Remedy::Assign => ("a contact admin can assign the queue", format!("assign {user} {queue} --role agent")),
+        Remedy::SignOut => ("the user can sign out", format!("sign-out {user} {queue}")),
+        Remedy::SupervisorSignOut => (
+            "a supervisor of the queue can sign the user out",
+            format!("supervisor-sign-out SUPERVISOR {user} {queue}"),
+        ),
+        Remedy::Unassign => {
+            ("a contact admin can take the assignment", format!("unassign {user} {queue} --role agent"))
         }
-        proto::Reason::QueueKindNotSupported => {
-            let text = "the user can use the agent dashboard, with the agent role";
-            vec![remedy(text, format!("why {user} {queue} --channel agent-dashboard")), supervisor()]
-        }
-        proto::Reason::AgentRoleRequired => {
-            let mut ways = give_role("a contact admin can assign the queue, which gives the agent role");
-            if facts.queue_kind() == proto::QueueKind::CallQueue {
-                ways.push(remedy("the user can dial *13, which needs no role", format!("why {user} {queue}")));
-            }
-            ways.push(supervisor());
-            ways
-        }
-        proto::Reason::AlreadySignedIn => vec![
-            remedy("the user can sign out", format!("sign-out {user} {queue}")),
-            remedy(
-                "a supervisor of the queue can sign the user out",
-                format!("supervisor-sign-out SUPERVISOR {user} {queue}"),
-            ),
-        ],
-        proto::Reason::Assigned => {
-            vec![remedy("a contact admin can take the assignment", format!("unassign {user} {queue} --role agent"))]
-        }
-        proto::Reason::UnassignedAllowed => {
-            vec![remedy("a contact admin can restrict sign-in to assigned queues", set("RESTRICTED"))]
-        }
-        proto::Reason::UnassignedRestricted => {
-            let mut ways = vec![supervisor()];
-            ways.extend(give_role("a contact admin can assign the queue"));
-            ways.push(remedy("a contact admin can allow sign-in to unassigned queues", set("ALLOWED")));
-            ways
-        }
-        // Never decides a check.
-        _ => Vec::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rules_before_the_deciding_one_are_passed_and_the_others_not_reached() {
-        for (index, (reason, _)) in RULES.iter().enumerate() {
-            let rows = checklist(*reason, &proto::Facts::default(), Channel::FeatureCode);
-            let results: Vec<&str> = rows.iter().map(|[_, _, result, _]| result.as_str()).collect();
-            let mut expected = vec!["passed"; index];
-            expected.push("decided here");
-            expected.resize(RULES.len(), "not reached");
-            assert_eq!(results, expected, "{reason:?}");
-            let name = Name::Id("x".to_owned());
-            assert!(!remedies(*reason, &proto::Facts::default(), [&name, &name]).is_empty(), "{reason:?}");
-        }
-    }
+        Remedy::Restrict => ("a contact admin can restrict sign-in to assigned queues", set("RESTRICTED")),
+        Remedy::Allow => ("a contact admin can allow sign-in to unassigned queues", set("ALLOWED")),
+    };
+    let remedies = rules::remedies(decided, facts).into_iter().map(remedy);
+    remedies.map(|(text, command)| (text.to_owned(), command)).collect()
 }

@@ -3,6 +3,7 @@
 
 mod failure;
 mod request_id;
+pub mod rules;
 mod servers;
 
 use std::time::Duration;
@@ -17,8 +18,9 @@ use tonic::{
 pub use self::failure::{has_source, is_refusal, may_help_to_repeat};
 use self::servers::Servers;
 use crate::rpc::proto::{
-    audit_service_client::AuditServiceClient, directory_service_client::DirectoryServiceClient,
-    permission_service_client::PermissionServiceClient, queue_access_service_client::QueueAccessServiceClient,
+    audit_service_client::AuditServiceClient, console_service_client::ConsoleServiceClient,
+    directory_service_client::DirectoryServiceClient, permission_service_client::PermissionServiceClient,
+    queue_access_service_client::QueueAccessServiceClient,
 };
 
 /// Time limit for connecting.
@@ -44,6 +46,8 @@ pub struct Client {
     pub directory: DirectoryServiceClient<Connection>,
     /// The audit log.
     pub audit: AuditServiceClient<Connection>,
+    /// Links into the console.
+    pub console: ConsoleServiceClient<Connection>,
     servers: Servers,
     metadata: CallMetadata,
 }
@@ -178,6 +182,7 @@ impl Client {
             permission: PermissionServiceClient::with_interceptor(servers.clone(), metadata.clone()),
             directory: DirectoryServiceClient::with_interceptor(servers.clone(), metadata.clone()),
             audit: AuditServiceClient::with_interceptor(servers.clone(), metadata.clone()),
+            console: ConsoleServiceClient::with_interceptor(servers.clone(), metadata.clone()),
             servers,
             metadata,
         }

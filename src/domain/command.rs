@@ -124,6 +124,30 @@ impl Action {
         }
     }
 
+    /// Return the acting user that the action itself names: the user who signs in or out, or the supervisor.
+    pub fn acting_user(&self) -> Option<&UserRef> {
+        match self {
+            Self::SignIn { user, .. } | Self::SignInToAssignedQueues { user, .. } | Self::SignOut { user, .. } => {
+                Some(user)
+            }
+            Self::SupervisorSignIn { supervisor, .. } | Self::SupervisorSignOut { supervisor, .. } => Some(supervisor),
+            Self::CreateOrganization { .. }
+            | Self::UpdateOrganization { .. }
+            | Self::DeleteOrganization { .. }
+            | Self::CreateUser { .. }
+            | Self::UpdateUser { .. }
+            | Self::DeleteUser { .. }
+            | Self::CreateQueue { .. }
+            | Self::UpdateQueue { .. }
+            | Self::DeleteQueue { .. }
+            | Self::AssignRole { .. }
+            | Self::UnassignRole { .. }
+            | Self::UpdateSettings { .. }
+            | Self::Import { .. }
+            | Self::CutAuditLog { .. } => None,
+        }
+    }
+
     /// Return whether the action changes directory, settings or audit log. A caller does so on behalf of an acting user
     /// or as an administrator of its own (`docs/semantics.md` section 5.2).
     pub fn is_administration(&self) -> bool {

@@ -226,6 +226,16 @@ impl Caller {
         Self(format!("ip:{address}").into())
     }
 
+    /// Return the console, which reads for its pages.
+    pub fn console() -> Self {
+        Self("console".into())
+    }
+
+    /// Return a person in the console.
+    pub fn in_console(user_id: &UserId) -> Self {
+        Self(format!("console:{user_id}").into())
+    }
+
     /// Return a caller that a token or a certificate authenticated.
     pub fn named(name: &CallerName) -> Self {
         Self(format!("token:{name}").into())

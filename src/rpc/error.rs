@@ -74,6 +74,10 @@ pub enum Error {
     NotTheirs(OrganizationId),
     /// The caller may change this only on behalf of an acting user.
     ActorRequired,
+    /// The caller acts for one user at most, and the request names another.
+    NotTheUser,
+    /// The server has no console.
+    ConsoleOff,
     /// There is no such method.
     UnknownMethod,
     /// The caller has too many calls in flight.

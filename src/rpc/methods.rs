@@ -93,6 +93,8 @@ pub const METHODS: &[Method] = &[
     method("/queuegate.v1.AuditService/ListAuditEvents", Scoped(Audit), Scan),
     method("/queuegate.v1.AuditService/VerifyAuditLog", Scoped(Audit), Stream),
     method("/queuegate.v1.AuditService/WatchAuditEvents", Scoped(Audit), Stream),
+    // A link's holder acts as its user.
+    method("/queuegate.v1.ConsoleService/CreateConsoleLink", Scoped(Admin), Check),
     method("/queuegate.v1.DirectoryService/AssignRole", Scoped(Directory), Write),
     method("/queuegate.v1.DirectoryService/CreateOrganization", Scoped(Directory), Write),
     method("/queuegate.v1.DirectoryService/CreateQueue", Scoped(Directory), Write),

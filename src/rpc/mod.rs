@@ -31,6 +31,7 @@ mod export;
 mod import;
 mod audit;
 mod audit_watch;
+mod console;
 pub mod reflection;
 
 pub use self::{
@@ -43,9 +44,10 @@ pub use self::{
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/queuegate_descriptor.bin"));
 
 /// The names of the services in health checks.
-pub const SERVICE_NAMES: [&str; 4] = [
+pub const SERVICE_NAMES: [&str; 5] = [
     "queuegate.v1.QueueAccessService",
     "queuegate.v1.PermissionService",
     "queuegate.v1.DirectoryService",
     "queuegate.v1.AuditService",
+    "queuegate.v1.ConsoleService",
 ];

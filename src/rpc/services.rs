@@ -16,18 +16,19 @@ use super::{
     imports::Imports,
     permits::{MAX_LONG_READS, Permits},
     proto::{
-        self, audit_service_server::AuditServiceServer, directory_service_server::DirectoryServiceServer,
-        permission_service_server::PermissionServiceServer, queue_access_service_server::QueueAccessServiceServer,
+        self, audit_service_server::AuditServiceServer, console_service_server::ConsoleServiceServer,
+        directory_service_server::DirectoryServiceServer, permission_service_server::PermissionServiceServer,
+        queue_access_service_server::QueueAccessServiceServer,
     },
     revisions::own_revision,
     scan::Scans,
     to_proto,
 };
 use crate::{
-    auth::{Identity, Scope},
+    auth::{ActsFor, Identity, Links, Scope},
     domain::{
         command::{Action, Command, DecisionRecord, Outcome},
-        ids::{OrganizationId, UserId},
+        ids::{OrganizationId, UserId, UserRef},
         language::Language,
         model::Session,
         plan::{Context, Plan, plan},
@@ -65,6 +66,8 @@ pub struct Rpc {
     pub(super) long_reads: Permits,
     pub(super) scans: Scans,
     pub(super) times: StreamTimes,
+    /// `None`: the server has no console.
+    pub(super) links: Option<Arc<Links>>,
 }
 
 impl Rpc {
@@ -74,6 +77,7 @@ impl Rpc {
         draining: signal::Receiver<bool>,
         metrics: Arc<Metrics>,
         times: StreamTimes,
+        links: Option<Arc<Links>>,
     ) -> Self {
         Self {
             state,
@@ -84,6 +88,7 @@ impl Rpc {
             long_reads: Permits::new(MAX_LONG_READS),
             scans: Scans::new(),
             times,
+            links,
         }
     }
 
@@ -204,6 +209,11 @@ impl CallerServices {
         AuditServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip)
     }
 
+    /// Return ConsoleService: links into the console.
+    pub fn console(&self) -> ConsoleServiceServer<Self> {
+        ConsoleServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip)
+    }
+
     /// Execute a command, unless a field of its request is malformed. A refusal is explained in the language.
     pub(super) async fn execute(
         &self,
@@ -235,8 +245,21 @@ pub(super) fn require_actor(caller: &Identity, actor: Option<&UserId>) -> Result
     Ok(())
 }
 
-/// Refuse a command without the acting user that it needs.
+/// Refuse a command without the acting user that it needs, or on behalf of another user than the caller acts for.
 pub(super) fn authorize(caller: &Identity, command: &Command) -> Result<(), Error> {
+    let (user, actor) = (command.action.acting_user(), command.actor.as_ref());
+    let may_act = match caller.acts_for() {
+        ActsFor::Anybody => true,
+        ActsFor::User(own) => {
+            // An extension may move to another user.
+            let is_own = |user: &UserRef| matches!(user, UserRef::Id(user_id) if user_id == own);
+            user.is_none_or(is_own) && actor.is_none_or(|actor| actor == own)
+        }
+        ActsFor::Nobody => user.is_none() && actor.is_none(),
+    };
+    if !may_act {
+        return Err(Error::NotTheUser);
+    }
     if command.action.is_administration() { require_actor(caller, command.actor.as_ref()) } else { Ok(()) }
 }
 
@@ -250,4 +273,50 @@ pub(super) fn try_out(snapshot: &Snapshot, command: &Command, now: Timestamp) ->
     // A plan that isn't committed creates no session, so the id is never used.
     let context = Context { now, new_session: 0 };
     Ok(plan(snapshot, command, &context)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{command::QueueSelection, ids::QueueRef};
+
+    #[test]
+    fn a_person_in_the_console_acts_as_that_person_alone() {
+        let id = |text: &str| text.parse::<UserId>().unwrap();
+        let sam = UserRef::Id(id("sam"));
+        let (other, extension) = (UserRef::Id(id("petra")), UserRef::Extension("201".parse().unwrap()));
+        let queue = QueueRef::Id("sales".parse().unwrap());
+        let (person, console) = (
+            Identity::of_person("acme".parse().unwrap(), id("sam")),
+            Identity::of_console(Some("acme".parse().unwrap())),
+        );
+        let anybody = Identity::anyone_at("127.0.0.1");
+        let command = |action: Action, actor: Option<&str>| Command {
+            organization_id: "acme".parse().unwrap(),
+            action,
+            actor: actor.map(id),
+        };
+        let supervise = |supervisor: &UserRef| {
+            let (supervisor, user, queue) = (supervisor.clone(), other.clone(), queue.clone());
+            command(Action::SupervisorSignOut { supervisor, user, queue, justification: String::new() }, None)
+        };
+        let sign_out =
+            |user: &UserRef| command(Action::SignOut { user: user.clone(), queues: QueueSelection::All }, None);
+        let delete =
+            |actor| command(Action::DeleteOrganization { if_missing: crate::domain::command::IfMissing::Fail }, actor);
+        for (command, may) in [
+            (supervise(&sam), true),
+            (supervise(&other), false),
+            (supervise(&extension), false),
+            (sign_out(&sam), true),
+            (sign_out(&other), false),
+            (delete(Some("sam")), true),
+            (delete(Some("petra")), false),
+            (delete(None), false),
+        ] {
+            assert_eq!(authorize(&person, &command).is_ok(), may, "{command:?}");
+            assert!(authorize(&console, &command).is_err(), "{command:?}");
+            assert!(authorize(&anybody, &command).is_ok(), "{command:?}");
+        }
+    }
 }

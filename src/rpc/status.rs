@@ -156,6 +156,18 @@ impl From<Error> for Status {
                 "name the user on whose behalf you ask in actor_user_id; without one, credentials need the scope `admin`",
                 ErrorDetails::new(),
             ),
+            Error::NotTheUser => status(
+                Code::PermissionDenied,
+                "USER_NOT_PERMITTED",
+                "this caller acts for one user at most, by id, and the request names another",
+                ErrorDetails::new(),
+            ),
+            Error::ConsoleOff => status(
+                Code::FailedPrecondition,
+                "CONSOLE_OFF",
+                "this server has no console; start it with --console-listen",
+                ErrorDetails::new(),
+            ),
             Error::UnknownMethod => {
                 status(Code::Unimplemented, "UNKNOWN_METHOD", "this server has no such method", ErrorDetails::new())
             }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 
 use super::{error::Error, limits::Limits, net::TlsFiles};
-use crate::{auth::TokenFile, state::clock::Clock, store::postgres::Target, telemetry::traces::Traces};
+use crate::{auth::TokenFile, console, state::clock::Clock, store::postgres::Target, telemetry::traces::Traces};
 
 /// The configuration of a server.
 pub struct Config {
@@ -25,6 +25,8 @@ pub struct Config {
     pub reflection: Reflection,
     /// Where to serve metrics and probes, over plain HTTP; `None`: nowhere.
     pub metrics: Option<Listen>,
+    /// The console; `None`: the server has none.
+    pub console: Option<ConsoleConfig>,
     /// The destination of calls' spans; `None`: no traces.
     pub traces: Option<Traces>,
     /// The limits of connections, calls and times.
@@ -36,6 +38,17 @@ pub struct Config {
     pub drain_deadline: Duration,
     /// The source of the time.
     pub clock: Arc<dyn Clock>,
+}
+
+/// The console of a server.
+#[derive(Debug)]
+pub struct ConsoleConfig {
+    /// Where to listen for browsers.
+    pub listen: Listen,
+    /// The console's address as browsers see it; `None`: the one on which it listens.
+    pub origin: Option<console::Origin>,
+    /// Whether people may change anything.
+    pub changes: console::Changes,
 }
 
 /// The database of a server.
@@ -114,6 +127,7 @@ impl Config {
             metrics_exposure: Exposure::Refused,
             reflection: Reflection::On,
             metrics: None,
+            console: None,
             traces: None,
             limits: Limits::default(),
             drain_delay: Duration::ZERO,
@@ -142,6 +156,38 @@ impl Listen {
 pub(super) fn local_address(listener: &TcpListener) -> Result<SocketAddr, Error> {
     let unknown = |problem| Error::Listen { address: "the socket".to_owned(), flag: "--listen", problem };
     listener.local_addr().map_err(unknown)
+}
+
+/// Refuse a console for other machines without TLS, tokens and an address. Return how browsers reach it.
+pub(super) fn console_settings(
+    address: SocketAddr,
+    origin: Option<console::Origin>,
+    changes: console::Changes,
+    exposure: Exposure,
+    [has_tokens, has_tls]: [bool; 2],
+) -> Result<console::Settings, Error> {
+    let is_loopback = address.ip().is_loopback();
+    if !is_loopback {
+        let is_encrypted = has_tls || exposure == Exposure::Accepted;
+        let (missing, flags) = match (has_tokens, is_encrypted, origin.is_some()) {
+            (true, true, true) => ("", ""),
+            (false, _, _) => ("tokens", "--tokens"),
+            (_, false, _) => ("TLS", "--tls-certificate and --tls-key"),
+            (_, _, false) => ("the address of the console", "--console-origin"),
+        };
+        if !missing.is_empty() {
+            return Err(Error::ConsoleExposed { address, missing, flags });
+        }
+    }
+    // Behind a proxy, a listener on loopback is open to others.
+    let is_local = is_loopback && origin.is_none();
+    let scheme = if has_tls { console::Scheme::Https } else { console::Scheme::Http };
+    Ok(console::Settings {
+        hosts: console::hosts(origin.as_ref(), address),
+        origin: origin.unwrap_or_else(|| console::Origin::of_listener(scheme, address)),
+        entrance: if is_local && !has_tokens { console::Entrance::Picker } else { console::Entrance::Links },
+        changes,
+    })
 }
 
 /// Refuse to serve other machines without authentication and encryption.

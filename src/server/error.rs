@@ -31,6 +31,19 @@ pub enum Error {
         /// The flags that provide it.
         flags: &'static str,
     },
+    /// Strangers could use the console.
+    #[error(
+        "the console on {address} can be reached from other machines, and the server has no {missing}; give {flags}, or \
+         listen on 127.0.0.1"
+    )]
+    ConsoleExposed {
+        /// The address.
+        address: SocketAddr,
+        /// The missing protection.
+        missing: &'static str,
+        /// The flags that provide it.
+        flags: &'static str,
+    },
     /// Strangers could read metrics, and delay probes.
     #[error(
         "{address} can be reached from other machines, and metrics and probes have neither tokens nor TLS; listen on \

@@ -10,7 +10,7 @@ mod config;
 mod run;
 
 pub use self::{
-    config::{Config, Database, Exposure, Listen, Reflection, SharedDatabase, WhenStale},
+    config::{Config, ConsoleConfig, Database, Exposure, Listen, Reflection, SharedDatabase, WhenStale},
     error::Error,
     limits::Limits,
     net::{TlsError, TlsFiles},

@@ -23,13 +23,17 @@ use tracing::{error, info, warn};
 
 use super::{
     call::{Admission, Callers, CoreResources},
-    config::{Config, Database, Exposure, Reflection, SharedDatabase, WhenStale, local_address, refuse_exposure},
+    config::{
+        Config, ConsoleConfig, Database, Exposure, Reflection, SharedDatabase, WhenStale, console_settings,
+        local_address, refuse_exposure,
+    },
     error::Error,
-    net::{ConnectionServer, Cores, Tls, accept},
+    net::{ConnectionServer, Cores, Tls, accept, serve_browsers},
     operator::{Health, Operator, ServingStatus, notify_systemd, reload},
 };
 use crate::{
-    auth::Authority,
+    auth::{Authority, Links},
+    console::{self, Console},
     rpc::{
         self, Rpc, StreamTimes,
         reflection::{Descriptors, V1, V1Alpha},
@@ -44,6 +48,7 @@ use crate::{
 pub struct Server {
     address: SocketAddr,
     metrics_address: Option<SocketAddr>,
+    console_address: Option<(SocketAddr, String)>,
     drain_delay: Duration,
     drain_deadline: Duration,
     health: Health,
@@ -69,6 +74,7 @@ pub async fn start(config: Config) -> Result<Server, Error> {
         metrics_exposure,
         reflection,
         metrics: metrics_listen,
+        console,
         traces,
         limits,
         drain_delay,
@@ -97,6 +103,19 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     {
         return Err(Error::MetricsExposed { address });
     }
+    let console = match console {
+        Some(ConsoleConfig { listen, origin, changes }) => {
+            let listener = listen.bind("--console-listen").await?;
+            let address = local_address(&listener)?;
+            let protections = [authority.is_some(), tls.is_some()];
+            let settings = console_settings(address, origin, changes, exposure, protections)?;
+            Some((listener, address, settings))
+        }
+        None => None,
+    };
+    let console_address = console.as_ref().map(|(_, address, settings)| (*address, settings.origin.to_string()));
+    let console_tls = tls.clone();
+    let links = console_address.as_ref().map(|(_, origin)| Arc::new(Links::new(origin.as_str())));
     let opened = database.clone();
     let store = tokio::task::spawn_blocking(move || match opened {
         Database::File(path) => sqlite::Store::open(&path, new_store_id()).map(Store::from),
@@ -116,6 +135,7 @@ pub async fn start(config: Config) -> Result<Server, Error> {
         draining.clone(),
         Arc::clone(&metrics),
         StreamTimes { patience: limits.read_patience, quiet: limits.quiet },
+        links.clone(),
     );
     let health = Health::of([""].into_iter().chain(rpc::SERVICE_NAMES));
     let mut routes = Routes::new(health.service());
@@ -141,7 +161,9 @@ pub async fn start(config: Config) -> Result<Server, Error> {
         ConnectionServer { core: Arc::new(core), limits, tls: tls.clone(), draining: draining.clone() }
     };
     let servers: Vec<ConnectionServer> = std::iter::repeat_with(server_of_a_core).take(processors()).collect();
-    let admissions = servers.iter().map(|server| Arc::clone(&server.core.admission)).collect();
+    let own_server = console.is_some().then(|| Arc::new(server_of_a_core()));
+    let admissions = servers.iter().chain(own_server.as_deref());
+    let admissions = admissions.map(|server| Arc::clone(&server.core.admission)).collect();
     let cores = Cores::start(servers).map_err(Error::Threads)?;
     let mut beside = JoinSet::new();
     beside.spawn(reload(authority, tls, Arc::clone(&clock), Arc::clone(&metrics)));
@@ -163,13 +185,26 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     if let Some(listener) = metrics_listener {
         beside.spawn(operator.serve(listener));
     }
-    let serving = tokio::spawn(accept(listener, cores, limits, Arc::clone(&metrics), draining));
+    let serving = accept(listener, cores, limits, Arc::clone(&metrics), draining.clone());
+    let serving = match (console, own_server, links) {
+        (Some((listener, address, settings)), Some(server), Some(links)) => {
+            let now = Arc::clone(&clock);
+            let console = Console::new(settings, connect_to(server), links, Arc::new(move || now.now()));
+            let browsers = serve_browsers(listener, console_tls, console.router(), draining);
+            info!(%address, "serving the console");
+            tokio::spawn(async {
+                tokio::join!(serving, browsers);
+            })
+        }
+        _ => tokio::spawn(serving),
+    };
     info!(%address, "listening");
     let loaded = Arc::clone(&metrics);
     let loading = tokio::task::spawn_blocking(move || State::start(store, clock, loaded, processors()));
     Ok(Server {
         address,
         metrics_address,
+        console_address,
         drain_delay,
         drain_deadline,
         health,
@@ -181,6 +216,19 @@ pub async fn start(config: Config) -> Result<Server, Error> {
         beside,
         drain,
         is_stopping,
+    })
+}
+
+/// The bytes of a connection within the process that one side may be ahead of the other.
+const AHEAD: usize = 64 * 1024;
+
+/// Return the entrance of the server for callers in this process.
+fn connect_to(server: Arc<ConnectionServer>) -> console::Connect {
+    Arc::new(move |identity| {
+        let (client, stream) = tokio::io::duplex(AHEAD);
+        let server = Arc::clone(&server);
+        tokio::spawn(async move { server.serve_in_process(stream, identity).await });
+        client
     })
 }
 
@@ -199,6 +247,12 @@ impl Server {
     /// Return the address of the metrics, or `None` if the server doesn't serve them.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_address
+    }
+
+    /// Return the address on which the server listens for browsers, and the console's address as they see it. `None` if
+    /// the server has no console.
+    pub fn console_address(&self) -> Option<(SocketAddr, &str)> {
+        self.console_address.as_ref().map(|(address, origin)| (*address, origin.as_str()))
     }
 
     /// Serve until `stop` completes, then drain. Health turns to NOT_SERVING. After a delay, the server refuses new

@@ -79,7 +79,7 @@ fn naming(caller: &Caller, rpc: &str, organization_id: &str) -> Option<String> {
 fn scope(rpc: &str) -> Scope {
     let (service, method) = rpc.split_once('/').unwrap();
     match (service, method) {
-        (_, "CutAuditLog") => Scope::Admin,
+        (_, "CutAuditLog") | ("ConsoleService", _) => Scope::Admin,
         ("AuditService", _) => Scope::Audit,
         ("DirectoryService", _) => Scope::Directory,
         ("PermissionService", _) if method.ends_with("PermissionSettings") => Scope::Settings,

@@ -22,10 +22,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("state", &["domain", "store", "telemetry"]),
     ("auth", &["domain"]),
     ("rpc", &["domain", "document", "state", "store", "auth", "telemetry"]),
-    ("server", &["domain", "document", "store", "state", "auth", "rpc", "telemetry"]),
+    ("console", &["domain", "auth", "rpc", "client"]),
+    ("server", &["domain", "document", "store", "state", "auth", "rpc", "console", "telemetry"]),
     ("client", &["rpc"]),
     ("agi", &["client", "domain", "rpc"]),
-    ("cli", &["agi", "auth", "client", "domain", "rpc", "server", "state", "store", "telemetry"]),
+    ("cli", &["agi", "auth", "client", "domain", "rpc", "console", "server", "state", "store", "telemetry"]),
 ];
 
 /// Crates that only some rooms may use.
@@ -34,11 +35,13 @@ const OWNED: &[(&str, &[&str])] = &[
     ("rustix", &["state", "server", "store"]),
     ("saphyr_parser", &["document"]),
     ("prost", &["rpc", "client", "cli"]),
-    ("prost_types", &["rpc", "cli"]),
+    ("prost_types", &["rpc", "console", "cli"]),
     ("prost_reflect", &["cli", "rpc"]),
-    ("tonic", &["rpc", "server", "client", "agi", "cli"]),
-    ("tonic_types", &["rpc", "server", "client", "agi", "cli"]),
-    ("tokio", &["store", "state", "auth", "rpc", "server", "client", "agi", "cli"]),
+    ("axum", &["console", "server"]),
+    ("maud", &["console"]),
+    ("tonic", &["rpc", "console", "server", "client", "agi", "cli"]),
+    ("tonic_types", &["rpc", "console", "server", "client", "agi", "cli"]),
+    ("tokio", &["store", "state", "auth", "rpc", "console", "server", "client", "agi", "cli"]),
     ("hyper", &["server"]),
     ("flate2", &["server"]),
     ("tokio_rustls", &["server", "store"]),
@@ -57,7 +60,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("crossterm", &["cli"]),
     ("jiff", &["auth", "cli"]),
     ("anyhow", &["cli"]),
-    ("tracing", &["store", "state", "rpc", "server", "agi", "cli", "telemetry"]),
+    ("tracing", &["store", "state", "rpc", "console", "server", "agi", "cli", "telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
 ];
 

@@ -22,6 +22,7 @@ mod bad_input;
 mod cluster;
 mod command_line;
 mod compression;
+mod console;
 mod decision_tables;
 mod directory;
 mod directory_commands;

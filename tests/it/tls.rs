@@ -48,12 +48,12 @@ async fn beyond_this_machine_a_server_needs_tokens_and_tls() {
 }
 
 /// An authority, with its certificates for a server on this machine and for a client.
-struct Certificates {
+pub struct Certificates {
     folder: PathBuf,
 }
 
 impl Certificates {
-    fn new(folder: &Path, authority: &str) -> Self {
+    pub fn new(folder: &Path, authority: &str) -> Self {
         let certificates = Self { folder: folder.to_owned() };
         certificates.renew(authority);
         certificates
@@ -85,11 +85,11 @@ impl Certificates {
         fs::rename(new, self.folder.join(name)).unwrap();
     }
 
-    fn read(&self, name: &str) -> Vec<u8> {
+    pub fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.folder.join(name)).unwrap()
     }
 
-    fn server(&self) -> TlsFiles {
+    pub fn server(&self) -> TlsFiles {
         TlsFiles {
             certificate: self.folder.join("server.pem"),
             key: self.folder.join("server.key"),

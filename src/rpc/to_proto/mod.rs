@@ -11,5 +11,5 @@ pub(super) use self::{
     directory::{import_problem, import_report, organization, queue, role_assignment, user},
     permission::{permission_decision, permission_description, permission_impact, settings, user_impact},
     queue_access::{decision, facts, recorded_decision, session},
-    values::{count, permission, reason, revision},
+    values::{count, permission, reason, revision, timestamp},
 };

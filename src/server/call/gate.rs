@@ -28,7 +28,7 @@ use super::{
     request_body::RequestBody,
 };
 use crate::{
-    auth::CertificateName,
+    auth::{CertificateName, Identity},
     rpc::{
         deadline::grpc_timeout,
         error::Error,
@@ -48,6 +48,11 @@ pub struct ConnectionService {
 impl ConnectionService {
     pub fn new(core: Arc<CoreResources>, address: IpAddr, certificate_names: Vec<CertificateName>) -> Self {
         Self { peer: Arc::new(Peer::new(core, address, certificate_names)) }
+    }
+
+    /// The calls of a caller in this process.
+    pub fn in_process(core: Arc<CoreResources>, identity: Arc<Identity>) -> Self {
+        Self { peer: Arc::new(Peer::in_process(core, identity)) }
     }
 
     /// Return the activity of the connection.
@@ -105,7 +110,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         let answering = connection_caller.services.call(request);
         let answering = if may_compress { compression::compressed(answering) } else { answering };
         // The identity of a caller without credentials never ends.
-        let identity = self.peer.core.authority.is_some().then(|| Arc::clone(&connection_caller.identity));
+        let identity = self.peer.identity_can_end().then(|| Arc::clone(&connection_caller.identity));
         CallFuture::AdmittedCall(AdmittedCall {
             call: Some(call),
             queued,

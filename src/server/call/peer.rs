@@ -25,8 +25,9 @@ use crate::{
 pub struct Peer {
     pub core: Arc<CoreResources>,
     certificate_names: Vec<CertificateName>,
-    /// The identity of a caller without credentials.
+    /// The identity of a caller without credentials, and of a caller in this process.
     anyone: Arc<Identity>,
+    is_in_process: bool,
     known: Mutex<Known>,
     pub activity: Activity,
 }
@@ -65,7 +66,31 @@ impl Known {
 impl Peer {
     pub fn new(core: Arc<CoreResources>, address: IpAddr, certificate_names: Vec<CertificateName>) -> Self {
         let anyone = Arc::new(Identity::anyone_at(address));
-        Self { core, certificate_names, anyone, known: Mutex::default(), activity: Activity::new() }
+        Self {
+            core,
+            certificate_names,
+            anyone,
+            is_in_process: false,
+            known: Mutex::default(),
+            activity: Activity::new(),
+        }
+    }
+
+    /// A caller in this process, whose identity is given. It presents no credentials.
+    pub fn in_process(core: Arc<CoreResources>, identity: Arc<Identity>) -> Self {
+        Self {
+            core,
+            certificate_names: Vec::new(),
+            anyone: identity,
+            is_in_process: true,
+            known: Mutex::default(),
+            activity: Activity::new(),
+        }
+    }
+
+    /// Whether the identity of the caller can end during a call. That of a caller without credentials can't.
+    pub fn identity_can_end(&self) -> bool {
+        self.is_in_process || self.core.authority.is_some()
     }
 
     /// Authenticate and admit a call, or return the error with which it is refused.
@@ -76,7 +101,7 @@ impl Peer {
     ) -> Result<(Arc<ConnectionCaller>, CallPermit), Error> {
         let CoreResources { authority, admission, clock, .. } = &*self.core;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let identity = match (authority, method.access) {
+        let identity = match (authority.as_ref().filter(|_| !self.is_in_process), method.access) {
             (None, _) | (Some(_), Access::Open) => Arc::clone(&self.anyone),
             (Some(authority), Access::Known | Access::Scoped(_)) => {
                 let authorization = authorization.map(HeaderValue::as_bytes);
@@ -86,6 +111,9 @@ impl Peer {
                     .map_err(Error::Unauthenticated)?
             }
         };
+        if self.is_in_process && identity.has_ended() {
+            return Err(Error::CredentialsEnded);
+        }
         if let Access::Scoped(scope) = method.access
             && !identity.holds(scope)
         {

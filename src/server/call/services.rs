@@ -9,8 +9,9 @@ use super::request_body::RequestBody;
 use crate::rpc::{
     CallerServices,
     proto::{
-        audit_service_server::AuditServiceServer, directory_service_server::DirectoryServiceServer,
-        permission_service_server::PermissionServiceServer, queue_access_service_server::QueueAccessServiceServer,
+        audit_service_server::AuditServiceServer, console_service_server::ConsoleServiceServer,
+        directory_service_server::DirectoryServiceServer, permission_service_server::PermissionServiceServer,
+        queue_access_service_server::QueueAccessServiceServer,
     },
     watch_sessions,
 };
@@ -27,6 +28,7 @@ pub struct Services {
     permission: PermissionServiceServer<CallerServices>,
     directory: DirectoryServiceServer<CallerServices>,
     audit: AuditServiceServer<CallerServices>,
+    console: ConsoleServiceServer<CallerServices>,
     services: CallerServices,
     others: Routes,
 }
@@ -39,6 +41,7 @@ impl Services {
             permission: services.permission(),
             directory: services.directory(),
             audit: services.audit(),
+            console: services.console(),
             services,
             others,
         }
@@ -56,6 +59,7 @@ impl Services {
             Some("/queuegate.v1.PermissionService") => self.permission.clone().call(request),
             Some("/queuegate.v1.DirectoryService") => self.directory.clone().call(request),
             Some("/queuegate.v1.AuditService") => self.audit.clone().call(request),
+            Some("/queuegate.v1.ConsoleService") => self.console.clone().call(request),
             Some(_) | None => Box::pin(self.others.clone().call(request.map(Body::new))),
         }
     }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, DuplexStream},
     net::TcpStream,
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
@@ -18,6 +18,7 @@ use super::{
     tls::{Tls, client_names},
 };
 use crate::{
+    auth::Identity,
     server::{
         call::{Activity, ConnectionService, CoreResources},
         drain::began,
@@ -84,6 +85,12 @@ impl ConnectionServer {
             Ok(Ok((service, Either::Plain(stream)))) => self.converse(stream, service).await,
             Ok(Ok((service, Either::Tls(stream)))) => self.converse(stream, service).await,
         }
+    }
+
+    /// Serve a connection within the process to its end.
+    pub async fn serve_in_process(&self, stream: DuplexStream, identity: Identity) {
+        let service = ConnectionService::in_process(Arc::clone(&self.core), Arc::new(identity));
+        self.converse(stream, service).await;
     }
 
     async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, service: ConnectionService) {

@@ -5,6 +5,9 @@ mod preface;
 mod connection;
 mod cores;
 mod listener;
+mod browsers;
 
 pub use self::tls::{Error as TlsError, TlsFiles};
-pub(super) use self::{connection::ConnectionServer, cores::Cores, listener::accept, tls::Tls};
+pub(super) use self::{
+    browsers::serve_browsers, connection::ConnectionServer, cores::Cores, listener::accept, tls::Tls,
+};

@@ -47,10 +47,18 @@ impl Error {
 /// The present TLS configuration.
 pub struct Tls {
     files: TlsFiles,
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<Configs>,
     /// The contents of the last read, to notice changes. Locked during a reload.
     last_read: Mutex<Read>,
     reserve: Reserve,
+}
+
+/// The configurations of the two listeners with TLS.
+struct Configs {
+    /// For calls: HTTP/2.
+    calls: Arc<ServerConfig>,
+    /// For browsers: HTTP/1.1, without a request for a client certificate.
+    browsers: Arc<ServerConfig>,
 }
 
 /// The contents of the files.
@@ -65,12 +73,18 @@ impl Tls {
     pub fn open(files: TlsFiles) -> Result<Self, Error> {
         let reserve = Reserve::default();
         let read = Read::of(&files, &reserve)?;
-        let current = ArcSwap::from(read.config(&files)?);
+        let current = ArcSwap::from_pointee(read.configs(&files)?);
         Ok(Self { files, current, last_read: Mutex::new(read), reserve })
     }
 
+    /// Return the configuration of connections for calls.
     pub fn config(&self) -> Arc<ServerConfig> {
-        self.current.load_full()
+        Arc::clone(&self.current.load().calls)
+    }
+
+    /// Return the configuration of connections of browsers.
+    pub fn browser_config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.load().browsers)
     }
 
     /// Return the accesses to the files that others have and should not.
@@ -87,7 +101,7 @@ impl Tls {
         if read == *last_read {
             return Ok(false);
         }
-        self.current.store(read.config(&self.files)?);
+        self.current.store(Arc::new(read.configs(&self.files)?));
         *last_read = read;
         Ok(true)
     }
@@ -105,14 +119,24 @@ impl Read {
         })
     }
 
-    fn config(&self, files: &TlsFiles) -> Result<Arc<ServerConfig>, Error> {
+    fn configs(&self, files: &TlsFiles) -> Result<Configs, Error> {
+        let calls = self.config(files, self.client_ca.as_ref(), b"h2")?;
+        Ok(Configs { calls, browsers: self.config(files, None, b"http/1.1")? })
+    }
+
+    fn config(
+        &self,
+        files: &TlsFiles,
+        client_ca: Option<&Vec<u8>>,
+        protocol: &[u8],
+    ) -> Result<Arc<ServerConfig>, Error> {
         let chain = certificates(&files.certificate, &self.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key)
             .map_err(|_| Error::new(&files.key, &"has no private key in PEM (BEGIN PRIVATE KEY)"))?;
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| Error::new(&files.certificate, &error))?;
-        let builder = match (&files.client_ca, &self.client_ca) {
+        let builder = match (&files.client_ca, client_ca) {
             (Some(path), Some(pem)) => {
                 let mut roots = RootCertStore::empty();
                 for certificate in certificates(path, pem)? {
@@ -127,7 +151,7 @@ impl Read {
         };
         let unfit = |error| Error::new(&files.certificate, &format_args!("can't be used with its key: {error}"));
         let mut config = builder.with_single_cert(chain, key).map_err(unfit)?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         Ok(Arc::new(config))
     }
 }

@@ -1,6 +1,7 @@
 //! Invalid requests to every rpc, over the wire: the status and the details of `docs/semantics.md` section 6.
 
 mod audit;
+mod console;
 mod directory;
 mod permission;
 mod queue_access;
@@ -145,7 +146,7 @@ async fn bad_input_gets_the_status_and_detail_of_the_specification() {
     let server = TestServer::acme().await;
     let mut caller = Caller::new(&server).await;
     let mut covered = BTreeSet::new();
-    let cases = [queue_access::CASES, permission::CASES, directory::CASES, audit::CASES].concat();
+    let cases = [queue_access::CASES, permission::CASES, directory::CASES, audit::CASES, console::CASES].concat();
     for (rpc, json, code, reason, named) in &cases {
         let status = caller.call(rpc, caller.encoded(rpc, json)).await.expect_err(&format!("{rpc} {json}"));
         let (found_code, found_reason, found_named) = described(&status);
