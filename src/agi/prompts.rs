@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 /// The names of the prompts, and their stock sounds. A reason can have its own sound too.
-pub const PROMPTS: [(&str, &str); 6] = [
+pub const PROMPTS: [(&str, &str); 8] = [
     ("signed-in", "agent-loginok"),
     ("signed-out", "agent-loggedoff"),
     // The stock set has no "denied". This sound says that the feature is not available on this line.
     ("denied", "feature-not-avail-line"),
     ("UNKNOWN_QUEUE", "invalid"),
     ("failed", "sorry-youre-having-problems"),
+    ("paused", "dictate/paused"),
+    ("unpaused", "activated"),
     ("ask-queue", "vm-enter-num-to-call"),
 ];
 

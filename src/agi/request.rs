@@ -5,7 +5,11 @@
 //! INVARIANT: no argument follows the queue. A phone can dial `801&endpoint=102`, and then the text after the queue
 //! would be the phone's choice.
 
-use super::{config::DoneBy, names::Endpoints, protocol::Environment};
+use super::{
+    config::DoneBy,
+    names::{Endpoints, is_plain},
+    protocol::Environment,
+};
 use crate::domain::ids::{Extension, OrganizationId, QueueRef, shortened};
 
 /// The action of a request.
@@ -19,6 +23,10 @@ pub enum Action {
     Toggle,
     /// Check whether the user could sign in, without a change.
     Check,
+    /// Pause the caller's phone in the PBX's queues.
+    Pause,
+    /// End the pause.
+    Unpause,
 }
 
 impl Action {
@@ -29,6 +37,8 @@ impl Action {
             Self::SignOut => "sign-out",
             Self::Toggle => "toggle",
             Self::Check => "check",
+            Self::Pause => "pause",
+            Self::Unpause => "unpause",
         }
     }
 }
@@ -64,13 +74,15 @@ pub struct Request {
     pub members: Option<DoneBy>,
     /// The party that plays the prompt. `None`: as configured.
     pub prompting: Option<DoneBy>,
+    /// The reason code of a pause, or an empty text.
+    pub pause_reason: String,
 }
 
 /// An invalid request. Its text is for the log, its reason for the dialplan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRequest {
     /// The address has an unknown path.
-    #[error("there is no `{0}`; the paths are /sign-in, /sign-out, /toggle and /check")]
+    #[error("there is no `{0}`; the paths are /sign-in, /sign-out, /toggle, /check, /pause and /unpause")]
     UnknownPath(String),
     /// An argument is unknown, repeated, out of order or has an invalid value.
     #[error("the argument `{0}` {1}")]
@@ -97,7 +109,7 @@ impl InvalidRequest {
 }
 
 /// The names of arguments.
-const NAMES: [&str; 5] = ["organization", "queue", "endpoint", "member", "prompt"];
+const NAMES: [&str; 6] = ["organization", "queue", "endpoint", "member", "prompt", "reason"];
 
 /// Parse the request of a call.
 pub fn parse(
@@ -112,6 +124,8 @@ pub fn parse(
         "sign-out" => Action::SignOut,
         "toggle" => Action::Toggle,
         "check" => Action::Check,
+        "pause" => Action::Pause,
+        "unpause" => Action::Unpause,
         other => return Err(InvalidRequest::UnknownPath(shortened(other))),
     };
     let mut values: [Option<String>; NAMES.len()] = Default::default();
@@ -132,7 +146,7 @@ pub fn parse(
         has_queue = *known == "queue";
         *slot = Some(value.trim().to_owned());
     }
-    let [named_organization, queue, endpoint, member, prompt] =
+    let [named_organization, queue, endpoint, member, prompt, reason] =
         values.map(|value| value.filter(|value| !value.is_empty()));
     let organization = match named_organization {
         Some(name) => name
@@ -158,6 +172,18 @@ pub fn parse(
     let extension = endpoints
         .extension(&organization, &endpoint)
         .ok_or_else(|| InvalidRequest::NoExtension(shortened(&endpoint)))?;
+    match &reason {
+        Some(_) if action != Action::Pause => {
+            return Err(InvalidRequest::Argument("reason".to_owned(), "is only for /pause"));
+        }
+        Some(reason) if !is_plain(reason) => {
+            return Err(InvalidRequest::Argument(
+                "reason".to_owned(),
+                "has other characters than letters, digits and ._-@:/+*#",
+            ));
+        }
+        Some(_) | None => {}
+    }
     Ok(Request {
         action,
         organization,
@@ -166,6 +192,7 @@ pub fn parse(
         extension,
         members: done_by("member", member)?,
         prompting: done_by("prompt", prompt)?,
+        pause_reason: reason.unwrap_or_default(),
     })
 }
 
@@ -234,6 +261,7 @@ mod tests {
             extension: "101".parse().unwrap(),
             members: Some(DoneBy::Dialplan),
             prompting: Some(DoneBy::Handler),
+            pause_reason: String::new(),
         };
         let channel = "PJSIP/101-00000001";
         let query = "sign-in?organization=globex&member=no&prompt=yes&queue=801";
@@ -289,6 +317,8 @@ mod tests {
             "sign-in?queue=%ff",
             "sign-in?organization=Acme!",
             "sign-in?member=1",
+            "sign-in?reason=lunch",
+            "pause?reason=a%2cb",
         ] {
             assert_eq!(parsed(script, "PJSIP/101-00000001", &[]).unwrap_err().reason(), "BAD_REQUEST", "{script}");
         }

@@ -471,6 +471,29 @@ class Cases:
         await self.dial("101", "*19101*801")
         await shows("the key again signs out", "101", "off")
 
+    async def pauses(self):
+        """*17 pauses the caller's phone, *18 ends that, and *16 is for all queues."""
+        center, pbx = self.center, self.center.asterisk
+
+        async def paused():
+            messages = await pbx.manager.ask(Action="QueueStatus")
+            return sorted(
+                (message["Queue"], message["Location"], message.get("PausedReason", ""))
+                for message in messages
+                if message.get("Event") == "QueueMember" and message["Paused"] == "1"
+            )
+
+        seen = await self.dial("102", "*16")
+        self.row("*16 signs in to all assigned queues", seen.variables.get("QUEUEGATE_QUEUES"), "support=ASSIGNED")
+        await self.dial("102", "*17")
+        self.row("*17 pauses", await paused(), [("802", "PJSIP/102", "")])
+        await self.dial("102", "*18")
+        self.row("*18 ends the pause", await paused(), [])
+        seen = await self.dial("102", "*16")
+        self.row("*16 signs out of all", seen.variables.get("QUEUEGATE_QUEUES"), "support=SIGNED_OUT")
+        seen = await self.dial("102", "*17")
+        self.row("a pause without a queue", seen.variables.get("QUEUEGATE_REASON"), "NOT_A_MEMBER")
+
     async def adoption(self):
         """A PBX with members of its own: they stay until the plan was seen, and get sessions by adoption."""
         center, pbx = self.center, self.center.asterisk

@@ -5,6 +5,7 @@ use tracing::debug;
 use super::{
     all_queues::carry_out_on_all,
     on_queue::carry_out_on,
+    pause::change_pause,
     report::prompting,
     result::{CallResult, reason_name},
 };
@@ -13,7 +14,7 @@ use crate::{
         config::DoneBy,
         context::AgiContext,
         protocol::AgiConnection,
-        request::{QueueChoice, Request},
+        request::{Action, QueueChoice, Request},
     },
     domain::ids::QueueRef,
     rpc::proto::Reason,
@@ -27,6 +28,9 @@ const MAX_DIGITS: u32 = 15;
 
 /// Carry out a request. Ask the caller for the queue if the request doesn't name it.
 pub(super) async fn carry_out(context: &AgiContext, connection: &mut AgiConnection, request: &Request) -> CallResult {
+    if matches!(request.action, Action::Pause | Action::Unpause) {
+        return change_pause(context, connection, request).await;
+    }
     match &request.queue {
         QueueChoice::One(queue) => return carry_out_on(context, connection, request, queue).await,
         QueueChoice::All => return carry_out_on_all(context, connection, request).await,

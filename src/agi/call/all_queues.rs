@@ -92,5 +92,33 @@ fn summary(results: Vec<(String, CallResult)>) -> CallResult {
     // There is at least one queue.
     let first = results.into_iter().next().unwrap_or_else(|| CallResult::failed("NO_QUEUE"));
     let reason = reason.map_or(first.reason, str::to_owned);
-    CallResult { reason, queues: outcomes.join(","), session_id: String::new(), ..first }
+    CallResult { reason, queues: joined(&outcomes), session_id: String::new(), ..first }
+}
+
+/// The length of the outcomes, in bytes: Asterisk takes commands of 2,047.
+const MAX_OUTCOMES_BYTES: usize = 1_900;
+
+/// Join outcomes. If they are too long for Asterisk, leave out the last ones, and say so by three points.
+fn joined(outcomes: &[String]) -> String {
+    let mut text = outcomes.join(",");
+    if text.len() > MAX_OUTCOMES_BYTES {
+        let end = text.char_indices().map(|(at, _)| at).take_while(|at| *at <= MAX_OUTCOMES_BYTES).last();
+        text.truncate(end.unwrap_or_default());
+        text.truncate(text.rfind(',').unwrap_or_default());
+        text.push_str(",...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_outcomes_are_cut_between_two() {
+        assert_eq!(joined(&["a=ASSIGNED".to_owned(), "b=PBX_FAILED".to_owned()]), "a=ASSIGNED,b=PBX_FAILED");
+        let many: Vec<String> = (0..1_000).map(|number| format!("queue-{number}=ASSIGNED")).collect();
+        let text = joined(&many);
+        assert!(text.len() < MAX_OUTCOMES_BYTES + 5 && text.ends_with("=ASSIGNED,..."), "{text}");
+    }
 }

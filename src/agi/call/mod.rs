@@ -10,6 +10,7 @@ mod report;
 mod sign_out;
 mod sign_in;
 mod toggle;
+mod pause;
 mod on_queue;
 mod all_queues;
 mod action;

@@ -5,6 +5,7 @@ use tracing::Span;
 
 use super::{
     phone::PhoneOnQueue,
+    report::changing_members,
     result::{CallResult, reason_name},
     sign_in::sign_in,
     sign_out::sign_out,
@@ -12,7 +13,6 @@ use super::{
 };
 use crate::{
     agi::{
-        config::DoneBy,
         context::AgiContext,
         key_locks::MemberKey,
         protocol::AgiConnection,
@@ -37,10 +37,7 @@ pub(super) async fn carry_out_on(
     let Some(interface) = interface else {
         return CallResult::failed("NO_ENDPOINT");
     };
-    let members = match (request.members, context.config.members) {
-        (None | Some(DoneBy::Handler), DoneBy::Handler) => DoneBy::Handler,
-        (Some(DoneBy::Dialplan), _) | (_, DoneBy::Dialplan) => DoneBy::Dialplan,
-    };
+    let members = changing_members(context, request);
     let pbx_queue = context.pbx_queue(&request.organization, queue, deadline).await;
     let key = MemberKey::new(pbx_queue.as_deref().unwrap_or(&queue.name()), &interface);
     // INVARIANT: the lock is held until the session and the member agree, or the journal has the rest.
@@ -51,7 +48,9 @@ pub(super) async fn carry_out_on(
     match request.action {
         Action::SignIn => sign_in(context, connection, request, &phone).await,
         Action::SignOut => sign_out(context, connection, request, &phone).await,
-        Action::Toggle | Action::Check => toggle(context, connection, request, &phone).await,
+        Action::Toggle | Action::Check | Action::Pause | Action::Unpause => {
+            toggle(context, connection, request, &phone).await
+        }
     }
 }
 

@@ -13,7 +13,17 @@ pub(super) fn prompting(context: &AgiContext, request: &Request) -> DoneBy {
     match (request.prompting, request.action) {
         (Some(party), _) => party,
         (None, Action::Check) => DoneBy::Dialplan,
-        (None, Action::SignIn | Action::SignOut | Action::Toggle) => context.config.prompting,
+        (None, Action::SignIn | Action::SignOut | Action::Toggle | Action::Pause | Action::Unpause) => {
+            context.config.prompting
+        }
+    }
+}
+
+/// Return the party that changes members.
+pub(super) fn changing_members(context: &AgiContext, request: &Request) -> DoneBy {
+    match (request.members, context.config.members) {
+        (None | Some(DoneBy::Handler), DoneBy::Handler) => DoneBy::Handler,
+        (Some(DoneBy::Dialplan), _) | (_, DoneBy::Dialplan) => DoneBy::Dialplan,
     }
 }
 

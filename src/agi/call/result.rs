@@ -70,6 +70,17 @@ impl CallResult {
         Self { status: Status::Allowed, reason, prompt: "signed-in", session_id, queues: String::new() }
     }
 
+    /// The pause of the caller's phone was changed.
+    pub(super) fn paused(reason: &str, prompt: &'static str) -> Self {
+        Self {
+            status: Status::Allowed,
+            reason: reason.to_owned(),
+            prompt,
+            session_id: String::new(),
+            queues: String::new(),
+        }
+    }
+
     /// The caller is signed out.
     pub(super) fn signed_out(reason: &str, session_id: String) -> Self {
         Self {

@@ -165,6 +165,7 @@ async fn add_member(
             MemberStatus::Removed
             | MemberStatus::NotMember
             | MemberStatus::NotDynamic
+            | MemberStatus::Paused
             | MemberStatus::Unpaused
             | MemberStatus::Unknown,
         ) => Err("PBX_FAILED"),

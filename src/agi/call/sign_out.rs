@@ -59,7 +59,11 @@ pub(super) async fn sign_out(
                 // The session is ended, but the static member still rings.
                 Ok(MemberStatus::NotDynamic) => return CallResult::failed("MEMBER_IS_STATIC"),
                 Ok(
-                    MemberStatus::Added | MemberStatus::AlreadyMember | MemberStatus::Unpaused | MemberStatus::Unknown,
+                    MemberStatus::Added
+                    | MemberStatus::AlreadyMember
+                    | MemberStatus::Paused
+                    | MemberStatus::Unpaused
+                    | MemberStatus::Unknown,
                 ) => {
                     phone.mark_dirty(context);
                     return CallResult::failed("PBX_FAILED");

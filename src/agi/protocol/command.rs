@@ -12,6 +12,8 @@ pub(crate) enum MemberApplication {
     Add,
     /// Removes a member from a queue.
     Remove,
+    /// Pauses a member.
+    Pause,
     /// Ends the pause of a member.
     Unpause,
 }
@@ -22,6 +24,7 @@ impl MemberApplication {
         match self {
             Self::Add => "AQMSTATUS",
             Self::Remove => "RQMSTATUS",
+            Self::Pause => "PQMSTATUS",
             Self::Unpause => "UPQMSTATUS",
         }
     }
@@ -32,6 +35,7 @@ impl fmt::Display for MemberApplication {
         f.write_str(match self {
             Self::Add => "AddQueueMember",
             Self::Remove => "RemoveQueueMember",
+            Self::Pause => "PauseQueueMember",
             Self::Unpause => "UnpauseQueueMember",
         })
     }

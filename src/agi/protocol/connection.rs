@@ -54,6 +54,7 @@ pub(crate) enum MemberStatus {
     NoSuchQueue,
     /// The member is static: `queues.conf` contains it.
     NotDynamic,
+    Paused,
     Unpaused,
     /// The status is absent, or none of those that Asterisk documents.
     Unknown,
@@ -148,6 +149,7 @@ impl AgiConnection {
             "NOTINQUEUE" => MemberStatus::NotMember,
             "NOSUCHQUEUE" => MemberStatus::NoSuchQueue,
             "NOTDYNAMIC" => MemberStatus::NotDynamic,
+            "PAUSED" => MemberStatus::Paused,
             "UNPAUSED" => MemberStatus::Unpaused,
             "NOTFOUND" => MemberStatus::NotMember,
             _ => MemberStatus::Unknown,

@@ -11,6 +11,7 @@ mod latency;
 mod limits;
 mod manager;
 mod mishaps;
+mod pauses;
 mod phones;
 mod program;
 mod reconcile;

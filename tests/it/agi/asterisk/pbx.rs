@@ -196,12 +196,27 @@ impl Pbx {
             "RemoveQueueMember" => {
                 drop(variables.insert("RQMSTATUS".to_owned(), self.remove(queue, interface).to_owned()));
             }
-            "UnpauseQueueMember" => {
-                let key = (queue.to_owned(), interface.to_owned());
-                let is_member = self.members_of(queue).is_some_and(|members| members.contains_key(interface));
-                self.paused_members.lock().unwrap().remove(&key);
-                let status = if is_member { "UNPAUSED" } else { "NOTFOUND" };
-                variables.insert("UPQMSTATUS".to_owned(), status.to_owned());
+            // Without a queue they change the member in all queues.
+            "PauseQueueMember" | "UnpauseQueueMember" => {
+                let is_pause = application == "PauseQueueMember";
+                let members = self.members();
+                let found: Vec<_> =
+                    members.iter().filter(|(of, who)| (queue.is_empty() || of == queue) && who == interface).collect();
+                let reason = words.nth(1).unwrap_or_default();
+                for (of, who) in &found {
+                    if is_pause {
+                        self.pause(of, who, reason);
+                    } else {
+                        self.paused_members.lock().unwrap().remove(&(of.clone(), who.clone()));
+                    }
+                }
+                let (variable, status) = match (is_pause, found.is_empty()) {
+                    (true, false) => ("PQMSTATUS", "PAUSED"),
+                    (true, true) => ("PQMSTATUS", "NOTFOUND"),
+                    (false, false) => ("UPQMSTATUS", "UNPAUSED"),
+                    (false, true) => ("UPQMSTATUS", "NOTFOUND"),
+                };
+                variables.insert(variable.to_owned(), status.to_owned());
             }
             _ => return -2,
         }
