@@ -168,6 +168,14 @@ async fn an_administrator_gives_roles_and_manages_queues_as_the_acting_user() {
     page.has("Queue deleted");
     let event = page.body.split("event?revision=").nth(2).unwrap().split('"').next().unwrap().to_owned();
     petra.get(&format!("event?revision={event}")).await.has("<bdi>Nights</bdi>");
+    // A refused write shows the state that it would have made.
+    let mut sam = browser.enters_as("sam").await;
+    assert_eq!(sam.post("queue-new", &[("id", "mine"), ("name", "Mine"), ("kind", "inbox")]).await.status, 403);
+    let page = petra.get("audit?actor=sam&allowed=no").await;
+    let event = page.body.split("event?revision=").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let page = petra.get(&format!("event?revision={event}")).await;
+    page.has("<th scope=\"col\">Attempted</th>");
+    page.has("<bdi>Mine</bdi>");
     let file = petra.get("audit.csv?actor=petra").await;
     assert_eq!(file.header("content-disposition"), "attachment; filename=\"audit.csv\"");
     assert_eq!(file.body.lines().count(), 1 + events.len());
