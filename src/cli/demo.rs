@@ -1,6 +1,10 @@
 //! A server with a sample contact center, and a day in it, over real gRPC.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
 use tokio::sync::oneshot;
@@ -23,9 +27,9 @@ pub(super) struct Demo {
     /// Address to listen on.
     #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_LISTEN", default_value = "127.0.0.1:50051", value_parser = super::args::address)]
     listen: SocketAddr,
-    /// Address to serve the console on.
-    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_CONSOLE_LISTEN", default_value = "127.0.0.1:8080", value_parser = super::args::address)]
-    console_listen: SocketAddr,
+    /// Address to serve the console on. Absent: 127.0.0.1:8080, or another port if that one is taken.
+    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_CONSOLE_LISTEN", value_parser = super::args::address)]
+    console_listen: Option<SocketAddr>,
     /// Time between two steps of the story, to watch it in the console.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
     pause: Duration,
@@ -41,7 +45,7 @@ impl Demo {
         let config = server::Config {
             drain_deadline: Duration::from_secs(2),
             console: Some(server::ConsoleConfig {
-                listen: server::Listen::At(self.console_listen),
+                listen: console_listener(self.console_listen)?,
                 origin: None,
                 changes: Changes::Allowed,
             }),
@@ -71,6 +75,15 @@ impl Demo {
         told?;
         Ok(Outcome::Done)
     }
+}
+
+/// Listen for browsers. A first try of the program must not fail because another one has the port.
+fn console_listener(address: Option<SocketAddr>) -> std::io::Result<server::Listen> {
+    if let Some(address) = address {
+        return Ok(server::Listen::At(address));
+    }
+    let usual = TcpListener::bind((Ipv4Addr::LOCALHOST, 8_080));
+    usual.or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).map(server::Listen::Inherited)
 }
 
 async fn play(address: SocketAddr, console: &str, pause: Duration) -> anyhow::Result<()> {

@@ -31,7 +31,13 @@ pub async fn show(visit: Visit, Query(chosen): Query<Chosen>) -> Result<Response
     let text = visit.text();
     let event = event(&visit, &chosen.revision).await?;
     let empty = AuditState::default();
-    let (before, after) = (event.before.as_ref().unwrap_or(&empty), event.after.as_ref().unwrap_or(&empty));
+    // A refused write made no state, but would have made one.
+    let (after, name_of_after) = match (&event.after, &event.attempted) {
+        (Some(after), _) => (after, text.after),
+        (None, Some(attempted)) => (attempted, text.attempted),
+        (None, None) => (&empty, text.after),
+    };
+    let before = event.before.as_ref().unwrap_or(&empty);
     let (before, after) = (values(before, text), values(after, text));
     let mut names: Vec<&'static str> = Vec::new();
     let mut seen = BTreeSet::new();
@@ -64,7 +70,7 @@ pub async fn show(visit: Visit, Query(chosen): Query<Chosen>) -> Result<Response
         @if !names.is_empty() {
             h2 { (text.changes) }
             div.table tabindex="0" { table {
-                thead { tr { th scope="col" { (text.name) } th scope="col" { (text.before) } th scope="col" { (text.after) } } }
+                thead { tr { th scope="col" { (text.name) } th scope="col" { (text.before) } th scope="col" { (name_of_after) } } }
                 tbody {
                     @for name in names {
                         @let (was, is) = (value(&before, name), value(&after, name));

@@ -98,6 +98,10 @@ pub async fn shown(visit: &Visit, shared: &Shared, part: &Part, refused: Option<
                 button { (text.search) }
             }
         }
+        // The queue of a refusal may have left the person's reach.
+        @if let Some(refused) = refused.as_ref().filter(|refused| !shows(&shown, refused)) {
+            (refusal(text, &refused.explanation))
+        }
         div.queues data-stream=(live) {
             @for queue in &shown {
                 @match refused.as_ref().filter(|refused| refused.queue_id == queue.queue.queue_id) {
@@ -115,6 +119,12 @@ pub async fn shown(visit: &Visit, shared: &Shared, part: &Part, refused: Option<
         (pages(text, selection.number, selection.page_count(), address))
     };
     Ok(page::page(visit, Place::Floor, text.floor, body))
+}
+
+/// Return whether a page has the row of a refusal.
+fn shows(shown: &[&Arc<QueueFloor>], refused: &Refused) -> bool {
+    let queue = shown.iter().find(|queue| queue.queue.queue_id == refused.queue_id);
+    queue.is_some_and(|queue| queue.agents.contains_key(&refused.user_id))
 }
 
 impl Selection {

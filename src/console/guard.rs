@@ -38,7 +38,8 @@ pub async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Ne
         Some(failure) => failure.into_response(),
         None => next.run(request).await,
     };
-    if let Some(failure) = response.extensions_mut().remove::<Failure>() {
+    let failure = response.extensions_mut().remove::<Failure>();
+    if let Some(failure) = failure.or_else(|| is_bare_text(&response).then_some(Failure::Malformed)) {
         let status = response.status();
         response = shown(look, &failure);
         *response.status_mut() = status;
@@ -62,6 +63,12 @@ fn refuse(shared: &Shared, request: &Request) -> Option<Failure> {
     }
     let is_harmless = NEVER_READ_ONLY.contains(&request.uri().path());
     (!shared.may_change() && !is_harmless).then_some(Failure::ReadOnly)
+}
+
+/// Return whether a response is the plain text with which the framework refuses a query or a form.
+fn is_bare_text(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    response.status().is_client_error() && kind.is_some_and(|kind| kind.starts_with("text/plain"))
 }
 
 /// Return whether a change comes from one of the console's own pages. A request that doesn't say is refused.

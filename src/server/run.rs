@@ -28,6 +28,7 @@ use super::{
         local_address, refuse_exposure,
     },
     error::Error,
+    limits::Limits,
     net::{ConnectionServer, Cores, Tls, accept, serve_browsers},
     operator::{Health, Operator, ServingStatus, notify_systemd, reload},
 };
@@ -147,7 +148,7 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     }
     let routes = routes.prepare();
     let callers = Arc::new(Callers::default());
-    let server_of_a_core = || {
+    let server_of = |limits: Limits| {
         let core = CoreResources {
             rpc: rpc.for_another_runtime(),
             others: routes.clone(),
@@ -160,8 +161,9 @@ pub async fn start(config: Config) -> Result<Server, Error> {
         };
         ConnectionServer { core: Arc::new(core), limits, tls: tls.clone(), draining: draining.clone() }
     };
-    let servers: Vec<ConnectionServer> = std::iter::repeat_with(server_of_a_core).take(processors()).collect();
-    let own_server = console.is_some().then(|| Arc::new(server_of_a_core()));
+    let servers: Vec<ConnectionServer> = std::iter::repeat_with(|| server_of(limits)).take(processors()).collect();
+    let of_console = Limits { shed_delay: CONSOLE_SHED_DELAY, ..limits };
+    let own_server = console.is_some().then(|| Arc::new(server_of(of_console)));
     let admissions = servers.iter().chain(own_server.as_deref());
     let admissions = admissions.map(|server| Arc::clone(&server.core.admission)).collect();
     let cores = Cores::start(servers).map_err(Error::Threads)?;
@@ -218,6 +220,10 @@ pub async fn start(config: Config) -> Result<Server, Error> {
         is_stopping,
     })
 }
+
+/// The queueing delay of the main runtime above which the console's calls are shed. Pages may wait longer than a dialed
+/// call, and are rendered on the same thread.
+const CONSOLE_SHED_DELAY: Duration = Duration::from_secs(1);
 
 /// The bytes of a connection within the process that one side may be ahead of the other.
 const AHEAD: usize = 64 * 1024;

@@ -44,6 +44,13 @@ async function enter(page, server, user) {
   await page.waitForURL(/\/(floor|me)$/);
 }
 
+async function hasNoFaults(page, where) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
+  const faults = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+  assert.deepEqual(faults, [], where);
+}
+
 async function isLive(page) {
   await page.waitForSelector("#live.up");
 }
@@ -144,6 +151,8 @@ const steps = {
     }
     const save = async (page) => {
       await page.locator("button.primary").click();
+      await page.waitForURL(/preview/);
+      await hasNoFaults(page, "the preview");
       await page.locator("form[action=permissions] button.primary").click();
     };
     await one.page.locator("input[value=restricted]").check();
@@ -153,6 +162,7 @@ const steps = {
     await other.page.locator("button.primary").click();
     await other.page.getByText("Somebody changed the settings").waitFor();
     assert.equal(await other.page.locator("tbody tr").count(), 2);
+    await hasNoFaults(other.page, "both versions");
     await other.page.getByRole("link", { name: "Keep the present settings" }).click();
     assert.ok(await other.page.locator("input[value=restricted]").isChecked());
   },
@@ -189,10 +199,7 @@ const steps = {
         await page.context().addCookies([{ name: "queuegate_language", value: language, url: server.console }]);
         for (const address of pages) {
           await page.goto(`${server.console}/${address}`);
-          await page.evaluate(axe);
-          const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
-          const faults = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
-          assert.deepEqual(faults, [], `${address} ${language} ${colorScheme}`);
+          await hasNoFaults(page, `${address} ${language} ${colorScheme}`);
           const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
           assert.ok(wide <= 0, `${address} ${language} is ${wide} pixels too wide`);
         }

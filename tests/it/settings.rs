@@ -20,7 +20,8 @@ fn sample(key: &str, default: &Value) -> String {
         ("log-format", _) => "\"json\"".to_owned(),
         ("log", _) => "\"queuegate=debug,h2=warn\"".to_owned(),
         ("stale-after", _) => "\"2s\"".to_owned(),
-        ("listen" | "metrics-listen" | "node-address", _) => "\"127.0.0.1:7\"".to_owned(),
+        ("listen" | "metrics-listen" | "console-listen" | "node-address", _) => "\"127.0.0.1:7\"".to_owned(),
+        ("console-origin", _) => "\"https://pbx.example.com/queuegate\"".to_owned(),
         ("otlp-endpoint", _) => "\"http://127.0.0.1:4317\"".to_owned(),
         ("tokens" | "tls-certificate" | "tls-key" | "tls-client-ca" | "database" | "database-password-file", _) => {
             format!("\"/there/{key}\"")

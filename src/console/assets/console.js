@@ -44,6 +44,12 @@ function parse(markup) {
 function replace(element, markup) {
   const grown = parse(markup);
   if (!grown || !element) return;
+  // A refusal stays until the person goes on.
+  for (const refusal of element.querySelectorAll(".refusal")) {
+    const [cell, row] = [refusal.closest("td"), refusal.closest("tr")];
+    const fresh = grown.id === row.id ? grown : grown.querySelector(`#${CSS.escape(row.id)}`);
+    fresh?.lastElementChild.replaceWith(cell);
+  }
   const focused = element.contains(document.activeElement) ? document.activeElement.id : "";
   element.replaceWith(grown);
   localize(grown);

@@ -275,6 +275,7 @@ pub const TEXT: Text = Text {
     device: "Gerät",
     before: "Vorher",
     after: "Nachher",
+    attempted: "Versucht",
     expires: "Läuft ab",
     ended: "Beendet",
     end_reason: "Grund des Endes",

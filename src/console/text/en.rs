@@ -269,6 +269,7 @@ pub const TEXT: Text = Text {
     device: "Device",
     before: "Before",
     after: "After",
+    attempted: "Attempted",
     expires: "Expires",
     ended: "Ended",
     end_reason: "Reason of the end",

@@ -271,6 +271,7 @@ pub const TEXT: Text = Text {
     device: "Dispositivo",
     before: "Antes",
     after: "Después",
+    attempted: "Intentado",
     expires: "Caduca",
     ended: "Terminada",
     end_reason: "Motivo del final",

@@ -275,6 +275,7 @@ pub const TEXT: Text = Text {
     device: "Appareil",
     before: "Avant",
     after: "Après",
+    attempted: "Tenté",
     expires: "Expire",
     ended: "Terminée",
     end_reason: "Raison de la fin",

@@ -271,6 +271,7 @@ pub const TEXT: Text = Text {
     device: "Dispositivo",
     before: "Prima",
     after: "Dopo",
+    attempted: "Tentato",
     expires: "Scade",
     ended: "Terminato",
     end_reason: "Motivo della fine",

@@ -281,6 +281,7 @@ pub struct Text {
     pub device: &'static str,
     pub before: &'static str,
     pub after: &'static str,
+    pub attempted: &'static str,
     pub expires: &'static str,
     pub ended: &'static str,
     pub end_reason: &'static str,

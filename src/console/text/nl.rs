@@ -273,6 +273,7 @@ pub const TEXT: Text = Text {
     device: "Apparaat",
     before: "Voor",
     after: "Na",
+    attempted: "Geprobeerd",
     expires: "Verloopt",
     ended: "Beëindigd",
     end_reason: "Reden van het einde",

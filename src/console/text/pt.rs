@@ -271,6 +271,7 @@ pub const TEXT: Text = Text {
     device: "Dispositivo",
     before: "Antes",
     after: "Depois",
+    attempted: "Tentado",
     expires: "Expira",
     ended: "Terminada",
     end_reason: "Motivo do fim",

@@ -64,6 +64,27 @@ async fn a_supervisor_has_no_power_over_other_queues() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_sign_out_is_explained_even_when_the_queue_is_out_of_reach() {
+    let (mut server, browser) = acme().await;
+    server.sign_in("anna", "sales").await;
+    let mut sam = browser.enters_as("sam").await;
+    sam.get("floor").await.has("value=\"sales/anna\"");
+    let request = UnassignRoleRequest {
+        organization_id: ACME.into(),
+        user: Some(unassign_role_request::User::UserId("sam".into())),
+        role: Role::Supervisor.into(),
+        queue: Some(unassign_role_request::Queue::QueueId("sales".into())),
+        ..Default::default()
+    };
+    server.client.directory.unassign_role(request).await.unwrap();
+    let page = sam.post("sign-out-agent", &[("session", "sales/anna")]).await;
+    page.has("class=\"refusal\" role=\"alert\"");
+    page.has("Sam Okafor");
+    assert_eq!(server.sessions().await.len(), 1);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_are_previewed_and_saved_and_a_stale_form_shows_both_versions() {
     let (mut server, browser) = acme().await;
     server.sign_in("bo", "sales").await;
@@ -147,6 +168,14 @@ async fn an_administrator_gives_roles_and_manages_queues_as_the_acting_user() {
     page.has("Queue deleted");
     let event = page.body.split("event?revision=").nth(2).unwrap().split('"').next().unwrap().to_owned();
     petra.get(&format!("event?revision={event}")).await.has("<bdi>Nights</bdi>");
+    // A refused write shows the state that it would have made.
+    let mut sam = browser.enters_as("sam").await;
+    assert_eq!(sam.post("queue-new", &[("id", "mine"), ("name", "Mine"), ("kind", "inbox")]).await.status, 403);
+    let page = petra.get("audit?actor=sam&allowed=no").await;
+    let event = page.body.split("event?revision=").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let page = petra.get(&format!("event?revision={event}")).await;
+    page.has("<th scope=\"col\">Attempted</th>");
+    page.has("<bdi>Mine</bdi>");
     let file = petra.get("audit.csv?actor=petra").await;
     assert_eq!(file.header("content-disposition"), "attachment; filename=\"audit.csv\"");
     assert_eq!(file.body.lines().count(), 1 + events.len());

@@ -82,6 +82,47 @@ async fn every_response_has_the_headers_and_no_script_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn malformed_requests_get_a_page_too() {
+    let (server, browser) = acme().await;
+    let mut petra = browser.enters_as("petra").await;
+    for path in [
+        "floor?page=x",
+        "sign-in-agent",
+        "person",
+        "queue?id=",
+        "event?revision=x",
+        "audit?from=yesterday",
+        "floor?after=x",
+    ] {
+        let page = petra.get(path).await;
+        assert!(
+            (400..600).contains(&page.status) && page.body.contains("<h1>"),
+            "{path}: {} {}",
+            page.status,
+            page.body
+        );
+    }
+    let long = "x".repeat(70_000);
+    for (path, fields) in [
+        ("sign-out-agent", &[("session", "no-slash")][..]),
+        ("sign-in-agent", &[("queue", "sales"), ("hours", "many")]),
+        ("assign", &[("user", "anna"), ("role", "emperor")]),
+        ("choose", &[("language", "tlh"), ("theme", "dark")]),
+        ("queue-new", &[("id", &long)]),
+    ] {
+        let page = petra.post(path, fields).await;
+        assert!(
+            (400..500).contains(&page.status) && page.body.contains("<h1>"),
+            "{path}: {} {}",
+            page.status,
+            page.body
+        );
+    }
+    assert_eq!(petra.send("DELETE", "floor", &[("sec-fetch-site", "same-origin")], "").await.status, 405);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_only_console_changes_nothing() {
     let (server, browser) = acme_as(Changes::ReadOnly).await;
     let mut petra = browser.enters_as("petra").await;
