@@ -1,6 +1,6 @@
 //! German.
 
-use super::Text;
+use super::words::Text;
 
 pub const TEXT: Text = Text {
     // The frame.

@@ -1,6 +1,6 @@
 //! French.
 
-use super::Text;
+use super::words::Text;
 
 pub const TEXT: Text = Text {
     // The frame.
