@@ -13,10 +13,10 @@ use http::header::CONTENT_TYPE;
 
 use super::{
     api::Connect,
-    audit, audit_live, enter, event, floor, guard, live, matrix, me, people, permissions, queues,
+    guard,
+    pages::{audit, audit_live, enter, event, floor, live, matrix, me, people, permissions, queues, supervise, why},
     settings::Settings,
     shared::{Now, Shared},
-    supervise, why,
 };
 use crate::auth::Links;
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use maud::Markup;
 use tonic::{Code, Status};
 
-use super::{api::Api, page};
+use crate::console::{api::Api, page};
 use crate::rpc::proto::{self, get_queue_request, get_user_request};
 
 /// The most candidates that a page offers.

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{
+use crate::console::{
     failure::Failure,
     look::{LANGUAGE_COOKIE, Look, THEME_COOKIE, Theme, language},
     page::{self, document, empty, encoded},

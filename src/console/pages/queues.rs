@@ -9,11 +9,10 @@ use maud::{Markup, html};
 use prost_types::FieldMask;
 use serde::Deserialize;
 
-use super::{
+use super::{find, reach::reach};
+use crate::console::{
     failure::Failure,
-    find,
     page::{self, Place, empty, encoded, page, request_id},
-    reach::reach,
     visit::Visit,
     words,
 };

@@ -11,9 +11,9 @@ use http::header;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{
+use super::floor::{Part, Rendering, Selection, has_rows, row_id};
+use crate::console::{
     failure::Failure,
-    floor::{Part, Rendering, Selection, has_rows, row_id},
     hub::{Floor, Hub, QueueFloor},
     shared::Shared,
     visit::{Visit, present_user},

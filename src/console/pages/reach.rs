@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tonic::Status;
 
-use super::api::Api;
+use crate::console::api::Api;
 use crate::rpc::proto::{self, Permission, check_permission_item, check_permission_result};
 
 /// The most checks of one call.

@@ -10,12 +10,12 @@ use maud::{Markup, PreEscaped, html};
 use serde::Deserialize;
 use tonic::Status;
 
-use super::{
+use super::reach::reach;
+use crate::console::{
     api::Api,
     failure::Failure,
     hub::{AgentOnFloor, Floor, QueueFloor, Rendered, sequence},
     page::{self, Place, empty, encoded, pages, refusal},
-    reach::reach,
     session::Session,
     shared::Shared,
     text::Text,

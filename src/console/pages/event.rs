@@ -6,13 +6,12 @@ use axum::{extract::Query, response::Response};
 use maud::html;
 use serde::Deserialize;
 
-use super::{
+use super::{setting::SWITCHES, why::unassigned};
+use crate::console::{
     failure::Failure,
     page::{self, Place, page},
-    setting::SWITCHES,
     text::Text,
     visit::Visit,
-    why::unassigned,
     words,
 };
 use crate::{

@@ -1,6 +1,6 @@
 //! The permission settings that are switches, with their words.
 
-use super::text::Text;
+use crate::console::text::Text;
 use crate::rpc::proto::{AgentSettings, PermissionSettings, SupervisorSettings};
 
 /// The group of a setting.

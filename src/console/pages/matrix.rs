@@ -4,11 +4,10 @@ use axum::{extract::Query, response::Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{
+use super::{find, setting::SWITCHES};
+use crate::console::{
     failure::Failure,
-    find,
     page::{self, Place, empty, encoded, page},
-    setting::SWITCHES,
     text::Text,
     visit::Visit,
     words,

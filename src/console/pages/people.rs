@@ -9,9 +9,9 @@ use maud::{Markup, html};
 use prost_types::FieldMask;
 use serde::Deserialize;
 
-use super::{
+use super::find;
+use crate::console::{
     failure::Failure,
-    find,
     page::{self, Place, empty, encoded, page, request_id},
     visit::Visit,
     words,

@@ -11,10 +11,12 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::{
-    failure::Failure,
     floor::{self, Part, Refused},
-    page::{self, Place, empty, encoded, page, refusal, request_id},
     reach::reach,
+};
+use crate::console::{
+    failure::Failure,
+    page::{self, Place, empty, encoded, page, refusal, request_id},
     shared::Shared,
     visit::Visit,
 };

@@ -8,12 +8,14 @@ use prost_types::Timestamp;
 use tonic::Code;
 
 use super::{
+    setting::{Group, SWITCHES, Switch},
+    why::unassigned,
+};
+use crate::console::{
     failure::Failure,
     page::{self, Place, page, request_id},
-    setting::{Group, SWITCHES, Switch},
     text::Text,
     visit::Visit,
-    why::unassigned,
 };
 use crate::rpc::proto::{
     self, AuditAction, Basis, OrganizationSettings, Permission, PermissionSettings, PermissionSettingsImpact,

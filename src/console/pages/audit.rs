@@ -12,8 +12,8 @@ use prost_types::Timestamp;
 use serde::Deserialize;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
-use super::{
-    csv,
+use super::csv;
+use crate::console::{
     failure::Failure,
     page::{self, Place, empty, encoded, page},
     text::Text,

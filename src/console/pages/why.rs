@@ -5,11 +5,10 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use tonic::Code;
 
-use super::{
+use super::{find, reach::reach};
+use crate::console::{
     failure::Failure,
-    find,
     page::{self, Place, empty, encoded, page},
-    reach::reach,
     text::Text,
     visit::Visit,
     words,

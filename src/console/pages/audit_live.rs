@@ -11,8 +11,10 @@ use tonic::Streaming;
 
 use super::{
     audit::{Filter, row},
-    failure::Failure,
     live::{BEAT, End, Events, event, streamed},
+};
+use crate::console::{
+    failure::Failure,
     shared::Shared,
     visit::{Visit, present_user},
 };

@@ -7,9 +7,9 @@ use axum::{
 use maud::html;
 use serde::Deserialize;
 
-use super::{
+use super::find;
+use crate::console::{
     failure::Failure,
-    find,
     look::Theme,
     page::{self, Place, empty, page, request_id},
     visit::Visit,
