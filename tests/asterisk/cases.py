@@ -9,6 +9,7 @@ import time
 
 from center import PASSWORD, PATIENCE, binary, signal
 from phone import Phone
+from queues_conf import BEFORE, CASES
 
 # Time limit of a call, in seconds.
 PATIENCE_OF_A_CALL = 60 + PATIENCE
@@ -506,6 +507,35 @@ class Cases:
         center.agi.arguments = arguments
         await center.start_agi()
         await center.until_members()
+
+    async def queues_conf(self):
+        """Asterisk and `queuegate import` read the same static members."""
+        center, etc = self.center, self.center.asterisk.folder / "etc"
+        own = (etc / "queues.conf").read_bytes()
+        REFUSED = "refused"
+
+        async def load(files):
+            for name, text in files.items():
+                (etc / name).parent.mkdir(exist_ok=True)
+                (etc / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+            await center.asterisk.manager.ask(Action="QueueReload")
+            return await center.asterisk.members()
+
+        for case, files in CASES.items():
+            before = await load(BEFORE)
+            members = await load(files)
+            theirs = REFUSED if members == before else members
+            done = center.run("import", "--from", "asterisk-queues", str(etc / "queues.conf"), "--validate-only", "--json")
+            ours = REFUSED
+            if done.returncode in (0, 1):
+                ours = {(member["pbx_queue"], member["interface"]) for member in json.loads(done.stdout)["members"]}
+            elif "Asterisk refuses the whole file" not in done.stderr:
+                ours = done.stderr
+            show = lambda read: read if isinstance(read, str) else " ".join(f"{queue}:{phone}" for queue, phone in sorted(read)) or "-"
+            self.row(f"queues.conf: {case}", show(ours), show(theirs))
+            for name in files:
+                (etc / name).unlink()
+        await load({"queues.conf": own})
 
     async def ringing(self):
         """A call into the queue rings exactly the signed-in agents."""
