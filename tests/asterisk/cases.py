@@ -439,6 +439,40 @@ class Cases:
         center.ask("supervisor-sign-out", "sam", "cleo", "sales")
         await rings("and out")
 
+    async def encryption(self):
+        """The manager interface with TLS, and only with the certificate that it should have."""
+        center = self.center
+        center.agi.kill()
+        arguments = list(center.agi.arguments)
+        at = arguments.index("--ami") + 1
+        encrypted = [*arguments, "--ami-tls", "--ami-ca", str(center.asterisk.folder / "etc/ami.pem")]
+        encrypted[at] = f"127.0.0.1:{center.asterisk.manager_tls_port}"
+        at = arguments.index("--journal")
+        words = [*encrypted[1:at], *encrypted[at + 2 :], "--journal", str(center.folder / "tls.journal"), "--ami-server-name"]
+        for name, expected in [("pbx.example.com", "a plan"), ("other.example.com", "invalid peer certificate")]:
+            done = subprocess.run([binary(), "agi", "plan", *words, name], capture_output=True, text=True)
+            seen = "a plan" if done.returncode == 0 else done.stderr
+            self.row(f"the certificate must name {name}", expected if expected in seen else seen, expected)
+        center.agi.arguments = [*encrypted, "--ami-server-name", "pbx.example.com"]
+        await center.start_agi()
+        center.ask("supervisor-sign-in", "sam", "cleo", "sales")
+        with contextlib.suppress(AssertionError):
+            await center.until_members(("801", "PJSIP/103"))
+        self.row("a supervisor signs in", await center.asterisk.members(dynamic_only=True), {("801", "PJSIP/103")})
+        center.ask("supervisor-sign-out", "sam", "cleo", "sales")
+        await center.until_members()
+        center.agi.kill()
+        center.agi.arguments = arguments
+        await center.start_agi()
+
+    async def failover(self):
+        """The dialplan asks the other handler if the first can't be reached, and only then."""
+        await self.case("the first handler is away", "101", "*22801", f"allowed ASSIGNED | {IN}", "801:101")
+        await self.case("and out", "101", "*14801", f"allowed SIGNED_OUT | {OUT}", "-")
+        await self.case("the first handler is there", "101", "*23801", f"allowed ASSIGNED | {IN}", "801:101")
+        await self.case("and out", "101", "*14801", f"allowed SIGNED_OUT | {OUT}", "-")
+        await self.case("the first handler refuses", "104", "*23801", f"denied USER_DISABLED | {DENIED}", "-")
+
     async def lamps(self):
         """The hint of a key shows whether its user is signed in."""
         center, pbx = self.center, self.center.asterisk

@@ -81,6 +81,11 @@ fn invalid_settings_are_refused_with_a_hint() {
         ("--listen 0.0.0.0:0", "give --allow with the addresses of your PBX"),
         ("--ami 192.0.2.1:5038 --ami-user q --ami-secret-file SECRET", "--ami-insecure"),
         ("--ami 127.0.0.1:5038", "--ami-user"),
+        ("--ami 192.0.2.1:5039 --ami-user q --ami-secret-file SECRET --ami-ca ca.pem", "need --ami-tls"),
+        (
+            "--ami 192.0.2.1:5039 --ami-user q --ami-secret-file SECRET --organization a --ami-tls --ami-ca ca.pem",
+            "`ca.pem`",
+        ),
         ("--ami 127.0.0.1:5038 --ami-user q --ami-secret-file SECRET", "--ami needs --organization"),
         ("--ami 127.0.0.1:5038 --ami-user q --ami-secret-file SECRET --organizations a,b", "{organization}"),
         ("--queue-name sales", "must have {extension} or {id} in it"),
