@@ -473,6 +473,15 @@ class Cases:
         await self.case("and out", "101", "*14801", f"allowed SIGNED_OUT | {OUT}", "-")
         await self.case("the first handler refuses", "104", "*23801", f"denied USER_DISABLED | {DENIED}", "-")
 
+        async def kill(call, conversation, number):
+            if number == 2:
+                self.center.agi.kill()
+
+        seen = await self.dial("101", "*23801", rule=kill)
+        self.row("the first handler is killed during the call", f"{seen.get('AGISTATUS')} {len(seen.conversations)}", "SUCCESS 1")
+        await self.center.start_agi()
+        await self.center.until_agreed()
+
     async def lamps(self):
         """The hint of a key shows whether its user is signed in."""
         center, pbx = self.center, self.center.asterisk
