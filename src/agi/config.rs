@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    manager_tls::ManagerTls,
     names::{Endpoints, Interface, Lamp, QueueName},
     prompts::Prompts,
 };
@@ -93,6 +94,8 @@ pub enum DoneBy {
 pub struct Manager {
     /// Its address.
     pub address: SocketAddr,
+    /// TLS to it. `None`: plain text.
+    pub tls: Option<ManagerTls>,
     /// The user in `manager.conf`.
     pub user: String,
     /// The user's secret.

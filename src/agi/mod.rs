@@ -7,6 +7,7 @@
 
 pub mod names;
 pub mod prompts;
+pub mod manager_tls;
 pub mod config;
 pub mod queues_conf;
 mod lines;

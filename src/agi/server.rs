@@ -45,8 +45,8 @@ pub enum Error {
     Exposed(SocketAddr),
     /// The manager's secret could be read on the network.
     #[error(
-        "{0} is another machine, and the manager's secret would be sent in plain text; give --ami-insecure if the network \
-         is protected"
+        "{0} is another machine, and the manager's secret would be sent in plain text; give --ami-tls, or --ami-insecure if \
+         the network is protected"
     )]
     ManagerExposed(SocketAddr),
     /// The journal can't be used.

@@ -2,6 +2,8 @@
 
 use std::{io::Read, path::Path};
 
+use clap::Args;
+use serde_json::json;
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -11,9 +13,12 @@ use super::{
     print,
 };
 use crate::{
-    agi::queues_conf::{self, LeftOut, StaticMember},
+    agi::{
+        names::{Endpoints, Interface, NamedEndpoint, Prefix, QueueName, named_endpoint},
+        queues_conf::{self, Folder, Found, LeftOut, Mapped, Member, Place, Reading, StaticMember},
+    },
     client::Client,
-    domain::ids::QueueRef,
+    domain::ids::{QueueRef, shortened},
     rpc::proto,
 };
 
@@ -33,50 +38,84 @@ enum LineOutcome {
     LeftOut(String),
 }
 
-/// Assign static members, and report each line that can't be mapped.
-pub(super) async fn import_queues(file: &Path, common: &Common, validation: Validation) -> anyhow::Result<Outcome> {
-    let unreadable = |error: &dyn std::fmt::Display| Wrong(format!("can't read `{}`: {error}", file.display()));
-    let mut bytes = Vec::new();
-    let read = if file == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut bytes).map(drop)
-    } else {
-        std::fs::read(file).map(|found| bytes = found)
-    };
-    read.map_err(|error| unreadable(&error))?;
-    let text = queues_conf::decode(&bytes).map_err(|error| unreadable(&error))?;
-    let reading = queues_conf::read(&text);
-    if reading.members.is_empty() && reading.left_out.is_empty() && !text.trim().is_empty() {
-        // Probably another kind of file; a script must not treat it as imported.
-        return Err(Wrong(format!("`{}` contains no members; give a queues.conf", file.display())).into());
+/// The names of queues and phones on the PBX, as `queuegate agi` has them.
+#[derive(Args)]
+pub(super) struct Names {
+    /// With --from asterisk-queues: template of the queues' names, with {extension} or {id}. Absent: digits are an
+    /// extension, and other names an id.
+    #[arg(long, value_name = "TEMPLATE", requires = "from")]
+    queue_name: Option<QueueName>,
+    /// With --from asterisk-queues: template of the members, such as Local/{extension}@from-queue/n or PJSIP/{endpoint}.
+    /// Absent: all usual ones that contain an extension or an endpoint.
+    #[arg(long, value_name = "TEMPLATE", requires = "from")]
+    interface: Option<Interface>,
+    /// With --from asterisk-queues: prefix of the extension in the names of endpoints.
+    #[arg(long, value_name = "TEXT", requires = "from", default_value = "", hide_default_value = true)]
+    endpoint_prefix: Prefix,
+    /// With --from asterisk-queues: endpoints or members whose names don't contain their extension: NAME=EXTENSION,
+    /// separated by commas.
+    #[arg(long, value_name = "LIST", requires = "from", value_delimiter = ',', value_parser = named_endpoint)]
+    endpoint: Vec<NamedEndpoint>,
+}
+
+impl Names {
+    fn of(self, organization: &str) -> Result<queues_conf::Names, Wrong> {
+        Ok(queues_conf::Names {
+            organization: organization.parse().map_err(|error| Wrong(format!("the organization {error}")))?,
+            queue_name: self.queue_name,
+            interface: self.interface,
+            endpoints: Endpoints { technologies: Vec::new(), prefix: self.endpoint_prefix, named: self.endpoint },
+        })
     }
+}
+
+/// Assign static members, and report each line that can't be mapped.
+pub(super) async fn import_queues(
+    file: &Path,
+    names: Names,
+    common: &Common,
+    validation: Validation,
+) -> anyhow::Result<Outcome> {
+    let names = names.of(&common.organization)?;
+    let Reading { members: read, mut left_out } = read(file)?;
+    let Mapped { members, left_out: unmapped, made_ids } = names.map(&read);
+    left_out.extend(unmapped);
     let mut client = common.connect().await?;
-    let mut left_out = reading.left_out;
     let (mut assigned, mut already_assigned, mut assignable) = (0, 0, 0);
-    for member in reading.members {
+    for member in members {
         match assign(&mut client, common, &member, validation).await? {
             LineOutcome::Assigned => assigned += 1,
             LineOutcome::AlreadyAssigned => already_assigned += 1,
             LineOutcome::Assignable => assignable += 1,
             LineOutcome::LeftOut(why) => {
                 let text = format!("[{}] member => {}", member.queue.name(), member.interface);
-                left_out.push(LeftOut { line: member.line, text, why });
+                left_out.push(LeftOut { place: member.place, text, why });
             }
         }
     }
-    left_out.sort_by_key(|left_out| left_out.line);
+    left_out.sort_by(|one, other| one.place.cmp(&other.place));
     if common.server.json {
-        let left_out = left_out
-            .iter()
-            .map(|LeftOut { line, text, why }| serde_json::json!({ "line": line, "text": text, "why": why }));
-        print::json_value(&serde_json::json!({
+        let left_out = left_out.iter().map(|LeftOut { place: Place { file, line }, text, why }| {
+            json!({ "file": file.as_deref(), "line": line, "text": text, "why": why })
+        });
+        let read = read.iter().map(|Member { place: Place { file, line }, queue, interface }| {
+            json!({ "file": file.as_deref(), "line": line, "pbx_queue": queue, "interface": interface })
+        });
+        let made_ids = made_ids.iter().map(|(id, name)| json!({ "pbx_queue": name, "queue_id": id.as_str() }));
+        print::json_value(&json!({
             "assigned": assigned,
             "assigned_before": already_assigned,
             "would_be_assigned": assignable,
             "left_out": left_out.collect::<Vec<_>>(),
+            "made_ids": made_ids.collect::<Vec<_>>(),
+            "members": read.collect::<Vec<_>>(),
         }))?;
     } else {
-        for LeftOut { line, text, why } in &left_out {
-            print::line(&format!("line {line}: {text}\n    left out: {why}"))?;
+        for (id, name) in &made_ids {
+            print::line(&format!("[{}] is taken as the queue `{id}`", shortened(name)))?;
+        }
+        for LeftOut { place, text, why } in &left_out {
+            print::line(&format!("{place}: {text}\n    left out: {why}"))?;
         }
         let summary = match validation {
             Validation::Only => format!("{assignable} of the members can be assigned"),
@@ -85,6 +124,27 @@ pub(super) async fn import_queues(file: &Path, common: &Common, validation: Vali
         print::line(&format!("{summary}; {} left out", left_out.len()))?;
     }
     Ok(if left_out.is_empty() { Outcome::Done } else { Outcome::Denied })
+}
+
+/// Read a file, or standard input if it is `-`, and the files that it includes.
+fn read(file: &Path) -> Result<Reading, Wrong> {
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().lock().read_to_end(&mut bytes).map(drop)
+    } else {
+        std::fs::read(file).map(|found| bytes = found)
+    };
+    read.map_err(|error| Wrong(format!("can't read `{}`: {error}", file.display())))?;
+    let is_blank = bytes.trim_ascii().is_empty();
+    // Its name is as the folder would give it, so that an inclusion of itself is noticed.
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let reading = queues_conf::read(Found { name, bytes }, &Folder::of(file));
+    let reading = reading.map_err(|refused| Wrong(format!("can't read `{}`: {refused}", file.display())))?;
+    if reading.members.is_empty() && reading.left_out.is_empty() && !is_blank {
+        // Probably another kind of file; a script must not treat it as imported.
+        return Err(Wrong(format!("`{}` contains no members; give a queues.conf", file.display())));
+    }
+    Ok(reading)
 }
 
 async fn assign(

@@ -13,7 +13,7 @@ use tonic::Status;
 
 use super::{
     args::{Common, Retry, Wrong},
-    asterisk::Validation,
+    asterisk::{Names, Validation},
     exit::Outcome,
     print,
 };
@@ -43,6 +43,8 @@ pub(super) struct Import {
     #[arg(long)]
     delete_missing: bool,
     #[command(flatten)]
+    names: Names,
+    #[command(flatten)]
     retry: Retry,
     #[command(flatten)]
     common: Common,
@@ -59,7 +61,7 @@ impl Import {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
         if let Some(Foreign::AsteriskQueues) = self.from {
             let validation = if self.validate_only { Validation::Only } else { Validation::AndAssignment };
-            return super::asterisk::import_queues(&self.file, &self.common, validation).await;
+            return super::asterisk::import_queues(&self.file, self.names, &self.common, validation).await;
         }
         let mut document = Vec::new();
         if self.file.as_os_str() == "-" {

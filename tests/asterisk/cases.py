@@ -9,6 +9,7 @@ import time
 
 from center import PASSWORD, PATIENCE, binary, signal
 from phone import Phone
+from queues_conf import BEFORE, CASES
 
 # Time limit of a call, in seconds.
 PATIENCE_OF_A_CALL = 60 + PATIENCE
@@ -438,6 +439,49 @@ class Cases:
         center.ask("supervisor-sign-out", "sam", "cleo", "sales")
         await rings("and out")
 
+    async def encryption(self):
+        """The manager interface with TLS, and only with the certificate that it should have."""
+        center = self.center
+        center.agi.kill()
+        arguments = list(center.agi.arguments)
+        at = arguments.index("--ami") + 1
+        encrypted = [*arguments, "--ami-tls", "--ami-ca", str(center.asterisk.folder / "etc/ami.pem")]
+        encrypted[at] = f"127.0.0.1:{center.asterisk.manager_tls_port}"
+        at = arguments.index("--journal")
+        words = [*encrypted[1:at], *encrypted[at + 2 :], "--journal", str(center.folder / "tls.journal"), "--ami-server-name"]
+        for name, expected in [("pbx.example.com", "a plan"), ("other.example.com", "invalid peer certificate")]:
+            done = subprocess.run([binary(), "agi", "plan", *words, name], capture_output=True, text=True)
+            seen = "a plan" if done.returncode == 0 else done.stderr
+            self.row(f"the certificate must name {name}", expected if expected in seen else seen, expected)
+        center.agi.arguments = [*encrypted, "--ami-server-name", "pbx.example.com"]
+        await center.start_agi()
+        center.ask("supervisor-sign-in", "sam", "cleo", "sales")
+        with contextlib.suppress(AssertionError):
+            await center.until_members(("801", "PJSIP/103"))
+        self.row("a supervisor signs in", await center.asterisk.members(dynamic_only=True), {("801", "PJSIP/103")})
+        center.ask("supervisor-sign-out", "sam", "cleo", "sales")
+        await center.until_members()
+        center.agi.kill()
+        center.agi.arguments = arguments
+        await center.start_agi()
+
+    async def failover(self):
+        """The dialplan asks the other handler if the first can't be reached, and only then."""
+        await self.case("the first handler is away", "101", "*22801", f"allowed ASSIGNED | {IN}", "801:101")
+        await self.case("and out", "101", "*14801", f"allowed SIGNED_OUT | {OUT}", "-")
+        await self.case("the first handler is there", "101", "*23801", f"allowed ASSIGNED | {IN}", "801:101")
+        await self.case("and out", "101", "*14801", f"allowed SIGNED_OUT | {OUT}", "-")
+        await self.case("the first handler refuses", "104", "*23801", f"denied USER_DISABLED | {DENIED}", "-")
+
+        async def kill(call, conversation, number):
+            if number == 2:
+                self.center.agi.kill()
+
+        seen = await self.dial("101", "*23801", rule=kill)
+        self.row("the first handler is killed during the call", f"{seen.get('AGISTATUS')} {len(seen.conversations)}", "SUCCESS 1")
+        await self.center.start_agi()
+        await self.center.until_agreed()
+
     async def lamps(self):
         """The hint of a key shows whether its user is signed in."""
         center, pbx = self.center, self.center.asterisk
@@ -530,6 +574,35 @@ class Cases:
         center.agi.arguments = arguments
         await center.start_agi()
         await center.until_members()
+
+    async def queues_conf(self):
+        """Asterisk and `queuegate import` read the same static members."""
+        center, etc = self.center, self.center.asterisk.folder / "etc"
+        own = (etc / "queues.conf").read_bytes()
+        REFUSED = "refused"
+
+        async def load(files):
+            for name, text in files.items():
+                (etc / name).parent.mkdir(exist_ok=True)
+                (etc / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+            await center.asterisk.manager.ask(Action="QueueReload")
+            return await center.asterisk.members()
+
+        for case, files in CASES.items():
+            before = await load(BEFORE)
+            members = await load(files)
+            theirs = REFUSED if members == before else members
+            done = center.run("import", "--from", "asterisk-queues", str(etc / "queues.conf"), "--validate-only", "--json")
+            ours = REFUSED
+            if done.returncode in (0, 1):
+                ours = {(member["pbx_queue"], member["interface"]) for member in json.loads(done.stdout)["members"]}
+            elif "Asterisk refuses the whole file" not in done.stderr:
+                ours = done.stderr
+            show = lambda read: read if isinstance(read, str) else " ".join(f"{queue}:{phone}" for queue, phone in sorted(read)) or "-"
+            self.row(f"queues.conf: {case}", show(ours), show(theirs))
+            for name in files:
+                (etc / name).unlink()
+        await load({"queues.conf": own})
 
     async def ringing(self):
         """A call into the queue rings exactly the signed-in agents."""

@@ -64,6 +64,19 @@ exten => _*12X.,1,Answer()
  same => n,Set(QUEUEGATE_STATUS=)
  same => n,AGI(agi://127.0.0.1:4580/sign-in?queue=${EXTEN:3})
  same => n,Hangup()
+; Two handlers: the other one is asked if the first can't be reached.
+exten => _*22X.,1,Set(QUEUEGATE_STATUS=)
+ same => n,Answer()
+ same => n,AGI(agi://127.0.0.1:4589/sign-in?queue=${FILTER(0-9,${EXTEN:3})})
+ same => n,GotoIf($["${AGISTATUS}${QUEUEGATE_STATUS}" != "FAILURE"]?done)
+ same => n,AGI(agi://127.0.0.1:4580/sign-in?queue=${FILTER(0-9,${EXTEN:3})})
+ same => n(done),Hangup()
+exten => _*23X.,1,Set(QUEUEGATE_STATUS=)
+ same => n,Answer()
+ same => n,AGI(agi://127.0.0.1:4580/sign-in?queue=${FILTER(0-9,${EXTEN:3})})
+ same => n,GotoIf($["${AGISTATUS}${QUEUEGATE_STATUS}" != "FAILURE"]?done)
+ same => n,AGI(agi://127.0.0.1:4580/toggle?queue=${FILTER(0-9,${EXTEN:3})})
+ same => n(done),Hangup()
 ; What a call costs without AGI.
 exten => *00,1,Answer()
  same => n,Set(BEFORE=${STRFTIME(,,%s.%6q)})
@@ -152,6 +165,7 @@ class Asterisk:
         self.folder.chmod(0o755)
         self.own = "/" / self.folder.relative_to(self.root)
         self.sip_port, self.manager_port = free_port(socket.SOCK_DGRAM), free_port()
+        self.manager_tls_port = free_port()
         self.process = None
         self.configure()
 
@@ -184,12 +198,20 @@ class Asterisk:
             + "[806](queuegate)\nmember => PJSIP/102\n"
             + "".join(f"[{queue}](queuegate)\n" for queue in CAMPAIGN_QUEUES[:-1]),
             "manager.conf": f"[general]\nenabled = yes\nbindaddr = 127.0.0.1\nport = {self.manager_port}\n"
+            f"tlsenable = yes\ntlsbindaddr = 127.0.0.1:{self.manager_tls_port}\n"
+            f"tlscertfile = {self.own}/etc/ami.pem\ntlsprivatekey = {self.own}/etc/ami.key\n"
             f"[observer]\nsecret = {SECRET}\nread = all\nwrite = all\nwritetimeout = 5000\n"
             + (FRAGMENTS / "manager.conf").read_text().replace("change-me", SECRET),
             "pjsip.conf": self.phones(),
         }
         for name, text in files.items():
             (etc / name).write_text(text)
+        # As in the documentation.
+        command = (
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj /CN=pbx.example.com "
+            "-addext subjectAltName=DNS:pbx.example.com -addext basicConstraints=critical,CA:FALSE -keyout ami.key -out ami.pem"
+        )
+        subprocess.run(command.split(), cwd=etc, check=True, capture_output=True)
 
     def phones(self):
         text = (

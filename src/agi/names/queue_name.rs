@@ -42,6 +42,12 @@ impl QueueName {
         })
     }
 
+    /// Return the text in place of `{id}`, which may not be an id, or `None` if the name doesn't fit.
+    pub fn id_in<'n>(&self, organization: &OrganizationId, name: &'n str) -> Option<&'n str> {
+        let template = self.template(organization).filter(|template| template.placeholder == "id")?;
+        template.value(name)
+    }
+
     /// Return whether the names of queues differ between organizations.
     pub fn names_organization(&self) -> bool {
         self.0.contains(ORGANIZATION)

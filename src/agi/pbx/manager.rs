@@ -2,15 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     time::Duration,
 };
 
 use tokio::{
-    io::AsyncWriteExt,
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
+    net::TcpStream,
     time::timeout,
 };
 use uuid::Uuid;
@@ -35,6 +33,8 @@ const MAX_LINES: usize = 256;
 pub(crate) enum ManagerError {
     #[error("{0}")]
     Lines(#[from] lines::Error),
+    #[error("the connection can't be encrypted: {0}")]
+    Tls(std::io::Error),
     #[error("the connection was closed")]
     Closed,
     #[error("Asterisk did not answer in time")]
@@ -87,11 +87,16 @@ const INVALID: &str = "4";
 /// The state of a device that a lamp shows as lit.
 const IN_USE: &str = "INUSE";
 
+/// A connection in plain text or with TLS.
+trait Stream: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin> Stream for S {}
+
 /// A connection after the login.
 #[derive(Debug)]
 pub(crate) struct ManagerConnection {
-    lines: Lines<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
+    lines: Lines<ReadHalf<Box<dyn Stream>>>,
+    writer: WriteHalf<Box<dyn Stream>>,
     partial: Message,
     /// The queues to which members were added, or from which they were removed.
     changed_queues: BTreeSet<String>,
@@ -103,7 +108,14 @@ impl ManagerConnection {
         let stream = timeout(RESPONSE_TIMEOUT, TcpStream::connect(manager.address))
             .await
             .map_err(|_| ManagerError::TimedOut)??;
-        let (reader, writer) = stream.into_split();
+        let stream: Box<dyn Stream> = match &manager.tls {
+            None => Box::new(stream),
+            Some(tls) => {
+                let encrypted = timeout(RESPONSE_TIMEOUT, tls.connect(stream)).await;
+                Box::new(encrypted.map_err(|_| ManagerError::TimedOut)?.map_err(ManagerError::Tls)?)
+            }
+        };
+        let (reader, writer) = tokio::io::split(stream);
         let lines = Lines::new(reader, MAX_LINE_BYTES);
         let mut connection = Self { lines, writer, partial: Message::default(), changed_queues: BTreeSet::new() };
         let greeting =
@@ -211,9 +223,11 @@ impl ManagerConnection {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
         text.push_str("\r\n");
-        timeout(RESPONSE_TIMEOUT, self.writer.write_all(text.as_bytes()))
-            .await
-            .map_err(|_| ManagerError::TimedOut)??;
+        let send = async {
+            self.writer.write_all(text.as_bytes()).await?;
+            self.writer.flush().await
+        };
+        timeout(RESPONSE_TIMEOUT, send).await.map_err(|_| ManagerError::TimedOut)??;
         let response = self.next_about(&id).await?;
         if response.get("Response") == "Success" {
             Ok(id)

@@ -16,6 +16,7 @@ use crate::{
     agi::{
         self,
         config::{Config, DoneBy, Manager, Network, Removal, Secret},
+        manager_tls::ManagerTls,
         names::{
             Endpoints, Interface, Lamp, NamedEndpoint, Prefix, QueueName, named_endpoint, require_organization_in_names,
         },
@@ -112,6 +113,16 @@ pub(super) struct Agi {
     /// A file with that user's secret.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_AGI_AMI_SECRET_FILE")]
     ami_secret_file: Option<PathBuf>,
+    /// Connect to the manager interface with TLS, and verify its certificate.
+    #[arg(long, value_name = "BOOL", env = "QUEUEGATE_AGI_AMI_TLS", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true")]
+    ami_tls: bool,
+    /// The authorities of the manager's certificate (PEM). Absent: the system's.
+    #[arg(long, value_name = "FILE", env = "QUEUEGATE_AGI_AMI_CA")]
+    ami_ca: Option<PathBuf>,
+    /// The name in the manager's certificate. Absent: the address.
+    #[arg(long, value_name = "NAME", env = "QUEUEGATE_AGI_AMI_SERVER_NAME")]
+    ami_server_name: Option<String>,
     /// The organizations whose queues the PBX has, separated by commas. Absent: --organization.
     #[arg(long, value_name = "IDS", env = "QUEUEGATE_AGI_ORGANIZATIONS", value_delimiter = ',')]
     organizations: Vec<OrganizationId>,
@@ -189,7 +200,10 @@ impl Agi {
         let (Some(user), Some(file)) = (&self.ami_user, &self.ami_secret_file) else {
             return Err(Wrong("--ami needs --ami-user and --ami-secret-file".to_owned()).into());
         };
-        if !address.ip().is_loopback() && !self.ami_insecure {
+        if !self.ami_tls && (self.ami_ca.is_some() || self.ami_server_name.is_some()) {
+            return Err(Wrong("--ami-ca and --ami-server-name need --ami-tls".to_owned()).into());
+        }
+        if !address.ip().is_loopback() && !self.ami_tls && !self.ami_insecure {
             return Err(agi::Error::ManagerExposed(address).into());
         }
         let organizations = match (&self.organizations[..], &self.organization) {
@@ -212,8 +226,11 @@ impl Agi {
         }
         let secret = std::fs::read_to_string(file);
         let secret = secret.map_err(|error| Wrong(format!("can't read `{}`: {error}", file.display())))?;
+        let tls = || ManagerTls::new(address.ip(), self.ami_server_name.as_deref(), self.ami_ca.as_deref());
+        let tls = self.ami_tls.then(tls).transpose().map_err(|error| Wrong(error.to_string()))?;
         Ok(Some(Manager {
             address,
+            tls,
             user: user.clone(),
             secret: Secret(secret.trim().to_owned()),
             organizations,

@@ -6,6 +6,8 @@ use super::{
     Center,
     asterisk::{Call, Ended},
 };
+use queuegate::agi::queues_conf::{self, Folder, Found};
+
 use crate::wire::Passing;
 
 const EXTENSIONS: &str = include_str!("../../../packaging/asterisk/extensions.conf");
@@ -311,7 +313,9 @@ async fn walk_by_hand(center: &Center, call: Call) -> Walked {
 /// The example has the queues of its codes, without static members.
 #[test]
 fn the_example_queues_have_no_members_of_their_own() {
-    let reading = queuegate::agi::queues_conf::read(QUEUES);
+    // The fragment is appended to the package's file, which has that section.
+    let file = Found { name: "queues.conf".to_owned(), bytes: format!("[general]\n{QUEUES}").into() };
+    let reading = queues_conf::read(file, &Folder::of("packaging/asterisk/queues.conf".as_ref())).unwrap();
     assert!(reading.members.is_empty() && reading.left_out.is_empty(), "{reading:?}");
     for queue in ["[801](queuegate)", "[802](queuegate)", "persistentmembers = yes"] {
         assert!(QUEUES.contains(queue), "{queue}");

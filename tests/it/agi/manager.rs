@@ -8,10 +8,11 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
+    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
+    net::TcpListener,
     sync::watch,
 };
+use tokio_rustls::TlsAcceptor;
 
 use super::asterisk::{Membership, Pbx};
 
@@ -26,15 +27,31 @@ pub struct ManagerPort {
 
 impl ManagerPort {
     pub async fn open(pbx: Arc<Pbx>) -> Self {
+        Self::open_as(pbx, None).await
+    }
+
+    /// With TLS.
+    pub async fn open_as(pbx: Arc<Pbx>, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (up, is_up) = watch::channel(true);
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                let (pbx, mut is_up) = (Arc::clone(&pbx), is_up.clone());
+                let (pbx, tls, mut is_up) = (Arc::clone(&pbx), tls.clone(), is_up.clone());
                 tokio::spawn(async move {
+                    let served = async {
+                        match tls {
+                            None => serve(pbx, connection).await,
+                            // A handler that doesn't trust the certificate goes away.
+                            Some(tls) => {
+                                if let Ok(connection) = tls.accept(connection).await {
+                                    serve(pbx, connection).await;
+                                }
+                            }
+                        }
+                    };
                     tokio::select! {
-                        () = serve(pbx, connection) => {}
+                        () = served => {}
                         _ = is_up.wait_for(|is_up| !is_up) => {}
                     }
                 });
@@ -53,8 +70,8 @@ impl ManagerPort {
     }
 }
 
-async fn serve(pbx: Arc<Pbx>, connection: TcpStream) {
-    let (reader, mut writer) = connection.into_split();
+async fn serve(pbx: Arc<Pbx>, connection: impl AsyncRead + AsyncWrite) {
+    let (reader, mut writer) = tokio::io::split(connection);
     let mut lines = BufReader::new(reader).lines();
     let mut changes = pbx.changes.subscribe();
     let mut is_logged_in = false;

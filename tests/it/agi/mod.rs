@@ -10,6 +10,7 @@ mod lamps;
 mod latency;
 mod limits;
 mod manager;
+mod manager_tls;
 mod mishaps;
 mod pauses;
 mod phones;
@@ -253,6 +254,7 @@ impl Center {
 fn manager_of(address: SocketAddr) -> Manager {
     Manager {
         address,
+        tls: None,
         user: "queuegate".to_owned(),
         secret: Secret(SECRET.to_owned()),
         organizations: vec![acme()],

@@ -81,6 +81,11 @@ fn invalid_settings_are_refused_with_a_hint() {
         ("--listen 0.0.0.0:0", "give --allow with the addresses of your PBX"),
         ("--ami 192.0.2.1:5038 --ami-user q --ami-secret-file SECRET", "--ami-insecure"),
         ("--ami 127.0.0.1:5038", "--ami-user"),
+        ("--ami 192.0.2.1:5039 --ami-user q --ami-secret-file SECRET --ami-ca ca.pem", "need --ami-tls"),
+        (
+            "--ami 192.0.2.1:5039 --ami-user q --ami-secret-file SECRET --organization a --ami-tls --ami-ca ca.pem",
+            "`ca.pem`",
+        ),
         ("--ami 127.0.0.1:5038 --ami-user q --ami-secret-file SECRET", "--ami needs --organization"),
         ("--ami 127.0.0.1:5038 --ami-user q --ami-secret-file SECRET --organizations a,b", "{organization}"),
         ("--queue-name sales", "must have {extension} or {id} in it"),
@@ -138,4 +143,42 @@ async fn static_members_become_assignments() {
     let (said, _) = import(&["--json"]).await;
     let report: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!((&report["assigned_before"], report["left_out"].as_array().unwrap().len()), (&3.into(), 4));
+}
+
+/// The names in the file are those of another PBX, and a part is in another file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn static_members_are_named_as_on_their_pbx() {
+    let mut center = Center::open().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("queues.conf").to_str().unwrap().to_owned();
+    std::fs::write(&file, "#include queues_*.conf\n").unwrap();
+    let included =
+        "[q-Sales]\nmember => PJSIP/anna-desk\nmember => PJSIP/phone-102\nmember => Zap/3\n[801]\nmember => SIP/7\n";
+    std::fs::write(folder.path().join("queues_additional.conf"), included).unwrap();
+    let address = center.server.address.to_string();
+    let names = ["--queue-name", "q-{id}", "--endpoint-prefix", "phone-", "--endpoint", "anna-desk=101,Zap/3=101"];
+    let import = async |more: &[&str]| {
+        let mut command = program();
+        command.args(["import", "--from", "asterisk-queues", &file, "--organization", "acme", "--server", &address]);
+        command.args(names).args(more);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        (text, output.status.code().unwrap())
+    };
+    let (said, code) = import(&[]).await;
+    for line in [
+        "[q-Sales] is taken as the queue `sales`",
+        "queues_additional.conf line 6: [801] member => SIP/7",
+        "`801` doesn't fit the template q-{id}",
+        "1 assigned, 2 assigned before; 1 left out",
+    ] {
+        assert!(code == 1 && said.contains(line), "{line}: {said}");
+    }
+    assert_eq!(center.server.check("bo", "sales").await.reason().as_str_name(), "REASON_ASSIGNED");
+    let (said, _) = import(&["--json"]).await;
+    let report: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(report["made_ids"], serde_json::json!([{ "pbx_queue": "q-Sales", "queue_id": "sales" }]));
+    std::fs::write(&file, "[801]\nmember => PJSIP/102\n#include missing.conf\n").unwrap();
+    let (said, code) = import(&[]).await;
+    assert!(code == 2 && said.contains("line 3: #include missing.conf") && said.contains("no file"), "{said}");
 }

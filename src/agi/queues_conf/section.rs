@@ -1,0 +1,93 @@
+//! Sections, and the lines in them that make phones members. PURE.
+
+use super::place::Place;
+
+/// A line that makes a phone a member of a queue, as Asterisk reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The place of the line.
+    pub place: Place,
+    /// The queue's name.
+    pub queue: String,
+    /// The phone.
+    pub interface: String,
+}
+
+/// A line of a section.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    place: Place,
+    key: String,
+    pub(super) value: String,
+}
+
+/// A section.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub(super) place: Place,
+    pub(super) name: String,
+    pub(super) is_template: bool,
+    pub(super) lines: Vec<Line>,
+}
+
+impl Section {
+    /// Add a line such as `member => PJSIP/101`, if it is about members.
+    pub(super) fn add(&mut self, place: Place, text: &str) {
+        // The first letter may be escaped.
+        let Some((key, value)) = text.strip_prefix('\\').unwrap_or(text).split_once('=') else { return };
+        let (key, is_continued) = key.strip_suffix('+').map_or((key, false), |key| (key, true));
+        let key = stripped(key);
+        if !key.eq_ignore_ascii_case("member") {
+            return;
+        }
+        if is_continued && let Some(line) = self.lines.iter_mut().rfind(|line| line.key == key) {
+            line.value.push_str(value);
+            line.value = stripped(&line.value).to_owned();
+            return;
+        }
+        let value = if is_continued { value } else { value.strip_prefix('>').unwrap_or(value) };
+        self.lines.push(Line { place, key: key.to_owned(), value: stripped(value).to_owned() });
+    }
+
+    /// Return the members of the queue that the section describes. Asterisk skips empty lines.
+    pub(super) fn members(&self) -> impl Iterator<Item = Member> {
+        let lines = self.lines.iter().filter(|line| !line.value.is_empty());
+        lines.map(|Line { place, key: _, value }| Member {
+            place: place.clone(),
+            queue: stripped(&self.name).to_owned(),
+            interface: stripped(&first_argument(value)).to_owned(),
+        })
+    }
+}
+
+/// Remove spaces and control characters around a text, as Asterisk does.
+pub(super) fn stripped(text: &str) -> &str {
+    text.trim_matches(|letter| letter <= ' ')
+}
+
+/// Return the text before the first comma, without quotes. A comma in quotes or brackets doesn't count.
+fn first_argument(value: &str) -> String {
+    let (mut parentheses, mut brackets, mut is_quoted) = (0_u32, 0_u32, false);
+    let mut argument = String::new();
+    let mut letters = value.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '(' => parentheses += 1,
+            ')' => parentheses = parentheses.saturating_sub(1),
+            '[' => brackets += 1,
+            ']' => brackets = brackets.saturating_sub(1),
+            '"' => {
+                is_quoted = !is_quoted;
+                continue;
+            }
+            '\\' => {
+                argument.extend(letters.next());
+                continue;
+            }
+            ',' if parentheses == 0 && brackets == 0 && !is_quoted => break,
+            _ => {}
+        }
+        argument.push(letter);
+    }
+    argument
+}
