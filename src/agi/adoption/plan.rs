@@ -83,9 +83,9 @@ pub enum Error {
         /// The failure.
         problem: String,
     },
-    /// queuegate failed.
-    #[error("queuegate: {0}")]
-    Queuegate(String),
+    /// A request to queuegate failed.
+    #[error("a request to queuegate failed")]
+    Queuegate(#[source] tonic::Status),
 }
 
 impl Error {
@@ -96,7 +96,8 @@ impl Error {
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        Self::Queuegate(failure.cause().text.clone())
+        let cause = failure.cause();
+        Self::Queuegate(tonic::Status::new(cause.code, cause.text.clone()))
     }
 }
 

@@ -160,11 +160,11 @@ enum Reconcile {
 
 impl Agi {
     pub(super) async fn run(mut self) -> anyhow::Result<Outcome> {
-        let client = self.server.prepare()?;
-        let is_json = self.server.json;
         if let Some(command) = self.command.take() {
+            let (client, is_json) = (self.server.connect().await?, self.server.json);
             return command.run(self.settings()?, client, is_json).await;
         }
+        let client = self.server.prepare()?;
         self.log.start()?;
         let config = self.settings()?;
         let stop = stop_signal()?;

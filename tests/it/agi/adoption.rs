@@ -18,9 +18,12 @@ async fn live_center() -> Center {
 }
 
 async fn run(center: &Center, command: &str) -> (String, String, i32) {
+    run_on(center, Shell::new(&center.server), command).await
+}
+
+async fn run_on(center: &Center, shell: Shell, command: &str) -> (String, String, i32) {
     let secret = center.folder.path().join("secret");
     std::fs::write(&secret, SECRET).unwrap();
-    let shell = Shell::new(&center.server);
     let journal = center.folder.path().join("agi.journal");
     let settings = format!(
         "--ami {} --ami-user queuegate --ami-secret-file {} --journal {}",
@@ -118,6 +121,8 @@ async fn a_plan_without_a_pbx_or_a_server_is_refused() {
     let center = live_center().await;
     let (_, err, code) = Shell::new(&center.server).run("agi plan").await;
     assert!(code == 2 && err.contains("give --ami"), "{err}");
+    let (_, err, code) = run_on(&center, Shell { address: "127.0.0.1:1".to_owned() }, "plan").await;
+    assert!(code == 3 && err.contains("127.0.0.1:1"), "{code} {err}");
     center.manager.go_down();
     let address = center.manager.address.to_string();
     let (_, err, code) = run(&center, "plan").await;
