@@ -104,8 +104,9 @@ impl FromRequestParts<Arc<Shared>> for Visit {
             present_user(shared, &session, &api).await.map_err(Failure::into_response)?.ok_or_else(to_entrance)?;
         let organization_id = session.organization_id.to_string();
         let fail = |status: tonic::Status| Failure::Api(status).into_response();
-        let (mut directory, mut permission, mut assigned) = (api.directory(), api.permission(), api.directory());
-        let (organization, permissions, assignments) = tokio::try_join!(
+        let (mut directory, mut permission) = (api.directory(), api.permission());
+        let holds = |role| holds(&api, &organization_id, &user.user_id, role);
+        let (organization, permissions, admin, supervisor, agent) = tokio::try_join!(
             directory.get_organization(proto::GetOrganizationRequest {
                 organization_id: organization_id.clone(),
                 at_least_revision: String::new(),
@@ -115,12 +116,9 @@ impl FromRequestParts<Arc<Shared>> for Visit {
                 user: Some(list_user_permissions_request::User::UserId(user.user_id.clone())),
                 ..Default::default()
             }),
-            assigned.list_role_assignments(proto::ListRoleAssignmentsRequest {
-                organization_id: organization_id.clone(),
-                user: Some(proto::list_role_assignments_request::User::UserId(user.user_id.clone())),
-                page_size: 1_000,
-                ..Default::default()
-            }),
+            holds(Role::ContactAdmin),
+            holds(Role::Supervisor),
+            holds(Role::Agent),
         )
         .map_err(fail)?;
         let name = organization.into_inner().organization.and_then(|organization| organization.display_name);
@@ -132,12 +130,25 @@ impl FromRequestParts<Arc<Shared>> for Visit {
             look,
             api,
             organization_name: name.filter(|name| !name.is_empty()).unwrap_or(organization_id),
-            roles: assignments.into_inner().assignments.iter().map(proto::RoleAssignment::role).collect(),
+            roles: [admin, supervisor, agent].into_iter().flatten().collect(),
             permissions: permissions.collect(),
             user,
             session,
         })
     }
+}
+
+/// Return the role if the user has it, on any queue or for the organization.
+async fn holds(api: &Api, organization_id: &str, user_id: &str, role: Role) -> Result<Option<Role>, tonic::Status> {
+    let request = proto::ListRoleAssignmentsRequest {
+        organization_id: organization_id.to_owned(),
+        user: Some(proto::list_role_assignments_request::User::UserId(user_id.to_owned())),
+        role: role.into(),
+        page_size: 1,
+        ..Default::default()
+    };
+    let found = api.directory().list_role_assignments(request).await?.into_inner();
+    Ok((!found.assignments.is_empty()).then_some(role))
 }
 
 fn to_entrance() -> Response {

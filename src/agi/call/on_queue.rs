@@ -4,8 +4,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Span;
 
 use super::{
-    phone::PhoneOnQueue,
-    report::changing_members,
+    phone::{PhoneOnQueue, changing_members},
     result::{CallResult, reason_name},
     sign_in::sign_in,
     sign_out::sign_out,

@@ -2,7 +2,7 @@
 
 use tracing::{debug, warn};
 
-use super::{report::changing_members, result::CallResult};
+use super::{phone::changing_members, result::CallResult};
 use crate::agi::{
     config::DoneBy,
     context::AgiContext,

@@ -50,3 +50,11 @@ impl PhoneOnQueue {
         }
     }
 }
+
+/// Return the party that changes members.
+pub(super) fn changing_members(context: &AgiContext, request: &Request) -> DoneBy {
+    match (request.members, context.config.members) {
+        (None | Some(DoneBy::Handler), DoneBy::Handler) => DoneBy::Handler,
+        (Some(DoneBy::Dialplan), _) | (_, DoneBy::Dialplan) => DoneBy::Dialplan,
+    }
+}

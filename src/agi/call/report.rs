@@ -19,14 +19,6 @@ pub(super) fn prompting(context: &AgiContext, request: &Request) -> DoneBy {
     }
 }
 
-/// Return the party that changes members.
-pub(super) fn changing_members(context: &AgiContext, request: &Request) -> DoneBy {
-    match (request.members, context.config.members) {
-        (None | Some(DoneBy::Handler), DoneBy::Handler) => DoneBy::Handler,
-        (Some(DoneBy::Dialplan), _) | (_, DoneBy::Dialplan) => DoneBy::Dialplan,
-    }
-}
-
 /// Set the variables of the dialplan, and play the prompt.
 pub(super) async fn report(
     context: &AgiContext,

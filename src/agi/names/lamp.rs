@@ -20,12 +20,16 @@ impl FromStr for Lamp {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let fault = || InvalidName(format!("`{text}` must begin with {CUSTOM} and have {QUEUE} in it, once"));
-        if !text.starts_with(CUSTOM) || text.matches(QUEUE).count() != 1 {
-            return Err(fault());
+        let is_template = text.starts_with(CUSTOM)
+            && text.matches(QUEUE).count() == 1
+            && Template::check(&text.replacen(QUEUE, "q", 1), &EXTENSION).is_ok();
+        if is_template {
+            return Ok(Self(text.to_owned()));
         }
-        Template::check(&text.replacen(QUEUE, "q", 1), &EXTENSION)?;
-        Ok(Self(text.to_owned()))
+        Err(InvalidName(format!(
+            "`{text}` must begin with {CUSTOM} and have {{extension}} and {QUEUE} in it, each once; else only letters, digits \
+             and ._-@:/+*# are allowed"
+        )))
     }
 }
 

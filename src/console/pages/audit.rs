@@ -13,20 +13,19 @@ use serde::Deserialize;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
 use super::csv;
-use crate::console::{
-    failure::Failure,
-    page::{self, Place, empty, encoded, page},
-    text::Text,
-    visit::Visit,
-    words,
+use crate::{
+    console::{
+        failure::Failure,
+        page::{self, Place, empty, encoded, page},
+        text::Text,
+        visit::Visit,
+        words,
+    },
+    rpc::proto::{self, AuditAction, AuditEvent, Permission, list_audit_events_request},
 };
-use crate::rpc::proto::{self, AuditAction, AuditEvent, Permission, list_audit_events_request};
 
 /// The events on one page.
 const PAGE: i32 = 50;
-
-/// The most events in a file.
-const MOST_IN_FILE: usize = 100_000;
 
 /// The filters of the list.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -235,12 +234,10 @@ pub async fn file(visit: Visit, Query(filter): Query<Filter>) -> Result<Response
             "hash",
         ];
         let mut text = csv::line(&heading);
-        let mut count = 0;
-        while count < MOST_IN_FILE {
+        loop {
             match visit.api.audit().list_audit_events(request.clone()).await {
                 Ok(page) => {
                     let page = page.into_inner();
-                    count += page.events.len();
                     page.events.iter().for_each(|event| text += &csv_line(event));
                     request.page_token = page.next_page_token;
                 }

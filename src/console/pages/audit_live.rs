@@ -13,12 +13,14 @@ use super::{
     audit::{Filter, row},
     live::{BEAT, End, Events, event, streamed},
 };
-use crate::console::{
-    failure::Failure,
-    shared::Shared,
-    visit::{Visit, present_user},
+use crate::{
+    console::{
+        failure::Failure,
+        shared::Shared,
+        visit::{Visit, present_user},
+    },
+    rpc::proto::{self, Permission, WatchAuditEventsResponse, check_permission_request},
 };
-use crate::rpc::proto::{self, Permission, WatchAuditEventsResponse, check_permission_request};
 
 /// The events that may wait for the browser.
 const WAITING: usize = 64;

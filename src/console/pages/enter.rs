@@ -11,16 +11,16 @@ use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use crate::console::{
-    failure::Failure,
-    look::{LANGUAGE_COOKIE, Look, THEME_COOKIE, Theme, language},
-    page::{self, document, empty, encoded},
-    settings::Entrance,
-    shared::Shared,
-    visit::Visit,
-    words,
-};
 use crate::{
+    console::{
+        failure::Failure,
+        look::{LANGUAGE_COOKIE, Look, THEME_COOKIE, Theme, language},
+        page::{self, document, empty, encoded},
+        settings::Entrance,
+        shared::Shared,
+        visit::Visit,
+        words,
+    },
     domain::ids::{OrganizationId, UserId},
     rpc::proto::{self, Role, get_user_request},
 };
@@ -95,7 +95,8 @@ pub async fn ask(
 async fn picker(shared: &Shared, look: Look, asked: &Asked) -> Result<Markup, Failure> {
     let text = look.text();
     let request = proto::ListOrganizationsRequest { page_size: 1_000, ..Default::default() };
-    let organizations = shared.directory.directory().list_organizations(request).await?.into_inner().organizations;
+    let listed = shared.directory.directory().list_organizations(request).await?.into_inner();
+    let (organizations, has_more) = (listed.organizations, !listed.next_page_token.is_empty());
     let chosen = organizations.iter().find(|organization| organization.organization_id == asked.organization);
     let Some(organization) = chosen.or(organizations.first().filter(|_| organizations.len() == 1)) else {
         return Ok(html! {
@@ -109,10 +110,12 @@ async fn picker(shared: &Shared, look: Look, asked: &Asked) -> Result<Markup, Fa
                     } }
                 }
             }
+            @if has_more { p.more { (text.more_than_listed) } }
         });
     };
     let id = &organization.organization_id;
     let mut people: Vec<(Option<Role>, proto::User)> = Vec::new();
+    let mut has_more = false;
     let roles: &[Option<Role>] = if asked.text.is_empty() {
         &[Some(Role::ContactAdmin), Some(Role::Supervisor), Some(Role::Agent)]
     } else {
@@ -127,11 +130,12 @@ async fn picker(shared: &Shared, look: Look, asked: &Asked) -> Result<Markup, Fa
             disabled: Some(false),
             ..Default::default()
         };
-        let found = shared.directory.directory().list_users(request).await?.into_inner().users;
+        let found = shared.directory.directory().list_users(request).await?.into_inner();
+        has_more |= !found.next_page_token.is_empty();
         let is_new = |user: &proto::User, people: &[(Option<Role>, proto::User)]| {
             people.iter().all(|(_, other)| other.user_id != user.user_id)
         };
-        for user in found {
+        for user in found.users {
             if is_new(&user, &people) {
                 people.push((*role, user));
             }
@@ -158,6 +162,7 @@ async fn picker(shared: &Shared, look: Look, asked: &Asked) -> Result<Markup, Fa
                 }
             }
         }
+        @if has_more { p.more { (text.more_found) } }
     })
 }
 

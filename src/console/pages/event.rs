@@ -7,14 +7,14 @@ use maud::html;
 use serde::Deserialize;
 
 use super::{setting::SWITCHES, why::unassigned};
-use crate::console::{
-    failure::Failure,
-    page::{self, Place, page},
-    text::Text,
-    visit::Visit,
-    words,
-};
 use crate::{
+    console::{
+        failure::Failure,
+        page::{self, Place, page},
+        text::Text,
+        visit::Visit,
+        words,
+    },
     domain::ids::{Revision, Sequence},
     rpc::proto::{self, AuditEvent, AuditState, Permission},
 };

@@ -2,14 +2,19 @@
 
 use std::collections::HashMap;
 
-use maud::Markup;
+use maud::{Markup, html};
 use tonic::{Code, Status};
 
-use crate::console::{api::Api, page};
-use crate::rpc::proto::{self, get_queue_request, get_user_request};
+use crate::{
+    console::{api::Api, page, text::Text},
+    rpc::proto::{self, get_queue_request, get_user_request},
+};
 
 /// The most candidates that a page offers.
-pub const MOST_FOUND: i32 = 20;
+const MOST_FOUND: usize = 20;
+
+/// The size of a page with that many.
+const PAGE: i32 = 20;
 
 /// Return the user with this id or extension; otherwise the users whose names begin so.
 pub async fn users(api: &Api, organization_id: &str, text: &str) -> Result<Vec<proto::User>, Status> {
@@ -28,7 +33,7 @@ pub async fn users(api: &Api, organization_id: &str, text: &str) -> Result<Vec<p
     }
     let request = proto::ListUsersRequest {
         organization_id: organization_id.to_owned(),
-        page_size: MOST_FOUND,
+        page_size: PAGE,
         text: text.to_owned(),
         ..Default::default()
     };
@@ -52,11 +57,19 @@ pub async fn queues(api: &Api, organization_id: &str, text: &str) -> Result<Vec<
     }
     let request = proto::ListQueuesRequest {
         organization_id: organization_id.to_owned(),
-        page_size: MOST_FOUND,
+        page_size: PAGE,
         text: text.to_owned(),
         ..Default::default()
     };
     Ok(directory.list_queues(request).await?.into_inner().queues)
+}
+
+/// Show candidates, each with the address that chooses it.
+pub fn candidates(text: &Text, choices: &[(String, Markup)]) -> Markup {
+    html! {
+        ul.people { @for (address, name) in choices { li { a href=(address) { (name) } } } }
+        @if choices.len() >= MOST_FOUND { p.more { (text.more_found) } }
+    }
 }
 
 /// A text that is no id or no extension, or that nothing has, finds nothing.

@@ -11,18 +11,18 @@ use serde::Deserialize;
 use tonic::Status;
 
 use super::reach::reach;
-use crate::console::{
-    api::Api,
-    failure::Failure,
-    hub::{AgentOnFloor, Floor, QueueFloor, Rendered, sequence},
-    page::{self, Place, empty, encoded, pages, refusal},
-    session::Session,
-    shared::Shared,
-    text::Text,
-    visit::Visit,
-    words,
-};
 use crate::{
+    console::{
+        api::Api,
+        failure::Failure,
+        hub::{AgentOnFloor, Floor, QueueFloor, Rendered, sequence},
+        page::{self, Place, empty, encoded, pages, refusal},
+        session::Session,
+        shared::Shared,
+        text::Text,
+        visit::Visit,
+        words,
+    },
     domain::language::Language,
     rpc::proto::{Basis, Channel, Permission, QueueKind},
 };

@@ -5,15 +5,15 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::{find, setting::SWITCHES};
-use crate::console::{
-    failure::Failure,
-    page::{self, Place, empty, encoded, page},
-    text::Text,
-    visit::Visit,
-    words,
-};
-use crate::rpc::proto::{
-    self, Permission, PermissionDescription, PermissionSettings, Role, list_user_permissions_request,
+use crate::{
+    console::{
+        failure::Failure,
+        page::{self, Place, empty, encoded, page},
+        text::Text,
+        visit::Visit,
+        words,
+    },
+    rpc::proto::{self, Permission, PermissionDescription, PermissionSettings, Role, list_user_permissions_request},
 };
 
 /// The roles, in the order of the columns.
@@ -121,20 +121,17 @@ async fn of_user(
     if users.is_empty() || queues.is_empty() && !asked.queue.is_empty() {
         return Ok(empty(text.nothing_found));
     }
-    if users.len() > 1 || queues.len() > 1 {
-        return Ok(html! {
-            ul.people {
-                @if users.len() > 1 {
-                    @for user in &users { li { a href=(again(&user.user_id, &asked.queue)) {
-                        (page::name(user.display_name(), user.extension(), &user.user_id))
-                    } } }
-                } @else {
-                    @for queue in &queues { li { a href=(again(&asked.user, &queue.queue_id)) {
-                        (page::name(queue.display_name(), queue.extension(), &queue.queue_id))
-                    } } }
-                }
-            }
+    if users.len() > 1 {
+        let choices = users.iter().map(|user| {
+            (again(&user.user_id, &asked.queue), page::name(user.display_name(), user.extension(), &user.user_id))
         });
+        return Ok(find::candidates(text, &choices.collect::<Vec<_>>()));
+    }
+    if queues.len() > 1 {
+        let choices = queues.iter().map(|queue| {
+            (again(&asked.user, &queue.queue_id), page::name(queue.display_name(), queue.extension(), &queue.queue_id))
+        });
+        return Ok(find::candidates(text, &choices.collect::<Vec<_>>()));
     }
     let queue_id = queues.first().map(|queue| queue.queue_id.clone());
     let user = users.into_iter().next().unwrap_or_default();

@@ -8,14 +8,14 @@ use maud::html;
 use serde::Deserialize;
 
 use super::find;
-use crate::console::{
-    failure::Failure,
-    look::Theme,
-    page::{self, Place, empty, page, request_id},
-    visit::Visit,
-    words,
-};
 use crate::{
+    console::{
+        failure::Failure,
+        look::Theme,
+        page::{self, Place, empty, page, request_id},
+        visit::Visit,
+        words,
+    },
     domain::language::Language,
     rpc::proto::{self, list_sessions_request, sign_out_request},
 };
@@ -34,7 +34,8 @@ pub async fn show(visit: Visit) -> Result<Response, Failure> {
         page_size: 1_000,
         ..Default::default()
     };
-    let sessions = visit.api.queue_access().list_sessions(request).await?.into_inner().sessions;
+    let listed = visit.api.queue_access().list_sessions(request).await?.into_inner();
+    let (sessions, has_more) = (listed.sessions, !listed.next_page_token.is_empty());
     let ids = sessions.iter().map(|session| session.queue_id.clone()).collect();
     let queues = find::queue_names(&visit.api, &visit.organization_id(), ids).await?;
     let themes = [(Theme::System, text.theme_system), (Theme::Light, text.theme_light), (Theme::Dark, text.theme_dark)];
@@ -71,6 +72,7 @@ pub async fn show(visit: Visit) -> Result<Response, Failure> {
                 }
             }
         }
+        @if has_more { p.more { (text.more_than_listed) } }
         h2 { (text.appearance) }
         form.choices method="post" action="choose" {
             label { (text.language) " "

@@ -10,15 +10,17 @@ use prost_types::FieldMask;
 use serde::Deserialize;
 
 use super::find;
-use crate::console::{
-    failure::Failure,
-    page::{self, Place, empty, encoded, page, request_id},
-    visit::Visit,
-    words,
-};
-use crate::rpc::proto::{
-    self, Permission, Role, assign_role_request, get_user_request, list_role_assignments_request,
-    list_sessions_request, unassign_role_request,
+use crate::{
+    console::{
+        failure::Failure,
+        page::{self, Place, empty, encoded, page, request_id},
+        visit::Visit,
+        words,
+    },
+    rpc::proto::{
+        self, Permission, Role, assign_role_request, get_user_request, list_role_assignments_request,
+        list_sessions_request, unassign_role_request,
+    },
 };
 
 /// The people on one page.
@@ -145,14 +147,16 @@ async fn shown(visit: &Visit, user_id: &str) -> Result<Response, Failure> {
         page_size: 1_000,
         ..Default::default()
     };
-    let assignments = visit.api.directory().list_role_assignments(request).await?.into_inner().assignments;
+    let listed = visit.api.directory().list_role_assignments(request).await?.into_inner();
+    let (assignments, has_more_roles) = (listed.assignments, !listed.next_page_token.is_empty());
     let request = proto::ListSessionsRequest {
         organization_id,
         user: Some(list_sessions_request::User::UserId(user_id.to_owned())),
         page_size: 1_000,
         ..Default::default()
     };
-    let sessions = visit.api.queue_access().list_sessions(request).await?.into_inner().sessions;
+    let listed = visit.api.queue_access().list_sessions(request).await?.into_inner();
+    let (sessions, has_more_sessions) = (listed.sessions, !listed.next_page_token.is_empty());
     let ids = assignments.iter().map(|assignment| assignment.queue_id.clone());
     let ids = ids.chain(sessions.iter().map(|session| session.queue_id.clone())).filter(|id| !id.is_empty()).collect();
     let queues = find::queue_names(&visit.api, &visit.organization_id(), ids).await?;
@@ -186,6 +190,7 @@ async fn shown(visit: &Visit, user_id: &str) -> Result<Response, Failure> {
                 } }
                 tbody { @for assignment in &assignments { (assigned(visit, assignment, queues.get(&assignment.queue_id))) } }
             } }
+            @if has_more_roles { p.more { (text.more_than_listed) } }
         }
         @if visit.may_change() {
             h3 { (text.give_a_role) }
@@ -204,6 +209,7 @@ async fn shown(visit: &Visit, user_id: &str) -> Result<Response, Failure> {
         h2 { (text.sessions) }
         @if sessions.is_empty() { p.note { (text.nobody_signed_in_here) } }
         ul { @for session in &sessions { li { @if let Some(name) = queues.get(&session.queue_id) { (name) } " – " (page::time(session.sign_in_time.as_ref())) } } }
+        @if has_more_sessions { p.more { (text.more_than_listed) } }
         p {
             a href={ "matrix?user=" (encoded(&user.user_id)) } { (text.permissions_of_person) } " · "
             a href={ "audit?user=" (encoded(&user.user_id)) } { (text.audit) }

@@ -11,15 +11,17 @@ use super::{
     setting::{Group, SWITCHES, Switch},
     why::unassigned,
 };
-use crate::console::{
-    failure::Failure,
-    page::{self, Place, page, request_id},
-    text::Text,
-    visit::Visit,
-};
-use crate::rpc::proto::{
-    self, AuditAction, Basis, OrganizationSettings, Permission, PermissionSettings, PermissionSettingsImpact,
-    UnassignedQueueSignIn,
+use crate::{
+    console::{
+        failure::Failure,
+        page::{self, Place, page, request_id},
+        text::Text,
+        visit::Visit,
+    },
+    rpc::proto::{
+        self, AuditAction, Basis, OrganizationSettings, Permission, PermissionSettings, PermissionSettingsImpact,
+        UnassignedQueueSignIn,
+    },
 };
 
 /// The days of sign-ins that the preview counts.

@@ -10,13 +10,15 @@ use prost_types::FieldMask;
 use serde::Deserialize;
 
 use super::{find, reach::reach};
-use crate::console::{
-    failure::Failure,
-    page::{self, Place, empty, encoded, page, request_id},
-    visit::Visit,
-    words,
+use crate::{
+    console::{
+        failure::Failure,
+        page::{self, Place, empty, encoded, page, request_id},
+        visit::Visit,
+        words,
+    },
+    rpc::proto::{self, Permission, QueueKind, Role, get_queue_request, list_role_assignments_request},
 };
-use crate::rpc::proto::{self, Permission, QueueKind, Role, get_queue_request, list_role_assignments_request};
 
 /// The queues on one page.
 const PAGE: i32 = 50;
@@ -208,7 +210,7 @@ pub async fn show(visit: Visit, Query(chosen): Query<Chosen>) -> Result<Response
                 }
             }
         }
-        @if !assigned.next_page_token.is_empty() { p.more { (text.more_people) } }
+        @if !assigned.next_page_token.is_empty() { p.more { (text.more_than_listed) } }
         p {
             a href={ "floor?text=" (encoded(&queue.queue_id)) } { (text.floor) } " · "
             a href={ "why?queue=" (encoded(&queue.queue_id)) } { (text.why) }

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use tonic::Status;
 
-use crate::console::api::Api;
-use crate::rpc::proto::{self, Permission, check_permission_item, check_permission_result};
+use crate::{
+    console::api::Api,
+    rpc::proto::{self, Permission, check_permission_item, check_permission_result},
+};
 
 /// The most checks of one call.
 const MOST_CHECKS: usize = 1_000;

@@ -1,7 +1,9 @@
 //! The permission settings that are switches, with their words.
 
-use crate::console::text::Text;
-use crate::rpc::proto::{AgentSettings, PermissionSettings, SupervisorSettings};
+use crate::{
+    console::text::Text,
+    rpc::proto::{AgentSettings, PermissionSettings, SupervisorSettings},
+};
 
 /// The group of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,13 +14,15 @@ use super::{
     floor::{self, Part, Refused},
     reach::reach,
 };
-use crate::console::{
-    failure::Failure,
-    page::{self, Place, empty, encoded, page, refusal, request_id},
-    shared::Shared,
-    visit::Visit,
+use crate::{
+    console::{
+        failure::Failure,
+        page::{self, Place, empty, encoded, page, refusal, request_id},
+        shared::Shared,
+        visit::Visit,
+    },
+    rpc::proto::{self, Permission, get_queue_request, supervisor_sign_in_request, supervisor_sign_out_request},
 };
-use crate::rpc::proto::{self, Permission, get_queue_request, supervisor_sign_in_request, supervisor_sign_out_request};
 
 /// The most users that a search shows.
 const MOST_FOUND: i32 = 20;

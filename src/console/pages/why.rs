@@ -6,15 +6,15 @@ use serde::Deserialize;
 use tonic::Code;
 
 use super::{find, reach::reach};
-use crate::console::{
-    failure::Failure,
-    page::{self, Place, empty, encoded, page},
-    text::Text,
-    visit::Visit,
-    words,
-};
 use crate::{
     client::rules::{self, Remedy, RuleResult},
+    console::{
+        failure::Failure,
+        page::{self, Place, empty, encoded, page},
+        text::Text,
+        visit::Visit,
+        words,
+    },
     rpc::proto::{
         self, Channel, Facts, Permission, Reason, UnassignedQueueSignIn, check_queue_access_request,
         list_audit_events_request,
@@ -84,11 +84,13 @@ async fn answer(visit: &Visit, question: &Question) -> Result<Markup, Failure> {
     };
     if users.len() > 1 {
         let choices = users.iter().map(|user| (again(&user.user_id, &question.queue), name_of_user(user)));
-        return Ok(candidates(text.which_user, choices));
+        let choices: Vec<_> = choices.collect();
+        return Ok(html! { h2 { (text.which_user) } (find::candidates(text, &choices)) });
     }
     if queues.len() > 1 {
         let choices = queues.iter().map(|queue| (again(typed_user, &queue.queue_id), name_of_queue(queue)));
-        return Ok(candidates(text.which_queue, choices));
+        let choices: Vec<_> = choices.collect();
+        return Ok(html! { h2 { (text.which_queue) } (find::candidates(text, &choices)) });
     }
     // An unknown name is asked as it is, and the decision says that it is unknown.
     let user_id = users.first().map_or(typed_user, |user| &user.user_id).to_owned();
@@ -159,13 +161,6 @@ async fn answer(visit: &Visit, question: &Question) -> Result<Markup, Failure> {
             ul { @for event in &refusals { li { (page::time(event.time.as_ref())) " – " bdi lang="en" { (event.explanation) } } } }
         }
     })
-}
-
-fn candidates(title: &str, choices: impl Iterator<Item = (String, Markup)>) -> Markup {
-    html! {
-        h2 { (title) }
-        ul.people { @for (address, name) in choices { li { a href=(address) { (name) } } } }
-    }
 }
 
 fn name_of_user(user: &proto::User) -> Markup {

@@ -245,7 +245,7 @@ pub const TEXT: Text = Text {
     supervisors: "Supervisoren",
     no_agents: "Kein Agent ist zugewiesen.",
     no_supervisors: "Kein Supervisor ist zugewiesen.",
-    more_people: "Es gibt mehr, als hier stehen.",
+    more_than_listed: "Es gibt mehr, als hier stehen.",
     delete_queue: "Warteschlange löschen",
     delete_queue_meaning: "Ihre Sitzungen enden, und ihre Zuweisungen werden entzogen.",
     delete: "Löschen",

@@ -239,7 +239,7 @@ pub const TEXT: Text = Text {
     supervisors: "Supervisors",
     no_agents: "No agent is assigned.",
     no_supervisors: "No supervisor is assigned.",
-    more_people: "There are more than are listed here.",
+    more_than_listed: "There are more than are listed here.",
     delete_queue: "Delete the queue",
     delete_queue_meaning: "Its sessions end, and its assignments are taken.",
     delete: "Delete",

@@ -241,7 +241,7 @@ pub const TEXT: Text = Text {
     supervisors: "Supervisores",
     no_agents: "No hay ningún agente asignado.",
     no_supervisors: "No hay ningún supervisor asignado.",
-    more_people: "Hay más de los que se muestran.",
+    more_than_listed: "Hay más de los que se muestran.",
     delete_queue: "Eliminar la cola",
     delete_queue_meaning: "Sus sesiones terminan y sus asignaciones se retiran.",
     delete: "Eliminar",

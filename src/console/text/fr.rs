@@ -245,7 +245,7 @@ pub const TEXT: Text = Text {
     supervisors: "Superviseurs",
     no_agents: "Aucun agent n'est affecté.",
     no_supervisors: "Aucun superviseur n'est affecté.",
-    more_people: "Il y en a plus que ceux affichés.",
+    more_than_listed: "Il y en a plus que ceux affichés.",
     delete_queue: "Supprimer la file d'attente",
     delete_queue_meaning: "Ses sessions se terminent et ses affectations sont retirées.",
     delete: "Supprimer",

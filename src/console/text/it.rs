@@ -241,7 +241,7 @@ pub const TEXT: Text = Text {
     supervisors: "Supervisori",
     no_agents: "Nessun agente è assegnato.",
     no_supervisors: "Nessun supervisore è assegnato.",
-    more_people: "Ce ne sono più di quelli elencati.",
+    more_than_listed: "Ce ne sono più di quelli elencati.",
     delete_queue: "Elimina la coda",
     delete_queue_meaning: "I suoi accessi terminano e le sue assegnazioni vengono revocate.",
     delete: "Elimina",

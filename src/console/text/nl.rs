@@ -243,7 +243,7 @@ pub const TEXT: Text = Text {
     supervisors: "Supervisors",
     no_agents: "Er is geen agent toegewezen.",
     no_supervisors: "Er is geen supervisor toegewezen.",
-    more_people: "Er zijn er meer dan hier staan.",
+    more_than_listed: "Er zijn er meer dan hier staan.",
     delete_queue: "Wachtrij verwijderen",
     delete_queue_meaning: "Haar sessies eindigen, en haar toewijzingen worden ingetrokken.",
     delete: "Verwijderen",

@@ -241,7 +241,7 @@ pub const TEXT: Text = Text {
     supervisors: "Supervisores",
     no_agents: "Nenhum agente está atribuído.",
     no_supervisors: "Nenhum supervisor está atribuído.",
-    more_people: "Há mais do que os listados.",
+    more_than_listed: "Há mais do que os listados.",
     delete_queue: "Excluir a fila",
     delete_queue_meaning: "As sessões dela terminam, e as atribuições são retiradas.",
     delete: "Excluir",

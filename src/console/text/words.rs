@@ -227,7 +227,7 @@ pub struct Text {
     pub supervisors: &'static str,
     pub no_agents: &'static str,
     pub no_supervisors: &'static str,
-    pub more_people: &'static str,
+    pub more_than_listed: &'static str,
     pub delete_queue: &'static str,
     pub delete_queue_meaning: &'static str,
     pub delete: &'static str,

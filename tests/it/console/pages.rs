@@ -1,8 +1,9 @@
 //! Each page for each role in each language, and odd names in all of them.
 
-use queuegate::domain::language::Language;
+use queuegate::{domain::language::Language, rpc::proto};
 
 use super::acme;
+use crate::support::ACME;
 
 /// Each page, and its status for a contact admin, a supervisor, an agent, and a person without a role.
 const PAGES: &[(&str, [u16; 4])] = &[
@@ -100,6 +101,27 @@ async fn why_shows_the_rule_that_decided_and_the_refusals() {
     assert_eq!(sam.get("why?user=cleo&queue=support").await.status, 403);
     let page = anna.get("why?user=cleo&queue=sales").await;
     assert!(page.body.contains("Anna Berg") && !page.body.contains("Cleo"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_with_more_people_than_it_shows_says_so() {
+    let (mut server, mut browser) = acme().await;
+    let more = "There are more. Type more letters of the name.";
+    for number in 0..31 {
+        let user_id = format!("zed-{number}");
+        let user = Some(proto::User { user_id: user_id.clone(), display_name: Some(user_id), ..Default::default() });
+        let request = proto::CreateUserRequest { organization_id: ACME.into(), user, ..Default::default() };
+        server.client.directory.create_user(request).await.unwrap();
+    }
+    let mut petra = browser.enters_as("petra").await;
+    for path in ["why?queue=sales&user=zed", "sign-in-agent?queue=sales&text=zed", "matrix?user=zed"] {
+        petra.get(path).await.has(more);
+        let few = petra.get(&path.replace("zed", "zed-1")).await;
+        assert!(few.body.contains("zed-1") && !few.body.contains(more), "{path}");
+    }
+    browser.get("enter?organization=acme&text=zed").await.has(more);
+    assert!(!browser.get("enter?organization=acme&text=zed-1").await.body.contains(more));
     server.stop().await;
 }
 
