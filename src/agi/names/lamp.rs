@@ -73,6 +73,8 @@ mod tests {
             assert!(lamp.is_on(&acme, "801", device), "{template}");
             assert!(!lamp.is_on(&acme, "802", device), "{template}");
             assert!(!lamp.is_on(&acme, "801", "Custom:DND101"), "{template}");
+            // It fits the template, but no user has such an extension.
+            assert!(!lamp.is_on(&acme, "801", &device.replace("101", "night")), "{template}");
         }
         let lamp: Lamp = "Custom:QG_{extension}_{queue}".parse().unwrap();
         assert_eq!(lamp.of(&acme, anna, "a,b"), None);
