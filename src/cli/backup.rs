@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::{args::ServerDatabase, exit::Outcome, print};
 use crate::{
@@ -117,9 +117,7 @@ impl Verify {
 /// Run a long task, with a progress bar on a terminal.
 pub(super) fn with_progress<T>(work: impl FnOnce(&dyn Fn(u64, u64)) -> T) -> T {
     let bar = ProgressBar::new(0);
-    // The template is a constant and valid.
-    let style = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len}, {eta} left");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_style(print::bar_style("{wide_bar} {human_pos}/{human_len}, {eta} left"));
     let done = work(&|done, all| {
         bar.set_length(all);
         bar.set_position(done);

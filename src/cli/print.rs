@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, io::Write, sync::OnceLock};
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
 use comfy_table::{Table, presets};
+use indicatif::ProgressStyle;
 use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 
@@ -97,6 +98,11 @@ pub(super) fn to_json<M: Message + Name>(message: &M) -> anyhow::Result<serde_js
     let message = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())?;
     let options = SerializeOptions::new().skip_default_fields(false).use_proto_field_name(true);
     Ok(message.serialize_with_options(serde_json::value::Serializer, &options)?)
+}
+
+/// Return the style of a progress bar. The templates are constants and valid.
+pub(super) fn bar_style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// Print a table with a heading, without lines between rows.

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio_stream::StreamExt;
 use tonic::Status;
 
@@ -207,8 +207,7 @@ fn show(bar: &ProgressBar, answer: &proto::ImportDirectoryResponse, bytes: u64) 
         proto::ImportStage::Done | proto::ImportStage::Refused | proto::ImportStage::Unspecified => return,
     };
     if bar.message() != name {
-        // The templates are constants and valid.
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(print::bar_style(template));
         bar.set_length(total);
         bar.set_message(name);
         bar.reset_eta();

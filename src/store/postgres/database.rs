@@ -8,10 +8,7 @@
 use std::{
     ops::ControlFlow,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,6 +16,7 @@ use tokio::{runtime::Runtime, time::timeout};
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{
+    clock::DatabaseTime,
     commit::{Failed, Locking, is_behind, write},
     error::{is_rolled_back, of_statement, refused},
     head::{Head, new_nonce},
@@ -34,7 +32,7 @@ use crate::{
         chain::Link,
         change::Record,
         epochs::EpochStarts,
-        ids::{Lineage, OrganizationId, RequestId, Revision, Sequence},
+        ids::{Lineage, OrganizationId, RequestId, Revision},
         time::Timestamp,
     },
     store::{
@@ -102,33 +100,6 @@ pub enum Commit {
     Behind,
     /// The outcome is unknown; see [`Store::settle`].
     Unknown,
-}
-
-/// The longest wait for an answer whose time counts as the present. In a commit that waits for the standby, the database
-/// tells the time long before its answer comes.
-const MAX_CLOCK_WAIT: Duration = Duration::from_secs(1);
-
-/// The difference of the database's clock from this machine's.
-#[derive(Debug, Default)]
-pub struct DatabaseTime {
-    ahead_ms: AtomicI64,
-}
-
-impl DatabaseTime {
-    /// Return how far the database's clock is ahead of this machine's, by the last measurement.
-    pub fn ahead_ms(&self) -> i64 {
-        self.ahead_ms.load(Ordering::Relaxed)
-    }
-
-    /// Measure the difference: the database returned this time, in an answer that came after `waited`.
-    fn measure(&self, database_ms: i64, waited: Duration) {
-        if waited > MAX_CLOCK_WAIT {
-            return;
-        }
-        let own = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let own_ms = i64::try_from(own.as_millis()).unwrap_or(i64::MAX);
-        self.ahead_ms.store(database_ms.saturating_sub(own_ms), Ordering::Relaxed);
-    }
 }
 
 impl Store {
@@ -394,52 +365,6 @@ impl Store {
         })
     }
 
-    /// Forget up to `most` requests carried out before `before`, and return their number.
-    pub fn forget_requests(&mut self, before: Timestamp, most: usize) -> Result<usize, Error> {
-        let (before, most) = (before.unix_ms(), i64::try_from(most).unwrap_or(i64::MAX));
-        let sql = "DELETE FROM request WHERE ctid = ANY (ARRAY( \
-                   SELECT ctid FROM request WHERE time_ms < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
-        self.tidy(async |session| {
-            let statement = session.prepare(sql).await?;
-            session.client.execute(&statement, &[&before, &most]).await
-        })
-    }
-
-    /// Return the organizations whose audit logs were cut and not swept yet, each with the last event to sweep.
-    pub fn unswept(&mut self) -> Result<Vec<(OrganizationId, Sequence)>, Error> {
-        let rows = self.ask(&mut patient(), async |session| {
-            // A cut counts only if an event of the log records it.
-            let sql = "SELECT organization_id, cut_revision FROM audit_chain AS chain WHERE cut_revision > 0 \
-                       AND EXISTS (SELECT FROM audit_log WHERE organization_id = chain.organization_id \
-                                   AND revision <= chain.cut_revision) \
-                       AND cut_revision = (SELECT (entry::json #>> '{change,through}')::bigint FROM audit_log \
-                                           WHERE organization_id = chain.organization_id \
-                                           AND action = 'CUT_AUDIT_LOG' ORDER BY revision DESC LIMIT 1)";
-            session.client.query(sql, &[]).await
-        })?;
-        rows.iter().map(|row| Ok((history::id(row, 0)?, sequence(row.get(1))?))).collect()
-    }
-
-    /// Remove up to `most` events of an organization through one that was cut, and return their number: 0 if none is
-    /// left.
-    pub fn sweep(&mut self, organization_id: &OrganizationId, through: Sequence, most: usize) -> Result<usize, Error> {
-        let (through, most) = (integer(through)?, i64::try_from(most).unwrap_or(i64::MAX));
-        let sql = "DELETE FROM audit_log WHERE revision = ANY (ARRAY( \
-                   SELECT revision FROM audit_log WHERE organization_id = $1 AND revision <= $2 LIMIT $3))";
-        let organization = organization_id.as_str();
-        self.tidy(async |session| {
-            let statement = session.prepare(sql).await?;
-            session.client.execute(&statement, &[&organization, &through, &most]).await
-        })
-    }
-
-    fn tidy(
-        &mut self,
-        ask: impl AsyncFnOnce(&mut Session) -> Result<u64, tokio_postgres::Error>,
-    ) -> Result<usize, Error> {
-        Ok(usize::try_from(self.ask(&mut patient(), ask)?).unwrap_or(usize::MAX))
-    }
-
     /// Ask the database something that may be asked again. After a failure, the node connects anew.
     pub(super) fn ask<T>(
         &mut self,
@@ -551,21 +476,4 @@ pub(super) fn patient() -> impl FnMut(Duration) -> ControlFlow<()> {
 
 pub(super) fn no_answer() -> Error {
     Error::Unreachable("PostgreSQL doesn't answer".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_that_waited_for_the_standby_does_not_tell_the_time() {
-        let clock = DatabaseTime::default();
-        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let database_ms = i64::try_from(wall.as_millis()).unwrap() + 3_600_000;
-        clock.measure(database_ms, MAX_CLOCK_WAIT);
-        let ahead_ms = clock.ahead_ms();
-        assert!((3_500_000..=3_600_000).contains(&ahead_ms), "{ahead_ms}");
-        clock.measure(database_ms - 6_000, MAX_CLOCK_WAIT + Duration::from_millis(1));
-        assert_eq!(clock.ahead_ms(), ahead_ms);
-    }
 }

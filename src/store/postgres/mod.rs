@@ -13,7 +13,9 @@ mod rows;
 mod history;
 mod opening;
 mod commit;
+mod clock;
 mod database;
+mod tidying;
 mod load;
 mod log_reader;
 mod bell;
@@ -24,9 +26,10 @@ pub(super) mod moving;
 
 pub use self::{
     bell::{Bell, NodeReport},
+    clock::DatabaseTime,
     cluster_report::{ClusterReport, ListedNode},
     commit::Locking,
-    database::{Commit, DatabaseTime, Store, Wait},
+    database::{Commit, Store, Wait},
     examine::examine,
     history::News,
     log_reader::LogReader,
