@@ -168,6 +168,7 @@ async fn assign(
                 }),
                 request_id: String::new(),
                 actor_user_id: String::new(),
+                penalty: None,
             };
             let answer = client.directory.assign_role(request).await;
             answer.map(
