@@ -83,7 +83,7 @@ fn scope(rpc: &str) -> Scope {
         ("AuditService", _) => Scope::Audit,
         ("DirectoryService", _) => Scope::Directory,
         ("PermissionService", _) if method.ends_with("PermissionSettings") => Scope::Settings,
-        ("QueueAccessService", "SignIn" | "SignOut") => Scope::SignIn,
+        ("QueueAccessService", "SignIn" | "SignOut" | "VerifyPin") => Scope::SignIn,
         ("QueueAccessService", "SupervisorSignIn" | "SupervisorSignOut") => Scope::Supervise,
         _ => Scope::Check,
     }
