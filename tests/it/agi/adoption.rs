@@ -1,6 +1,6 @@
 //! A PBX that has members before queuegate comes: nobody is thrown out before an operator has seen who would be.
 
-use queuegate::{agi::config::Removal, rpc::proto::UnassignedQueueSignIn};
+use queuegate::{pbx::config::Removal, rpc::proto::UnassignedQueueSignIn};
 
 use super::{Center, asterisk::Call, manager::SECRET};
 use crate::support::Shell;

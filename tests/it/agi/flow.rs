@@ -1,7 +1,7 @@
 //! The results of calls: status, reason, prompt, session and member.
 
 use queuegate::{
-    agi::{
+    pbx::{
         config::DoneBy,
         names::named_endpoint,
         prompts::{Prompts, prompt},

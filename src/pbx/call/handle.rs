@@ -1,0 +1,88 @@
+//! The way of a call: read, verify, carry out, report.
+
+use tokio::{net::TcpStream, time::Instant};
+use tracing::{
+    Instrument, Span, debug,
+    field::{Empty, display},
+    info, warn,
+};
+
+use super::{
+    action::carry_out,
+    report::{prompting, report},
+    result::{CallResult, NOT_DIALED},
+};
+use crate::pbx::{
+    asterisk::agi::{AgiConnection, ChannelOrigin, Environment},
+    context::HandlerContext,
+    request::{self, Request},
+};
+
+/// Handle a call.
+pub(crate) async fn handle(context: &HandlerContext, stream: TcpStream) {
+    let started = Instant::now();
+    let mut connection = AgiConnection::new(stream, context.config.deadline);
+    let environment = match connection.environment().await {
+        Ok(environment) => environment,
+        Err(error) => return warn!(%error, "a connection sent no AGI environment"),
+    };
+    // Each line of the log has the channel and its unique id, as in Asterisk's own log. The queue may be dialed later.
+    let (channel, uniqueid) = (environment.get("agi_channel"), environment.get("agi_uniqueid"));
+    let span = tracing::info_span!("call", channel, uniqueid, organization = Empty, user = Empty, queue = Empty);
+    handle_request(context, connection, &environment, started).instrument(span).await;
+}
+
+async fn handle_request(
+    context: &HandlerContext,
+    mut connection: AgiConnection,
+    environment: &Environment,
+    started: Instant,
+) {
+    let request = request::parse(environment, context.config.organization.as_ref(), &context.config.endpoints);
+    let (result, prompting) = match &request {
+        Ok(request) => {
+            let span = Span::current();
+            span.record("organization", request.organization.as_str());
+            span.record("user", display(request.extension));
+            let channel = environment.get("agi_channel");
+            (verify_and_carry_out(context, &mut connection, channel, request).await, prompting(context, request))
+        }
+        Err(error) => {
+            warn!(%error, "the request of a call is invalid");
+            (CallResult::failed(error.reason()), context.config.prompting)
+        }
+    };
+    if let Ok(Request { action, .. }) = &request {
+        let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (action, status, reason) = (action.as_str(), result.status.as_str(), &result.reason);
+        info!(action, status, reason, took_ms, "a call was handled");
+    }
+    if let Err(error) = report(context, &mut connection, &result, prompting).await {
+        debug!(%error, "the result of a call can't be reported");
+    }
+}
+
+/// Carry out the request if the caller's own phone dialed.
+async fn verify_and_carry_out(
+    context: &HandlerContext,
+    connection: &mut AgiConnection,
+    channel: &str,
+    request: &Request,
+) -> CallResult {
+    match connection.channel_origin(channel).await {
+        Ok(ChannelOrigin::Dialed) => carry_out(context, connection, request).await,
+        Ok(ChannelOrigin::Transferred) => {
+            warn!("a call was refused, because it was transferred or forwarded");
+            CallResult::denied(NOT_DIALED.to_owned())
+        }
+        Ok(ChannelOrigin::Unverified) => {
+            unverified("BAD_REQUEST", "the environment names another channel than the call's")
+        }
+        Err(error) => unverified("PBX_FAILED", &error.to_string()),
+    }
+}
+
+fn unverified(reason: &str, error: &str) -> CallResult {
+    warn!(reason, error, "a call was refused, because Asterisk did not confirm its channel");
+    CallResult::failed(reason)
+}
