@@ -14,7 +14,7 @@ use super::{
 };
 use crate::domain::ids::{Extension, OrganizationId};
 
-/// The configuration of a FastAGI server.
+/// The configuration of the handler.
 #[derive(Debug)]
 pub struct Config {
     /// The address to listen on.
@@ -35,10 +35,9 @@ pub struct Config {
     pub queue_name: QueueName,
     /// The template of the phones that ring.
     pub interface: Interface,
-    /// The template of the devices whose state tells whether a phone is free. `None`: the phone's own state.
-    pub state_interface: Option<Interface>,
-    /// The party that adds and removes members during a call. The handler uses only AddQueueMember, RemoveQueueMember
-    /// and UnpauseQueueMember; with `Dialplan` it executes no application.
+    /// The kind of the PBX.
+    pub kind: PbxKind,
+    /// The party that adds and removes members during a call. With `Dialplan` the handler changes none.
     pub members: DoneBy,
     /// The party that plays prompts. The dialplan finds the sound's name in `QUEUEGATE_PROMPT`.
     pub prompting: DoneBy,
@@ -48,7 +47,7 @@ pub struct Config {
     pub digit_pause: Duration,
     /// The file of operations whose outcome is open.
     pub journal: PathBuf,
-    /// The manager interface, to reconcile members with sessions. `None`: they aren't reconciled.
+    /// The PBX's interface for programs, to reconcile members with sessions. `None`: they aren't reconciled.
     pub manager: Option<Manager>,
 }
 
@@ -72,12 +71,24 @@ impl Config {
         (owner == extension).then_some(device)
     }
 
-    /// Return the device whose state tells whether an interface is free, or `None` for the interface's own state.
-    pub(super) fn state_interface_of(&self, organization: &OrganizationId, interface: &str) -> Option<String> {
-        let template = self.state_interface.as_ref()?;
+    /// Return the device that a member has beside its interface, or `None` for the PBX's default.
+    pub(super) fn member_device(&self, organization: &OrganizationId, interface: &str) -> Option<String> {
+        let template = match &self.kind {
+            PbxKind::Asterisk { state_interface } => state_interface.as_ref(),
+        }?;
         let (endpoint, extension) = self.interface.owner(organization, interface, &self.endpoints)?;
         template.of(organization, &endpoint, &extension)
     }
+}
+
+/// The kind of a PBX, with the settings that only this kind has.
+#[derive(Debug)]
+pub enum PbxKind {
+    /// Asterisk.
+    Asterisk {
+        /// The template of the devices whose state tells whether a phone is free. `None`: the phone's own state.
+        state_interface: Option<Interface>,
+    },
 }
 
 /// The party that does a part of a call.
@@ -89,14 +100,14 @@ pub enum DoneBy {
     Dialplan,
 }
 
-/// Asterisk's manager interface.
+/// The PBX's interface for programs: on Asterisk, the manager interface.
 #[derive(Debug, Clone)]
 pub struct Manager {
     /// Its address.
     pub address: SocketAddr,
     /// TLS to it. `None`: plain text.
     pub tls: Option<ManagerTls>,
-    /// The user in `manager.conf`.
+    /// The user, such as the one in `manager.conf`.
     pub user: String,
     /// The user's secret.
     pub secret: Secret,

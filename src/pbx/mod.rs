@@ -12,6 +12,7 @@ pub mod prompts;
 mod lines;
 pub mod asterisk;
 pub mod config;
+mod connection;
 mod request;
 mod api;
 mod key_locks;

@@ -6,8 +6,8 @@
 //! would be the phone's choice.
 
 use super::{
-    asterisk::agi::Environment,
     config::DoneBy,
+    connection::CallStart,
     names::{Endpoints, is_plain},
 };
 use crate::domain::ids::{Extension, OrganizationId, QueueRef, shortened};
@@ -113,11 +113,11 @@ const NAMES: [&str; 6] = ["organization", "queue", "endpoint", "member", "prompt
 
 /// Parse the request of a call.
 pub fn parse(
-    environment: &Environment,
+    start: &CallStart,
     organization: Option<&OrganizationId>,
     endpoints: &Endpoints,
 ) -> Result<Request, InvalidRequest> {
-    let script = environment.get("agi_network_script");
+    let script = &start.script;
     let (path, query) = script.split_once('?').unwrap_or((script, ""));
     let action = match path.trim_matches('/') {
         "sign-in" => Action::SignIn,
@@ -130,7 +130,7 @@ pub fn parse(
     };
     let mut values: [Option<String>; NAMES.len()] = Default::default();
     let from_query = query.split('&').filter(|pair| !pair.is_empty()).map(decoded);
-    let from_arguments = environment.arguments().filter(|pair| !pair.is_empty()).map(|pair| Some(pair.to_owned()));
+    let from_arguments = start.arguments.iter().filter(|pair| !pair.is_empty()).cloned().map(Some);
     let mut has_queue = false;
     for pair in from_query.chain(from_arguments) {
         let pair = pair.ok_or_else(|| InvalidRequest::Argument(shortened(query), "is malformed"))?;
@@ -165,7 +165,7 @@ pub fn parse(
     let endpoint = match endpoint {
         Some(endpoint) => endpoint,
         None => {
-            let channel = environment.get("agi_channel");
+            let channel = &start.channel;
             endpoints.of_channel(channel).ok_or_else(|| InvalidRequest::NoEndpoint(shortened(channel)))?.to_owned()
         }
     };
@@ -237,18 +237,14 @@ mod tests {
     use super::*;
 
     fn parsed(script: &str, channel: &str, arguments: &[&str]) -> Result<Request, InvalidRequest> {
-        let mut environment = Environment::default();
-        environment.add_line(&format!("agi_network_script: {script}")).unwrap();
-        environment.add_line(&format!("agi_channel: {channel}")).unwrap();
-        // The caller id has no influence.
-        for line in ["agi_callerid: 999", "agi_calleridname: 999", "agi_extension: s", "agi_dnid: *13801"] {
-            environment.add_line(line).unwrap();
-        }
-        for (number, argument) in arguments.iter().enumerate() {
-            environment.add_line(&format!("agi_arg_{}: {argument}", number + 1)).unwrap();
-        }
+        let start = CallStart {
+            channel: channel.to_owned(),
+            script: script.to_owned(),
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            ..CallStart::default()
+        };
         let endpoints = Endpoints { technologies: vec!["PJSIP".to_owned()], ..Endpoints::default() };
-        parse(&environment, Some(&"acme".parse().unwrap()), &endpoints)
+        parse(&start, Some(&"acme".parse().unwrap()), &endpoints)
     }
 
     #[test]
@@ -288,9 +284,8 @@ mod tests {
         assert_eq!(request.queue, QueueChoice::All);
     }
 
-    /// The caller id is 999 in all cases.
     #[test]
-    fn the_caller_id_identifies_nobody() {
+    fn a_channel_without_an_authenticated_endpoint_is_nobodys() {
         assert_eq!(parsed("sign-in", "PJSIP/101-00000001", &[]).unwrap().extension.to_string(), "101");
         for (channel, reason) in [
             ("Local/999@agents-00000001;1", "NO_ENDPOINT"),

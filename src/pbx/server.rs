@@ -39,7 +39,7 @@ pub enum Error {
     },
     /// Any machine could sign agents in and out.
     #[error(
-        "{0} can be reached from other machines, and FastAGI has no authentication: give --allow with the addresses of \
+        "{0} can be reached from other machines, and its protocol has no authentication: give --allow with the addresses of \
          your PBX, or listen on 127.0.0.1"
     )]
     Exposed(SocketAddr),
@@ -69,12 +69,12 @@ impl Error {
     }
 }
 
-/// A FastAGI server that listens.
+/// A handler that listens.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     context: Arc<HandlerContext>,
-    /// The manager interface, and whether members without a session are removed.
+    /// The PBX's interface for programs, and whether members without a session are removed.
     manager: Option<(Manager, bool)>,
 }
 

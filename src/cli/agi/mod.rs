@@ -17,7 +17,7 @@ use crate::{
     pbx::{
         self,
         asterisk::manager_tls::ManagerTls,
-        config::{Config, DoneBy, Manager, Network, Removal, Secret},
+        config::{Config, DoneBy, Manager, Network, PbxKind, Removal, Secret},
         names::{
             Endpoints, Interface, Lamp, NamedEndpoint, Prefix, QueueName, named_endpoint, require_organization_in_names,
         },
@@ -184,7 +184,7 @@ impl Agi {
             endpoints: Endpoints { technologies: self.technology, prefix: self.endpoint_prefix, named: self.endpoint },
             queue_name: self.queue_name,
             interface: self.interface,
-            state_interface: self.state_interface,
+            kind: PbxKind::Asterisk { state_interface: self.state_interface },
             members: done_by(self.members),
             prompting: done_by(self.play),
             prompts: Prompts::with(self.prompt),

@@ -8,8 +8,8 @@ use crate::{
     domain::ids::{Extension, OrganizationId, QueueRef},
     pbx::{
         api::{ApiClient, Failure},
-        asterisk::manager::{ManagerConnection, ManagerError, Member},
         config::{Config, Manager},
+        connection::{Member, PbxConnection, PbxError},
         key_locks::MemberKey,
         reconcile::{Correction, SessionPhones, differences},
     },
@@ -48,7 +48,7 @@ pub struct PlannedMember {
 pub enum Step {
     /// It has a session, and stays.
     Keep,
-    /// It is in `queues.conf`, and stays.
+    /// It is in the PBX's configuration, and stays.
     LeaveStatic,
     /// It has a session, and isn't a member.
     Add,
@@ -75,8 +75,8 @@ pub enum Prospect {
 /// A plan or an adoption that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The PBX's manager interface failed.
-    #[error("the manager interface at {address}: {problem}")]
+    /// The PBX failed.
+    #[error("the PBX at {address}: {problem}")]
     Pbx {
         /// Its address.
         address: std::net::SocketAddr,
@@ -89,7 +89,7 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn of_pbx(manager: &Manager, error: &ManagerError) -> Self {
+    pub(super) fn of_pbx(manager: &Manager, error: &PbxError) -> Self {
         Self::Pbx { address: manager.address, problem: error.to_string() }
     }
 }
@@ -108,8 +108,8 @@ pub async fn plan(
     queuegate: &crate::client::Client,
 ) -> Result<Vec<PlannedQueue>, Error> {
     let api = ApiClient::new(queuegate.queue_access.clone());
-    let failed = |error: ManagerError| Error::of_pbx(manager, &error);
-    let mut pbx = ManagerConnection::open(manager).await.map_err(failed)?;
+    let failed = |error: PbxError| Error::of_pbx(manager, &error);
+    let mut pbx = PbxConnection::open(config, manager).await.map_err(failed)?;
     let mut phones = SessionPhones::default();
     let mut planned = Vec::new();
     for (pbx_queue, members) in pbx.members(None).await.map_err(failed)? {

@@ -15,41 +15,25 @@ use uuid::Uuid;
 
 use crate::pbx::{
     config::{Manager, Secret},
-    lines::{self, Lines},
+    connection::{
+        error::PbxError,
+        member::{Member, MemberState},
+    },
+    lines::Lines,
     names::CUSTOM,
 };
 
 /// The time limit of a response from Asterisk.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The expected peer.
+const PEER: &str = "an Asterisk manager";
+
 /// The length of a line, in bytes.
 const MAX_LINE_BYTES: usize = 16 * 1024;
 
 /// The number of lines of a message.
 const MAX_LINES: usize = 256;
-
-/// A failure of the manager interface.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ManagerError {
-    #[error("{0}")]
-    Lines(#[from] lines::Error),
-    #[error("the connection can't be encrypted: {0}")]
-    Tls(std::io::Error),
-    #[error("the connection was closed")]
-    Closed,
-    #[error("Asterisk did not answer in time")]
-    TimedOut,
-    #[error("the peer is not an Asterisk manager")]
-    OtherPeer,
-    #[error("Asterisk refused {action}: {message}")]
-    Refused { action: &'static str, message: String },
-}
-
-impl From<std::io::Error> for ManagerError {
-    fn from(error: std::io::Error) -> Self {
-        Self::Lines(error.into())
-    }
-}
 
 /// A message from Asterisk: a response or an event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,25 +44,6 @@ impl Message {
         let found = self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str()).unwrap_or_default()
     }
-}
-
-/// A member of a queue.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Member {
-    pub interface: String,
-    /// Whether it isn't in `queues.conf`, so it can be removed.
-    pub is_dynamic: bool,
-    pub state: MemberState,
-    /// Whether Asterisk has no such phone.
-    pub is_invalid: bool,
-}
-
-/// The state of a member, which a queue drops when it removes the member.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct MemberState {
-    pub penalty: u32,
-    pub is_paused: bool,
-    pub pause_reason: String,
 }
 
 /// The `Status` of a member whose phone doesn't exist.
@@ -104,24 +69,22 @@ pub(crate) struct ManagerConnection {
 
 impl ManagerConnection {
     /// Connect, and log in.
-    pub(crate) async fn open(manager: &Manager) -> Result<Self, ManagerError> {
-        let stream = timeout(RESPONSE_TIMEOUT, TcpStream::connect(manager.address))
-            .await
-            .map_err(|_| ManagerError::TimedOut)??;
+    pub(crate) async fn open(manager: &Manager) -> Result<Self, PbxError> {
+        let stream =
+            timeout(RESPONSE_TIMEOUT, TcpStream::connect(manager.address)).await.map_err(|_| PbxError::TimedOut)??;
         let stream: Box<dyn Stream> = match &manager.tls {
             None => Box::new(stream),
             Some(tls) => {
                 let encrypted = timeout(RESPONSE_TIMEOUT, tls.connect(stream)).await;
-                Box::new(encrypted.map_err(|_| ManagerError::TimedOut)?.map_err(ManagerError::Tls)?)
+                Box::new(encrypted.map_err(|_| PbxError::TimedOut)?.map_err(PbxError::Tls)?)
             }
         };
         let (reader, writer) = tokio::io::split(stream);
         let lines = Lines::new(reader, MAX_LINE_BYTES);
         let mut connection = Self { lines, writer, partial: Message::default(), changed_queues: BTreeSet::new() };
-        let greeting =
-            timeout(RESPONSE_TIMEOUT, connection.lines.next()).await.map_err(|_| ManagerError::TimedOut)??;
-        if !greeting.ok_or(ManagerError::Closed)?.starts_with("Asterisk Call Manager/") {
-            return Err(ManagerError::OtherPeer);
+        let greeting = timeout(RESPONSE_TIMEOUT, connection.lines.next()).await.map_err(|_| PbxError::TimedOut)??;
+        if !greeting.ok_or(PbxError::Closed)?.starts_with("Asterisk Call Manager/") {
+            return Err(PbxError::OtherPeer(PEER));
         }
         let Secret(secret) = &manager.secret;
         connection.request("Login", &[("Username", &manager.user), ("Secret", secret), ("Events", "on")]).await?;
@@ -129,7 +92,7 @@ impl ManagerConnection {
     }
 
     /// Return the members of a queue, or of all queues, by the queue's name. Queues without members are included.
-    pub(crate) async fn members(&mut self, queue: Option<&str>) -> Result<BTreeMap<String, Vec<Member>>, ManagerError> {
+    pub(crate) async fn members(&mut self, queue: Option<&str>) -> Result<BTreeMap<String, Vec<Member>>, PbxError> {
         let fields: Vec<_> = queue.iter().map(|queue| ("Queue", *queue)).collect();
         let id = self.request("QueueStatus", &fields).await?;
         let mut found: BTreeMap<String, Vec<Member>> = BTreeMap::new();
@@ -161,7 +124,7 @@ impl ManagerConnection {
         interface: &str,
         state_interface: Option<&str>,
         state: &MemberState,
-    ) -> Result<(), ManagerError> {
+    ) -> Result<(), PbxError> {
         let MemberState { penalty, is_paused, pause_reason } = state;
         let penalty = penalty.to_string();
         let mut fields = vec![("Queue", queue), ("Interface", interface), ("Penalty", penalty.as_str())];
@@ -176,12 +139,12 @@ impl ManagerConnection {
     }
 
     /// Remove a member. A missing member is no error.
-    pub(crate) async fn remove(&mut self, queue: &str, interface: &str) -> Result<(), ManagerError> {
+    pub(crate) async fn remove(&mut self, queue: &str, interface: &str) -> Result<(), PbxError> {
         unless(self.request("QueueRemove", &[("Queue", queue), ("Interface", interface)]).await, "Not there")
     }
 
     /// Return the custom devices that are in use.
-    pub(crate) async fn devices_in_use(&mut self) -> Result<BTreeSet<String>, ManagerError> {
+    pub(crate) async fn devices_in_use(&mut self) -> Result<BTreeSet<String>, PbxError> {
         let id = self.request("DeviceStateList", &[]).await?;
         let mut found = BTreeSet::new();
         loop {
@@ -197,14 +160,14 @@ impl ManagerConnection {
     }
 
     /// Set the state of a custom device.
-    pub(crate) async fn set_device(&mut self, device: &str, is_in_use: bool) -> Result<(), ManagerError> {
+    pub(crate) async fn set_device(&mut self, device: &str, is_in_use: bool) -> Result<(), PbxError> {
         let variable = format!("DEVICE_STATE({device})");
         let state = if is_in_use { IN_USE } else { "NOT_INUSE" };
         self.request("Setvar", &[("Variable", &variable), ("Value", state)]).await.map(drop)
     }
 
     /// Wait until members are added or removed, and return their queues. It is cancel-safe.
-    pub(crate) async fn changed_queues(&mut self) -> Result<BTreeSet<String>, ManagerError> {
+    pub(crate) async fn changed_queues(&mut self) -> Result<BTreeSet<String>, PbxError> {
         while self.changed_queues.is_empty() {
             self.message().await?;
         }
@@ -212,7 +175,7 @@ impl ManagerConnection {
     }
 
     /// Send an action, and return its id once Asterisk has accepted it. All messages about the action contain the id.
-    async fn request(&mut self, action: &'static str, fields: &[(&str, &str)]) -> Result<String, ManagerError> {
+    async fn request(&mut self, action: &'static str, fields: &[(&str, &str)]) -> Result<String, PbxError> {
         // INVARIANT: nobody can guess the id. Events contain dialed text with its line ends, which could imitate a
         // response.
         let id = format!("queuegate-{}", Uuid::new_v4().simple());
@@ -227,17 +190,17 @@ impl ManagerConnection {
             self.writer.write_all(text.as_bytes()).await?;
             self.writer.flush().await
         };
-        timeout(RESPONSE_TIMEOUT, send).await.map_err(|_| ManagerError::TimedOut)??;
+        timeout(RESPONSE_TIMEOUT, send).await.map_err(|_| PbxError::TimedOut)??;
         let response = self.next_about(&id).await?;
         if response.get("Response") == "Success" {
             Ok(id)
         } else {
-            Err(ManagerError::Refused { action, message: response.get("Message").to_owned() })
+            Err(PbxError::Refused { action, message: response.get("Message").to_owned() })
         }
     }
 
     /// Wait for the next message about an action.
-    async fn next_about(&mut self, id: &str) -> Result<Message, ManagerError> {
+    async fn next_about(&mut self, id: &str) -> Result<Message, PbxError> {
         let wait = async {
             loop {
                 let message = self.message().await?;
@@ -246,13 +209,13 @@ impl ManagerConnection {
                 }
             }
         };
-        timeout(RESPONSE_TIMEOUT, wait).await.map_err(|_| ManagerError::TimedOut)?
+        timeout(RESPONSE_TIMEOUT, wait).await.map_err(|_| PbxError::TimedOut)?
     }
 
     /// Wait for the next message. INVARIANT: it is cancel-safe. Received lines stay in `partial`.
-    async fn message(&mut self) -> Result<Message, ManagerError> {
+    async fn message(&mut self) -> Result<Message, PbxError> {
         loop {
-            let line = self.lines.next().await?.ok_or(ManagerError::Closed)?;
+            let line = self.lines.next().await?.ok_or(PbxError::Closed)?;
             if line.is_empty() {
                 let message = std::mem::take(&mut self.partial);
                 if matches!(message.get("Event"), "QueueMemberAdded" | "QueueMemberRemoved") {
@@ -261,7 +224,7 @@ impl ManagerConnection {
                 return Ok(message);
             }
             if self.partial.0.len() >= MAX_LINES {
-                return Err(ManagerError::OtherPeer);
+                return Err(PbxError::OtherPeer(PEER));
             }
             let (name, value) = line.split_once(':').unwrap_or((&line, ""));
             self.partial.0.push((name.to_owned(), value.trim_start().to_owned()));
@@ -270,9 +233,9 @@ impl ManagerConnection {
 }
 
 /// Treat a refusal with a harmless message as success.
-fn unless(response: Result<String, ManagerError>, harmless: &str) -> Result<(), ManagerError> {
+fn unless(response: Result<String, PbxError>, harmless: &str) -> Result<(), PbxError> {
     match response {
-        Err(ManagerError::Refused { message, .. }) if message.contains(harmless) => Ok(()),
+        Err(PbxError::Refused { message, .. }) if message.contains(harmless) => Ok(()),
         response => response.map(drop),
     }
 }

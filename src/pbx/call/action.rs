@@ -12,8 +12,8 @@ use super::{
 use crate::{
     domain::ids::QueueRef,
     pbx::{
-        asterisk::agi::AgiConnection,
         config::DoneBy,
+        connection::CallConnection,
         context::HandlerContext,
         request::{Action, QueueChoice, Request},
     },
@@ -29,7 +29,7 @@ const MAX_DIGITS: u32 = 15;
 /// Carry out a request. Ask the caller for the queue if the request doesn't name it.
 pub(super) async fn carry_out(
     context: &HandlerContext,
-    connection: &mut AgiConnection,
+    connection: &mut CallConnection,
     request: &Request,
 ) -> CallResult {
     if matches!(request.action, Action::Pause | Action::Unpause) {

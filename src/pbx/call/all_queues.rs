@@ -12,7 +12,7 @@ use crate::{
     domain::ids::QueueRef,
     pbx::{
         api::Failure,
-        asterisk::agi::AgiConnection,
+        connection::CallConnection,
         context::HandlerContext,
         request::{Action, Request},
     },
@@ -27,7 +27,7 @@ const SOME_QUEUES: &str = "SOME_QUEUES";
 /// the caller.
 pub(super) async fn carry_out_on_all(
     context: &HandlerContext,
-    connection: &mut AgiConnection,
+    connection: &mut CallConnection,
     request: &Request,
 ) -> CallResult {
     let (action, queues) = match chosen(context, connection, request).await {
@@ -47,7 +47,7 @@ pub(super) async fn carry_out_on_all(
 /// Return the action, which is a sign-in or a sign-out instead of a toggle, and its queues.
 async fn chosen(
     context: &HandlerContext,
-    connection: &AgiConnection,
+    connection: &CallConnection,
     Request { action, organization, extension, .. }: &Request,
 ) -> Result<(Action, Vec<QueueRef>), CallResult> {
     let (api, deadline) = (&context.api, connection.request_deadline());
@@ -95,10 +95,10 @@ fn summary(results: Vec<(String, CallResult)>) -> CallResult {
     CallResult { reason, queues: joined(&outcomes), session_id: String::new(), ..first }
 }
 
-/// The length of the outcomes, in bytes: Asterisk takes commands of 2,047.
+/// The length of the outcomes, in bytes. Asterisk takes commands of 2,047.
 const MAX_OUTCOMES_BYTES: usize = 1_900;
 
-/// Join outcomes. If they are too long for Asterisk, leave out the last ones, and say so by three points.
+/// Join outcomes. If they are too long for the PBX, leave out the last ones, and say so by three points.
 fn joined(outcomes: &[String]) -> String {
     let mut text = outcomes.join(",");
     if text.len() > MAX_OUTCOMES_BYTES {

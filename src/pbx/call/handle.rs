@@ -13,7 +13,7 @@ use super::{
     result::{CallResult, NOT_DIALED},
 };
 use crate::pbx::{
-    asterisk::agi::{AgiConnection, ChannelOrigin, Environment},
+    connection::{CallConnection, CallStart, ChannelOrigin},
     context::HandlerContext,
     request::{self, Request},
 };
@@ -21,31 +21,25 @@ use crate::pbx::{
 /// Handle a call.
 pub(crate) async fn handle(context: &HandlerContext, stream: TcpStream) {
     let started = Instant::now();
-    let mut connection = AgiConnection::new(stream, context.config.deadline);
-    let environment = match connection.environment().await {
-        Ok(environment) => environment,
-        Err(error) => return warn!(%error, "a connection sent no AGI environment"),
+    let mut connection = CallConnection::new(stream, &context.config);
+    let start = match connection.start().await {
+        Ok(start) => start,
+        Err(error) => return warn!(%error, "a connection did not begin as a call of the PBX"),
     };
-    // Each line of the log has the channel and its unique id, as in Asterisk's own log. The queue may be dialed later.
-    let (channel, uniqueid) = (environment.get("agi_channel"), environment.get("agi_uniqueid"));
+    // Each line of the log has the channel and its unique id, as in the PBX's own log. The queue may be dialed later.
+    let (channel, uniqueid) = (start.channel.as_str(), start.unique_id.as_str());
     let span = tracing::info_span!("call", channel, uniqueid, organization = Empty, user = Empty, queue = Empty);
-    handle_request(context, connection, &environment, started).instrument(span).await;
+    handle_request(context, connection, &start, started).instrument(span).await;
 }
 
-async fn handle_request(
-    context: &HandlerContext,
-    mut connection: AgiConnection,
-    environment: &Environment,
-    started: Instant,
-) {
-    let request = request::parse(environment, context.config.organization.as_ref(), &context.config.endpoints);
+async fn handle_request(context: &HandlerContext, mut connection: CallConnection, start: &CallStart, started: Instant) {
+    let request = request::parse(start, context.config.organization.as_ref(), &context.config.endpoints);
     let (result, prompting) = match &request {
         Ok(request) => {
             let span = Span::current();
             span.record("organization", request.organization.as_str());
             span.record("user", display(request.extension));
-            let channel = environment.get("agi_channel");
-            (verify_and_carry_out(context, &mut connection, channel, request).await, prompting(context, request))
+            (verify_and_carry_out(context, &mut connection, &start.channel, request).await, prompting(context, request))
         }
         Err(error) => {
             warn!(%error, "the request of a call is invalid");
@@ -65,7 +59,7 @@ async fn handle_request(
 /// Carry out the request if the caller's own phone dialed.
 async fn verify_and_carry_out(
     context: &HandlerContext,
-    connection: &mut AgiConnection,
+    connection: &mut CallConnection,
     channel: &str,
     request: &Request,
 ) -> CallResult {
@@ -83,6 +77,6 @@ async fn verify_and_carry_out(
 }
 
 fn unverified(reason: &str, error: &str) -> CallResult {
-    warn!(reason, error, "a call was refused, because Asterisk did not confirm its channel");
+    warn!(reason, error, "a call was refused, because the PBX did not confirm its channel");
     CallResult::failed(reason)
 }

@@ -2,7 +2,7 @@
 //!
 //! INVARIANT: after a call, the session and the member both exist or neither does. A session whose member wasn't added,
 //! or may not have been, is ended. A member whose session can't be ended now is removed, and the sign-out is in the
-//! journal. When Asterisk no longer answers, the reconciliation corrects the member.
+//! journal. When the PBX no longer answers, the reconciliation corrects the member.
 
 mod result;
 mod phone;

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::ids::QueueRef,
     pbx::{
-        asterisk::agi::AgiConnection,
+        connection::CallConnection,
         context::HandlerContext,
         key_locks::MemberKey,
         request::{Action, Request},
@@ -23,7 +23,7 @@ use crate::{
 /// Carry out a request on a queue.
 pub(super) async fn carry_out_on(
     context: &HandlerContext,
-    connection: &mut AgiConnection,
+    connection: &mut CallConnection,
     request: &Request,
     queue: &QueueRef,
 ) -> CallResult {

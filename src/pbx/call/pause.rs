@@ -4,8 +4,8 @@ use tracing::{debug, warn};
 
 use super::{phone::changing_members, result::CallResult};
 use crate::pbx::{
-    asterisk::agi::{AgiConnection, MemberApplication, MemberStatus},
     config::DoneBy,
+    connection::{CallConnection, MemberChange, MemberStatus},
     context::HandlerContext,
     request::{Action, QueueChoice, Request},
 };
@@ -16,7 +16,7 @@ const NOT_A_MEMBER: &str = "NOT_A_MEMBER";
 /// Pause the caller's phone in the named queue, or in all queues of the PBX, or end its pause.
 pub(super) async fn change_pause(
     context: &HandlerContext,
-    connection: &mut AgiConnection,
+    connection: &mut CallConnection,
     request: &Request,
 ) -> CallResult {
     if changing_members(context, request) == DoneBy::Dialplan {
@@ -27,7 +27,7 @@ pub(super) async fn change_pause(
     let Some(interface) = context.config.interface.of(organization, endpoint, extension) else {
         return CallResult::failed("NO_ENDPOINT");
     };
-    // Without a queue's name, Asterisk changes the member in all queues.
+    // Without a queue's name, the PBX changes the member in all queues.
     let pbx_queue = match &request.queue {
         QueueChoice::Asked | QueueChoice::All => String::new(),
         QueueChoice::One(queue) => match context.pbx_queue(organization, queue, connection.request_deadline()).await {
@@ -35,11 +35,11 @@ pub(super) async fn change_pause(
             None => return CallResult::failed("NO_SUCH_QUEUE"),
         },
     };
-    let (application, arguments) = match request.action {
-        Action::Pause => (MemberApplication::Pause, format!("{pbx_queue},{interface},,{pause_reason}")),
-        _ => (MemberApplication::Unpause, format!("{pbx_queue},{interface}")),
+    let change = match request.action {
+        Action::Pause => MemberChange::Pause { reason: pause_reason },
+        _ => MemberChange::Unpause,
     };
-    match connection.change_member(application, &arguments).await {
+    match connection.change_member(&pbx_queue, &interface, change).await {
         Ok(MemberStatus::Paused) => CallResult::paused("PAUSED", "paused"),
         Ok(MemberStatus::Unpaused) => CallResult::paused("UNPAUSED", "unpaused"),
         Ok(MemberStatus::NotMember) => CallResult::denied(NOT_A_MEMBER.to_owned()),

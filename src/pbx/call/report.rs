@@ -2,8 +2,8 @@
 
 use super::result::CallResult;
 use crate::pbx::{
-    asterisk::agi::{AgiConnection, AgiError},
     config::DoneBy,
+    connection::{CallConnection, CallError},
     context::HandlerContext,
     request::{Action, Request},
 };
@@ -22,10 +22,10 @@ pub(super) fn prompting(context: &HandlerContext, request: &Request) -> DoneBy {
 /// Set the variables of the dialplan, and play the prompt.
 pub(super) async fn report(
     context: &HandlerContext,
-    connection: &mut AgiConnection,
+    connection: &mut CallConnection,
     result: &CallResult,
     prompting: DoneBy,
-) -> Result<(), AgiError> {
+) -> Result<(), CallError> {
     let sound = match result.prompt {
         "" => "",
         prompt => context.config.prompts.sound(prompt, &result.reason),

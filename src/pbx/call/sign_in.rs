@@ -14,8 +14,8 @@ use crate::{
     domain::ids::OrganizationId,
     pbx::{
         api::Failure,
-        asterisk::agi::{AgiConnection, MemberApplication, MemberStatus},
         config::DoneBy,
+        connection::{CallConnection, MemberChange, MemberStatus},
         context::HandlerContext,
         journal::{JournalEntry, MAX_REQUEST_IDS, PendingAction},
         request::Request,
@@ -29,7 +29,7 @@ const UNDO_TIMEOUT: Duration = Duration::from_secs(1);
 /// Sign the caller in, and add the member.
 pub(super) async fn sign_in(
     context: &HandlerContext,
-    connection: &mut AgiConnection,
+    connection: &mut CallConnection,
     request: &Request,
     phone: &PhoneOnQueue,
 ) -> CallResult {
@@ -37,7 +37,7 @@ pub(super) async fn sign_in(
     let request_id = format!("agi-{}", Uuid::new_v4().simple());
     let before = context.journal.get(&phone.key);
     let undo = undo_action(before.as_ref(), &request_id).map(|action| phone.journal_entry(request, action));
-    // A kill of this process must not leave a session without a member. Without the manager interface no handler could
+    // A kill of this process must not leave a session without a member. Without reconciling no handler could
     // correct the member, so the journal gets no entry.
     let in_journal = undo.clone().filter(|_| context.config.manager.is_some());
     let is_in_journal = in_journal.is_some();
@@ -123,11 +123,11 @@ async fn restore_journal(context: &HandlerContext, phone: &PhoneOnQueue, before:
     }
 }
 
-/// Remove the member of a user without a session. Without the manager interface, an expired session can leave one.
-async fn remove_member_without_session(connection: &mut AgiConnection, phone: &PhoneOnQueue) {
+/// Remove the member of a user without a session. Without reconciling, an expired session can leave one.
+async fn remove_member_without_session(connection: &mut CallConnection, phone: &PhoneOnQueue) {
     if let Some(pbx_queue) = phone.managed_queue() {
-        let member = format!("{pbx_queue},{}", phone.interface);
-        if let Ok(MemberStatus::Removed) = connection.change_member(MemberApplication::Remove, &member).await {
+        let removed = connection.change_member(pbx_queue, &phone.interface, MemberChange::Remove).await;
+        if let Ok(MemberStatus::Removed) = removed {
             info!(queue = pbx_queue, interface = phone.interface, "a member without a session was removed");
         }
     }
@@ -136,7 +136,7 @@ async fn remove_member_without_session(connection: &mut AgiConnection, phone: &P
 /// Add the member, or return the reason why it isn't a member, or may not be.
 async fn add_member(
     context: &HandlerContext,
-    connection: &mut AgiConnection,
+    connection: &mut CallConnection,
     organization: &OrganizationId,
     phone: &PhoneOnQueue,
     interface: &str,
@@ -146,16 +146,12 @@ async fn add_member(
         (DoneBy::Handler, None) => return Err("NO_SUCH_QUEUE"),
         (DoneBy::Handler, Some(pbx_queue)) => pbx_queue,
     };
-    let member = format!("{pbx_queue},{interface}");
-    let arguments = match context.config.state_interface_of(organization, interface) {
-        Some(state_interface) => format!("{member},,,,{state_interface}"),
-        None => member.clone(),
-    };
-    match connection.change_member(MemberApplication::Add, &arguments).await {
+    let device = context.config.member_device(organization, interface);
+    match connection.change_member(pbx_queue, interface, MemberChange::Add { device: device.as_deref() }).await {
         Ok(MemberStatus::Added) => Ok(()),
         Ok(MemberStatus::AlreadyMember) => {
             // The agent wants calls. A pause, such as Asterisk's Auto-Pause, would keep them away.
-            if let Err(error) = connection.change_member(MemberApplication::Unpause, &member).await {
+            if let Err(error) = connection.change_member(pbx_queue, interface, MemberChange::Unpause).await {
                 debug!(%error, "whether the member was unpaused is unknown");
             }
             Ok(())

@@ -5,7 +5,7 @@ use tracing::{debug, warn};
 use super::{phone::PhoneOnQueue, result::CallResult};
 use crate::{
     pbx::{
-        asterisk::agi::{AgiConnection, MemberApplication, MemberStatus},
+        connection::{CallConnection, MemberChange, MemberStatus},
         context::HandlerContext,
         journal::PendingAction,
         request::Request,
@@ -18,7 +18,7 @@ use crate::{
 /// INVARIANT: a sign-out is never refused. It is in the journal before the member is removed, so no crash loses it.
 pub(super) async fn sign_out(
     context: &HandlerContext,
-    connection: &mut AgiConnection,
+    connection: &mut CallConnection,
     request: &Request,
     phone: &PhoneOnQueue,
 ) -> CallResult {
@@ -52,8 +52,7 @@ pub(super) async fn sign_out(
     // If the name can't be derived, the PBX has no such queue, and no phone rings for it.
     if let Some(pbx_queue) = phone.managed_queue() {
         for interface in &interfaces {
-            let member = format!("{pbx_queue},{interface}");
-            match connection.change_member(MemberApplication::Remove, &member).await {
+            match connection.change_member(pbx_queue, interface, MemberChange::Remove).await {
                 Ok(MemberStatus::Removed) => was_member = true,
                 Ok(MemberStatus::NotMember | MemberStatus::NoSuchQueue) => {}
                 // The session is ended, but the static member still rings.

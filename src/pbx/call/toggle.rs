@@ -2,7 +2,7 @@
 
 use super::{phone::PhoneOnQueue, result::CallResult, sign_in::sign_in, sign_out::sign_out};
 use crate::pbx::{
-    asterisk::agi::{AgiConnection, MemberApplication, MemberStatus},
+    connection::{CallConnection, MemberChange, MemberStatus},
     context::HandlerContext,
     journal::PendingAction,
     request::Request,
@@ -11,7 +11,7 @@ use crate::pbx::{
 /// Sign out a signed-in caller, and sign in any other.
 pub(super) async fn toggle(
     context: &HandlerContext,
-    connection: &mut AgiConnection,
+    connection: &mut CallConnection,
     request: &Request,
     phone: &PhoneOnQueue,
 ) -> CallResult {
@@ -24,8 +24,7 @@ pub(super) async fn toggle(
         Err(failure) => {
             // If the phone is a member, the user was signed in, so the toggle is a sign-out.
             if let Some(pbx_queue) = phone.managed_queue().filter(|_| !failure.is_permanent()) {
-                let member = format!("{pbx_queue},{}", phone.interface);
-                let removed = connection.change_member(MemberApplication::Remove, &member).await;
+                let removed = connection.change_member(pbx_queue, &phone.interface, MemberChange::Remove).await;
                 if let Ok(MemberStatus::Removed) = removed {
                     context.journal.add(phone.journal_entry(request, PendingAction::SignOut)).await;
                     return CallResult::signed_out("SIGN_OUT_REMEMBERED", String::new());

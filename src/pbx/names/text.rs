@@ -13,7 +13,7 @@ pub(super) const ORGANIZATION: &str = "{organization}";
 #[error("{0}")]
 pub struct InvalidName(pub(super) String);
 
-/// Return whether Asterisk reads the text as one name, without substitution or separators.
+/// Return whether the PBX reads the text as one name, without substitution or separators.
 pub fn is_plain(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@:/+*#".contains(&byte);
     (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_plain)

@@ -5,8 +5,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::pbx::asterisk::manager::{Member, MemberState};
-use crate::pbx::key_locks::MemberKey;
+use crate::pbx::{
+    connection::{Member, MemberState},
+    key_locks::MemberKey,
+};
 
 /// The number of queues, and of interfaces with a logged warning, that are kept.
 const MAX_KNOWN: usize = 10_000;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::pbx::{asterisk::manager::Member, journal::PendingAction, key_locks::MemberKey};
+use crate::pbx::{connection::Member, journal::PendingAction, key_locks::MemberKey};
 
 /// A correction of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

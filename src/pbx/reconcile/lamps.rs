@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use crate::{
     domain::ids::{Extension, OrganizationId},
     pbx::{
-        asterisk::manager::{ManagerConnection, ManagerError},
+        connection::{PbxConnection, PbxError},
         names::Lamp,
     },
 };
@@ -22,8 +22,8 @@ pub(super) struct Lamps {
 
 impl Lamps {
     /// Read which lamps are lit.
-    pub(super) async fn read(&mut self, pbx: &mut ManagerConnection) -> Result<(), ManagerError> {
-        let lit = pbx.devices_in_use().await;
+    pub(super) async fn read(&mut self, pbx: &mut PbxConnection) -> Result<(), PbxError> {
+        let lit = pbx.lit_lamps().await;
         if let Some(lit) = self.unless_refused(lit)? {
             self.lit = lit;
         }
@@ -33,11 +33,11 @@ impl Lamps {
     /// Light the lamps of exactly the users with a session on a queue.
     pub(super) async fn show(
         &mut self,
-        pbx: &mut ManagerConnection,
+        pbx: &mut PbxConnection,
         lamp: &Lamp,
         (organization, pbx_queue): (&OrganizationId, &str),
         signed_in: &BTreeSet<Extension>,
-    ) -> Result<(), ManagerError> {
+    ) -> Result<(), PbxError> {
         if self.is_refused {
             return Ok(());
         }
@@ -47,7 +47,7 @@ impl Lamps {
         let lit: BTreeSet<String> = self.lit.iter().filter(is_of_queue).cloned().collect();
         for device in wanted.symmetric_difference(&lit) {
             let is_lit = wanted.contains(device);
-            let set = pbx.set_device(device, is_lit).await;
+            let set = pbx.set_lamp(device, is_lit).await;
             if self.unless_refused(set)?.is_none() {
                 return Ok(());
             }
@@ -62,10 +62,10 @@ impl Lamps {
     }
 
     /// Treat a refusal as the end of lamps on this connection.
-    fn unless_refused<T>(&mut self, done: Result<T, ManagerError>) -> Result<Option<T>, ManagerError> {
+    fn unless_refused<T>(&mut self, done: Result<T, PbxError>) -> Result<Option<T>, PbxError> {
         match done {
             Ok(done) => Ok(Some(done)),
-            Err(error @ ManagerError::Refused { .. }) => {
+            Err(error @ PbxError::Refused { .. }) => {
                 warn!(%error, "lamps can't be shown; give the manager's user the write class `call` in manager.conf");
                 self.is_refused = true;
                 Ok(None)

@@ -6,7 +6,7 @@
 //! INVARIANT: the members are read before the sessions, and a call makes the session before the member. So a member
 //! without a session is one that no call is about to complete.
 //!
-//! The reconciler leaves static members in `queues.conf` and queues that queuegate never had as they are. From a queue
+//! The reconciler leaves static members in the PBX's configuration and queues that queuegate never had as they are. From a queue
 //! that queuegate had, and has no longer under that name, it removes the members that it would add.
 
 mod differences;

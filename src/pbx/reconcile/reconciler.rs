@@ -14,8 +14,8 @@ use crate::{
     domain::ids::{OrganizationId, QueueRef},
     pbx::{
         api::Failure,
-        asterisk::manager::{ManagerConnection, ManagerError, Member},
         config::{Config, Manager},
+        connection::{Member, PbxConnection, PbxError},
         context::HandlerContext,
         key_locks::{LogicalTime, MemberKey},
         queues::Marks,
@@ -31,12 +31,12 @@ const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// The reason why a comparison was interrupted.
 enum Interruption {
-    Pbx(ManagerError),
+    Pbx(PbxError),
     Queuegate(Failure),
 }
 
-impl From<ManagerError> for Interruption {
-    fn from(error: ManagerError) -> Self {
+impl From<PbxError> for Interruption {
+    fn from(error: PbxError) -> Self {
         Self::Pbx(error)
     }
 }
@@ -51,7 +51,7 @@ impl From<Failure> for Interruption {
 pub(super) struct Reconciler<'r> {
     context: &'r HandlerContext,
     manager: &'r Manager,
-    pbx: ManagerConnection,
+    pbx: PbxConnection,
     phones: SessionPhones,
     lamps: Lamps,
     /// Whether members are removed whose session the handler has never seen.
@@ -62,12 +62,7 @@ pub(super) struct Reconciler<'r> {
 
 impl<'r> Reconciler<'r> {
     /// Reconcile over a connection.
-    pub(super) fn new(
-        context: &'r HandlerContext,
-        manager: &'r Manager,
-        pbx: ManagerConnection,
-        removes: bool,
-    ) -> Self {
+    pub(super) fn new(context: &'r HandlerContext, manager: &'r Manager, pbx: PbxConnection, removes: bool) -> Self {
         Self {
             context,
             manager,
@@ -80,7 +75,7 @@ impl<'r> Reconciler<'r> {
     }
 
     /// Compare all queues, and then the marked ones, until the connection fails.
-    pub(super) async fn run(&mut self) -> Result<Infallible, ManagerError> {
+    pub(super) async fn run(&mut self) -> Result<Infallible, PbxError> {
         let dirty_queues = &self.context.dirty_queues;
         dirty_queues.mark_all();
         let mut next_interval = Instant::now() + self.manager.interval;
@@ -132,7 +127,7 @@ impl<'r> Reconciler<'r> {
             let found = self.pbx.members(None).await?;
             let is_on_pbx = |queue: &str| found.keys().any(|name| name.eq_ignore_ascii_case(queue));
             for queue in self.context.known_queues.newly_missing(is_on_pbx) {
-                warn!(queue, "the PBX lacks a queue with sessions; add it to queues.conf");
+                warn!(queue, "the PBX lacks a queue with sessions; add it to the PBX's configuration");
             }
             for (queue, members) in found {
                 self.compare_queue(&queue, &members, time).await?;
@@ -227,9 +222,9 @@ impl<'r> Reconciler<'r> {
         }
         let corrected = match correction {
             Correction::Add => {
-                let state_interface = context.config.state_interface_of(organization, interface);
+                let device = context.config.member_device(organization, interface);
                 let state = context.known_queues.member_state(key);
-                self.pbx.add(pbx_queue, interface, state_interface.as_deref(), &state).await
+                self.pbx.add(pbx_queue, interface, device.as_deref(), &state).await
             }
             Correction::Remove => self.pbx.remove(pbx_queue, interface).await,
         };
@@ -237,7 +232,7 @@ impl<'r> Reconciler<'r> {
         let correction = correction.as_str();
         match corrected {
             Ok(()) => info!(queue = pbx_queue, interface, correction, "a member was corrected"),
-            Err(error @ ManagerError::Refused { .. }) => {
+            Err(error @ PbxError::Refused { .. }) => {
                 warn!(%error, queue = pbx_queue, interface, correction, "a member can't be corrected");
             }
             Err(error) => return Err(error.into()),

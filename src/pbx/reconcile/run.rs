@@ -1,4 +1,4 @@
-//! Connects to the PBX's manager interface, again and again, and reconciles while the connection lasts.
+//! Connects to the PBX, again and again, and reconciles while the connection lasts.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::{reconciler::Reconciler, watch::watch};
-use crate::pbx::{asterisk::manager::ManagerConnection, config::Manager, context::HandlerContext};
+use crate::pbx::{config::Manager, connection::PbxConnection, context::HandlerContext};
 
 /// The first and the longest pause between two connections.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
@@ -20,14 +20,16 @@ pub(crate) async fn run(context: Arc<HandlerContext>, manager: Manager, removes:
     }
     let mut pause = PAUSES.0;
     loop {
-        match ManagerConnection::open(&manager).await {
+        match PbxConnection::open(&context.config, &manager).await {
             Ok(connection) => {
                 info!(address = %manager.address, "reconciling members with sessions");
                 pause = PAUSES.0;
                 let Err(error) = Reconciler::new(&context, &manager, connection, removes).run().await;
-                warn!(%error, "the connection to the manager interface failed");
+                warn!(%error, "the connection to the PBX failed; it is opened again");
             }
-            Err(error) => warn!(%error, address = %manager.address, "the manager interface is unreachable"),
+            Err(error) => {
+                warn!(%error, address = %manager.address, "the PBX is unreachable; members are left unchanged")
+            }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSES.1);

@@ -24,7 +24,7 @@ use queuegate::{
     domain::ids::OrganizationId,
     pbx::{
         self, Config,
-        config::{DoneBy, Manager, Removal, Secret},
+        config::{DoneBy, Manager, PbxKind, Removal, Secret},
         names::Endpoints,
         prompts::Prompts,
     },
@@ -108,7 +108,7 @@ fn config(folder: &TempDir) -> Config {
         endpoints: Endpoints { technologies, ..Endpoints::default() },
         queue_name: "{extension}".parse().unwrap(),
         interface: "PJSIP/{endpoint}".parse().unwrap(),
-        state_interface: None,
+        kind: PbxKind::Asterisk { state_interface: None },
         members: DoneBy::Handler,
         prompting: DoneBy::Handler,
         prompts: Prompts::default(),

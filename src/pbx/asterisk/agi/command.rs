@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::pbx::connection::member::MemberChange;
+
 /// The length of a line, in bytes. Asterisk reads commands into a buffer of 2,048.
 pub(crate) const MAX_LINE_BYTES: usize = 2_047;
 
@@ -19,6 +21,16 @@ pub(crate) enum MemberApplication {
 }
 
 impl MemberApplication {
+    /// Return the application that makes a change.
+    pub(crate) fn of(change: MemberChange<'_>) -> Self {
+        match change {
+            MemberChange::Add { .. } => Self::Add,
+            MemberChange::Remove => Self::Remove,
+            MemberChange::Pause { .. } => Self::Pause,
+            MemberChange::Unpause => Self::Unpause,
+        }
+    }
+
     /// Return the channel variable that holds the application's result. The reply to EXEC is 0 in any case.
     pub(crate) fn status_variable(self) -> &'static str {
         match self {

@@ -20,7 +20,13 @@ use super::{
 };
 use crate::{
     domain::ids::shortened,
-    pbx::lines::{self, Lines},
+    pbx::{
+        connection::{
+            member::{ChannelOrigin, MemberChange, MemberStatus},
+            start::CallStart,
+        },
+        lines::{self, Lines},
+    },
 };
 
 /// The time limit of a command that waits for a person: a prompt, or digits.
@@ -42,33 +48,6 @@ pub(crate) enum AgiError {
     TimedOut,
     #[error("`{0}` can't be encoded as an AGI command")]
     NotEncodable(String),
-}
-
-/// The result of an application that changes a member.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum MemberStatus {
-    Added,
-    AlreadyMember,
-    Removed,
-    NotMember,
-    NoSuchQueue,
-    /// The member is static: `queues.conf` contains it.
-    NotDynamic,
-    Paused,
-    Unpaused,
-    /// The status is absent, or none of those that Asterisk documents.
-    Unknown,
-}
-
-/// The origin of a call, as Asterisk reports it for the channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ChannelOrigin {
-    /// It is the channel of the environment, and its phone dialed.
-    Dialed,
-    /// It is the channel of the environment, and another phone transferred or forwarded the call.
-    Transferred,
-    /// It is another channel, or Asterisk doesn't report its name.
-    Unverified,
 }
 
 /// A call's connection to Asterisk.
@@ -102,11 +81,16 @@ impl AgiConnection {
     }
 
     /// Read the environment.
-    pub(crate) async fn environment(&mut self) -> Result<Environment, AgiError> {
+    pub(crate) async fn start(&mut self) -> Result<CallStart, AgiError> {
         let mut environment = Environment::default();
         let deadline = self.deadline;
         while environment.add_line(&self.line(deadline).await?)? == Progress::Incomplete {}
-        Ok(environment)
+        Ok(CallStart {
+            channel: environment.get("agi_channel").to_owned(),
+            unique_id: environment.get("agi_uniqueid").to_owned(),
+            script: environment.get("agi_network_script").to_owned(),
+            arguments: environment.arguments().map(str::to_owned).collect(),
+        })
     }
 
     /// Ask Asterisk whether this is the channel of the environment, and whether its phone dialed.
@@ -129,12 +113,20 @@ impl AgiConnection {
     /// Execute an application that changes a member, and read its status.
     pub(crate) async fn change_member(
         &mut self,
-        application: MemberApplication,
-        arguments: &str,
+        queue: &str,
+        interface: &str,
+        change: MemberChange<'_>,
     ) -> Result<MemberStatus, AgiError> {
+        let application = MemberApplication::of(change);
+        let member = format!("{queue},{interface}");
+        let arguments = match change {
+            MemberChange::Add { device: Some(state_interface) } => format!("{member},,,,{state_interface}"),
+            MemberChange::Pause { reason } => format!("{member},,{reason}"),
+            MemberChange::Add { device: None } | MemberChange::Remove | MemberChange::Unpause => member,
+        };
         // An earlier application may have left its status in the variable.
         self.set(application.status_variable(), "").await?;
-        match self.run(Command::Exec(application, arguments)).await? {
+        match self.run(Command::Exec(application, &arguments)).await? {
             Reply::Done(..) => {}
             Reply::DeadChannel | Reply::Refused(_) => return Ok(MemberStatus::Unknown),
         }

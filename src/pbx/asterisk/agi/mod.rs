@@ -15,8 +15,4 @@ mod command;
 mod reply;
 mod connection;
 
-pub(crate) use self::{
-    command::MemberApplication,
-    connection::{AgiConnection, AgiError, ChannelOrigin, MemberStatus},
-    environment::Environment,
-};
+pub(crate) use self::connection::{AgiConnection, AgiError};
