@@ -13,12 +13,12 @@ use super::{
     print,
 };
 use crate::{
-    agi::{
-        names::{Endpoints, Interface, NamedEndpoint, Prefix, QueueName, named_endpoint},
-        queues_conf::{self, Folder, Found, LeftOut, Mapped, Member, Place, Reading, StaticMember},
-    },
     client::Client,
     domain::ids::{QueueRef, shortened},
+    pbx::{
+        asterisk::queues_conf::{self, Folder, Found, LeftOut, Mapped, Member, Place, Reading, StaticMember},
+        names::{Endpoints, Interface, NamedEndpoint, Prefix, QueueName, named_endpoint},
+    },
     rpc::proto,
 };
 
