@@ -8,6 +8,7 @@ import subprocess
 import time
 
 from center import PASSWORD, PATIENCE, binary, signal
+from freepbx import freepbx
 from phone import Phone
 from queues_conf import BEFORE, CASES
 
@@ -603,6 +604,10 @@ class Cases:
             for name in files:
                 (etc / name).unlink()
         await load({"queues.conf": own})
+
+    async def freepbx(self):
+        """FreePBX's codes and keys, with queues of both."""
+        await freepbx(self)
 
     async def ringing(self):
         """A call into the queue rings exactly the signed-in agents."""

@@ -179,12 +179,12 @@ class Asterisk:
             # Without a working name server, calls would wait for a lookup of the machine's own name.
             (self.root / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
         etc = self.folder / "etc"
-        for name in ["etc", "db", "keys", "spool", "run", "log"]:
+        for name in ["etc", "db", "keys", "spool", "run", "log", "agi"]:
             (self.folder / name).mkdir()
         installed = (self.root / "etc/asterisk/asterisk.conf").read_text()
-        kept = {"astmoddir", "astvarlibdir", "astdatadir", "astagidir", "astsbindir"}
+        kept = {"astmoddir", "astvarlibdir", "astdatadir", "astsbindir"}
         lines = [line for line in installed.splitlines() if line.split("=")[0].strip() in kept]
-        own = {"etc": "etc", "db": "db", "key": "keys", "spool": "spool", "run": "run", "log": "log"}
+        own = {"etc": "etc", "db": "db", "key": "keys", "spool": "spool", "run": "run", "log": "log", "agi": "agi"}
         lines += [f"ast{name}dir => {self.own}/{folder}" for name, folder in own.items()]
         files = {
             "asterisk.conf": "[directories]\n" + "\n".join(lines) + "\n",
