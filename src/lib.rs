@@ -2,13 +2,13 @@
 //!
 //! `ARCHITECTURE.md` has the reading order. `ARCHITECTURE.md` lists the permitted dependencies between them.
 
-pub mod agi;
 pub mod auth;
 pub mod cli;
 pub mod client;
 pub mod console;
 pub mod document;
 pub mod domain;
+pub mod pbx;
 pub mod rpc;
 pub mod server;
 pub mod state;

@@ -42,7 +42,12 @@ impl Plan {
         let assignments = (0..self.users).flat_map(move |user| {
             (0..self.assignments).map(move |number| {
                 let queue_id = Some(queue_id(self.queue_of(user, number))?);
-                let assignment = RoleAssignment { user_id: user_id(user)?, role: Role::Agent, queue_id };
+                let assignment = RoleAssignment {
+                    user_id: user_id(user)?,
+                    role: Role::Agent,
+                    queue_id,
+                    penalty: Default::default(),
+                };
                 Ok(Event::RoleAssigned { assignment })
             })
         });

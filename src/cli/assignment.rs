@@ -15,6 +15,10 @@ use crate::rpc::proto;
 pub(super) struct Assign {
     #[command(flatten)]
     assignment: Assignment,
+    /// The order in which the PBX rings the queue's agents: 0 to 999, lower ones first. Only for the role agent on a
+    /// queue. Absent: as it was, or 0.
+    #[arg(long, value_name = "NUMBER")]
+    penalty: Option<i32>,
     #[command(flatten)]
     common: Common,
 }
@@ -96,6 +100,7 @@ impl Assignment {
 
 impl Assign {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let sets_penalty = self.penalty.is_some();
         let (user, role) = (self.assignment.user.to_string(), self.assignment.role_on_queue());
         let request = proto::AssignRoleRequest {
             organization_id: self.common.organization.clone(),
@@ -104,14 +109,17 @@ impl Assign {
             queue: self.assignment.queue.map(|queue| one_of!(queue, assign_role_request::Queue)),
             request_id: self.assignment.retry.request_id,
             actor_user_id: self.assignment.acting.actor,
+            penalty: self.penalty,
         };
         let mut client = self.assignment.acting.explanations.of(self.common.connect().await?);
         let response = client.directory.assign_role(request).await?.into_inner();
         if self.common.server.json {
             print::json(&response)?;
         } else {
-            let before = if response.created { "" } else { "; nothing to change" };
-            print::line(&format!("{user} is assigned {role}{before}"))?;
+            let penalty = response.assignment.map_or(0, |assignment| assignment.penalty);
+            let penalty = if penalty == 0 { String::new() } else { format!(" with penalty {penalty}") };
+            let before = if response.created || sets_penalty { "" } else { "; nothing to change" };
+            print::line(&format!("{user} is assigned {role}{penalty}{before}"))?;
         }
         Ok(Outcome::Done)
     }
@@ -162,9 +170,10 @@ impl Assignments {
             print::line("nobody is assigned")?;
         } else {
             let rows = all.assignments.iter().map(|assignment| {
-                [assignment.user_id.clone(), print::role(assignment.role()), assignment.queue_id.clone()]
+                let penalty = if assignment.penalty == 0 { String::new() } else { assignment.penalty.to_string() };
+                [assignment.user_id.clone(), print::role(assignment.role()), assignment.queue_id.clone(), penalty]
             });
-            print::table(["USER", "ROLE", "QUEUE"], rows)?;
+            print::table(["USER", "ROLE", "QUEUE", "PENALTY"], rows)?;
         }
         Ok(Outcome::Done)
     }

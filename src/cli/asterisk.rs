@@ -13,12 +13,12 @@ use super::{
     print,
 };
 use crate::{
-    agi::{
-        names::{Endpoints, Interface, NamedEndpoint, Prefix, QueueName, named_endpoint},
-        queues_conf::{self, Folder, Found, LeftOut, Mapped, Member, Place, Reading, StaticMember},
-    },
     client::Client,
     domain::ids::{QueueRef, shortened},
+    pbx::{
+        asterisk::queues_conf::{self, Folder, Found, LeftOut, Mapped, Member, Place, Reading, StaticMember},
+        names::{Endpoints, Interface, NamedEndpoint, Prefix, QueueName, named_endpoint},
+    },
     rpc::proto,
 };
 
@@ -168,6 +168,7 @@ async fn assign(
                 }),
                 request_id: String::new(),
                 actor_user_id: String::new(),
+                penalty: None,
             };
             let answer = client.directory.assign_role(request).await;
             answer.map(

@@ -6,7 +6,7 @@ use tonic::Code;
 use tonic_types::StatusExt;
 
 use super::print;
-use crate::{agi, auth, client, domain::language::Language, rpc::code, server, store};
+use crate::{auth, client, domain::language::Language, pbx, rpc::code, server, store};
 
 /// The outcome of a command that didn't fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +107,7 @@ fn code(error: &anyhow::Error) -> u8 {
             Some(server::Error::Threads(_) | server::Error::Broken(_) | server::Error::Stuck) => return FAILED,
             None => {}
         }
-        if let Some(error) = cause.downcast_ref::<agi::Error>() {
+        if let Some(error) = cause.downcast_ref::<pbx::Error>() {
             // After FAILED a service manager restarts the program.
             return if error.is_transient() { FAILED } else { WRONG };
         }

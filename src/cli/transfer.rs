@@ -156,6 +156,7 @@ fn count(report: &proto::ImportReport) -> i64 {
         + report.queues_updated
         + report.queues_deleted
         + report.assignments_created
+        + report.assignments_updated
         + report.assignments_deleted
         + organization.map(i64::from).iter().sum::<i64>()
 }
@@ -181,7 +182,14 @@ pub(super) fn summary(report: &proto::ImportReport) -> String {
                 (report.assignments_created, assignment),
             ],
         ),
-        listed("updated", [(report.users_updated, "user"), (report.queues_updated, "queue"), (0, "")]),
+        listed(
+            "updated",
+            [
+                (report.users_updated, "user"),
+                (report.queues_updated, "queue"),
+                (report.assignments_updated, assignment),
+            ],
+        ),
         listed(
             "deleted",
             [

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 use super::node::{Node, Value, parse};
 use crate::domain::{
     directory::{Directory, Problem, QueueEntry, UserEntry},
-    ids::{Malformed, display_name, shortened},
-    model::QueueKind,
+    ids::{Malformed, QueueId, display_name, shortened},
+    model::{Penalty, QueueKind},
     settings::{SettingsPatch, Switch, UNASSIGNED_QUEUE_SIGN_IN},
 };
 
@@ -140,9 +140,10 @@ impl Reader {
             "disabled",
             "roles",
             "agent_of",
+            "penalties",
             "supervisor_of",
         ];
-        let [id, name, extension, login, license, disabled, roles, agent_of, supervisor_of] =
+        let [id, name, extension, login, license, disabled, roles, agent_of, penalties, supervisor_of] =
             self.fields(node, at, names);
         let user_id = self.required(id, node, Path::Field(&at, "user_id"));
         let display_name = self.optional_with(name, Path::Field(&at, "display_name"), display_name);
@@ -152,6 +153,7 @@ impl Reader {
         let disabled = self.optional_with(disabled, Path::Field(&at, "disabled"), boolean);
         let roles = self.list(roles, Path::Field(&at, "roles"));
         let agent_of = self.list(agent_of, Path::Field(&at, "agent_of"));
+        let penalties = self.penalties(penalties, Path::Field(&at, "penalties"));
         let supervisor_of = self.list(supervisor_of, Path::Field(&at, "supervisor_of"));
         Some(UserEntry {
             line: node.line,
@@ -163,8 +165,32 @@ impl Reader {
             disabled: disabled.unwrap_or(false),
             roles,
             agent_of,
+            penalties,
             supervisor_of,
         })
+    }
+
+    /// Read the penalties of a user: a mapping from queues to numbers.
+    fn penalties(&mut self, node: Option<&Node>, at: Path<'_>) -> Vec<(QueueId, Penalty)> {
+        let Some(node) = node else { return Vec::new() };
+        let Value::Mapping(entries) = &node.value else {
+            self.report(node.line, at, "must be a mapping from queues to penalties, such as {sales: 3}".to_owned());
+            return Vec::new();
+        };
+        let mut penalties: Vec<(QueueId, Penalty)> = Vec::new();
+        for (name, node) in entries {
+            let at = Path::Field(&at, &shortened(name));
+            match name.parse() {
+                Ok(queue_id) if penalties.iter().any(|(known, _)| *known == queue_id) => {
+                    self.report(node.line, at, "appears twice".to_owned());
+                }
+                Ok(queue_id) => {
+                    penalties.extend(self.value(node, at, Penalty::from_str).map(|penalty| (queue_id, penalty)));
+                }
+                Err(malformed) => self.report(node.line, at, malformed.to_string()),
+            }
+        }
+        penalties
     }
 
     /// The values of a mapping's fields, in the order of `names`. Unknown and duplicate fields are problems.

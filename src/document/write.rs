@@ -172,6 +172,7 @@ fn describe_user(user: &UserEntry) -> Map<String, Value> {
         disabled,
         roles,
         agent_of,
+        penalties,
         supervisor_of,
     } = user;
     let mut fields = Map::new();
@@ -192,6 +193,10 @@ fn describe_user(user: &UserEntry) -> Map<String, Value> {
         if list.as_array().is_some_and(|list| !list.is_empty()) {
             fields.insert(name.to_owned(), list);
         }
+    }
+    if !penalties.is_empty() {
+        let penalties = penalties.iter().map(|(queue_id, penalty)| (queue_id.to_string(), json!(penalty)));
+        fields.insert("penalties".to_owned(), Value::Object(penalties.collect()));
     }
     fields
 }
@@ -231,7 +236,7 @@ fn write_fields(text: &mut String, fields: &Map<String, Value>, indent: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::model::{QueueKind, Role};
+    use crate::domain::model::{Penalty, QueueKind, Role};
 
     fn queue(number: usize) -> QueueEntry {
         QueueEntry {
@@ -254,6 +259,7 @@ mod tests {
             disabled: number.is_multiple_of(2),
             roles: vec![Role::Agent],
             agent_of: vec!["q0".parse().unwrap(), "q1".parse().unwrap()],
+            penalties: vec![("q1".parse().unwrap(), Penalty::new(7).unwrap())],
             supervisor_of: Vec::new(),
         }
     }

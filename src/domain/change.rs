@@ -121,6 +121,13 @@ pub enum Event {
         /// The assignment.
         assignment: RoleAssignment,
     },
+    /// The penalty of a role assignment changed.
+    RoleAssignmentUpdated {
+        /// The assignment before.
+        before: RoleAssignment,
+        /// The assignment now.
+        assignment: RoleAssignment,
+    },
     /// A role was taken from a user.
     RoleUnassigned {
         /// The assignment.
@@ -269,6 +276,7 @@ impl Event {
             | Self::QueueUpdated { .. }
             | Self::QueueDeleted { .. }
             | Self::RoleAssigned { .. }
+            | Self::RoleAssignmentUpdated { .. }
             | Self::RoleUnassigned { .. }
             | Self::AttemptRefused { .. }
             | Self::WriteRefused { .. }

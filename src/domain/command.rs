@@ -11,7 +11,7 @@ use super::{
     explain::{AccessExplanation, PermissionExplanation},
     ids::{Extension, Login, OrganizationId, QueueId, QueueRef, Sequence, UserId, UserRef},
     language::Language,
-    model::{Organization, Queue, QueueKind, Role, RoleAssignment, Session, SignInChannel, User},
+    model::{Organization, Penalty, Queue, QueueKind, Role, RoleAssignment, Session, SignInChannel, User},
     settings::{Etag, PermissionSettings, SettingsPatch, UnassignedQueueSignIn},
     vocabulary::{AuditAction, Reason},
 };
@@ -88,7 +88,13 @@ pub enum Action {
         expected_etag: Option<String>,
     },
     /// Give a user a role.
-    AssignRole { user: UserRef, role: Role, queue: Option<QueueRef> },
+    AssignRole {
+        user: UserRef,
+        role: Role,
+        queue: Option<QueueRef>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        penalty: Option<Penalty>,
+    },
     /// Take a role from a user.
     UnassignRole { user: UserRef, role: Role, queue: Option<QueueRef>, sessions: SessionsThen },
     /// Change the settings.
@@ -335,6 +341,9 @@ pub struct ImportReport {
     pub queues_deleted: u64,
     /// Roles given.
     pub assignments_created: u64,
+    /// Role assignments with another penalty.
+    #[serde(default)]
+    pub assignments_updated: u64,
     /// Roles taken.
     pub assignments_deleted: u64,
     /// Sessions ended.
@@ -431,7 +440,7 @@ mod tests {
     fn signing_in_and_out_is_no_administration_and_the_rest_is() {
         let (user, queue) = (by_user_id("ann"), by_queue_id("q1"));
         let sign_out = Action::SignOut { user: user.clone(), queues: QueueSelection::All };
-        let role = Action::AssignRole { user, role: Role::Agent, queue: Some(queue) };
+        let role = Action::AssignRole { user, role: Role::Agent, queue: Some(queue), penalty: None };
         assert!(!sign_out.is_administration() && role.is_administration());
     }
 

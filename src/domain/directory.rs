@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     ids::{Extension, Login, OrganizationId, QueueId, UserId},
-    model::{QueueKind, Role},
+    model::{Penalty, QueueKind, Role},
     settings::SettingsPatch,
 };
 
@@ -62,6 +62,9 @@ pub struct UserEntry {
     pub roles: Vec<Role>,
     /// Queues on which the user is an agent.
     pub agent_of: Vec<QueueId>,
+    /// Penalties on queues of `agent_of`. Others are 0.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub penalties: Vec<(QueueId, Penalty)>,
     /// Queues on which the user is a supervisor.
     pub supervisor_of: Vec<QueueId>,
 }

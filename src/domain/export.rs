@@ -35,6 +35,7 @@ pub fn user_entries(organization: &OrganizationState) -> impl Iterator<Item = Us
             disabled: user.disabled,
             roles: organization.organization_roles(user_id).iter().collect(),
             agent_of: queues_with(Role::Agent),
+            penalties: organization.penalties_of(&user.user_id).collect(),
             supervisor_of: queues_with(Role::Supervisor),
         }
     })

@@ -56,7 +56,7 @@ impl Fixture {
             ("zoe", Role::Supervisor, None),
         ] {
             let queue = queue_id.map(by_queue_id);
-            fixture.ask(Action::AssignRole { user: by_user_id(user_id), role, queue }).unwrap();
+            fixture.ask(Action::AssignRole { user: by_user_id(user_id), role, queue, penalty: None }).unwrap();
         }
         let disabled = User { disabled: true, ..user("dan", None) };
         fixture.0.apply(&change(Event::UserUpdated { before: user("dan", None), user: disabled })).unwrap();

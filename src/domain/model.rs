@@ -1,12 +1,14 @@
 //! The objects of `docs/semantics.md` section 1, as plain data.
 
+use std::{fmt, str::FromStr};
+
 use arcstr::ArcStr;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    ids::{Extension, Login, OrganizationId, QueueId, SessionId, UserId},
+    ids::{Extension, Login, Malformed, OrganizationId, QueueId, SessionId, UserId},
     named_enum::named_enum,
     time::Timestamp,
 };
@@ -173,6 +175,50 @@ pub struct RoleAssignment {
     /// The queue for which it is held, or `None` for the organization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_id: Option<QueueId>,
+    /// The penalty. INVARIANT: 0 unless this is AGENT on a queue.
+    #[serde(default, skip_serializing_if = "Penalty::is_zero")]
+    pub penalty: Penalty,
+}
+
+/// The order of preference in which the PBX rings an agent of a queue, from 0 to 999. A lower one is rung first. It
+/// never changes a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Penalty(u16);
+
+impl Penalty {
+    const MAX: u16 = 999;
+
+    /// Return the penalty of this number, which must be from 0 to 999.
+    pub fn new(number: i64) -> Result<Self, Malformed> {
+        let penalty = u16::try_from(number).ok().filter(|penalty| *penalty <= Self::MAX);
+        penalty.map(Self).ok_or_else(|| Malformed::new("a penalty from 0 to 999", &number.to_string()))
+    }
+
+    /// Return whether it is 0.
+    pub fn is_zero(&self) -> bool {
+        self.0 == 0
+    }
+
+    /// Return it as a number.
+    pub fn number(self) -> u16 {
+        self.0
+    }
+}
+
+impl fmt::Display for Penalty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Penalty {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let number = text.parse().map_err(|_| Malformed::new("a penalty from 0 to 999", text))?;
+        Self::new(number)
+    }
 }
 
 /// One user signed in to one queue.

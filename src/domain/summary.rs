@@ -74,7 +74,9 @@ impl Summary {
             Event::QueueCreated { queue } => about_queue(AuditAction::CreateQueue, &queue.queue_id),
             Event::QueueUpdated { before: _, queue } => about_queue(AuditAction::UpdateQueue, &queue.queue_id),
             Event::QueueDeleted { queue } => about_queue(AuditAction::DeleteQueue, &queue.queue_id),
-            Event::RoleAssigned { assignment } => about_role(AuditAction::AssignRole, assignment),
+            Event::RoleAssigned { assignment } | Event::RoleAssignmentUpdated { before: _, assignment } => {
+                about_role(AuditAction::AssignRole, assignment)
+            }
             Event::RoleUnassigned { assignment } => about_role(AuditAction::UnassignRole, assignment),
             Event::SessionStarted { session, justification: _ } => {
                 let (action, reason) = match session.basis {
@@ -148,7 +150,7 @@ mod tests {
         change::ActorRefusal,
         fixture::{Fixture, by_queue_id, by_user_id, now, queue},
         ids::Caller,
-        model::{QueueKind, Session, SessionEnd, SignInChannel},
+        model::{Penalty, QueueKind, Session, SessionEnd, SignInChannel},
     };
 
     #[test]
@@ -179,6 +181,7 @@ mod tests {
             user_id: "ann".parse().unwrap(),
             role: Role::Agent,
             queue_id: Some("q1".parse().unwrap()),
+            penalty: Penalty::default(),
         };
         let origin = Origin { caller: Caller::server(), actor: Some("ada".parse().unwrap()) };
         let of = |event| Summary::of(&event, &origin);

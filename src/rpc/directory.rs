@@ -276,10 +276,12 @@ impl DirectoryService for CallerServices {
         request: Request<proto::AssignRoleRequest>,
     ) -> Result<Response<proto::AssignRoleResponse>, Status> {
         let (language, request) = received(request);
-        let proto::AssignRoleRequest { organization_id, user, role, queue, request_id, actor_user_id } = request;
+        let proto::AssignRoleRequest { organization_id, user, role, queue, request_id, actor_user_id, penalty } =
+            request;
         let organization = from_proto::organization_id(&self.caller, &organization_id);
-        let fields = all((from_proto::user(user), from_proto::role(role), from_proto::optional_queue(queue)));
-        let action = fields.map(|(user, role, queue)| Action::AssignRole { user, role, queue });
+        let penalty = from_proto::optional_penalty(penalty);
+        let fields = all((from_proto::user(user), from_proto::role(role), from_proto::optional_queue(queue), penalty));
+        let action = fields.map(|(user, role, queue, penalty)| Action::AssignRole { user, role, queue, penalty });
         let (_, done) = self.execute(language, organization, action, &actor_user_id, &request_id).await?;
         let Outcome::RoleAssigned { assignment, created } = &done.outcome else {
             return Err(unexpected(&done.outcome).into());

@@ -152,7 +152,7 @@ fn total_size(is_everything: bool, count: usize) -> Option<i32> {
 
 /// Return the sort key of an assignment in a list: user, queue (absent first), role.
 fn key(assignment: &RoleAssignment) -> [String; 3] {
-    let RoleAssignment { user_id, role, queue_id } = assignment;
+    let RoleAssignment { user_id, role, queue_id, penalty: _ } = assignment;
     let queue_id = queue_id.as_ref().map(ToString::to_string).unwrap_or_default();
     let position = Role::ALL.iter().position(|other| other == role).unwrap_or_default();
     [user_id.to_string(), queue_id, position.to_string()]

@@ -97,6 +97,7 @@ pub(super) const TABLES: &[Table] = &[
             ("user_id", Kind::Text),
             ("queue_id", Kind::Text),
             ("role", Kind::Text),
+            ("penalty", Kind::Integer),
         ],
     },
     Table {

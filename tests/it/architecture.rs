@@ -25,13 +25,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("console", &["domain", "auth", "rpc", "client"]),
     ("server", &["domain", "document", "store", "state", "auth", "rpc", "console", "telemetry"]),
     ("client", &["rpc"]),
-    ("agi", &["client", "domain", "rpc"]),
-    ("cli", &["agi", "auth", "client", "domain", "rpc", "console", "server", "state", "store", "telemetry"]),
+    ("pbx", &["client", "domain", "rpc"]),
+    ("cli", &["pbx", "auth", "client", "domain", "rpc", "console", "server", "state", "store", "telemetry"]),
 ];
 
 /// Crates that only some rooms may use.
 const OWNED: &[(&str, &[&str])] = &[
-    ("rusqlite", &["store", "agi"]),
+    ("rusqlite", &["store", "pbx"]),
     ("rustix", &["state", "server", "store"]),
     ("saphyr_parser", &["document"]),
     ("prost", &["rpc", "client", "cli"]),
@@ -39,13 +39,13 @@ const OWNED: &[(&str, &[&str])] = &[
     ("prost_reflect", &["cli", "rpc"]),
     ("axum", &["console", "server"]),
     ("maud", &["console"]),
-    ("tonic", &["rpc", "console", "server", "client", "agi", "cli"]),
-    ("tonic_types", &["rpc", "console", "server", "client", "agi", "cli"]),
-    ("tokio", &["store", "state", "auth", "rpc", "console", "server", "client", "agi", "cli"]),
+    ("tonic", &["rpc", "console", "server", "client", "pbx", "cli"]),
+    ("tonic_types", &["rpc", "console", "server", "client", "pbx", "cli"]),
+    ("tokio", &["store", "state", "auth", "rpc", "console", "server", "client", "pbx", "cli"]),
     ("hyper", &["server"]),
     ("flate2", &["server"]),
-    ("tokio_rustls", &["server", "store", "agi"]),
-    ("rustls_native_certs", &["agi"]),
+    ("tokio_rustls", &["server", "store", "pbx"]),
+    ("rustls_native_certs", &["pbx"]),
     ("tokio_postgres", &["store"]),
     ("tokio_postgres_rustls", &["store"]),
     ("x509_parser", &["server"]),
@@ -61,7 +61,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("crossterm", &["cli"]),
     ("jiff", &["auth", "cli"]),
     ("anyhow", &["cli"]),
-    ("tracing", &["store", "state", "rpc", "console", "server", "agi", "cli", "telemetry"]),
+    ("tracing", &["store", "state", "rpc", "console", "server", "pbx", "cli", "telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
 ];
 

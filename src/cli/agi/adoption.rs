@@ -5,11 +5,11 @@ use serde_json::json;
 
 use super::super::{args::Wrong, confirm::Confirmation, exit::Outcome, print};
 use crate::{
-    agi::{
+    client::Client,
+    pbx::{
         adoption::{Adoption, PlannedMember, PlannedQueue, Prospect, Step, adopt, note_planned, plan},
         config::Config,
     },
-    client::Client,
 };
 
 /// The commands below `agi`.

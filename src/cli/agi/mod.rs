@@ -13,16 +13,16 @@ use super::{
     serve::{Log, stop_signal},
 };
 use crate::{
-    agi::{
+    domain::ids::OrganizationId,
+    pbx::{
         self,
-        config::{Config, DoneBy, Manager, Network, Removal, Secret},
-        manager_tls::ManagerTls,
+        asterisk::manager_tls::ManagerTls,
+        config::{Config, DoneBy, Manager, Network, PbxKind, Removal, Secret},
         names::{
             Endpoints, Interface, Lamp, NamedEndpoint, Prefix, QueueName, named_endpoint, require_organization_in_names,
         },
         prompts::{Prompts, prompt},
     },
-    domain::ids::OrganizationId,
 };
 
 /// Arguments of `agi`.
@@ -168,7 +168,7 @@ impl Agi {
         self.log.start()?;
         let config = self.settings()?;
         let stop = stop_signal()?;
-        agi::start(config, client).await?.run(stop).await;
+        pbx::start(config, client).await?.run(stop).await;
         Ok(Outcome::Done)
     }
 
@@ -184,7 +184,7 @@ impl Agi {
             endpoints: Endpoints { technologies: self.technology, prefix: self.endpoint_prefix, named: self.endpoint },
             queue_name: self.queue_name,
             interface: self.interface,
-            state_interface: self.state_interface,
+            kind: PbxKind::Asterisk { state_interface: self.state_interface },
             members: done_by(self.members),
             prompting: done_by(self.play),
             prompts: Prompts::with(self.prompt),
@@ -204,7 +204,7 @@ impl Agi {
             return Err(Wrong("--ami-ca and --ami-server-name need --ami-tls".to_owned()).into());
         }
         if !address.ip().is_loopback() && !self.ami_tls && !self.ami_insecure {
-            return Err(agi::Error::ManagerExposed(address).into());
+            return Err(pbx::Error::ManagerExposed(address).into());
         }
         let organizations = match (&self.organizations[..], &self.organization) {
             ([], Some(organization)) => vec![organization.clone()],

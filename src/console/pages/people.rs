@@ -278,6 +278,7 @@ pub async fn assign(visit: Visit, Form(change): Form<Change>) -> Result<Response
         found.pop().map(|queue| queue.queue_id)
     };
     let request = proto::AssignRoleRequest {
+        penalty: None,
         organization_id: visit.organization_id(),
         user: Some(assign_role_request::User::UserId(change.user.clone())),
         role: role_of(&change.role).ok_or(Failure::Malformed)?.into(),

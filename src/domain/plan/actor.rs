@@ -64,7 +64,7 @@ pub(super) fn refused_write(
         Action::UpdateQueue { queue_id, .. } | Action::DeleteQueue { queue_id, .. } => {
             (None, Some(QueueRef::Id(queue_id.clone())), None)
         }
-        Action::AssignRole { user, role, queue } | Action::UnassignRole { user, role, queue, .. } => {
+        Action::AssignRole { user, role, queue, .. } | Action::UnassignRole { user, role, queue, .. } => {
             (Some(user.clone()), queue.clone(), Some(*role))
         }
         Action::UpdateSettings { .. }

@@ -76,7 +76,7 @@ fn carry_out(snapshot: &Snapshot, command: &Command, context: &Context) -> Resul
         Action::DeleteQueue { queue_id, if_missing, expected_etag } => {
             planner.delete_queue(queue_id, *if_missing, expected_etag.as_deref())
         }
-        Action::AssignRole { user, role, queue } => planner.assign_role(user, *role, queue.as_ref()),
+        Action::AssignRole { user, role, queue, penalty } => planner.assign_role(user, *role, queue.as_ref(), *penalty),
         Action::UnassignRole { user, role, queue, sessions } => {
             planner.unassign_role(user, *role, queue.as_ref(), *sessions)
         }

@@ -10,7 +10,7 @@ use crate::domain::{
     change::Event,
     command::{IfMissing, Outcome, QueuePatch, Rejection, Resource, SessionsThen, UserPatch},
     ids::{Extension, QueueId, QueueRef, UserId, UserRef},
-    model::{EndReason, Organization, Queue, Role, RoleAssignment, Session, User},
+    model::{EndReason, Organization, Penalty, Queue, Role, RoleAssignment, Session, User},
     settings::{PermissionSettings, SettingsPatch, UnassignedQueueSignIn},
     snapshot::OrganizationState,
 };
@@ -221,9 +221,19 @@ impl Planner<'_> {
         user: &UserRef,
         role: Role,
         queue: Option<&QueueRef>,
+        penalty: Option<Penalty>,
     ) -> Result<Outcome, Rejection> {
+        if penalty.is_some() && (role != Role::Agent || queue.is_none()) {
+            return Err(Rejection::Invalid {
+                field: "penalty",
+                description:
+                    "must be left out unless the role is AGENT and a queue is given, because only a member of \
+                              a queue has one"
+                        .to_owned(),
+            });
+        }
         let organization = self.organization()?;
-        let assignment = named_assignment(organization, user, role, queue)?;
+        let mut assignment = named_assignment(organization, user, role, queue)?;
         if !found_user(organization, user)?.may_hold_roles() {
             return Err(Rejection::LicenseRequired {
                 description: format!(
@@ -234,8 +244,12 @@ impl Planner<'_> {
             });
         }
         let created = !is_assigned(organization, &assignment);
+        let before = assignment.clone();
+        assignment.penalty = penalty.unwrap_or(before.penalty);
         if created {
             self.push(Event::RoleAssigned { assignment: assignment.clone() })?;
+        } else if assignment != before {
+            self.push(Event::RoleAssignmentUpdated { before, assignment: assignment.clone() })?;
         }
         Ok(Outcome::RoleAssigned { assignment, created })
     }
@@ -314,7 +328,8 @@ fn named_assignment(
         Some(queue) => Some(found_queue(organization, queue)?.queue_id.clone()),
         None => None,
     };
-    Ok(RoleAssignment { user_id, role, queue_id })
+    let penalty = organization.penalty_of(&user_id, role, queue_id.as_ref());
+    Ok(RoleAssignment { user_id, role, queue_id, penalty })
 }
 
 fn is_assigned(organization: &OrganizationState, assignment: &RoleAssignment) -> bool {

@@ -95,6 +95,10 @@ pub fn problems(
                 }
             }
         }
+        for (queue_id, _) in user.penalties.iter().filter(|(queue_id, _)| !user.agent_of.contains(queue_id)) {
+            let description = format!("must name a queue of agent_of, which has no `{queue_id}`");
+            found.push(at(&format!("penalties.{queue_id}"), description));
+        }
     }
     found
 }

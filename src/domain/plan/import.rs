@@ -8,7 +8,7 @@ use crate::domain::{
     command::{ImportReport, Missing, Outcome, Rejection},
     directory::{Directory, QueueEntry, UserEntry},
     ids::{QueueId, UserId},
-    model::{Queue, Role, RoleAssignment, User},
+    model::{Penalty, Queue, Role, RoleAssignment, User},
     settings::UnassignedQueueSignIn,
     snapshot::OrganizationState,
 };
@@ -196,9 +196,18 @@ impl Planner<'_> {
 
     fn import_roles(&mut self, entries: &[UserEntry], report: &mut ImportReport) -> Result<(), Rejection> {
         for entry in entries {
-            let held: BTreeSet<_> = held_assignments(self.organization()?, &entry.user_id).iter().map(key).collect();
+            let held = held_assignments(self.organization()?, &entry.user_id).into_iter();
+            let held: BTreeMap<_, _> = held.map(|assignment| (key(&assignment), assignment)).collect();
             let wanted: BTreeMap<_, _> = assignments(entry).map(|assignment| (key(&assignment), assignment)).collect();
-            for (_, assignment) in wanted.into_iter().filter(|(key, _)| !held.contains(key)) {
+            for (key, assignment) in wanted {
+                if let Some(before) = held.get(&key).cloned() {
+                    if before != assignment {
+                        report.assignments_updated += 1;
+                        note(report, || format!("set penalty {} of {}", assignment.penalty, in_words(&assignment)));
+                        self.push(Event::RoleAssignmentUpdated { before, assignment })?;
+                    }
+                    continue;
+                }
                 report.assignments_created += 1;
                 note(report, || format!("give {}", in_words(&assignment)));
                 self.push(Event::RoleAssigned { assignment })?;
@@ -213,10 +222,15 @@ fn assignments(entry: &UserEntry) -> impl Iterator<Item = RoleAssignment> {
         user_id: entry.user_id.clone(),
         role,
         queue_id: queue_id.cloned(),
+        penalty: Penalty::default(),
     };
     let organization = entry.roles.iter().map(move |role| assignment(*role, None));
     let supervisor = entry.supervisor_of.iter().map(move |id| assignment(Role::Supervisor, Some(id)));
-    let agent = entry.agent_of.iter().map(move |id| assignment(Role::Agent, Some(id)));
+    let agent = entry.agent_of.iter().map(move |id| {
+        let penalty = entry.penalties.iter().find(|(queue_id, _)| queue_id == id);
+        let penalty = penalty.map(|(_, penalty)| *penalty).unwrap_or_default();
+        RoleAssignment { penalty, ..assignment(Role::Agent, Some(id)) }
+    });
     organization.chain(supervisor).chain(agent)
 }
 
@@ -230,7 +244,7 @@ fn key(assignment: &RoleAssignment) -> (Option<QueueId>, Role) {
 }
 
 fn in_words(assignment: &RoleAssignment) -> String {
-    let RoleAssignment { user_id, role, queue_id } = assignment;
+    let RoleAssignment { user_id, role, queue_id, penalty: _ } = assignment;
     match queue_id {
         Some(queue_id) => format!("user {user_id} role {role} on queue {queue_id}"),
         None => format!("user {user_id} role {role}"),

@@ -204,6 +204,7 @@ fn user_entry(line: u32, user_id: &str, extension: Option<&str>, agent_of: &[&st
         disabled,
         roles,
         agent_of,
+        penalties: Vec::new(),
         supervisor_of,
     }
 }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::domain::{
     ids::{Lineage, OrganizationId, QueueId, Sequence, UserId},
-    model::{Organization, Queue, Role, RoleSet, Session, User},
+    model::{Organization, Penalty, Queue, Role, RoleSet, Session, User},
     settings::{Etag, PermissionSettings},
 };
 
@@ -115,8 +115,9 @@ impl Assembly {
         user_id: &str,
         role: Role,
         queue_id: Option<&str>,
+        penalty: Penalty,
     ) -> Result<(), Problem> {
-        let OrganizationAssembly { user_states, queues, latest, .. } = self.assembly_of(organization_id)?;
+        let OrganizationAssembly { organization, user_states, queues, latest } = self.assembly_of(organization_id)?;
         let (at, user_state) = user_states.find(user_id).ok_or("no such user")?;
         if !user_state.user.may_hold_roles() {
             return Err(NEEDS_LICENCE);
@@ -131,11 +132,15 @@ impl Assembly {
         if role == Role::ContactAdmin {
             return Err("CONTACT_ADMIN is never given for a queue");
         }
+        let user_id = user_state.user.user_id.clone();
         if latest.at != at {
             latest.settle(user_states, queues)?;
             latest.at = at;
         }
         let (on, place) = queues.find(queue_id).ok_or("no such queue")?;
+        if role == Role::Agent && !penalty.is_zero() {
+            organization.penalties.set(&user_id, &place.queue.queue_id, penalty);
+        }
         latest.roles.push((on, role));
         place.role_holders.push(number(at)?);
         Ok(())

@@ -2,6 +2,7 @@
 
 mod assembly;
 mod named;
+mod penalties;
 mod organization_changes;
 mod organization_state;
 mod queue_state;

@@ -7,6 +7,7 @@ use imbl::{OrdMap, OrdSet};
 use super::{
     named::Named,
     organization_state::OrganizationState,
+    penalties::Penalties,
     queue_state::QueueState,
     role_holders::{RoleHolders, keep},
     slots::Slots,
@@ -14,9 +15,12 @@ use super::{
 };
 use crate::domain::{
     ids::{Login, QueueId, UserId},
-    model::{Organization, Queue, Role, RoleAssignment, RoleSet, Session, User},
+    model::{Organization, Penalty, Queue, Role, RoleAssignment, RoleSet, Session, User},
     settings::{Etag, PermissionSettings},
 };
+
+/// The problem of a role that the user doesn't hold.
+const NOT_ASSIGNED: &str = "no such role assignment";
 
 impl OrganizationState {
     pub(super) fn new(attributes: Organization, settings: PermissionSettings, settings_etag: Etag) -> Self {
@@ -29,6 +33,7 @@ impl OrganizationState {
             logins: OrdMap::new(),
             slots: Slots::default(),
             role_holders: RoleHolders::default(),
+            penalties: Penalties::default(),
             session_holders: OrdSet::new(),
             session_holders_on: OrdMap::new(),
             sessions: 0,
@@ -121,7 +126,7 @@ impl OrganizationState {
     }
 
     pub(super) fn assign_role(&mut self, assignment: &RoleAssignment) -> Result<(), &'static str> {
-        let RoleAssignment { user_id, role, queue_id } = assignment;
+        let RoleAssignment { user_id, role, queue_id, penalty } = assignment;
         let user_state = self.users.get(user_id.as_str()).ok_or("no such user")?;
         if !user_state.user.may_hold_roles() {
             return Err(NEEDS_LICENCE);
@@ -140,21 +145,38 @@ impl OrganizationState {
                 if before.contains(*role) {
                     return Err("the role is assigned already");
                 }
-                self.set_roles(user_id, Some(queue_id), before.with(*role))
+                self.set_roles(user_id, Some(queue_id), before.with(*role))?;
+                self.penalties.set(user_id, queue_id, *penalty);
+                Ok(())
             }
         }
     }
 
+    pub(super) fn update_assignment(&mut self, assignment: &RoleAssignment) -> Result<(), &'static str> {
+        let RoleAssignment { user_id, role, queue_id, penalty } = assignment;
+        let queue_id =
+            queue_id.as_ref().filter(|_| *role == Role::Agent).ok_or("only AGENT on a queue has a penalty")?;
+        if !self.roles_on_queue(user_id.as_str(), queue_id.as_str()).contains(*role) {
+            return Err(NOT_ASSIGNED);
+        }
+        self.penalties.set(user_id, queue_id, *penalty);
+        Ok(())
+    }
+
     pub(super) fn unassign_role(&mut self, assignment: &RoleAssignment) -> Result<(), &'static str> {
-        let RoleAssignment { user_id, role, queue_id } = assignment;
+        let RoleAssignment { user_id, role, queue_id, penalty: _ } = assignment;
         let before = match queue_id {
             None => self.organization_roles(user_id.as_str()),
             Some(queue_id) => self.roles_on_queue(user_id.as_str(), queue_id.as_str()),
         };
         if !before.contains(*role) {
-            return Err("no such role assignment");
+            return Err(NOT_ASSIGNED);
         }
-        self.set_roles(user_id, queue_id.as_ref(), before.without(*role))
+        self.set_roles(user_id, queue_id.as_ref(), before.without(*role))?;
+        if let (Role::Agent, Some(queue_id)) = (role, queue_id) {
+            self.penalties.set(user_id, queue_id, Penalty::default());
+        }
+        Ok(())
     }
 
     /// Set the roles that a user has for the organization, or on a queue.

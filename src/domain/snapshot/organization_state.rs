@@ -6,6 +6,7 @@ use imbl::{OrdMap, OrdSet};
 
 use super::{
     named::{HasNames, Named, after_in, in_either},
+    penalties::Penalties,
     queue_state::QueueState,
     role_holders::RoleHolders,
     slots::{Slot, Slots},
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::domain::{
     ids::{Extension, Login, QueueId, QueueRef, UserId, UserRef},
-    model::{Organization, Queue, Role, RoleAssignment, RoleSet, Session, User},
+    model::{Organization, Penalty, Queue, Role, RoleAssignment, RoleSet, Session, User},
     settings::{Etag, PermissionSettings, Switch},
     time::Timestamp,
 };
@@ -30,6 +31,8 @@ pub struct OrganizationState {
     pub(super) logins: OrdMap<Login, UserId>,
     pub(super) slots: Slots,
     pub(super) role_holders: RoleHolders,
+    /// The penalties of AGENT assignments on queues.
+    pub(super) penalties: Penalties,
     /// The users with a session that has not been ended yet.
     pub(super) session_holders: OrdSet<UserId>,
     /// The same by queue. INVARIANT: it has no entry for a queue without sessions. It is not part of the queue, because
@@ -51,6 +54,7 @@ impl PartialEq for OrganizationState {
             logins,
             slots,
             role_holders,
+            penalties,
             session_holders,
             session_holders_on,
             sessions,
@@ -67,6 +71,7 @@ impl PartialEq for OrganizationState {
             && queues.is_same(&other.queues, is_same_queue)
             && *logins == other.logins
             && *role_holders == other.role_holders
+            && *penalties == other.penalties
             && *session_holders == other.session_holders
             && session_holders_on.len() == other.session_holders_on.len()
             && *sessions == other.sessions
@@ -226,11 +231,7 @@ impl OrganizationState {
 
     /// Iterate over a user's role assignments: those for the organization, then those for queues in order of their ids.
     pub fn assignments_of_user<'s>(&'s self, user_id: &'s UserId) -> impl Iterator<Item = RoleAssignment> + 's {
-        let assignment = |role, queue_id: Option<&QueueId>| RoleAssignment {
-            user_id: user_id.clone(),
-            role,
-            queue_id: queue_id.cloned(),
-        };
+        let assignment = |role, queue_id| self.assignment(user_id, role, queue_id);
         let organization = self.organization_roles(user_id.as_str()).iter();
         let on_queues = self.queue_roles_of_user(user_id.as_str());
         organization.map(move |role| assignment(role, None)).chain(
@@ -241,9 +242,26 @@ impl OrganizationState {
     /// Iterate over the role assignments on a queue, in order of the users' ids.
     pub fn assignments_on_queue<'s>(&'s self, queue_id: &'s QueueId) -> impl Iterator<Item = RoleAssignment> + 's {
         self.users_with_roles_on(queue_id.as_str(), None).flat_map(move |(user_id, roles)| {
-            let queue_id = Some(queue_id.clone());
-            roles.iter().map(move |role| RoleAssignment { user_id: user_id.clone(), role, queue_id: queue_id.clone() })
+            roles.iter().map(move |role| self.assignment(user_id, role, Some(queue_id)))
         })
+    }
+
+    fn assignment(&self, user_id: &UserId, role: Role, queue_id: Option<&QueueId>) -> RoleAssignment {
+        let penalty = self.penalty_of(user_id, role, queue_id);
+        RoleAssignment { user_id: user_id.clone(), role, queue_id: queue_id.cloned(), penalty }
+    }
+
+    /// Iterate over a user's penalties that aren't 0, in order of the queues' ids.
+    pub fn penalties_of(&self, user_id: &UserId) -> impl Iterator<Item = (QueueId, Penalty)> {
+        self.penalties.of(user_id)
+    }
+
+    /// Return the penalty of a role assignment. It is 0 unless this is AGENT on a queue.
+    pub fn penalty_of(&self, user_id: &UserId, role: Role, queue_id: Option<&QueueId>) -> Penalty {
+        match (role, queue_id) {
+            (Role::Agent, Some(queue_id)) => self.penalties.get(user_id, queue_id),
+            (Role::Agent | Role::Supervisor | Role::ContactAdmin, _) => Penalty::default(),
+        }
     }
 
     /// Iterate over the users with roles on a queue, in order of their ids, from the one after `after`.

@@ -8,14 +8,14 @@ use crate::domain::{
     change::Event,
     fixture::{Fixture, change, now, queue, user},
     ids::{Sequence, SessionId},
-    model::{Basis, Channel, Organization, Queue, QueueKind, Role, RoleAssignment, Session, User},
+    model::{Basis, Channel, Organization, Penalty, Queue, QueueKind, Role, RoleAssignment, Session, User},
     settings::Etag,
     time::Timestamp,
 };
 
 fn assignment(user_id: &str, role: Role, queue_id: Option<&str>) -> RoleAssignment {
     let queue_id = queue_id.map(|queue_id| queue_id.parse().unwrap());
-    RoleAssignment { user_id: user_id.parse().unwrap(), role, queue_id }
+    RoleAssignment { user_id: user_id.parse().unwrap(), role, queue_id, penalty: Penalty::default() }
 }
 
 fn session(user_id: &str, queue_id: &str, expire_time: Option<i64>) -> Session {

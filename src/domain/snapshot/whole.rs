@@ -161,6 +161,9 @@ impl Snapshot {
             Event::QueueUpdated { before: _, queue } => self.organization_mut(organization_id)?.update_queue(queue)?,
             Event::QueueDeleted { queue } => self.organization_mut(organization_id)?.delete_queue(&queue.queue_id)?,
             Event::RoleAssigned { assignment } => self.organization_mut(organization_id)?.assign_role(assignment)?,
+            Event::RoleAssignmentUpdated { before: _, assignment } => {
+                self.organization_mut(organization_id)?.update_assignment(assignment)?
+            }
             Event::RoleUnassigned { assignment } => {
                 self.organization_mut(organization_id)?.unassign_role(assignment)?
             }

@@ -16,7 +16,7 @@ use crate::{
         command::IfMissing,
         directory_lists::TextPrefix,
         ids::{Malformed, OrganizationId, QueueRef, Revision, display_name, free_text},
-        model::{Queue, QueueKind, Role, SignInChannel, User},
+        model::{Penalty, Queue, QueueKind, Role, SignInChannel, User},
         permission::QueueMismatch,
         settings::UnassignedQueueSignIn,
         time::Timestamp,
@@ -73,6 +73,11 @@ pub fn channel(channel: i32) -> Result<SignInChannel, Error> {
 pub fn role(value: i32) -> Result<Role, Error> {
     optional_role(value)?
         .ok_or_else(|| Error::invalid("role", &"is required: ROLE_CONTACT_ADMIN, ROLE_SUPERVISOR or ROLE_AGENT"))
+}
+
+pub fn optional_penalty(penalty: Option<i32>) -> Result<Option<Penalty>, Error> {
+    let penalty = penalty.map(|number| Penalty::new(number.into())).transpose();
+    penalty.map_err(|malformed| Error::invalid("penalty", &malformed))
 }
 
 pub fn optional_role(role: i32) -> Result<Option<Role>, Error> {

@@ -99,6 +99,7 @@ pub fn add_refusal(message: &mut proto::AuditEvent, event: &Event) {
         | Event::QueueUpdated { .. }
         | Event::QueueDeleted { .. }
         | Event::RoleAssigned { .. }
+        | Event::RoleAssignmentUpdated { .. }
         | Event::RoleUnassigned { .. }
         | Event::AuditLogCut { .. } => {}
     }
@@ -143,6 +144,7 @@ pub fn states(
         Event::QueueUpdated { before, queue } => (Some(of_queue(before)), Some(of_queue(queue))),
         Event::QueueDeleted { queue } => (Some(of_queue(queue)), None),
         Event::RoleAssigned { assignment } => (None, Some(of_role(assignment))),
+        Event::RoleAssignmentUpdated { before, assignment } => (Some(of_role(before)), Some(of_role(assignment))),
         Event::RoleUnassigned { assignment } => (Some(of_role(assignment)), None),
         Event::SessionStarted { session, justification: _ } => (None, Some(of_session(session))),
         Event::SessionEnded { session, supervisor_id: _, justification: _ } => {

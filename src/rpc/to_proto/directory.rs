@@ -47,11 +47,12 @@ pub fn plain_queue(queue: &Queue) -> proto::Queue {
 }
 
 pub fn role_assignment(assignment: &RoleAssignment) -> proto::RoleAssignment {
-    let RoleAssignment { user_id, role: held, queue_id } = assignment;
+    let RoleAssignment { user_id, role: held, queue_id, penalty } = assignment;
     proto::RoleAssignment {
         user_id: user_id.to_string(),
         role: role(*held).into(),
         queue_id: queue_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        penalty: penalty.number().into(),
     }
 }
 
@@ -67,6 +68,7 @@ pub fn import_report(report: ImportReport) -> proto::ImportReport {
         queues_updated,
         queues_deleted,
         assignments_created,
+        assignments_updated,
         assignments_deleted,
         sessions_ended,
         changes,
@@ -82,6 +84,7 @@ pub fn import_report(report: ImportReport) -> proto::ImportReport {
         queues_updated: count(queues_updated),
         queues_deleted: count(queues_deleted),
         assignments_created: count(assignments_created),
+        assignments_updated: count(assignments_updated),
         assignments_deleted: count(assignments_deleted),
         sessions_ended: count(sessions_ended),
         changes,

@@ -6,14 +6,14 @@ use crate::domain::{
     decide::{Decision, is_retained},
     ids::{Extension, OrganizationId},
     language::Language,
-    model::Session,
+    model::{Role, Session},
     snapshot::OrganizationState,
     time::Timestamp,
     vocabulary::Reason,
 };
 
-/// Convert a session. `organization` is its present state, or `None` if it was deleted: `retained` is computed at the
-/// read.
+/// Convert a session. `organization` is its present state, or `None` if it was deleted: `retained`, the penalty and the
+/// user's name are those of the read.
 pub fn session(
     organization_id: &OrganizationId,
     organization: Option<&OrganizationState>,
@@ -46,6 +46,12 @@ pub fn session(
         retained: organization.is_some_and(|organization| is_retained(organization, session, now)),
         end_time: end.map(|end| timestamp(end.time)),
         end_reason: end.map_or(proto::EndReason::Unspecified, |end| end_reason(end.reason)).into(),
+        penalty: organization
+            .map_or(0, |organization| organization.penalty_of(user_id, Role::Agent, Some(queue_id)).number().into()),
+        user_display_name: organization
+            .and_then(|organization| organization.user_by_id(user_id.as_str()))
+            .map(|user| user.display_name.to_string())
+            .unwrap_or_default(),
     }
 }
 

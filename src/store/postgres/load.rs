@@ -16,7 +16,7 @@ use crate::{
     domain::{
         chain::Link,
         ids::{Lineage, OrganizationId, Sequence},
-        model::{Organization, Queue, Session, User},
+        model::{Organization, Penalty, Queue, Session, User},
         settings::{Etag, Switch},
         snapshot::{Assembly, Snapshot},
         time::Timestamp,
@@ -138,11 +138,16 @@ impl<P: Fn(u64)> Tables<'_, P> {
         })
         .await?;
         for roles in [
-            "SELECT organization_id, user_id, role, NULL::text FROM organization_role",
-            "SELECT organization_id, user_id, role, queue_id FROM queue_role \
+            "SELECT organization_id, user_id, role, NULL::text, 0::bigint FROM organization_role",
+            "SELECT organization_id, user_id, role, queue_id, penalty FROM queue_role \
              ORDER BY organization_id, user_id, queue_id",
         ] {
-            self.each(roles, |row, of| fits(of, assembly.role(of, row.get(1), id(row, 2)?, row.get(3)))).await?;
+            self.each(roles, |row, of| {
+                let penalty = Penalty::new(row.get(4));
+                let penalty = penalty.map_err(|error| Error::Damaged(format!("queue_role.penalty {error}")))?;
+                fits(of, assembly.role(of, row.get(1), id(row, 2)?, row.get(3), penalty))
+            })
+            .await?;
         }
         let sessions = "SELECT organization_id, user_id, queue_id, session_id, channel, basis, signed_in_by, \
                         sign_in_time_ms, expire_time_ms, device FROM session";

@@ -47,6 +47,7 @@ pub(super) struct Rows<'r> {
     updated_queues: Vec<(&'r str, &'r Queue)>,
     deleted_queues: Vec<(&'r str, &'r str)>,
     roles: Vec<(&'r str, &'r RoleAssignment)>,
+    updated_roles: Vec<(&'r str, &'r RoleAssignment)>,
     removed_roles: Vec<(&'r str, &'r RoleAssignment)>,
     sessions: Vec<(&'r str, &'r Session)>,
     ended_sessions: Vec<(&'r str, &'r Session)>,
@@ -140,8 +141,10 @@ impl<'r> Rows<'r> {
             Event::QueueCreated { queue }
             | Event::QueueUpdated { before: _, queue }
             | Event::QueueDeleted { queue } => Key::Queue(organization, queue.queue_id.as_str()),
-            Event::RoleAssigned { assignment } | Event::RoleUnassigned { assignment } => {
-                let RoleAssignment { user_id, role, queue_id } = assignment;
+            Event::RoleAssigned { assignment }
+            | Event::RoleAssignmentUpdated { before: _, assignment }
+            | Event::RoleUnassigned { assignment } => {
+                let RoleAssignment { user_id, role, queue_id, penalty: _ } = assignment;
                 Key::Role(organization, user_id.as_str(), *role, queue_id.as_ref().map(QueueId::as_str))
             }
             // A session that begins and ends in the same batch has no row, so no row is changed twice.
@@ -181,6 +184,9 @@ impl<'r> Rows<'r> {
             Event::QueueUpdated { before: _, queue } => self.updated_queues.push((organization, queue)),
             Event::QueueDeleted { queue } => self.deleted_queues.push((organization, queue.queue_id.as_str())),
             Event::RoleAssigned { assignment } => self.roles.push((organization, assignment)),
+            Event::RoleAssignmentUpdated { before: _, assignment } => {
+                self.updated_roles.push((organization, assignment));
+            }
             Event::RoleUnassigned { assignment } => self.removed_roles.push((organization, assignment)),
             Event::SessionStarted { session, justification: _ } => self.sessions.push((organization, session)),
             Event::SessionEnded { session, supervisor_id: _, justification: _ } => {
@@ -375,12 +381,21 @@ impl<'r> Rows<'r> {
             columns.push(texts("queue_id", roles.iter().map(|(_, role)| queue(role)).collect()));
             columns
         }
+        fn with_penalty<'r>(roles: &[&Held<'r>]) -> Vec<super::statement::Column<'r>> {
+            let mut columns = on_queue(roles);
+            columns.push(integers("penalty", roles.iter().map(|(_, role)| i64::from(role.penalty.number())).collect()));
+            columns
+        }
+        if !self.updated_roles.is_empty() {
+            let updated: Vec<&Held<'r>> = self.updated_roles.iter().collect();
+            writing.update("queue_role", 4, with_penalty(&updated), updated.len());
+        }
         for (is_removal, roles) in [(true, &self.removed_roles), (false, &self.roles)] {
             let (everywhere, queues): (Vec<&Held<'r>>, Vec<&Held<'r>>) =
                 roles.iter().partition(|(_, role)| role.queue_id.is_none());
             for (table, columns, count) in [
                 ("organization_role", columns(&everywhere), everywhere.len()),
-                ("queue_role", on_queue(&queues), queues.len()),
+                ("queue_role", if is_removal { on_queue(&queues) } else { with_penalty(&queues) }, queues.len()),
             ] {
                 match (count, is_removal) {
                     (0, _) => {}

@@ -12,10 +12,10 @@ use super::{
 use crate::store::error::Error;
 
 /// The migrations, oldest first. Append only: a released migration is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/1_schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("migrations/1_schema.sql"), include_str!("migrations/2_penalty.sql")];
 
 /// The schema that this version reads and writes.
-const KNOWN: i32 = 1;
+const KNOWN: i32 = 2;
 
 /// The oldest schema version that a node must know to work with the schema of this version.
 const MIN_READER: i32 = 1;

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     domain::{
         ids::{Lineage, Sequence},
-        model::{Organization, Queue, Session, User},
+        model::{Organization, Penalty, Queue, Session, User},
         settings::{Etag, Switch},
         snapshot::{Assembly, Snapshot},
         time::Timestamp,
@@ -76,12 +76,14 @@ impl Tables<'_> {
             fits(id, assembly.queue(id, queue))
         })?;
         for roles in [
-            "SELECT organization_id, user_id, role, NULL FROM organization_role",
-            "SELECT organization_id, user_id, role, queue_id FROM queue_role ORDER BY organization_id, user_id, queue_id",
+            "SELECT organization_id, user_id, role, NULL, 0 FROM organization_role",
+            "SELECT organization_id, user_id, role, queue_id, penalty FROM queue_role \
+             ORDER BY organization_id, user_id, queue_id",
         ] {
             self.each(roles, |row, id| {
                 let role = column(row, 2)?.parse().map_err(of_column(2))?;
-                fits(id, assembly.role(id, column(row, 1)?, role, optional_column(row, 3)?))
+                let penalty = Penalty::new(row.get(4)?).map_err(of_column(4))?;
+                fits(id, assembly.role(id, column(row, 1)?, role, optional_column(row, 3)?, penalty))
             })?;
         }
         let sessions = "SELECT organization_id, user_id, queue_id, session_id, channel, basis, signed_in_by, \

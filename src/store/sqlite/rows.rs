@@ -6,7 +6,7 @@ use super::log;
 use crate::{
     domain::{
         change::{Change, Event},
-        ids::{Extension, Login, OrganizationId},
+        ids::{Extension, Login, OrganizationId, QueueId},
         model::{Organization, Queue, RoleAssignment, Session, User},
         settings::{Etag, PermissionSettings, Switch},
     },
@@ -116,7 +116,7 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Erro
             "DELETE FROM queue WHERE organization_id = ? AND queue_id = ?",
             params![organization, queue.queue_id.as_str()],
         ),
-        Event::RoleAssigned { assignment: RoleAssignment { user_id, role, queue_id } } => match queue_id {
+        Event::RoleAssigned { assignment: RoleAssignment { user_id, role, queue_id, penalty } } => match queue_id {
             None => execute(
                 connection,
                 "INSERT INTO organization_role (organization_id, user_id, role) VALUES (?, ?, ?)",
@@ -124,22 +124,39 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Erro
             ),
             Some(queue_id) => execute(
                 connection,
-                "INSERT INTO queue_role (organization_id, user_id, role, queue_id) VALUES (?, ?, ?, ?)",
-                params![organization, user_id.as_str(), role.as_str(), queue_id.as_str()],
+                "INSERT INTO queue_role (organization_id, user_id, role, queue_id, penalty) VALUES (?, ?, ?, ?, ?)",
+                params![organization, user_id.as_str(), role.as_str(), queue_id.as_str(), penalty.number()],
             ),
         },
-        Event::RoleUnassigned { assignment: RoleAssignment { user_id, role, queue_id } } => match queue_id {
-            None => execute(
+        Event::RoleAssignmentUpdated { before: _, assignment } => {
+            let RoleAssignment { user_id, role, queue_id, penalty } = assignment;
+            execute(
                 connection,
-                "DELETE FROM organization_role WHERE organization_id = ? AND user_id = ? AND role = ?",
-                params![organization, user_id.as_str(), role.as_str()],
-            ),
-            Some(queue_id) => execute(
-                connection,
-                "DELETE FROM queue_role WHERE organization_id = ? AND user_id = ? AND role = ? AND queue_id = ?",
-                params![organization, user_id.as_str(), role.as_str(), queue_id.as_str()],
-            ),
-        },
+                "UPDATE queue_role SET penalty = ? WHERE organization_id = ? AND user_id = ? AND role = ? \
+                 AND queue_id = ?",
+                params![
+                    penalty.number(),
+                    organization,
+                    user_id.as_str(),
+                    role.as_str(),
+                    queue_id.as_ref().map(QueueId::as_str)
+                ],
+            )
+        }
+        Event::RoleUnassigned { assignment: RoleAssignment { user_id, role, queue_id, penalty: _ } } => {
+            match queue_id {
+                None => execute(
+                    connection,
+                    "DELETE FROM organization_role WHERE organization_id = ? AND user_id = ? AND role = ?",
+                    params![organization, user_id.as_str(), role.as_str()],
+                ),
+                Some(queue_id) => execute(
+                    connection,
+                    "DELETE FROM queue_role WHERE organization_id = ? AND user_id = ? AND role = ? AND queue_id = ?",
+                    params![organization, user_id.as_str(), role.as_str(), queue_id.as_str()],
+                ),
+            }
+        }
         Event::SessionStarted { session, justification: _ } => {
             let Session {
                 session_id,

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/3_session_checks.sql"),
     include_str!("migrations/4_session_keys.sql"),
     include_str!("migrations/5_user_login.sql"),
+    include_str!("migrations/6_penalty.sql"),
 ];
 
 /// Return the schema that this version reads and writes.

@@ -64,6 +64,7 @@ CREATE TABLE queue_role (
     user_id TEXT NOT NULL,
     queue_id TEXT NOT NULL,
     role TEXT NOT NULL CHECK (role IN ('SUPERVISOR', 'AGENT')),
+    penalty INTEGER NOT NULL DEFAULT 0 CHECK (penalty BETWEEN 0 AND 999),  -- the order in which the PBX rings agents
     PRIMARY KEY (organization_id, user_id, queue_id, role),
     FOREIGN KEY (organization_id, user_id) REFERENCES user ON DELETE CASCADE,
     FOREIGN KEY (organization_id, queue_id) REFERENCES queue ON DELETE CASCADE

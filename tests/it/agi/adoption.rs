@@ -1,6 +1,6 @@
 //! A PBX that has members before queuegate comes: nobody is thrown out before an operator has seen who would be.
 
-use queuegate::{agi::config::Removal, rpc::proto::UnassignedQueueSignIn};
+use queuegate::{pbx::config::Removal, rpc::proto::UnassignedQueueSignIn};
 
 use super::{Center, asterisk::Call, manager::SECRET};
 use crate::support::Shell;
@@ -126,5 +126,5 @@ async fn a_plan_without_a_pbx_or_a_server_is_refused() {
     center.manager.go_down();
     let address = center.manager.address.to_string();
     let (_, err, code) = run(&center, "plan").await;
-    assert!(code == 4 && err.contains(&format!("the manager interface at {address}")), "{code} {err}");
+    assert!(code == 4 && err.contains(&format!("the PBX at {address}")), "{code} {err}");
 }

@@ -6,7 +6,7 @@ use super::{
     Center,
     asterisk::{Call, Ended},
 };
-use queuegate::agi::queues_conf::{self, Folder, Found};
+use queuegate::pbx::asterisk::queues_conf::{self, Folder, Found};
 
 use crate::wire::Passing;
 

@@ -1,8 +1,8 @@
 //! The results of calls: status, reason, prompt, session and member.
 
 use queuegate::{
-    agi::{
-        config::DoneBy,
+    pbx::{
+        config::{DoneBy, PbxKind},
         names::named_endpoint,
         prompts::{Prompts, prompt},
     },
@@ -142,7 +142,7 @@ async fn endpoints_queues_and_interfaces_have_the_configured_names() {
         config.endpoints.named = vec![named_endpoint("anna-desk=101").unwrap()];
         config.endpoints.prefix = "phone-".parse().unwrap();
         config.interface = "Local/{extension}@from-queue/n".parse().unwrap();
-        config.state_interface = Some("hint:{extension}@ext-local".parse().unwrap());
+        config.kind = PbxKind::Asterisk { state_interface: Some("hint:{extension}@ext-local".parse().unwrap()) };
     })
     .await;
     center.dial(Call::from("anna-desk", "sign-in?queue=sales")).await;

@@ -1,8 +1,8 @@
 //! Limits: the peers that may connect, the size of their input, and the applications that a call can execute.
 
 use queuegate::{
-    agi::{self, Error},
     client::{Client, Credentials},
+    pbx::{self, Error},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
@@ -18,7 +18,7 @@ async fn other_machines_connect_only_from_allowed_networks() {
     let mut exposed = config(&folder);
     exposed.listen = "0.0.0.0:0".parse().unwrap();
     let client = || Client::prepare_as("127.0.0.1:1", Credentials::default()).unwrap();
-    assert!(matches!(agi::start(exposed, client()).await, Err(Error::Exposed(_))));
+    assert!(matches!(pbx::start(exposed, client()).await, Err(Error::Exposed(_))));
     let mut allowing = config(&folder);
     allowing.allow = vec!["192.0.2.0/24".parse().unwrap()];
     let admits = |address: &str| allowing.admits(address.parse().unwrap());

@@ -3,8 +3,8 @@
 use std::{net::IpAddr, path::Path, sync::Arc};
 
 use queuegate::{
-    agi::{adoption::plan, config::Manager, manager_tls::ManagerTls},
     client::{Client, Credentials},
+    pbx::{adoption::plan, asterisk::manager_tls::ManagerTls, config::Manager},
 };
 use tokio_rustls::{
     TlsAcceptor,
@@ -45,7 +45,7 @@ async fn members_follow_sessions_over_tls_and_an_unverified_manager_gets_no_secr
     }
     assert!(plan(&settings, &tls(None, own.path()), &queuegate).await.is_ok());
     center.take_agi().stop().await;
-    let make = || queuegate::agi::Config { manager: Some(tls(None, own.path())), ..config(&center.folder) };
+    let make = || queuegate::pbx::Config { manager: Some(tls(None, own.path())), ..config(&center.folder) };
     let agi = Agi::start(make, &center.server.address.to_string()).await;
     center.server.sign_in("anna", "sales").await;
     center.pbx.until_members(&[("801", "PJSIP/101")]).await;

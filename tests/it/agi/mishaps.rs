@@ -37,7 +37,7 @@ async fn an_existing_member_is_signed_in() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_the_pbx_lacks_undoes_the_session() {
-    let named = || vec![queuegate::agi::names::named_endpoint("anna-at-home=101").unwrap()];
+    let named = || vec![queuegate::pbx::names::named_endpoint("anna-at-home=101").unwrap()];
     let mut center = Center::open_as(|config| config.endpoints.named = named()).await;
     center.pbx.drop_queue("801");
     let ended = center.dial(Call::from("101", "sign-in?queue=801")).await;

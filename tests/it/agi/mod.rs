@@ -20,14 +20,14 @@ mod reconcile;
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use queuegate::{
-    agi::{
+    client::{Client, Credentials},
+    domain::ids::OrganizationId,
+    pbx::{
         self, Config,
-        config::{DoneBy, Manager, Removal, Secret},
+        config::{DoneBy, Manager, PbxKind, Removal, Secret},
         names::Endpoints,
         prompts::Prompts,
     },
-    client::{Client, Credentials},
-    domain::ids::OrganizationId,
     rpc::proto::Session,
 };
 use tempfile::TempDir;
@@ -69,9 +69,9 @@ impl Agi {
         // The handler before this one may still have the journal open.
         let begun = tokio::time::Instant::now();
         let server = loop {
-            match agi::start(config(), client.clone()).await {
+            match pbx::start(config(), client.clone()).await {
                 Ok(server) => break server,
-                Err(agi::Error::Journal(_)) if begun.elapsed() < EFFECT_TIMEOUT => tokio::task::yield_now().await,
+                Err(pbx::Error::Journal(_)) if begun.elapsed() < EFFECT_TIMEOUT => tokio::task::yield_now().await,
                 Err(error) => panic!("{error}"),
             }
         };
@@ -108,7 +108,7 @@ fn config(folder: &TempDir) -> Config {
         endpoints: Endpoints { technologies, ..Endpoints::default() },
         queue_name: "{extension}".parse().unwrap(),
         interface: "PJSIP/{endpoint}".parse().unwrap(),
-        state_interface: None,
+        kind: PbxKind::Asterisk { state_interface: None },
         members: DoneBy::Handler,
         prompting: DoneBy::Handler,
         prompts: Prompts::default(),

@@ -1,6 +1,6 @@
 //! A caller pauses their phone, and ends the pause.
 
-use queuegate::agi::config::DoneBy;
+use queuegate::pbx::config::DoneBy;
 
 use super::{Call, Center};
 

@@ -1,6 +1,6 @@
 //! The phone that rings is the user's present one, and only for a call that this user dialed.
 
-use queuegate::{agi::names::named_endpoint, rpc::proto::*};
+use queuegate::{pbx::names::named_endpoint, rpc::proto::*};
 
 use super::{Center, asterisk::Call, manager_of};
 use crate::support::{ACME, sign_in};

@@ -80,7 +80,8 @@ impl Scene {
 
     fn role(&mut self, user_id: &str, role: Role, queue_id: Option<&str>) {
         let queue_id = queue_id.map(|id| id.parse().unwrap());
-        let assignment = RoleAssignment { user_id: user_id.parse().unwrap(), role, queue_id };
+        let assignment =
+            RoleAssignment { user_id: user_id.parse().unwrap(), role, queue_id, penalty: Default::default() };
         self.apply(Event::RoleAssigned { assignment });
     }
 

@@ -14,7 +14,7 @@ use queuegate::{
         command::{Action, Command as Change, IfMissing, Missing, QueueSelection, SessionsThen, UserPatch},
         directory::{Directory, QueueEntry, UserEntry},
         ids::{Caller, OrganizationId, QueueRef, RequestId, Sequence, UserRef},
-        model::{QueueKind, Role, SignInChannel},
+        model::{Penalty, QueueKind, Role, SignInChannel},
         settings::{SettingsPatch, UnassignedQueueSignIn},
         time::Timestamp,
     },
@@ -241,7 +241,12 @@ fn action(number: usize, state: &State, random: &mut StdRng) -> Action {
             Action::UpdateSettings { patch, expected_etag: None }
         }
         4 => Action::SignOut { user: some_user, queues: QueueSelection::All },
-        5 => Action::AssignRole { user: user(number / 16), role: Role::Agent, queue: Some(some_queue) },
+        5 => Action::AssignRole {
+            user: user(number / 16),
+            role: Role::Agent,
+            queue: Some(some_queue),
+            penalty: Some(penalty(number)),
+        },
         // Only existing events of the second organization can be cut off.
         6 | 8 if organization_id.as_str() == ORGANIZATIONS[1] && cut.is_some() && number > 60 => {
             let (_, head) = cut.unwrap();
@@ -278,6 +283,10 @@ fn action(number: usize, state: &State, random: &mut StdRng) -> Action {
     }
 }
 
+fn penalty(number: usize) -> Penalty {
+    Penalty::new(i64::try_from(number % 3).unwrap()).unwrap()
+}
+
 fn directory(number: usize) -> Directory {
     let queues = (0..3).map(|queue| QueueEntry {
         line: 0,
@@ -296,6 +305,7 @@ fn directory(number: usize) -> Directory {
         disabled: false,
         roles: if user == 0 { vec![Role::Supervisor, Role::ContactAdmin] } else { Vec::new() },
         agent_of: vec![format!("q{}", user % 3).parse().unwrap()],
+        penalties: vec![(format!("q{}", user % 3).parse().unwrap(), penalty(number))],
         supervisor_of: if user == 0 { vec!["q0".parse().unwrap()] } else { Vec::new() },
     });
     Directory {

@@ -65,6 +65,12 @@ impl Trail {
         let role = |role: i32| Role::try_from(role).unwrap().as_str_name().trim_start_matches("ROLE_");
         new.extend(after.roles.difference(&before.roles).map(|(u, q, r)| told("ASSIGN_ROLE", u, q, role(*r))));
         new.extend(before.roles.difference(&after.roles).map(|(u, q, r)| told("UNASSIGN_ROLE", u, q, role(*r))));
+        for (user, queue, agent) in after.roles.intersection(&before.roles) {
+            let penalty = |model: &Model| model.penalties.get(&(user.clone(), queue.clone())).copied();
+            if *agent == i32::from(Role::Agent) && penalty(before) != penalty(after) {
+                new.push(told("ASSIGN_ROLE", user, queue, role(*agent)));
+            }
+        }
         if (before.restricted, &before.on) != (after.restricted, &after.on) {
             new.push(told("UPDATE_SETTINGS", "", "", ""));
         }

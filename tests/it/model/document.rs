@@ -14,6 +14,7 @@ pub struct Document {
     pub users: BTreeMap<String, UserM>,
     pub queues: BTreeMap<String, QueueM>,
     pub roles: BTreeSet<(String, String, i32)>,
+    pub penalties: BTreeMap<(String, String), i32>,
 }
 
 impl Document {
@@ -27,6 +28,7 @@ impl Document {
             users: ["marker", "marker2"].map(|id| (id.to_owned(), licensed.clone())).into(),
             queues: [("marker".to_owned(), marker)].into(),
             roles: BTreeSet::new(),
+            penalties: BTreeMap::new(),
         };
         for (queue_id, extension) in QUEUES[..3].iter().zip(&extensions[4..]) {
             if rng.random_bool(0.8) {
@@ -43,6 +45,9 @@ impl Document {
                     for (role, chance) in [(Role::Agent, 0.3), (Role::Supervisor, 0.1)] {
                         if rng.random_bool(chance) {
                             document.roles.insert(((*user_id).into(), (*queue_id).into(), role.into()));
+                            if role == Role::Agent && rng.random_bool(0.3) {
+                                document.penalties.insert(((*user_id).into(), (*queue_id).into()), 5);
+                            }
                         }
                     }
                 }
@@ -68,10 +73,13 @@ impl Document {
                 queues.map(|(_, queue, _)| queue.as_str()).collect::<Vec<_>>().join(", ")
             };
             let held = if roles.clone().any(|(_, queue, _)| queue.is_empty()) { "SUPERVISOR" } else { "" };
+            let penalties = self.penalties.iter().filter(|((user, _), _)| user == id);
+            let penalties: Vec<String> = penalties.map(|((_, queue), penalty)| format!("{queue}: {penalty}")).collect();
             text.push_str(&format!(
                 "  - {{ user_id: {id}, extension: {extension}, contact_center_license: {license}, disabled: {disabled}, \
-                 roles: [{held}], agent_of: [{}], supervisor_of: [{}] }}\n",
+                 roles: [{held}], agent_of: [{}], penalties: {{ {} }}, supervisor_of: [{}] }}\n",
                 on(Role::Agent),
+                penalties.join(", "),
                 on(Role::Supervisor)
             ));
         }
@@ -127,6 +135,10 @@ impl Document {
             model.users.insert(id, user);
         }
         model.queues.extend(self.queues);
+        for (user, queue, _) in self.roles.iter().filter(|(.., role)| *role == i32::from(Role::Agent)) {
+            let penalty = self.penalties.get(&(user.clone(), queue.clone()));
+            model.set_penalty(user, queue, penalty.copied().unwrap_or(0));
+        }
         model.roles.extend(self.roles);
     }
 }

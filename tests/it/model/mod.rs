@@ -23,7 +23,7 @@ mod permissions;
 mod step;
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use queuegate::{
     domain::{ids::Sequence, snapshot::Snapshot},
@@ -129,7 +129,7 @@ async fn compare(server: &mut TestServer, model: &Model) {
     });
     assert_eq!(found, expected.collect::<Vec<_>>());
 
-    let mut found = BTreeSet::new();
+    let (mut found, mut penalties) = (BTreeSet::new(), BTreeMap::new());
     let mut page_token = String::new();
     loop {
         let request = ListRoleAssignmentsRequest {
@@ -140,14 +140,18 @@ async fn compare(server: &mut TestServer, model: &Model) {
         };
         let page = server.client.directory.list_role_assignments(request).await.unwrap().into_inner();
         for assignment in page.assignments {
-            assert!(found.insert((assignment.user_id, assignment.queue_id, assignment.role)), "listed twice");
+            let RoleAssignment { user_id, role, queue_id, penalty } = assignment;
+            if penalty != 0 {
+                penalties.insert((user_id.clone(), queue_id.clone()), penalty);
+            }
+            assert!(found.insert((user_id, queue_id, role)), "listed twice");
         }
         page_token = page.next_page_token;
         if page_token.is_empty() {
             break;
         }
     }
-    assert_eq!(found, model.roles);
+    assert_eq!((found, penalties), (model.roles.clone(), model.penalties.clone()));
     permissions::compare(server, model).await;
 }
 
@@ -225,6 +229,7 @@ async fn run_sequence(seed: u64) -> Model {
     for number in 0..STEPS {
         let before = model.clone();
         step::step(&mut server, &mut model, &mut rng, &mut log.steps).await;
+        model.settle_penalties();
         trail.expect(&before, &model);
         if number % 15 == 0 {
             compare(&mut server, &model).await;

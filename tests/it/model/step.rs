@@ -174,22 +174,27 @@ pub async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, 
         29..43 => {
             let role = *ROLES.choose(rng).unwrap();
             let queue = rng.random_bool(0.7).then_some(queue);
-            log.push(format!("assign {user:?} {role:?} {queue:?}"));
+            let penalty = rng.random_bool(0.4).then(|| *[0, 1, 7, 999, 1_000, -1].choose(rng).unwrap());
+            log.push(format!("assign {user:?} {role:?} {queue:?} {penalty:?}"));
             let request = AssignRoleRequest {
                 organization_id,
                 user: named!(user, assign_role_request::User, UserId, UserExtension),
                 role: role.into(),
                 queue: queue.as_ref().map(|q| one_of!(q, assign_role_request::Queue, QueueId, QueueExtension)),
                 actor_user_id,
+                penalty,
                 ..Default::default()
             };
             let answer = server.client.directory.assign_role(request).await;
             let found = queue.as_ref().map(|queue| model.queue(queue));
             let keys = (model.user_key(&user), queue.as_ref().map_or(String::new(), |queue| model.queue_key(queue)));
-            let refused = model.refuses("ASSIGN_ROLE", Some("ASSIGN_ROLES"), &keys.0, &keys.1);
+            let is_valid = penalty.is_none_or(|penalty| (0..=999).contains(&penalty));
+            let refused = is_valid && model.refuses("ASSIGN_ROLE", Some("ASSIGN_ROLES"), &keys.0, &keys.1);
             let user = model.user(&user);
             let expected = match (&user, &found) {
                 _ if refused => Code::PermissionDenied,
+                _ if !is_valid => Code::InvalidArgument,
+                _ if penalty.is_some() && (role != Role::Agent || queue.is_none()) => Code::InvalidArgument,
                 (_, Some(_)) if role == Role::ContactAdmin => Code::InvalidArgument,
                 (None, _) | (_, Some(None)) => Code::NotFound,
                 (Some(user), _) if !model.users[user].license => Code::FailedPrecondition,
@@ -197,8 +202,14 @@ pub async fn step(server: &mut TestServer, model: &mut Model, rng: &mut StdRng, 
             };
             assert_eq!(code(&answer), expected);
             if let (Code::Ok, Some(user)) = (expected, user) {
-                let created = model.roles.insert((user, found.flatten().unwrap_or_default(), role.into()));
-                assert_eq!(answer.unwrap().into_inner().created, created);
+                let queue = found.flatten().unwrap_or_default();
+                let created = model.roles.insert((user.clone(), queue.clone(), role.into()));
+                if let Some(penalty) = penalty {
+                    model.set_penalty(&user, &queue, penalty);
+                }
+                let answer = answer.unwrap().into_inner();
+                let penalty = model.penalties.get(&(user, queue)).filter(|_| role == Role::Agent).copied();
+                assert_eq!((answer.created, answer.assignment.unwrap().penalty), (created, penalty.unwrap_or(0)));
             }
         }
         43..51 => {

@@ -96,6 +96,8 @@ pub struct Model {
     pub queues: BTreeMap<String, QueueM>,
     /// User, queue (empty: the organization), role.
     pub roles: BTreeSet<(String, String, i32)>,
+    /// The penalties that aren't 0, of AGENT on a queue: user, queue.
+    pub penalties: BTreeMap<(String, String), i32>,
     pub sessions: BTreeMap<(String, String), SessionM>,
     /// The number of imported documents.
     pub imports: usize,
@@ -111,6 +113,20 @@ pub struct Model {
     pub actor: String,
 }
 
+impl Model {
+    /// Set a penalty. Only an AGENT assignment on a queue has one.
+    pub fn set_penalty(&mut self, user: &str, queue: &str, penalty: i32) {
+        self.penalties.insert((user.into(), queue.into()), penalty);
+        self.penalties.retain(|_, penalty| *penalty != 0);
+    }
+
+    /// Forget the penalties of assignments that are gone.
+    pub fn settle_penalties(&mut self) {
+        let roles = &self.roles;
+        self.penalties.retain(|(user, queue), _| roles.contains(&(user.clone(), queue.clone(), Role::Agent.into())));
+    }
+}
+
 /// An event of the audit log: the action, whether it was done, the actor, the user, the queue, and the reason.
 pub type Told = (String, bool, String, String, String, String);
 
@@ -123,6 +139,7 @@ impl Default for Model {
             users: BTreeMap::new(),
             queues: BTreeMap::new(),
             roles: BTreeSet::new(),
+            penalties: BTreeMap::new(),
             sessions: BTreeMap::new(),
             imports: 0,
             reasons: BTreeSet::new(),

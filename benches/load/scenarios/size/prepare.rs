@@ -96,7 +96,7 @@ fn write_event(connection: &Connection, organization_id: &str, event: Event) -> 
                 params![organization_id, user.user_id.as_str(), user.display_name.as_str(), extension.as_deref()],
             )
         }
-        Event::RoleAssigned { assignment: RoleAssignment { user_id, role, queue_id } } => {
+        Event::RoleAssigned { assignment: RoleAssignment { user_id, role, queue_id, penalty: _ } } => {
             let queue_id = queue_id.as_ref().map(|queue_id| queue_id.as_str());
             write_row(
                 "INSERT INTO queue_role (organization_id, user_id, queue_id, role) VALUES (?, ?, ?, ?)",
