@@ -9,6 +9,7 @@ mod certificate;
 mod file;
 mod identity;
 mod links;
+mod pins;
 mod reading;
 mod secret;
 
@@ -17,5 +18,6 @@ pub use certificate::CertificateName;
 pub use file::{Entry, Error, TokenFile};
 pub use identity::{ActsFor, Identity, Scope};
 pub use links::Links;
+pub use pins::{hash_pin, is_pin_of};
 pub use reading::{Keeping, Reserve, exposure};
 pub use secret::{Fingerprint, Secret, without_secrets};

@@ -27,6 +27,7 @@ mod hints;
 mod migrate;
 mod operator_page;
 mod permissions;
+mod pin;
 mod print;
 mod resume;
 mod serve;
@@ -109,6 +110,9 @@ enum Command {
     Unassign(assignment::Unassign),
     /// List the roles that users are assigned.
     Assignments(assignment::Assignments),
+    /// Set, clear or verify the PIN that identifies a user at any phone.
+    #[command(subcommand)]
+    Pin(pin::Pin),
     /// Apply a document (YAML or JSON) to an organization.
     Import(transfer::Import),
     /// Write an organization as a document.
@@ -203,6 +207,7 @@ async fn run(command: Command, parsed: &config::ParsedCommand) -> anyhow::Result
         Command::Assign(assign) => assign.run().await,
         Command::Unassign(unassign) => unassign.run().await,
         Command::Assignments(assignments) => assignments.run().await,
+        Command::Pin(pin) => pin.run().await,
         Command::Import(import) => import.run().await,
         Command::Export(export) => export.run().await,
         Command::Permissions(permissions) => permissions.run().await,

@@ -33,6 +33,7 @@ macro_rules! changes {
 changes! {
     "/queuegate.v1.AuditService/CutAuditLog" => CutAuditLogRequest,
     "/queuegate.v1.DirectoryService/AssignRole" => AssignRoleRequest,
+    "/queuegate.v1.DirectoryService/ClearPin" => ClearPinRequest,
     "/queuegate.v1.DirectoryService/CreateOrganization" => CreateOrganizationRequest,
     "/queuegate.v1.DirectoryService/CreateQueue" => CreateQueueRequest,
     "/queuegate.v1.DirectoryService/CreateUser" => CreateUserRequest,
@@ -40,6 +41,7 @@ changes! {
     "/queuegate.v1.DirectoryService/DeleteQueue" => DeleteQueueRequest,
     "/queuegate.v1.DirectoryService/DeleteUser" => DeleteUserRequest,
     "/queuegate.v1.DirectoryService/ImportDirectory" => ImportDirectoryRequest,
+    "/queuegate.v1.DirectoryService/SetPin" => SetPinRequest,
     "/queuegate.v1.DirectoryService/UnassignRole" => UnassignRoleRequest,
     "/queuegate.v1.DirectoryService/UpdateOrganization" => UpdateOrganizationRequest,
     "/queuegate.v1.DirectoryService/UpdateQueue" => UpdateQueueRequest,
@@ -73,9 +75,10 @@ mod tests {
 
     #[test]
     fn every_method_that_may_change_the_state_takes_a_request_id() {
-        let changes: Vec<&str> =
-            METHODS.iter().filter(|method| method.work.may_change()).map(|method| method.path).collect();
-        assert_eq!(CHANGES, changes);
+        // Two comparisons of a PIN are two guesses.
+        let is_repeatable = |path: &&str| !path.ends_with("/VerifyPin");
+        let changes = METHODS.iter().filter(|method| method.work.may_change()).map(|method| method.path);
+        assert_eq!(CHANGES, changes.filter(is_repeatable).collect::<Vec<_>>());
     }
 
     #[test]

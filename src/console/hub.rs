@@ -331,6 +331,9 @@ fn changes_floor(event: &proto::AuditEvent) -> bool {
         AuditAction::SupervisorSignOut,
         AuditAction::EndSession,
         AuditAction::CutAuditLog,
+        AuditAction::SetPin,
+        AuditAction::ClearPin,
+        AuditAction::VerifyPin,
     ];
     event.allowed() && !of_session.contains(&event.action())
 }

@@ -75,6 +75,9 @@ pub fn action(text: &Text, action: AuditAction) -> &'static str {
         AuditAction::SupervisorSignOut => text.audit_supervisor_sign_out,
         AuditAction::EndSession => text.audit_end_session,
         AuditAction::CutAuditLog => text.audit_cut_audit_log,
+        AuditAction::SetPin => text.audit_set_pin,
+        AuditAction::ClearPin => text.audit_clear_pin,
+        AuditAction::VerifyPin => text.audit_verify_pin,
         AuditAction::Unspecified => "",
     }
 }

@@ -9,6 +9,7 @@ use super::{
     chain::Digest,
     ids::{Caller, OrganizationId, QueueRef, Sequence, UserId, UserRef},
     model::{Organization, Queue, Role, RoleAssignment, Session, SignInChannel, User},
+    pin::PinHash,
     settings::{Etag, PermissionSettings},
     time::Timestamp,
     vocabulary::{AuditAction, Permission, PermissionReason, Reason},
@@ -132,6 +133,36 @@ pub enum Event {
     RoleUnassigned {
         /// The assignment.
         assignment: RoleAssignment,
+    },
+    /// A user's PIN was set.
+    PinSet {
+        /// The user.
+        user_id: UserId,
+        /// The version of the PIN.
+        etag: Etag,
+        /// The hash, which is written to a table, and never to the log.
+        #[serde(skip)]
+        hash: PinHash,
+    },
+    /// A user's PIN was cleared.
+    PinCleared {
+        /// The user.
+        user_id: UserId,
+    },
+    /// A PIN was right, after wrong ones.
+    PinAccepted {
+        /// The user.
+        user_id: UserId,
+    },
+    /// A PIN was wrong.
+    PinRefused {
+        /// The user.
+        user_id: UserId,
+        /// The number of wrong PINs in a row.
+        failures: u8,
+        /// The end of the lock, if this one locked the PIN.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        locked_until: Option<Timestamp>,
     },
     /// A session began.
     SessionStarted {
@@ -278,6 +309,10 @@ impl Event {
             | Self::RoleAssigned { .. }
             | Self::RoleAssignmentUpdated { .. }
             | Self::RoleUnassigned { .. }
+            | Self::PinSet { .. }
+            | Self::PinCleared { .. }
+            | Self::PinAccepted { .. }
+            | Self::PinRefused { .. }
             | Self::AttemptRefused { .. }
             | Self::WriteRefused { .. }
             | Self::AuditLogCut { .. } => None,

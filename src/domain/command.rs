@@ -12,6 +12,7 @@ use super::{
     ids::{Extension, Login, OrganizationId, QueueId, QueueRef, Sequence, UserId, UserRef},
     language::Language,
     model::{Organization, Penalty, Queue, QueueKind, Role, RoleAssignment, Session, SignInChannel, User},
+    pin::{PinAnswer, PinHash},
     settings::{Etag, PermissionSettings, SettingsPatch, UnassignedQueueSignIn},
     vocabulary::{AuditAction, Reason},
 };
@@ -97,6 +98,16 @@ pub enum Action {
     },
     /// Take a role from a user.
     UnassignRole { user: UserRef, role: Role, queue: Option<QueueRef>, sessions: SessionsThen },
+    /// Set a user's PIN. The hash is no part of the content: it differs each time.
+    SetPin {
+        user: UserRef,
+        #[serde(skip)]
+        hash: PinHash,
+    },
+    /// Clear a user's PIN.
+    ClearPin { user: UserRef },
+    /// Count a comparison with the PIN of this etag.
+    VerifyPin { user: UserRef, etag: Etag, is_equal: bool },
     /// Change the settings.
     UpdateSettings { patch: SettingsPatch, expected_etag: Option<String> },
     /// Make the organization match a document.
@@ -124,6 +135,9 @@ impl Action {
             Self::DeleteQueue { .. } => AuditAction::DeleteQueue,
             Self::AssignRole { .. } => AuditAction::AssignRole,
             Self::UnassignRole { .. } => AuditAction::UnassignRole,
+            Self::SetPin { .. } => AuditAction::SetPin,
+            Self::ClearPin { .. } => AuditAction::ClearPin,
+            Self::VerifyPin { .. } => AuditAction::VerifyPin,
             Self::UpdateSettings { .. } => AuditAction::UpdateSettings,
             Self::Import { .. } => AuditAction::ImportDirectory,
             Self::CutAuditLog { .. } => AuditAction::CutAuditLog,
@@ -133,9 +147,10 @@ impl Action {
     /// Return the acting user that the action itself names: the user who signs in or out, or the supervisor.
     pub fn acting_user(&self) -> Option<&UserRef> {
         match self {
-            Self::SignIn { user, .. } | Self::SignInToAssignedQueues { user, .. } | Self::SignOut { user, .. } => {
-                Some(user)
-            }
+            Self::SignIn { user, .. }
+            | Self::SignInToAssignedQueues { user, .. }
+            | Self::SignOut { user, .. }
+            | Self::VerifyPin { user, .. } => Some(user),
             Self::SupervisorSignIn { supervisor, .. } | Self::SupervisorSignOut { supervisor, .. } => Some(supervisor),
             Self::CreateOrganization { .. }
             | Self::UpdateOrganization { .. }
@@ -148,6 +163,8 @@ impl Action {
             | Self::DeleteQueue { .. }
             | Self::AssignRole { .. }
             | Self::UnassignRole { .. }
+            | Self::SetPin { .. }
+            | Self::ClearPin { .. }
             | Self::UpdateSettings { .. }
             | Self::Import { .. }
             | Self::CutAuditLog { .. } => None,
@@ -162,7 +179,8 @@ impl Action {
             | Self::SignInToAssignedQueues { .. }
             | Self::SignOut { .. }
             | Self::SupervisorSignIn { .. }
-            | Self::SupervisorSignOut { .. } => false,
+            | Self::SupervisorSignOut { .. }
+            | Self::VerifyPin { .. } => false,
             Self::CreateOrganization { .. }
             | Self::UpdateOrganization { .. }
             | Self::DeleteOrganization { .. }
@@ -174,6 +192,8 @@ impl Action {
             | Self::DeleteQueue { .. }
             | Self::AssignRole { .. }
             | Self::UnassignRole { .. }
+            | Self::SetPin { .. }
+            | Self::ClearPin { .. }
             | Self::UpdateSettings { .. }
             | Self::Import { .. }
             | Self::CutAuditLog { .. } => true,
@@ -310,6 +330,10 @@ pub enum Outcome {
     Deleted,
     /// Of AssignRole.
     RoleAssigned { assignment: RoleAssignment, created: bool },
+    /// Of SetPin and ClearPin.
+    PinChanged,
+    /// Of VerifyPin.
+    PinVerified { answer: PinAnswer },
     /// Of UpdateSettings.
     Settings { settings: PermissionSettings, etag: Etag },
     /// Of Import.
@@ -365,6 +389,8 @@ pub enum Resource {
     RoleAssignment,
     /// A live session.
     Session,
+    /// A PIN.
+    Pin,
 }
 
 /// The reason why a command can't be carried out. Nothing changed.

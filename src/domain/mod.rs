@@ -17,6 +17,7 @@ pub mod directory;
 pub mod change;
 pub mod summary;
 pub mod snapshot;
+pub mod pin;
 pub mod permission;
 pub mod decide;
 pub mod list;

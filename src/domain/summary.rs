@@ -78,6 +78,16 @@ impl Summary {
                 about_role(AuditAction::AssignRole, assignment)
             }
             Event::RoleUnassigned { assignment } => about_role(AuditAction::UnassignRole, assignment),
+            Event::PinSet { user_id, .. } => about_user(AuditAction::SetPin, user_id),
+            Event::PinCleared { user_id } => about_user(AuditAction::ClearPin, user_id),
+            Event::PinAccepted { user_id } => {
+                Self { actor: Some(UserRef::Id(user_id.clone())), ..about_user(AuditAction::VerifyPin, user_id) }
+            }
+            Event::PinRefused { user_id, .. } => Self {
+                verdict: Verdict::Denied,
+                actor: Some(UserRef::Id(user_id.clone())),
+                ..about_user(AuditAction::VerifyPin, user_id)
+            },
             Event::SessionStarted { session, justification: _ } => {
                 let (action, reason) = match session.basis {
                     Basis::Assigned => (AuditAction::SignIn, Reason::Assigned),

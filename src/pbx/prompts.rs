@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// The names of the prompts, and their stock sounds. A reason can have its own sound too.
-pub const PROMPTS: [(&str, &str); 8] = [
+pub const PROMPTS: [(&str, &str); 12] = [
     ("signed-in", "agent-loginok"),
     ("signed-out", "agent-loggedoff"),
     // The stock set has no "denied". This sound says that the feature is not available on this line.
@@ -13,6 +13,10 @@ pub const PROMPTS: [(&str, &str); 8] = [
     ("paused", "dictate/paused"),
     ("unpaused", "activated"),
     ("ask-queue", "vm-enter-num-to-call"),
+    ("ask-agent", "agent-user"),
+    ("ask-pin", "agent-pass"),
+    ("ask-agent-again", "agent-incorrect"),
+    ("WRONG_PIN", "vm-incorrect"),
 ];
 
 /// The sounds of prompts, by the name of a prompt or by a reason.

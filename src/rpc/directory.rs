@@ -10,6 +10,7 @@ use super::{
     from_proto::{self, all},
     import,
     language::received,
+    pins,
     proto::{self, directory_service_server::DirectoryService},
     services::{CallerServices, unexpected},
     to_proto,
@@ -312,6 +313,17 @@ impl DirectoryService for CallerServices {
             ended_sessions: self.sessions(&organization_id, ended)?,
             revision: done.revision.to_string(),
         }))
+    }
+
+    async fn set_pin(&self, request: Request<proto::SetPinRequest>) -> Result<Response<proto::SetPinResponse>, Status> {
+        pins::set(self, request).await
+    }
+
+    async fn clear_pin(
+        &self,
+        request: Request<proto::ClearPinRequest>,
+    ) -> Result<Response<proto::ClearPinResponse>, Status> {
+        pins::clear(self, request).await
     }
 
     async fn list_role_assignments(

@@ -96,6 +96,7 @@ pub const METHODS: &[Method] = &[
     // A link's holder acts as its user.
     method("/queuegate.v1.ConsoleService/CreateConsoleLink", Scoped(Admin), Check),
     method("/queuegate.v1.DirectoryService/AssignRole", Scoped(Directory), Write),
+    method("/queuegate.v1.DirectoryService/ClearPin", Scoped(Directory), Write),
     method("/queuegate.v1.DirectoryService/CreateOrganization", Scoped(Directory), Write),
     method("/queuegate.v1.DirectoryService/CreateQueue", Scoped(Directory), Write),
     method("/queuegate.v1.DirectoryService/CreateUser", Scoped(Directory), Write),
@@ -111,6 +112,7 @@ pub const METHODS: &[Method] = &[
     method("/queuegate.v1.DirectoryService/ListQueues", Scoped(Directory), Scan),
     method("/queuegate.v1.DirectoryService/ListRoleAssignments", Scoped(Directory), Scan),
     method("/queuegate.v1.DirectoryService/ListUsers", Scoped(Directory), Scan),
+    method("/queuegate.v1.DirectoryService/SetPin", Scoped(Directory), Write),
     method("/queuegate.v1.DirectoryService/UnassignRole", Scoped(Directory), Write),
     method("/queuegate.v1.DirectoryService/UpdateOrganization", Scoped(Directory), Write),
     method("/queuegate.v1.DirectoryService/UpdateQueue", Scoped(Directory), Write),
@@ -132,6 +134,7 @@ pub const METHODS: &[Method] = &[
     method("/queuegate.v1.QueueAccessService/SignOut", Scoped(SignIn), Write),
     method("/queuegate.v1.QueueAccessService/SupervisorSignIn", Scoped(Supervise), Write),
     method("/queuegate.v1.QueueAccessService/SupervisorSignOut", Scoped(Supervise), Write),
+    method("/queuegate.v1.QueueAccessService/VerifyPin", Scoped(SignIn), Write),
     method("/queuegate.v1.QueueAccessService/WatchSessions", Scoped(Scope::Check), Stream),
 ];
 

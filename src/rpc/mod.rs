@@ -25,6 +25,7 @@ mod batch;
 mod queue_access;
 mod watch;
 mod permission;
+mod pins;
 mod directory_lists;
 mod directory;
 mod export;

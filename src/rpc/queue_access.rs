@@ -10,6 +10,7 @@ use super::{
     from_proto::{self, all},
     language::received,
     page::{Page, Paging},
+    pins,
     proto::{self, queue_access_service_server::QueueAccessService},
     services::{CallerServices, Rpc, unexpected},
     to_proto, watch,
@@ -279,6 +280,13 @@ impl QueueAccessService for CallerServices {
             ended_sessions: self.sessions(&organization_id, ended)?,
             revision: done.revision.to_string(),
         }))
+    }
+
+    async fn verify_pin(
+        &self,
+        request: Request<proto::VerifyPinRequest>,
+    ) -> Result<Response<proto::VerifyPinResponse>, Status> {
+        pins::verify(self, request).await
     }
 
     async fn get_session(

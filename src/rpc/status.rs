@@ -348,6 +348,7 @@ fn resource_type(resource: Resource) -> &'static str {
         Resource::Queue => "queuegate.v1.Queue",
         Resource::RoleAssignment => "queuegate.v1.RoleAssignment",
         Resource::Session => "queuegate.v1.Session",
+        Resource::Pin => "queuegate.v1.Pin",
     }
 }
 

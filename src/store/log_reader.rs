@@ -1,16 +1,20 @@
-//! The read side of the audit log, of either kind of store. It is also the history from which watches resume.
+//! The read side of either kind of store: the audit log, which is also the history from which watches resume, and the
+//! hashes of PINs.
 
 use std::ops::ControlFlow;
 
 use super::{
     error::Error,
     events::{EventFilter, Logged, Newest},
+    numbers::sequence,
     postgres, sqlite,
     verification::Verification,
 };
 use crate::domain::{
     chain::{Digest, Link},
-    ids::{OrganizationId, Sequence},
+    ids::{OrganizationId, Sequence, UserId},
+    pin::PinHash,
+    settings::Etag,
     time::Timestamp,
 };
 
@@ -123,6 +127,19 @@ impl LogReader {
             Self::Sqlite(_) => Ok(None),
             Self::Postgres(reader) => reader.cluster().map(Some),
         }
+    }
+
+    /// Return the hash of a user's PIN and its version, or `None` without a PIN.
+    pub fn pin_hash(
+        &self,
+        organization_id: &OrganizationId,
+        user_id: &UserId,
+    ) -> Result<Option<(Etag, PinHash)>, Error> {
+        let row = match self {
+            Self::Sqlite(reader) => reader.pin_hash(organization_id, user_id),
+            Self::Postgres(reader) => reader.pin_hash(organization_id, user_id),
+        }?;
+        row.map(|(etag, hash)| Ok((Etag(sequence(etag)?.0), PinHash::new(hash)))).transpose()
     }
 
     /// Estimate the number of events of an organization's chain.

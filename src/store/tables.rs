@@ -101,6 +101,17 @@ pub(super) const TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "user_pin",
+        columns: &[
+            ("organization_id", Kind::Text),
+            ("user_id", Kind::Text),
+            ("hash", Kind::Text),
+            ("etag", Kind::Integer),
+            ("failures", Kind::Integer),
+            ("locked_until_ms", Kind::Integer),
+        ],
+    },
+    Table {
         name: "session",
         columns: &[
             ("session_id", Kind::Text),

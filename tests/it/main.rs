@@ -41,6 +41,7 @@ mod operations;
 mod overload;
 mod packaging;
 mod permissions;
+mod pins;
 mod prose;
 mod races;
 mod readme;

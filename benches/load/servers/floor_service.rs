@@ -103,6 +103,10 @@ impl QueueAccessService for FloorService {
         Ok(Response::new(self.sign_out.clone()))
     }
 
+    async fn verify_pin(&self, _: Request<VerifyPinRequest>) -> Result<Response<VerifyPinResponse>, Status> {
+        unimplemented()
+    }
+
     async fn supervisor_sign_in(
         &self,
         _: Request<SupervisorSignInRequest>,

@@ -17,7 +17,7 @@ use crate::{
     pbx::{
         self,
         asterisk::manager_tls::ManagerTls,
-        config::{Config, DoneBy, Manager, Network, PbxKind, Removal, Secret},
+        config::{Config, DoneBy, Identify, Manager, Moving, Network, PbxKind, Removal, Secret},
         names::{
             Endpoints, Interface, Lamp, NamedEndpoint, Prefix, QueueName, named_endpoint, require_organization_in_names,
         },
@@ -82,6 +82,14 @@ pub(super) struct Agi {
     /// several.
     #[arg(long, value_name = "TEMPLATE", env = "QUEUEGATE_AGI_INTERFACE", default_value = "PJSIP/{endpoint}")]
     interface: Interface,
+    /// Callers are the users of their endpoints; or they enter a number and a PIN, at any phone.
+    #[arg(long, value_name = "MODE", env = "QUEUEGATE_AGI_IDENTIFY", default_value = "endpoint", value_enum)]
+    identify: IdentifyBy,
+    /// With --identify pin: a person who is signed in at another phone moves to the one that they dial from. False:
+    /// their sign-in is refused.
+    #[arg(long = "move", value_name = "BOOL", env = "QUEUEGATE_AGI_MOVE", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true")]
+    moves: bool,
     /// Template of the devices whose state tells whether a phone is free, such as hint:{extension}@ext-local. Absent:
     /// the phone's own state.
     #[arg(long, value_name = "TEMPLATE", env = "QUEUEGATE_AGI_STATE_INTERFACE")]
@@ -93,8 +101,8 @@ pub(super) struct Agi {
     /// Play prompts. False: the dialplan plays the sound in QUEUEGATE_PROMPT.
     #[arg(long, value_name = "BOOL", env = "QUEUEGATE_AGI_PLAY", action = clap::ArgAction::Set, default_value = "true")]
     play: bool,
-    /// Sounds: NAME=SOUND, separated by commas. A name is signed-in, signed-out, denied, failed, ask-queue or a reason
-    /// such as UNKNOWN_QUEUE.
+    /// Sounds: NAME=SOUND, separated by commas. A name is signed-in, signed-out, denied, failed, ask-queue, ask-agent, ask-pin or a
+    /// reason such as UNKNOWN_QUEUE.
     #[arg(long, value_name = "LIST", env = "QUEUEGATE_AGI_PROMPT", value_delimiter = ',', value_parser = prompt)]
     prompt: Vec<(String, String)>,
     /// Pause after which a number that a caller enters is complete.
@@ -150,6 +158,13 @@ pub(super) struct Agi {
     command: Option<AdoptionCommand>,
 }
 
+/// The identification of callers.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum IdentifyBy {
+    Endpoint,
+    Pin,
+}
+
 /// Whether reconciling removes members without a session.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Reconcile {
@@ -184,6 +199,11 @@ impl Agi {
             endpoints: Endpoints { technologies: self.technology, prefix: self.endpoint_prefix, named: self.endpoint },
             queue_name: self.queue_name,
             interface: self.interface,
+            identify: match (self.identify, self.moves) {
+                (IdentifyBy::Endpoint, _) => Identify::ByEndpoint,
+                (IdentifyBy::Pin, true) => Identify::ByPin { moving: Moving::Allowed },
+                (IdentifyBy::Pin, false) => Identify::ByPin { moving: Moving::Refused },
+            },
             kind: PbxKind::Asterisk { state_interface: self.state_interface },
             members: done_by(self.members),
             prompting: done_by(self.play),

@@ -306,6 +306,9 @@ pub const TEXT: Text = Text {
     audit_supervisor_sign_out: "Abmeldung durch Supervisor",
     audit_end_session: "Sitzung beendet",
     audit_cut_audit_log: "Audit-Protokoll gekürzt",
+    audit_set_pin: "PIN gesetzt",
+    audit_clear_pin: "PIN gelöscht",
+    audit_verify_pin: "PIN geprüft",
     // Me.
     my_sessions: "Meine Sitzungen",
     not_signed_in: "Sie sind an keiner Warteschlange angemeldet. Wählen Sie *13 und die Nummer der Warteschlange, um sich anzumelden.",

@@ -300,6 +300,9 @@ pub const TEXT: Text = Text {
     audit_supervisor_sign_out: "Sign-out by a supervisor",
     audit_end_session: "Session ended",
     audit_cut_audit_log: "Audit log cut",
+    audit_set_pin: "PIN set",
+    audit_clear_pin: "PIN cleared",
+    audit_verify_pin: "PIN compared",
     // Me.
     my_sessions: "My sessions",
     not_signed_in: "You aren't signed in to any queue. Dial *13 and the queue's number to sign in.",

@@ -302,6 +302,9 @@ pub const TEXT: Text = Text {
     audit_supervisor_sign_out: "Cierre de sesión por un supervisor",
     audit_end_session: "Sesión terminada",
     audit_cut_audit_log: "Registro de auditoría cortado",
+    audit_set_pin: "PIN establecido",
+    audit_clear_pin: "PIN borrado",
+    audit_verify_pin: "PIN verificado",
     // Me.
     my_sessions: "Mis sesiones",
     not_signed_in: "No ha iniciado sesión en ninguna cola. Marque *13 y el número de la cola para iniciar sesión.",

@@ -306,6 +306,9 @@ pub const TEXT: Text = Text {
     audit_supervisor_sign_out: "Déconnexion par un superviseur",
     audit_end_session: "Session terminée",
     audit_cut_audit_log: "Journal d'audit coupé",
+    audit_set_pin: "PIN défini",
+    audit_clear_pin: "PIN effacé",
+    audit_verify_pin: "PIN vérifié",
     // Me.
     my_sessions: "Mes sessions",
     not_signed_in: "Vous n'êtes connecté à aucune file d'attente. Composez *13 et le numéro de la file pour vous connecter.",

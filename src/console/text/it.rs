@@ -302,6 +302,9 @@ pub const TEXT: Text = Text {
     audit_supervisor_sign_out: "Uscita da parte di un supervisore",
     audit_end_session: "Accesso terminato",
     audit_cut_audit_log: "Registro di audit tagliato",
+    audit_set_pin: "PIN impostato",
+    audit_clear_pin: "PIN cancellato",
+    audit_verify_pin: "PIN verificato",
     // Me.
     my_sessions: "I miei accessi",
     not_signed_in: "Non hai effettuato l'accesso a nessuna coda. Componi *13 e il numero della coda per accedere.",

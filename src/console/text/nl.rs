@@ -304,6 +304,9 @@ pub const TEXT: Text = Text {
     audit_supervisor_sign_out: "Afmelding door een supervisor",
     audit_end_session: "Sessie beëindigd",
     audit_cut_audit_log: "Auditlogboek ingekort",
+    audit_set_pin: "Pincode ingesteld",
+    audit_clear_pin: "Pincode gewist",
+    audit_verify_pin: "Pincode gecontroleerd",
     // Me.
     my_sessions: "Mijn sessies",
     not_signed_in: "U bent bij geen enkele wachtrij aangemeld. Kies *13 en het nummer van de wachtrij om u aan te melden.",

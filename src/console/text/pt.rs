@@ -302,6 +302,9 @@ pub const TEXT: Text = Text {
     audit_supervisor_sign_out: "Logout por um supervisor",
     audit_end_session: "Sessão terminada",
     audit_cut_audit_log: "Registro de auditoria cortado",
+    audit_set_pin: "PIN definido",
+    audit_clear_pin: "PIN apagado",
+    audit_verify_pin: "PIN verificado",
     // Me.
     my_sessions: "Minhas sessões",
     not_signed_in: "Você não fez login em nenhuma fila. Disque *13 e o número da fila para fazer login.",

@@ -30,6 +30,9 @@ pub(super) fn authorize(snapshot: &Snapshot, command: &Command, now: Timestamp) 
         found_organization(snapshot, &command.organization_id)?;
     }
     let user = UserRef::Id(actor.clone());
+    if sets_own_pin(snapshot, command, &user) {
+        return Ok(());
+    }
     let permission = required(&command.action);
     // Acting users need only permissions about the organization, so the request is always well-formed.
     let request = permission.and_then(|permission| PermissionCheck::new(&user, permission, None).ok());
@@ -46,6 +49,14 @@ pub(super) fn authorize(snapshot: &Snapshot, command: &Command, now: Timestamp) 
     let explanation = explain_refused_actor(Some(&translatable), Language::English);
     let refusal = ActorRefusal { actor: actor.clone(), permission, reason: Some(decision.reason), explanation };
     Err(Rejection::ActorNotPermitted { refusal, translatable: Some(Box::new(translatable)) })
+}
+
+/// Return whether a user sets or clears their own PIN.
+fn sets_own_pin(snapshot: &Snapshot, command: &Command, actor: &UserRef) -> bool {
+    let (Action::SetPin { user, .. } | Action::ClearPin { user }) = &command.action else { return false };
+    let organization = snapshot.organization(command.organization_id.as_str());
+    let found = |user| organization.and_then(|organization| organization.user(user));
+    found(actor).zip(found(user)).is_some_and(|(actor, user)| actor.user_id == user.user_id && !actor.disabled)
 }
 
 /// Describe a refused write of an acting user for the audit log.
@@ -67,6 +78,7 @@ pub(super) fn refused_write(
         Action::AssignRole { user, role, queue, .. } | Action::UnassignRole { user, role, queue, .. } => {
             (Some(user.clone()), queue.clone(), Some(*role))
         }
+        Action::SetPin { user, .. } | Action::ClearPin { user } => (Some(user.clone()), None, None),
         Action::UpdateSettings { .. }
         | Action::CreateOrganization { .. }
         | Action::UpdateOrganization { .. }
@@ -77,7 +89,8 @@ pub(super) fn refused_write(
         | Action::SignInToAssignedQueues { .. }
         | Action::SignOut { .. }
         | Action::SupervisorSignIn { .. }
-        | Action::SupervisorSignOut { .. } => (None, None, None),
+        | Action::SupervisorSignOut { .. }
+        | Action::VerifyPin { .. } => (None, None, None),
     };
     let organization = snapshot.organization(command.organization_id.as_str());
     RefusedWrite {
@@ -95,7 +108,10 @@ pub(super) fn refused_write(
 fn required(action: &Action) -> Option<Permission> {
     match action {
         Action::UpdateSettings { .. } => Some(Permission::ManagePermissions),
-        Action::AssignRole { .. } | Action::UnassignRole { .. } => Some(Permission::AssignRoles),
+        // A person with another's PIN acts as they do, and so does a person with their roles.
+        Action::AssignRole { .. } | Action::UnassignRole { .. } | Action::SetPin { .. } | Action::ClearPin { .. } => {
+            Some(Permission::AssignRoles)
+        }
         Action::CreateQueue { .. } | Action::UpdateQueue { .. } | Action::DeleteQueue { .. } => {
             Some(Permission::ConfigureQueues)
         }
@@ -117,11 +133,12 @@ fn required(action: &Action) -> Option<Permission> {
         | Action::DeleteOrganization { .. }
         | Action::Import { .. }
         | Action::CutAuditLog { .. } => None,
-        // Other rules decide about sign-ins and sign-outs.
+        // Other rules decide about sign-ins, sign-outs and PINs.
         Action::SignIn { .. }
         | Action::SignInToAssignedQueues { .. }
         | Action::SignOut { .. }
         | Action::SupervisorSignIn { .. }
-        | Action::SupervisorSignOut { .. } => None,
+        | Action::SupervisorSignOut { .. }
+        | Action::VerifyPin { .. } => None,
     }
 }

@@ -80,6 +80,9 @@ fn carry_out(snapshot: &Snapshot, command: &Command, context: &Context) -> Resul
         Action::UnassignRole { user, role, queue, sessions } => {
             planner.unassign_role(user, *role, queue.as_ref(), *sessions)
         }
+        Action::SetPin { user, hash } => planner.set_pin(user, hash),
+        Action::ClearPin { user } => planner.clear_pin(user),
+        Action::VerifyPin { user, etag, is_equal } => planner.verify_pin(user, *etag, *is_equal),
         Action::UpdateSettings { patch, expected_etag } => planner.update_settings(patch, expected_etag.as_deref()),
         Action::Import { directory, missing } => planner.import(directory, *missing),
         Action::CutAuditLog { through, hash } => planner.cut_audit_log(*through, *hash),

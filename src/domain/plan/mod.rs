@@ -11,6 +11,7 @@ mod sessions;
 mod directory;
 mod document;
 mod import;
+mod pins;
 mod carry_out;
 #[cfg(test)]
 mod tests;
@@ -20,4 +21,5 @@ pub use self::{
     changes::Changes,
     document::problems as import_problems,
     lookup::{found_organization, found_queue, found_user, no_organization},
+    pins::{Comparable, comparable},
 };

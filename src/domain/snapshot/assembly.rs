@@ -21,6 +21,7 @@ use super::{
 use crate::domain::{
     ids::{Lineage, OrganizationId, QueueId, Sequence, UserId},
     model::{Organization, Penalty, Queue, Role, RoleSet, Session, User},
+    pin::PinState,
     settings::{Etag, PermissionSettings},
 };
 
@@ -143,6 +144,14 @@ impl Assembly {
         }
         latest.roles.push((on, role));
         place.role_holders.push(number(at)?);
+        Ok(())
+    }
+
+    /// Add a user's PIN.
+    pub fn pin(&mut self, organization_id: &str, user_id: &str, pin: PinState) -> Result<(), Problem> {
+        let OrganizationAssembly { organization, user_states, .. } = self.assembly_of(organization_id)?;
+        let (_, user_state) = user_states.find(user_id).ok_or("no such user")?;
+        organization.pins.insert(user_state.user.user_id.clone(), pin);
         Ok(())
     }
 

@@ -16,7 +16,9 @@ use super::{
 use crate::domain::{
     ids::{Login, QueueId, UserId},
     model::{Organization, Penalty, Queue, Role, RoleAssignment, RoleSet, Session, User},
+    pin::PinState,
     settings::{Etag, PermissionSettings},
+    time::Timestamp,
 };
 
 /// The problem of a role that the user doesn't hold.
@@ -34,6 +36,7 @@ impl OrganizationState {
             slots: Slots::default(),
             role_holders: RoleHolders::default(),
             penalties: Penalties::default(),
+            pins: OrdMap::new(),
             session_holders: OrdSet::new(),
             session_holders_on: OrdMap::new(),
             sessions: 0,
@@ -75,7 +78,29 @@ impl OrganizationState {
         if let Some(login) = user_state.user.login.clone() {
             self.logins.remove(&login);
         }
+        self.pins.remove(user_id);
         self.users.remove(user_id.as_str());
+        Ok(())
+    }
+
+    pub(super) fn set_pin(&mut self, user_id: &UserId, pin: PinState) -> Result<(), &'static str> {
+        let user_state = self.users.get(user_id.as_str()).ok_or("no such user")?;
+        self.pins.insert(user_state.user.user_id.clone(), pin);
+        Ok(())
+    }
+
+    pub(super) fn clear_pin(&mut self, user_id: &UserId) -> Result<(), &'static str> {
+        self.pins.remove(user_id).map(drop).ok_or("the user has no PIN")
+    }
+
+    pub(super) fn count_pin_failures(
+        &mut self,
+        user_id: &UserId,
+        failures: u8,
+        locked_until: Option<Timestamp>,
+    ) -> Result<(), &'static str> {
+        let pin = self.pins.get_mut(user_id).ok_or("the user has no PIN")?;
+        (pin.failures, pin.locked_until) = (failures, locked_until);
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use super::{
 use crate::domain::{
     ids::{Extension, Login, QueueId, QueueRef, UserId, UserRef},
     model::{Organization, Penalty, Queue, Role, RoleAssignment, RoleSet, Session, User},
+    pin::PinState,
     settings::{Etag, PermissionSettings, Switch},
     time::Timestamp,
 };
@@ -33,6 +34,8 @@ pub struct OrganizationState {
     pub(super) role_holders: RoleHolders,
     /// The penalties of AGENT assignments on queues.
     pub(super) penalties: Penalties,
+    /// The users with a PIN.
+    pub(super) pins: OrdMap<UserId, PinState>,
     /// The users with a session that has not been ended yet.
     pub(super) session_holders: OrdSet<UserId>,
     /// The same by queue. INVARIANT: it has no entry for a queue without sessions. It is not part of the queue, because
@@ -55,6 +58,7 @@ impl PartialEq for OrganizationState {
             slots,
             role_holders,
             penalties,
+            pins,
             session_holders,
             session_holders_on,
             sessions,
@@ -72,6 +76,7 @@ impl PartialEq for OrganizationState {
             && *logins == other.logins
             && *role_holders == other.role_holders
             && *penalties == other.penalties
+            && *pins == other.pins
             && *session_holders == other.session_holders
             && session_holders_on.len() == other.session_holders_on.len()
             && *sessions == other.sessions
@@ -131,6 +136,11 @@ impl OrganizationState {
     /// Return the user with this login.
     pub fn user_with_login(&self, login: &Login) -> Option<&UserId> {
         self.logins.get(login)
+    }
+
+    /// Return the state of a user's PIN, or `None` without one.
+    pub fn pin_of(&self, user_id: &UserId) -> Option<PinState> {
+        self.pins.get(user_id).copied()
     }
 
     /// Iterate over users in order of their ids, from the one after `after`, with their roles and sessions.

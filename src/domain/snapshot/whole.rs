@@ -17,6 +17,7 @@ use crate::domain::{
     epochs::EpochStarts,
     ids::{Lineage, OrganizationId, QueueId, Revision, Sequence, UserId},
     model::Session,
+    pin::PinState,
     time::Timestamp,
 };
 
@@ -166,6 +167,16 @@ impl Snapshot {
             }
             Event::RoleUnassigned { assignment } => {
                 self.organization_mut(organization_id)?.unassign_role(assignment)?
+            }
+            Event::PinSet { user_id, etag, hash: _ } => {
+                self.organization_mut(organization_id)?.set_pin(user_id, PinState::new(*etag))?
+            }
+            Event::PinCleared { user_id } => self.organization_mut(organization_id)?.clear_pin(user_id)?,
+            Event::PinAccepted { user_id } => {
+                self.organization_mut(organization_id)?.count_pin_failures(user_id, 0, None)?
+            }
+            Event::PinRefused { user_id, failures, locked_until } => {
+                self.organization_mut(organization_id)?.count_pin_failures(user_id, *failures, *locked_until)?
             }
             Event::SessionStarted { session, justification: _ } => {
                 self.organization_mut(organization_id)?.start_session(session)?;

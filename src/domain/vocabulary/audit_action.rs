@@ -43,5 +43,11 @@ named_enum!(
         EndSession = "END_SESSION",
         /// Cut the beginning off the audit log, after archiving it.
         CutAuditLog = "CUT_AUDIT_LOG",
+        /// Set a user's PIN.
+        SetPin = "SET_PIN",
+        /// Clear a user's PIN.
+        ClearPin = "CLEAR_PIN",
+        /// Compare a PIN with a user's.
+        VerifyPin = "VERIFY_PIN",
     }
 );

@@ -12,7 +12,7 @@ pub(super) use self::{
     patch::{Mask, queue_patch, settings_patch, user_patch},
     values::{
         at_least, audit_action, channel, device, expected_etag, if_missing, justification, name, new_queue, new_user,
-        optional, optional_penalty, optional_queue_kind, optional_role, organization, organization_id, permission,
+        optional, optional_penalty, optional_queue_kind, optional_role, organization, organization_id, permission, pin,
         queue_mismatch, required, role, text_prefix, time, ttl, unassigned_queue_sign_in,
     },
 };

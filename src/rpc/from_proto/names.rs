@@ -63,7 +63,8 @@ macro_rules! names_supervisor {
 names_user!(check_queue_access_request check_queue_access_item list_accessible_queues_request sign_in_request
     sign_out_request supervisor_sign_in_request supervisor_sign_out_request get_session_request list_sessions_request
     watch_sessions_request get_user_request assign_role_request unassign_role_request list_role_assignments_request
-    check_permission_request check_permission_item list_user_permissions_request list_audit_events_request
+    check_permission_request check_permission_item list_user_permissions_request list_audit_events_request set_pin_request clear_pin_request
+    verify_pin_request
     create_console_link_request);
 names_queue!(check_queue_access_request check_queue_access_item list_eligible_agents_request sign_in_request
     sign_out_request supervisor_sign_in_request supervisor_sign_out_request get_session_request list_sessions_request

@@ -18,6 +18,7 @@ use crate::{
         ids::{Malformed, OrganizationId, QueueRef, Revision, display_name, free_text},
         model::{Penalty, Queue, QueueKind, Role, SignInChannel, User},
         permission::QueueMismatch,
+        pin::{MalformedPin, Pin},
         settings::UnassignedQueueSignIn,
         time::Timestamp,
         vocabulary::{AuditAction, Permission},
@@ -78,6 +79,10 @@ pub fn role(value: i32) -> Result<Role, Error> {
 pub fn optional_penalty(penalty: Option<i32>) -> Result<Option<Penalty>, Error> {
     let penalty = penalty.map(|number| Penalty::new(number.into())).transpose();
     penalty.map_err(|malformed| Error::invalid("penalty", &malformed))
+}
+
+pub fn pin(pin: &str) -> Result<Pin, Error> {
+    pin.parse().map_err(|malformed: MalformedPin| Error::invalid("pin", &malformed))
 }
 
 pub fn optional_role(role: i32) -> Result<Option<Role>, Error> {

@@ -7,6 +7,7 @@ use crate::{
         change::{ActorRefusal, Change, Event, Record, RefusedAttempt},
         ids::{Lineage, OrganizationId, QueueRef, UserRef},
         model::{Channel, Organization, Queue, RoleAssignment, Session, User},
+        pin::MAX_FAILURES,
         settings::PermissionSettings,
         summary::Summary,
     },
@@ -84,6 +85,10 @@ pub fn add_refusal(message: &mut proto::AuditEvent, event: &Event) {
             message.permission_reason = reason.into();
             message.explanation.clone_from(explanation);
         }
+        Event::PinRefused { user_id: _, failures, locked_until } => {
+            let lock = if locked_until.is_some() { "; the PIN is locked for five minutes" } else { "" };
+            message.explanation = format!("The PIN was wrong ({failures} of {MAX_FAILURES}){lock}.");
+        }
         Event::SessionStarted { session: _, justification }
         | Event::SessionEnded { session: _, supervisor_id: _, justification } => {
             message.justification.clone_from(justification);
@@ -101,6 +106,9 @@ pub fn add_refusal(message: &mut proto::AuditEvent, event: &Event) {
         | Event::RoleAssigned { .. }
         | Event::RoleAssignmentUpdated { .. }
         | Event::RoleUnassigned { .. }
+        | Event::PinSet { .. }
+        | Event::PinCleared { .. }
+        | Event::PinAccepted { .. }
         | Event::AuditLogCut { .. } => {}
     }
 }
@@ -150,6 +158,12 @@ pub fn states(
         Event::SessionEnded { session, supervisor_id: _, justification: _ } => {
             (Some(of_session(&Session { end: None, ..session.clone() })), Some(of_session(session)))
         }
-        Event::AttemptRefused { .. } | Event::WriteRefused { .. } | Event::AuditLogCut { .. } => (None, None),
+        Event::PinSet { .. }
+        | Event::PinCleared { .. }
+        | Event::PinAccepted { .. }
+        | Event::PinRefused { .. }
+        | Event::AttemptRefused { .. }
+        | Event::WriteRefused { .. }
+        | Event::AuditLogCut { .. } => (None, None),
     }
 }

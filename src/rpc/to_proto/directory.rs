@@ -5,6 +5,7 @@ use crate::domain::{
     command::ImportReport,
     directory::Problem,
     model::{Organization, Queue, RoleAssignment, User},
+    pin::{PinAnswer, PinReason},
 };
 
 pub fn organization(organization: &Organization) -> proto::Organization {
@@ -53,6 +54,17 @@ pub fn role_assignment(assignment: &RoleAssignment) -> proto::RoleAssignment {
         role: role(*held).into(),
         queue_id: queue_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         penalty: penalty.number().into(),
+    }
+}
+
+pub fn pin_answer(answer: PinAnswer, revision: String) -> proto::VerifyPinResponse {
+    let PinAnswer { reason, user_id, locked_until } = answer;
+    proto::VerifyPinResponse {
+        verified: reason == PinReason::Verified,
+        reason: pin_reason(reason).into(),
+        user_id: user_id.map(|user_id| user_id.to_string()).unwrap_or_default(),
+        locked_until: locked_until.map(timestamp),
+        revision,
     }
 }
 

@@ -7,6 +7,7 @@ use super::super::{
 use crate::domain::{
     ids::{Lineage, Revision, Sequence},
     model::{Basis, Channel, EndReason, QueueKind, Role},
+    pin::PinReason,
     settings::UnassignedQueueSignIn,
     time::Timestamp,
     vocabulary::{AuditAction, Permission, PermissionReason, Reason},
@@ -68,6 +69,17 @@ pub fn end_reason(reason: EndReason) -> proto::EndReason {
         EndReason::QueueRemoved => proto::EndReason::QueueRemoved,
         EndReason::OrganizationRemoved => proto::EndReason::OrganizationRemoved,
         EndReason::AssignmentRemoved => proto::EndReason::AssignmentRemoved,
+    }
+}
+
+pub fn pin_reason(reason: PinReason) -> proto::PinReason {
+    match reason {
+        PinReason::Verified => proto::PinReason::Verified,
+        PinReason::Wrong => proto::PinReason::Wrong,
+        PinReason::Locked => proto::PinReason::Locked,
+        PinReason::NotSet => proto::PinReason::NotSet,
+        PinReason::UnknownUser => proto::PinReason::UnknownUser,
+        PinReason::UserDisabled => proto::PinReason::UserDisabled,
     }
 }
 

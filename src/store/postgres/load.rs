@@ -17,6 +17,7 @@ use crate::{
         chain::Link,
         ids::{Lineage, OrganizationId, Sequence},
         model::{Organization, Penalty, Queue, Session, User},
+        pin::PinState,
         settings::{Etag, Switch},
         snapshot::{Assembly, Snapshot},
         time::Timestamp,
@@ -149,6 +150,17 @@ impl<P: Fn(u64)> Tables<'_, P> {
             })
             .await?;
         }
+        let pins = "SELECT organization_id, user_id, etag, failures, locked_until_ms FROM user_pin";
+        self.each(pins, |row, of| {
+            let failures = u8::try_from(row.get::<_, i64>(3));
+            let pin = PinState {
+                etag: Etag(sequence(row.get(2))?.0),
+                failures: failures.map_err(|_| Error::Damaged("user_pin.failures is out of range".to_owned()))?,
+                locked_until: row.get::<_, Option<i64>>(4).map(Timestamp::from_unix_ms),
+            };
+            fits(of, assembly.pin(of, row.get(1), pin))
+        })
+        .await?;
         let sessions = "SELECT organization_id, user_id, queue_id, session_id, channel, basis, signed_in_by, \
                         sign_in_time_ms, expire_time_ms, device FROM session";
         self.each(sessions, |row, of| {

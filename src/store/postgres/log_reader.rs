@@ -20,7 +20,7 @@ use super::{
 use crate::{
     domain::{
         chain::{Digest, Link},
-        ids::{OrganizationId, QueueRef, Sequence, UserRef},
+        ids::{OrganizationId, QueueRef, Sequence, UserId, UserRef},
         summary::Verdict,
         time::Timestamp,
         vocabulary::AuditAction,
@@ -69,6 +69,13 @@ impl LogReader {
     /// Return another reader, with a connection of its own.
     pub fn another(&self) -> Self {
         Self::new(self.target.clone())
+    }
+
+    /// Return the version and the hash of a user's PIN.
+    pub fn pin_hash(&self, organization_id: &OrganizationId, user_id: &UserId) -> Result<Option<(i64, String)>, Error> {
+        let sql = "SELECT etag, hash FROM user_pin WHERE organization_id = $1 AND user_id = $2";
+        let rows = self.query(sql, &[&organization_id.as_str(), &user_id.as_str()])?;
+        Ok(rows.first().map(|row| (row.get(0), row.get(1))))
     }
 
     /// Return up to `most` records after `after`, and up to `up_to`, in order. With an organization, return only its

@@ -15,6 +15,7 @@ use crate::{
         change::{Change, Event, Record},
         ids::{Extension, Lineage, Login, OrganizationId, QueueId, Sequence},
         model::{Organization, Queue, Role, RoleAssignment, Session, User},
+        pin::PinHash,
         settings::{Etag, PermissionSettings, Switch},
     },
     store::{
@@ -49,6 +50,9 @@ pub(super) struct Rows<'r> {
     roles: Vec<(&'r str, &'r RoleAssignment)>,
     updated_roles: Vec<(&'r str, &'r RoleAssignment)>,
     removed_roles: Vec<(&'r str, &'r RoleAssignment)>,
+    pins: Vec<(&'r str, &'r str, &'r PinHash, i64)>,
+    cleared_pins: Vec<(&'r str, &'r str)>,
+    counted_pins: Vec<(&'r str, &'r str, i64, Option<i64>)>,
     sessions: Vec<(&'r str, &'r Session)>,
     ended_sessions: Vec<(&'r str, &'r Session)>,
     requests: &'r [RequestRecord],
@@ -147,6 +151,10 @@ impl<'r> Rows<'r> {
                 let RoleAssignment { user_id, role, queue_id, penalty: _ } = assignment;
                 Key::Role(organization, user_id.as_str(), *role, queue_id.as_ref().map(QueueId::as_str))
             }
+            Event::PinSet { user_id, .. }
+            | Event::PinCleared { user_id }
+            | Event::PinAccepted { user_id }
+            | Event::PinRefused { user_id, .. } => Key::User(organization, user_id.as_str()),
             // A session that begins and ends in the same batch has no row, so no row is changed twice.
             Event::SessionStarted { .. }
             | Event::SessionEnded { .. }
@@ -188,6 +196,15 @@ impl<'r> Rows<'r> {
                 self.updated_roles.push((organization, assignment));
             }
             Event::RoleUnassigned { assignment } => self.removed_roles.push((organization, assignment)),
+            Event::PinSet { user_id, etag, hash } => {
+                self.pins.push((organization, user_id.as_str(), hash, etag_number(*etag)?));
+            }
+            Event::PinCleared { user_id } => self.cleared_pins.push((organization, user_id.as_str())),
+            Event::PinAccepted { user_id } => self.counted_pins.push((organization, user_id.as_str(), 0, None)),
+            Event::PinRefused { user_id, failures, locked_until } => {
+                let locked_until = locked_until.map(|time| time.unix_ms());
+                self.counted_pins.push((organization, user_id.as_str(), i64::from(*failures), locked_until));
+            }
             Event::SessionStarted { session, justification: _ } => self.sessions.push((organization, session)),
             Event::SessionEnded { session, supervisor_id: _, justification: _ } => {
                 let began = self.sessions.iter().position(|(_, began)| began.session_id == session.session_id);
@@ -211,6 +228,7 @@ impl<'r> Rows<'r> {
         self.write_users(writing);
         self.write_queues(writing);
         self.write_roles(writing);
+        self.write_pins(writing);
         self.write_sessions(writing);
         self.write_requests(writing, requests_again);
     }
@@ -403,6 +421,39 @@ impl<'r> Rows<'r> {
                     (_, false) => writing.insert(table, columns, ""),
                 }
             }
+        }
+    }
+
+    fn write_pins(&'r self, writing: &mut Writing<'r>) {
+        let Self { pins, cleared_pins, counted_pins, .. } = self;
+        if !cleared_pins.is_empty() {
+            let columns = vec![
+                texts("organization_id", cleared_pins.iter().map(|(id, _)| *id).collect()),
+                texts("user_id", cleared_pins.iter().map(|(_, id)| *id).collect()),
+            ];
+            writing.delete("user_pin", columns, cleared_pins.len());
+        }
+        if !counted_pins.is_empty() {
+            let columns = vec![
+                texts("organization_id", counted_pins.iter().map(|(id, ..)| *id).collect()),
+                texts("user_id", counted_pins.iter().map(|(_, id, ..)| *id).collect()),
+                integers("failures", counted_pins.iter().map(|(.., failures, _)| *failures).collect()),
+                integers("locked_until_ms", counted_pins.iter().map(|(.., until)| *until).collect()),
+            ];
+            writing.update("user_pin", 2, columns, counted_pins.len());
+        }
+        if !pins.is_empty() {
+            let columns = vec![
+                texts("organization_id", pins.iter().map(|(id, ..)| *id).collect()),
+                texts("user_id", pins.iter().map(|(_, id, ..)| *id).collect()),
+                texts("hash", pins.iter().map(|(.., hash, _)| hash.reveal()).collect()),
+                integers("etag", pins.iter().map(|(.., etag)| *etag).collect()),
+                integers("failures", pins.iter().map(|_| 0_i64).collect()),
+                integers("locked_until_ms", pins.iter().map(|_| None::<i64>).collect()),
+            ];
+            let conflict = "ON CONFLICT (organization_id, user_id) DO UPDATE SET hash = excluded.hash, \
+                            etag = excluded.etag, failures = 0, locked_until_ms = NULL";
+            writing.insert("user_pin", columns, conflict);
         }
     }
 

@@ -12,10 +12,14 @@ use super::{
 use crate::store::error::Error;
 
 /// The migrations, oldest first. Append only: a released migration is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/1_schema.sql"), include_str!("migrations/2_penalty.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/1_schema.sql"),
+    include_str!("migrations/2_penalty.sql"),
+    include_str!("migrations/3_user_pin.sql"),
+];
 
 /// The schema that this version reads and writes.
-const KNOWN: i32 = 2;
+const KNOWN: i32 = 3;
 
 /// The oldest schema version that a node must know to work with the schema of this version.
 const MIN_READER: i32 = 1;

@@ -10,6 +10,7 @@ use crate::{
     domain::{
         ids::{Lineage, Sequence},
         model::{Organization, Penalty, Queue, Session, User},
+        pin::PinState,
         settings::{Etag, Switch},
         snapshot::{Assembly, Snapshot},
         time::Timestamp,
@@ -86,6 +87,15 @@ impl Tables<'_> {
                 fits(id, assembly.role(id, column(row, 1)?, role, optional_column(row, 3)?, penalty))
             })?;
         }
+        let pins = "SELECT organization_id, user_id, etag, failures, locked_until_ms FROM user_pin";
+        self.each(pins, |row, id| {
+            let pin = PinState {
+                etag: Etag(sequence(row.get(2)?)?.0),
+                failures: row.get(3)?,
+                locked_until: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_unix_ms),
+            };
+            fits(id, assembly.pin(id, column(row, 1)?, pin))
+        })?;
         let sessions = "SELECT organization_id, user_id, queue_id, session_id, channel, basis, signed_in_by, \
                         sign_in_time_ms, expire_time_ms, device FROM session";
         self.each(sessions, |row, id| {

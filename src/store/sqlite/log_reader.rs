@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::{
         chain::{Digest, Link},
-        ids::{OrganizationId, QueueRef, Sequence, UserRef},
+        ids::{OrganizationId, QueueRef, Sequence, UserId, UserRef},
         summary::Verdict,
         time::Timestamp,
         vocabulary::AuditAction,
@@ -61,6 +61,15 @@ impl LogReader {
 }
 
 impl LogReader {
+    /// Return the version and the hash of a user's PIN.
+    pub fn pin_hash(&self, organization_id: &OrganizationId, user_id: &UserId) -> Result<Option<(i64, String)>, Error> {
+        let sql = "SELECT etag, hash FROM user_pin WHERE organization_id = ? AND user_id = ?";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let found = statement
+            .query_row(params![organization_id.as_str(), user_id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)));
+        Ok(found.optional()?)
+    }
+
     /// Return up to `most` records after `after`, and up to `up_to`, in order. With an organization, return only its
     /// own.
     pub fn records_since(

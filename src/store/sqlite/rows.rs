@@ -6,9 +6,10 @@ use super::log;
 use crate::{
     domain::{
         change::{Change, Event},
-        ids::{Extension, Login, OrganizationId, QueueId},
+        ids::{Extension, Login, OrganizationId, QueueId, UserId},
         model::{Organization, Queue, RoleAssignment, Session, User},
         settings::{Etag, PermissionSettings, Switch},
+        time::Timestamp,
     },
     store::error::Error,
 };
@@ -157,6 +158,22 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Erro
                 ),
             }
         }
+        Event::PinSet { user_id, etag, hash } => execute(
+            connection,
+            "INSERT INTO user_pin (organization_id, user_id, hash, etag, failures, locked_until_ms) \
+             VALUES (?1, ?2, ?3, ?4, 0, NULL) \
+             ON CONFLICT DO UPDATE SET hash = ?3, etag = ?4, failures = 0, locked_until_ms = NULL",
+            params![organization, user_id.as_str(), hash.reveal(), etag_number(*etag)?],
+        ),
+        Event::PinCleared { user_id } => execute(
+            connection,
+            "DELETE FROM user_pin WHERE organization_id = ? AND user_id = ?",
+            params![organization, user_id.as_str()],
+        ),
+        Event::PinAccepted { user_id } => count_pin_failures(connection, (organization, user_id), 0, None),
+        Event::PinRefused { user_id, failures, locked_until } => {
+            count_pin_failures(connection, (organization, user_id), *failures, *locked_until)
+        }
         Event::SessionStarted { session, justification: _ } => {
             let Session {
                 session_id,
@@ -199,17 +216,33 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Erro
     }
 }
 
+fn count_pin_failures(
+    connection: &Connection,
+    (organization, user_id): (&str, &UserId),
+    failures: u8,
+    locked_until: Option<Timestamp>,
+) -> Result<(), Error> {
+    execute(
+        connection,
+        "UPDATE user_pin SET failures = ?, locked_until_ms = ? WHERE organization_id = ? AND user_id = ?",
+        params![failures, locked_until.map(|time| time.unix_ms()), organization, user_id.as_str()],
+    )
+}
+
+fn etag_number(Etag(etag): Etag) -> Result<i64, Error> {
+    i64::try_from(etag).map_err(|_| Error::Damaged(format!("etag {etag} is out of range")))
+}
+
 fn write_settings(
     connection: &Connection,
     organization_id: &OrganizationId,
     settings: &PermissionSettings,
-    Etag(etag): Etag,
+    etag: Etag,
 ) -> Result<(), Error> {
-    let etag = i64::try_from(etag).map_err(|_| Error::Damaged(format!("etag {etag} is out of range")))?;
     execute(
         connection,
         "UPDATE organization SET unassigned_queue_sign_in = ?, settings_etag = ? WHERE organization_id = ?",
-        params![settings.unassigned_queue_sign_in.as_str(), etag, organization_id.as_str()],
+        params![settings.unassigned_queue_sign_in.as_str(), etag_number(etag)?, organization_id.as_str()],
     )?;
     for switch in Switch::ALL {
         execute(

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/4_session_keys.sql"),
     include_str!("migrations/5_user_login.sql"),
     include_str!("migrations/6_penalty.sql"),
+    include_str!("migrations/7_user_pin.sql"),
 ];
 
 /// Return the schema that this version reads and writes.

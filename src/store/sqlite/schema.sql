@@ -71,6 +71,18 @@ CREATE TABLE queue_role (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX queue_role_by_queue ON queue_role (organization_id, queue_id);
 
+-- Users' PINs. They are in no log, no export and no state in memory.
+CREATE TABLE user_pin (
+    organization_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    hash TEXT NOT NULL,                  -- Argon2id, in the PHC string format
+    etag INTEGER NOT NULL,               -- the revision of the change that set it
+    failures INTEGER NOT NULL,           -- wrong PINs in a row
+    locked_until_ms INTEGER,
+    PRIMARY KEY (organization_id, user_id),
+    FOREIGN KEY (organization_id, user_id) REFERENCES user ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
 -- Sessions that have not ended, in the order of their ids, which rise with time: a batch starts its sessions on the last pages.
 -- The server checks when it loads them that user and queue exist and that no user has two sessions on a queue.
 CREATE TABLE session (

@@ -166,7 +166,8 @@ fn wrong(field: &str) -> Option<&'static str> {
         "request_id" | "at_least_revision" | "through_revision" | "through_hash" => Some(r#""not\nany""#),
         "device" | "justification" | "text" => Some(r#""a\nb""#),
         "channel" | "role" | "kind" | "permission" | "action" | "format" | "unassigned_queue_sign_in" => Some("77"),
-        "page_size" => Some("-1"),
+        "pin" => Some(r#""47""#),
+        "penalty" | "page_size" => Some("-1"),
         "ttl" => Some(r#""-5s""#),
         _ => None,
     }

@@ -12,6 +12,7 @@ pub const CASES: &[Case] = &[
     ("QueueAccessService/ListEligibleAgents", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("QueueAccessService/SignIn", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("QueueAccessService/SignOut", "{}", Code::InvalidArgument, FIELD, "organization_id"),
+    ("QueueAccessService/VerifyPin", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("QueueAccessService/SupervisorSignIn", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("QueueAccessService/SupervisorSignOut", "{}", Code::InvalidArgument, FIELD, "organization_id"),
     ("QueueAccessService/GetSession", "{}", Code::InvalidArgument, FIELD, "organization_id"),

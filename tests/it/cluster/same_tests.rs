@@ -16,6 +16,7 @@ const TESTS: &[&str] = &[
     "expiry::",
     "model::",
     "permissions::",
+    "pins::",
     "races::",
     "sessions::",
     "watch::",
