@@ -11,6 +11,7 @@ from center import PASSWORD, PATIENCE, binary, signal
 from freepbx import freepbx
 from phone import Phone
 from queues_conf import BEFORE, CASES
+from several_pbxs import several_pbxs
 
 # Time limit of a call, in seconds.
 PATIENCE_OF_A_CALL = 60 + PATIENCE
@@ -604,6 +605,10 @@ class Cases:
             for name in files:
                 (etc / name).unlink()
         await load({"queues.conf": own})
+
+    async def several_pbxs(self):
+        """Two Asterisks, and two handlers at one of them."""
+        await several_pbxs(self)
 
     async def freepbx(self):
         """FreePBX's codes and keys, with queues of both."""

@@ -129,7 +129,7 @@ async def freepbx(cases):
     script.write_text(SCRIPT)
     script.chmod(0o755)
     changed = {
-        "extensions.conf": "\n".join([CORE, queues, *fragments, PAST]),
+        "extensions.conf": pbx.with_port("\n".join([CORE, queues, *fragments, PAST])),
         "queues.conf": saved["queues.conf"] + "\n[850](queuegate)\n",
         "pjsip.conf": saved["pjsip.conf"].replace("context=phones", "context=from-internal"),
     }
@@ -160,7 +160,7 @@ async def freepbx_cases(cases):
     async def member(queue):
         messages = await pbx.manager.ask(Action="QueueStatus", Queue=queue)
         found = [message for message in messages if message.get("Event") == "QueueMember"]
-        told = lambda one: " ".join([one["Location"], one["StateInterface"], one["Paused"]])
+        told = lambda one: " ".join([one["Location"], one["StateInterface"], one["Name"], one["Penalty"], one["Paused"]])
         return " | ".join(told(one) for one in found) or "-"
 
     async def lamp(key):
@@ -176,10 +176,11 @@ async def freepbx_cases(cases):
         cases.row(case, await read(argument), expected)
 
     def anna(paused=0):
-        return f"Local/101@from-queue/n hint:101@ext-local {paused}"
+        return f"Local/101@from-queue/n hint:101@ext-local Anna Berg 3 {paused}"
 
     for entry in ["DEVICE 101/user 101", "AMPUSER 103/cidname Cleo", "AMPUSER 103/device 103"]:
         await pbx.cli(f"database put {entry}")
+    center.ask("assign", "anna", "sales", "--role", "agent", "--penalty", "3")
     seen = await cases.dial("101", "*45801")
     cases.row("*45801 signs in by queuegate", seen, "allowed ASSIGNED | agent-loginok")
     await becomes("the member, as FreePBX adds it", member, "801", anna())
@@ -224,7 +225,7 @@ async def freepbx_cases(cases):
     # A queue that stays FreePBX's.
     seen = await cases.dial("103", "*45850")
     cases.row("another queue: FreePBX's own *45850", f"{seen.get('QUEUEGATE_STATUS')}{len(seen.conversations)}", "0")
-    own = "Local/103@from-queue/n hint:103@ext-local 0"
+    own = "Local/103@from-queue/n hint:103@ext-local Cleo 0 0"
     await becomes("its member", member, "850", own)
     await becomes("its lamp", lamp, "*45103*850", "lit")
     # A complete comparison.

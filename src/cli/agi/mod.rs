@@ -19,7 +19,8 @@ use crate::{
         asterisk::manager_tls::ManagerTls,
         config::{Config, DoneBy, Identify, Manager, Moving, Network, PbxKind, Removal, Secret},
         names::{
-            Endpoints, Interface, Lamp, NamedEndpoint, Prefix, QueueName, named_endpoint, require_organization_in_names,
+            Endpoints, Home, Interface, Lamp, NamedEndpoint, OwnPbx, PbxName, Prefix, QueueName, named_endpoint,
+            require_organization_in_names,
         },
         prompts::{Prompts, prompt},
     },
@@ -112,6 +113,14 @@ pub(super) struct Agi {
     /// File for sign-ins and sign-outs whose outcome is open; created if it doesn't exist.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_AGI_JOURNAL", default_value = "queuegate-agi.journal")]
     journal: PathBuf,
+    /// Name of this PBX, if queuegate serves several: sessions begin with it in their device, and each PBX rings for its own.
+    /// Needs --pbx-home.
+    #[arg(long, value_name = "NAME", env = "QUEUEGATE_AGI_PBX")]
+    pbx: Option<PbxName>,
+    /// The users who ring at this PBX for a session that names none, such as a supervisor's sign-in: all, none, or the
+    /// beginnings of their extensions, separated by commas.
+    #[arg(long, value_name = "LIST", env = "QUEUEGATE_AGI_PBX_HOME")]
+    pbx_home: Option<Home>,
     /// Address of Asterisk's manager interface (AMI), to reconcile members with sessions. Absent: disabled.
     #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_AGI_AMI", value_parser = super::args::address)]
     ami: Option<SocketAddr>,
@@ -189,6 +198,13 @@ impl Agi {
 
     fn settings(self) -> anyhow::Result<Config> {
         let manager = self.manager()?;
+        let pbx = match (self.pbx, self.pbx_home) {
+            (None, None) => None,
+            (Some(name), Some(home)) => Some(OwnPbx { name, home }),
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(Wrong("--pbx and --pbx-home need each other".to_owned()).into());
+            }
+        };
         Ok(Config {
             listen: self.listen,
             allow: self.allow,
@@ -204,6 +220,7 @@ impl Agi {
                 (IdentifyBy::Pin, true) => Identify::ByPin { moving: Moving::Allowed },
                 (IdentifyBy::Pin, false) => Identify::ByPin { moving: Moving::Refused },
             },
+            pbx,
             kind: PbxKind::Asterisk { state_interface: self.state_interface },
             members: done_by(self.members),
             prompting: done_by(self.play),

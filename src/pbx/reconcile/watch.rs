@@ -67,7 +67,10 @@ async fn mark_queue(
     // This caches the name of each queue, so it is known after the queue is deleted.
     let deadline = Instant::now() + REQUEST_TIMEOUT;
     let Some(pbx_queue) = context.pbx_queue(organization, &queue, deadline).await else { return };
-    context.known_queues.add(&pbx_queue);
+    // A queue whose sessions ring at another PBX need not exist here.
+    if context.config.pbx.as_ref().is_none_or(|own| own.interface(&session.device).is_some()) {
+        context.known_queues.add(&pbx_queue);
+    }
     if kind != WatchSessionsType::Initial {
         context.dirty_queues.mark(&pbx_queue);
     }

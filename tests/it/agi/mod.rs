@@ -18,6 +18,7 @@ mod phones;
 mod profiles;
 mod program;
 mod reconcile;
+mod several_pbxs;
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -111,6 +112,7 @@ fn config(folder: &TempDir) -> Config {
         queue_name: "{extension}".parse().unwrap(),
         interface: "PJSIP/{endpoint}".parse().unwrap(),
         identify: Identify::ByEndpoint,
+        pbx: None,
         kind: PbxKind::Asterisk { state_interface: None },
         members: DoneBy::Handler,
         prompting: DoneBy::Handler,
