@@ -22,6 +22,8 @@ use crate::{
 pub struct Config {
     /// The address to listen on.
     pub listen: SocketAddr,
+    /// The address of the metrics. `None`: they aren't served.
+    pub metrics_listen: Option<SocketAddr>,
     /// The networks that may connect, besides this machine.
     pub allow: Vec<Network>,
     /// Concurrent calls.

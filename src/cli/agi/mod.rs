@@ -37,6 +37,13 @@ pub(super) struct Agi {
     #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_AGI_LISTEN", default_value = "127.0.0.1:4580",
           value_parser = super::args::address)]
     listen: SocketAddr,
+    /// Address to serve /metrics on, over plain HTTP. Absent: disabled.
+    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_AGI_METRICS_LISTEN", value_parser = super::args::address)]
+    metrics_listen: Option<SocketAddr>,
+    /// Serve metrics on a non-loopback address, because the network is protected otherwise.
+    #[arg(long, value_name = "BOOL", env = "QUEUEGATE_AGI_METRICS_INSECURE", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true")]
+    metrics_insecure: bool,
     /// Addresses and networks that may connect, besides this machine; separated by commas.
     #[arg(long, value_name = "NETWORKS", env = "QUEUEGATE_AGI_ALLOW", value_delimiter = ',')]
     allow: Vec<Network>,
@@ -198,6 +205,12 @@ impl Agi {
 
     fn settings(self) -> anyhow::Result<Config> {
         let manager = self.manager()?;
+        if let Some(address) = self.metrics_listen
+            && !address.ip().is_loopback()
+            && !self.metrics_insecure
+        {
+            return Err(pbx::Error::MetricsExposed(address).into());
+        }
         let pbx = match (self.pbx, self.pbx_home) {
             (None, None) => None,
             (Some(name), Some(home)) => Some(OwnPbx { name, home }),
@@ -207,6 +220,7 @@ impl Agi {
         };
         Ok(Config {
             listen: self.listen,
+            metrics_listen: self.metrics_listen,
             allow: self.allow,
             max_calls: self.max_calls,
             deadline: self.deadline,
