@@ -1,7 +1,5 @@
 //! A PBX among several of one queuegate. It puts its name before the interface in a session's device:
-//! `berlin:PJSIP/anna-desk`.
-//!
-//! INVARIANT: a session rings at one PBX at most, if the homes of the PBXs don't overlap.
+//! `berlin:PJSIP/anna-desk`. So a session rings at one PBX at most, if the homes of the PBXs don't overlap.
 
 use std::{fmt, str::FromStr};
 
