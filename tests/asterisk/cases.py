@@ -8,8 +8,10 @@ import subprocess
 import time
 
 from center import PASSWORD, PATIENCE, binary, signal
+from freepbx import freepbx
 from phone import Phone
 from queues_conf import BEFORE, CASES
+from several_pbxs import several_pbxs
 
 # Time limit of a call, in seconds.
 PATIENCE_OF_A_CALL = 60 + PATIENCE
@@ -660,6 +662,14 @@ class Cases:
             for name in files:
                 (etc / name).unlink()
         await load({"queues.conf": own})
+
+    async def several_pbxs(self):
+        """Two Asterisks, and two handlers at one of them."""
+        await several_pbxs(self)
+
+    async def freepbx(self):
+        """FreePBX's codes and keys, with queues of both."""
+        await freepbx(self)
 
     async def ringing(self):
         """A call into the queue rings exactly the signed-in agents."""

@@ -19,7 +19,8 @@ use crate::{
         asterisk::manager_tls::ManagerTls,
         config::{Config, DoneBy, Identify, Manager, Moving, Network, PbxKind, Removal, Secret},
         names::{
-            Endpoints, Interface, Lamp, NamedEndpoint, Prefix, QueueName, named_endpoint, require_organization_in_names,
+            Endpoints, Home, Interface, Lamp, NamedEndpoint, OwnPbx, PbxName, Prefix, QueueName, named_endpoint,
+            require_organization_in_names,
         },
         prompts::{Prompts, prompt},
     },
@@ -36,6 +37,13 @@ pub(super) struct Agi {
     #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_AGI_LISTEN", default_value = "127.0.0.1:4580",
           value_parser = super::args::address)]
     listen: SocketAddr,
+    /// Address to serve /metrics on, over plain HTTP. Absent: disabled.
+    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_AGI_METRICS_LISTEN", value_parser = super::args::address)]
+    metrics_listen: Option<SocketAddr>,
+    /// Serve metrics on a non-loopback address, because the network is protected otherwise.
+    #[arg(long, value_name = "BOOL", env = "QUEUEGATE_AGI_METRICS_INSECURE", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true")]
+    metrics_insecure: bool,
     /// Addresses and networks that may connect, besides this machine; separated by commas.
     #[arg(long, value_name = "NETWORKS", env = "QUEUEGATE_AGI_ALLOW", value_delimiter = ',')]
     allow: Vec<Network>,
@@ -112,6 +120,14 @@ pub(super) struct Agi {
     /// File for sign-ins and sign-outs whose outcome is open; created if it doesn't exist.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_AGI_JOURNAL", default_value = "queuegate-agi.journal")]
     journal: PathBuf,
+    /// Name of this PBX, if queuegate serves several: sessions begin with it in their device, and each PBX rings for its own.
+    /// Needs --pbx-home.
+    #[arg(long, value_name = "NAME", env = "QUEUEGATE_AGI_PBX")]
+    pbx: Option<PbxName>,
+    /// The users who ring at this PBX for a session that names none, such as a supervisor's sign-in: all, none, or the
+    /// beginnings of their extensions, separated by commas.
+    #[arg(long, value_name = "LIST", env = "QUEUEGATE_AGI_PBX_HOME")]
+    pbx_home: Option<Home>,
     /// Address of Asterisk's manager interface (AMI), to reconcile members with sessions. Absent: disabled.
     #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_AGI_AMI", value_parser = super::args::address)]
     ami: Option<SocketAddr>,
@@ -189,8 +205,22 @@ impl Agi {
 
     fn settings(self) -> anyhow::Result<Config> {
         let manager = self.manager()?;
+        if let Some(address) = self.metrics_listen
+            && !address.ip().is_loopback()
+            && !self.metrics_insecure
+        {
+            return Err(pbx::Error::MetricsExposed(address).into());
+        }
+        let pbx = match (self.pbx, self.pbx_home) {
+            (None, None) => None,
+            (Some(name), Some(home)) => Some(OwnPbx { name, home }),
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(Wrong("--pbx and --pbx-home need each other".to_owned()).into());
+            }
+        };
         Ok(Config {
             listen: self.listen,
+            metrics_listen: self.metrics_listen,
             allow: self.allow,
             max_calls: self.max_calls,
             deadline: self.deadline,
@@ -204,6 +234,7 @@ impl Agi {
                 (IdentifyBy::Pin, true) => Identify::ByPin { moving: Moving::Allowed },
                 (IdentifyBy::Pin, false) => Identify::ByPin { moving: Moving::Refused },
             },
+            pbx,
             kind: PbxKind::Asterisk { state_interface: self.state_interface },
             members: done_by(self.members),
             prompting: done_by(self.play),
