@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     asterisk::manager_tls::ManagerTls,
+    freeswitch::settings::FreeSwitch,
     names::{Endpoints, Interface, Lamp, QueueName},
     prompts::Prompts,
 };
@@ -75,6 +76,7 @@ impl Config {
     pub(super) fn member_device(&self, organization: &OrganizationId, interface: &str) -> Option<String> {
         let template = match &self.kind {
             PbxKind::Asterisk { state_interface } => state_interface.as_ref(),
+            PbxKind::FreeSwitch(settings) => Some(&settings.contact),
         }?;
         let (endpoint, extension) = self.interface.owner(organization, interface, &self.endpoints)?;
         template.of(organization, &endpoint, &extension)
@@ -89,6 +91,8 @@ pub enum PbxKind {
         /// The template of the devices whose state tells whether a phone is free. `None`: the phone's own state.
         state_interface: Option<Interface>,
     },
+    /// FreeSWITCH.
+    FreeSwitch(FreeSwitch),
 }
 
 /// The party that does a part of a call.
@@ -100,7 +104,7 @@ pub enum DoneBy {
     Dialplan,
 }
 
-/// The PBX's interface for programs: on Asterisk, the manager interface.
+/// The PBX's interface for programs: on Asterisk, the manager interface; on FreeSWITCH, the event socket.
 #[derive(Debug, Clone)]
 pub struct Manager {
     /// Its address.
