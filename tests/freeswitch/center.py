@@ -144,7 +144,7 @@ class FreeSwitch:
     def configuration(self):
         inside = lambda name: (FRAGMENTS / name).read_text().split("<include>")[1].split("</include>")[0]
         params = lambda **given: "".join(f'<param name="{name.replace("_", "-")}" value="{value}"/>' for name, value in given.items())
-        queues = inside("queues.xml").replace("local_stream://moh", "silence")
+        queues = inside("queues.xml").replace("local_stream://moh", "silence").replace("longest-idle-agent", "ring-all")
         queues += '<queue name="806@default"><param name="moh-sound" value="silence"/></queue>'
         user = lambda name: (
             f'<user id="{name}"><params>{params(password=PASSWORD)}</params>'
