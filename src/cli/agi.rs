@@ -92,6 +92,7 @@ impl Asterisk {
         };
         Ok(Config {
             manager: self.manager(&handler, &endpoints)?,
+            identify: handler.identify(),
             listen: handler.listen,
             allow: handler.allow,
             max_calls: handler.max_calls,

@@ -98,6 +98,7 @@ impl FreeSwitchArguments {
         };
         Ok(Config {
             manager: self.manager(&handler, &endpoints, &interface, lamp)?,
+            identify: handler.identify(),
             listen: handler.listen,
             allow: handler.allow,
             max_calls: handler.max_calls,

@@ -36,6 +36,8 @@ pub struct Config {
     pub queue_name: QueueName,
     /// The template of the phones that ring.
     pub interface: Interface,
+    /// The identification of callers.
+    pub identify: Identify,
     /// The kind of the PBX.
     pub kind: PbxKind,
     /// The party that adds and removes members during a call. With `Dialplan` the handler changes none.
@@ -58,18 +60,23 @@ impl Config {
         peer.to_canonical().is_loopback() || self.allow.iter().any(|network| network.contains(peer))
     }
 
-    /// Return a device if it is an interface of the user with this extension.
+    /// Return the device of a session if it is an interface that may ring for the user with this extension.
     ///
     /// INVARIANT: any caller of queuegate can write a session's device. A device reaches the PBX only if this handler
-    /// derives the same interface from an endpoint of this user in this organization.
-    pub(super) fn own_interface<'d>(
+    /// derives the same interface from an endpoint in this organization: an endpoint of this user, unless people may
+    /// sign in at any phone.
+    pub(super) fn interface_of_session<'d>(
         &self,
         organization: &OrganizationId,
         extension: Extension,
         device: &'d str,
     ) -> Option<&'d str> {
         let (_, owner) = self.interface.owner(organization, device, &self.endpoints)?;
-        (owner == extension).then_some(device)
+        let may_ring = match self.identify {
+            Identify::ByEndpoint => owner == extension,
+            Identify::ByPin { .. } => true,
+        };
+        may_ring.then_some(device)
     }
 
     /// Return the device that a member has beside its interface, or `None` for the PBX's default.
@@ -93,6 +100,27 @@ pub enum PbxKind {
     },
     /// FreeSWITCH.
     FreeSwitch(FreeSwitch),
+}
+
+/// The identification of callers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identify {
+    /// The caller is the user of the endpoint.
+    ByEndpoint,
+    /// The caller enters a number and a PIN, at any phone.
+    ByPin {
+        /// Whether a person who is signed in at another phone moves.
+        moving: Moving,
+    },
+}
+
+/// Whether a person who is signed in at another phone moves to the one that they dial from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moving {
+    /// They move.
+    Allowed,
+    /// Their sign-in is refused.
+    Refused,
 }
 
 /// The party that does a part of a call.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// The names of the prompts, and their stock sounds on Asterisk. A reason can have its own sound too.
-pub const PROMPTS: [(&str, &str); 8] = [
+pub const PROMPTS: [(&str, &str); 12] = [
     ("signed-in", "agent-loginok"),
     ("signed-out", "agent-loggedoff"),
     // The stock set has no "denied". This sound says that the feature is not available on this line.
@@ -13,10 +13,14 @@ pub const PROMPTS: [(&str, &str); 8] = [
     ("paused", "dictate/paused"),
     ("unpaused", "activated"),
     ("ask-queue", "vm-enter-num-to-call"),
+    ("ask-agent", "agent-user"),
+    ("ask-pin", "agent-pass"),
+    ("ask-agent-again", "agent-incorrect"),
+    ("WRONG_PIN", "vm-incorrect"),
 ];
 
 /// The sounds of FreeSWITCH's stock set for the same prompts.
-const FREESWITCH: [(&str, &str); 8] = [
+const FREESWITCH: [(&str, &str); 12] = [
     ("signed-in", "ivr/ivr-you_are_now_logged_in.wav"),
     ("signed-out", "ivr/ivr-you_are_now_logged_out.wav"),
     ("denied", "ivr/ivr-access_denied.wav"),
@@ -25,6 +29,10 @@ const FREESWITCH: [(&str, &str); 8] = [
     ("paused", "ivr/ivr-dnd_activated.wav"),
     ("unpaused", "ivr/ivr-dnd_cancelled.wav"),
     ("ask-queue", "ivr/ivr-enter_queue_number.wav"),
+    ("ask-agent", "ivr/ivr-please_enter_extension_followed_by_pound.wav"),
+    ("ask-pin", "ivr/ivr-please_enter_pin_followed_by_pound.wav"),
+    ("ask-agent-again", "ivr/ivr-please_enter_extension_followed_by_pound.wav"),
+    ("WRONG_PIN", "ivr/ivr-that_was_an_invalid_entry.wav"),
 ];
 
 /// The sounds of prompts, by the name of a prompt or by a reason.

@@ -69,8 +69,10 @@ pub struct Request {
     pub queue: QueueChoice,
     /// The caller's endpoint.
     pub endpoint: String,
-    /// The caller's extension.
+    /// The caller's extension: that of the phone, or of the person with the PIN.
     pub extension: Extension,
+    /// The phone's own extension.
+    pub phone_extension: Extension,
     /// The party that adds and removes the member. `None`: as configured.
     pub members: Option<DoneBy>,
     /// The party that plays the prompt. `None`: as configured.
@@ -196,6 +198,7 @@ pub fn parse(
         queue,
         endpoint,
         extension,
+        phone_extension: extension,
         members: done_by("member", member)?,
         prompting: done_by("prompt", prompt)?,
         pause_reason: reason.unwrap_or_default(),
@@ -243,6 +246,7 @@ mod tests {
             queue: QueueChoice::One(QueueRef::Extension("801".parse().unwrap())),
             endpoint: "101".to_owned(),
             extension: "101".parse().unwrap(),
+            phone_extension: "101".parse().unwrap(),
             members: Some(DoneBy::Dialplan),
             prompting: Some(DoneBy::Handler),
             pause_reason: String::new(),

@@ -229,8 +229,8 @@ class Cases:
         self.row("a call that a program originates signs nobody in", sorted(self.center.sessions()), [])
 
     async def hang_ups(self):
-        """At every command of the call."""
-        for code, after in [("*13801", "801:101"), ("*14801", "-")]:
+        """At every command of the call. Before `linger`, the second one, FreeSWITCH closes the connection, and nothing is done."""
+        for code, before, after in [("*13801", "-", "801:101"), ("*14801", "801:101", "-")]:
             for at in range(40):
                 await self.dial("101", "*14801" if after != "-" else "*13801")
                 await self.center.until_agreed()
@@ -243,8 +243,8 @@ class Cases:
                 await self.dial("101", code, rule=hang_up)
                 commands = len(self.center.tap.calls[-1])
                 agreed = " ".join(sorted(f"{queue}:{phone}" for queue, phone in await self.center.until_agreed())) or "-"
-                self.row(f"{code}: the caller hangs up at command {at}", agreed, after)
-                if at + 1 >= commands:
+                self.row(f"{code}: the caller hangs up at command {at}", agreed, before if at < 2 else after)
+                if at >= 2 and at + 1 >= commands:
                     break
 
     async def cuts(self):

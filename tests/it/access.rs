@@ -336,6 +336,14 @@ async fn a_token_is_shown_once_and_found_nowhere() {
         let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/acme.yaml");
         let (out, err, code) = run(&["import", example, "-o", "acme", "--server", &address], &token);
         assert_eq!(code, 0, "{out}{err}");
+        let pin = "7309518462";
+        let mut typed = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut typed, pin.as_bytes()).unwrap();
+        std::io::Seek::rewind(&mut typed).unwrap();
+        let mut set = program();
+        set.args(["pin", "set", "anna", "-o", "acme", "--server", &address]).env("QUEUEGATE_TOKEN", &token);
+        let (out, err, code) = crate::support::told(set.stdin(typed).output().unwrap());
+        assert!(code == 0 && !out.contains(pin) && !err.contains(pin), "{out}{err}");
         let (_, err, code) = run(&["sessions", "-o", "acme", "--server", &address], "");
         assert!(code == 2 && err.contains("UNAUTHENTICATED / CREDENTIALS_MISSING"), "{err}");
         let wrong = format!("{token}x");
@@ -353,6 +361,7 @@ async fn a_token_is_shown_once_and_found_nowhere() {
         let said = rest.join().unwrap();
         let random = token.strip_prefix("qgt_").unwrap();
         assert!(said.contains("\"message\":\"stopped\"") && !said.contains(random), "the log has the token");
+        assert!(!said.contains(pin), "the log has the PIN");
         for file in fs::read_dir(folder.path()).unwrap() {
             let path = file.unwrap().path();
             let bytes = fs::read(&path).unwrap();

@@ -16,7 +16,7 @@ use crate::{
     domain::ids::OrganizationId,
     pbx::{
         self,
-        config::{Config, DoneBy, Network, Removal},
+        config::{Config, DoneBy, Identify, Moving, Network, Removal},
         names::{
             Endpoints, Interface, NamedEndpoint, Prefix, QueueName, named_endpoint, require_organization_in_names,
         },
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The environment variables of `esl`, by clap's name of the flag.
-const ESL_ENVIRONMENT: [(&str, &str); 17] = [
+const ESL_ENVIRONMENT: [(&str, &str); 19] = [
     ("config", "QUEUEGATE_ESL_CONFIG"),
     ("listen", "QUEUEGATE_ESL_LISTEN"),
     ("allow", "QUEUEGATE_ESL_ALLOW"),
@@ -35,6 +35,8 @@ const ESL_ENVIRONMENT: [(&str, &str); 17] = [
     ("endpoint_prefix", "QUEUEGATE_ESL_ENDPOINT_PREFIX"),
     ("endpoint", "QUEUEGATE_ESL_ENDPOINT"),
     ("queue_name", "QUEUEGATE_ESL_QUEUE_NAME"),
+    ("identify", "QUEUEGATE_ESL_IDENTIFY"),
+    ("moves", "QUEUEGATE_ESL_MOVE"),
     ("members", "QUEUEGATE_ESL_MEMBERS"),
     ("play", "QUEUEGATE_ESL_PLAY"),
     ("prompt", "QUEUEGATE_ESL_PROMPT"),
@@ -104,14 +106,22 @@ pub(super) struct Handler {
     /// Template of the PBX's queue names, with {extension} or {id}, and with {organization} if it has several.
     #[arg(long, value_name = "TEMPLATE", env = "QUEUEGATE_AGI_QUEUE_NAME", default_value = "{extension}")]
     pub queue_name: QueueName,
+    /// Callers are the users of their endpoints; or they enter a number and a PIN, at any phone.
+    #[arg(long, value_name = "MODE", env = "QUEUEGATE_AGI_IDENTIFY", default_value = "endpoint", value_enum)]
+    identify: IdentifyBy,
+    /// With --identify pin: a person who is signed in at another phone moves to the one that they dial from. False:
+    /// their sign-in is refused.
+    #[arg(long = "move", value_name = "BOOL", env = "QUEUEGATE_AGI_MOVE", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true")]
+    moves: bool,
     /// Add and remove queue members during a call. False: change none; the dialplan does it.
     #[arg(long, value_name = "BOOL", env = "QUEUEGATE_AGI_MEMBERS", action = clap::ArgAction::Set, default_value = "true")]
     pub members: bool,
     /// Play prompts. False: the dialplan plays the sound in QUEUEGATE_PROMPT.
     #[arg(long, value_name = "BOOL", env = "QUEUEGATE_AGI_PLAY", action = clap::ArgAction::Set, default_value = "true")]
     pub play: bool,
-    /// Sounds: NAME=SOUND, separated by commas. A name is signed-in, signed-out, denied, failed, ask-queue or a reason
-    /// such as UNKNOWN_QUEUE.
+    /// Sounds: NAME=SOUND, separated by commas. A name is signed-in, signed-out, denied, failed, ask-queue, ask-agent, ask-pin or a
+    /// reason such as UNKNOWN_QUEUE.
     #[arg(long, value_name = "LIST", env = "QUEUEGATE_AGI_PROMPT", value_delimiter = ',', value_parser = prompt)]
     pub prompt: Vec<(String, String)>,
     /// Pause after which a number that a caller enters is complete.
@@ -138,6 +148,13 @@ pub(super) struct Handler {
     server: Server,
     #[command(subcommand)]
     command: Option<AdoptionCommand>,
+}
+
+/// The identification of callers.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum IdentifyBy {
+    Endpoint,
+    Pin,
 }
 
 /// Whether reconciling removes members without a session.
@@ -187,6 +204,15 @@ impl Handler {
             require_organization_in_names(endpoints, interface).map_err(|error| Wrong(error.to_string()))?;
         }
         Ok(organizations)
+    }
+
+    /// Return the identification of callers.
+    pub(super) fn identify(&self) -> Identify {
+        match (self.identify, self.moves) {
+            (IdentifyBy::Endpoint, _) => Identify::ByEndpoint,
+            (IdentifyBy::Pin, true) => Identify::ByPin { moving: Moving::Allowed },
+            (IdentifyBy::Pin, false) => Identify::ByPin { moving: Moving::Refused },
+        }
     }
 
     /// Return whether reconciling removes members without a session.

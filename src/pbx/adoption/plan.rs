@@ -119,11 +119,12 @@ pub async fn plan(
             let Some(info) = found.filter(|info| info.kind == QueueKind::CallQueue) else { continue };
             let Ok(queue) = info.id.parse().map(QueueRef::Id) else { continue };
             let signed_in = phones.of_queue(config, &api, (organization, &queue, &pbx_queue)).await?;
-            let corrections = differences(&pbx_queue, &members, &signed_in.interfaces, |_| None);
+            let corrections = differences(&pbx_queue, &members, &signed_in.phones, |_| None);
             let mut steps = Vec::new();
             for member in &members {
                 let key = MemberKey::new(&pbx_queue, &member.interface);
-                let is_surplus = corrections.iter().any(|(_, surplus, _)| *surplus == key);
+                let is_surplus =
+                    corrections.iter().any(|(correction, of, _)| *correction == Correction::Remove && *of == key);
                 let step = match member {
                     Member { is_dynamic: false, .. } => Step::LeaveStatic,
                     _ if is_surplus => {

@@ -94,6 +94,22 @@ impl ApiClient {
         self.call(request, deadline, async |mut client, request| client.sign_out(request).await).await
     }
 
+    /// Compare a PIN with a user's.
+    pub(crate) async fn verify_pin(
+        &self,
+        organization: &OrganizationId,
+        user: &Extension,
+        pin: String,
+        deadline: Instant,
+    ) -> Result<proto::VerifyPinResponse, Failure> {
+        let request = proto::VerifyPinRequest {
+            organization_id: organization.to_string(),
+            user: Some(proto::verify_pin_request::User::UserExtension(user.to_string())),
+            pin,
+        };
+        self.call(request, deadline, async |mut client, request| client.verify_pin(request).await).await
+    }
+
     /// Check whether a user may sign in.
     pub(crate) async fn check(
         &self,

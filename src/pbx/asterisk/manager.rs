@@ -106,6 +106,7 @@ impl ManagerConnection {
                     is_dynamic: message.get("Membership") == "dynamic",
                     state: MemberState {
                         penalty: message.get("Penalty").parse().unwrap_or_default(),
+                        name: message.get("Name").to_owned(),
                         is_paused: message.get("Paused") == "1",
                         pause_reason: message.get("PausedReason").to_owned(),
                     },
@@ -126,9 +127,10 @@ impl ManagerConnection {
         state_interface: Option<&str>,
         state: &MemberState,
     ) -> Result<(), PbxError> {
-        let MemberState { penalty, is_paused, pause_reason } = state;
+        let MemberState { penalty, name, is_paused, pause_reason } = state;
         let penalty = penalty.to_string();
         let mut fields = vec![("Queue", queue), ("Interface", interface), ("Penalty", penalty.as_str())];
+        fields.extend((!name.is_empty()).then_some(("MemberName", name.as_str())));
         fields.extend(state_interface.map(|device| ("StateInterface", device)));
         fields.extend(is_paused.then_some(("Paused", "true")));
         unless(self.request("QueueAdd", &fields).await, "Already there")?;
@@ -137,6 +139,13 @@ impl ManagerConnection {
             self.request("QueuePause", &fields).await?;
         }
         Ok(())
+    }
+
+    /// Set the penalty of a member. A missing member is no error.
+    pub(crate) async fn set_penalty(&mut self, queue: &str, interface: &str, penalty: u32) -> Result<(), PbxError> {
+        let penalty = penalty.to_string();
+        let fields = [("Queue", queue), ("Interface", interface), ("Penalty", penalty.as_str())];
+        unless(self.request("QueuePenalty", &fields).await, "Invalid interface")
     }
 
     /// Remove a member. A missing member is no error.

@@ -1,14 +1,11 @@
 //! The way of a call: read, verify, carry out, report.
 
 use tokio::{net::TcpStream, time::Instant};
-use tracing::{
-    Instrument, Span, debug,
-    field::{Empty, display},
-    info, warn,
-};
+use tracing::{Instrument, Span, debug, field::Empty, info, warn};
 
 use super::{
     action::carry_out,
+    identify::identify,
     report::{prompting, report},
     result::{CallResult, NOT_DIALED},
 };
@@ -38,7 +35,6 @@ async fn handle_request(context: &HandlerContext, mut connection: CallConnection
         Ok(request) => {
             let span = Span::current();
             span.record("organization", request.organization.as_str());
-            span.record("user", display(request.extension));
             (verify_and_carry_out(context, &mut connection, &start.channel, request).await, prompting(context, request))
         }
         Err(error) => {
@@ -64,7 +60,10 @@ async fn verify_and_carry_out(
     request: &Request,
 ) -> CallResult {
     match connection.channel_origin(channel).await {
-        Ok(ChannelOrigin::Dialed) => carry_out(context, connection, request).await,
+        Ok(ChannelOrigin::Dialed) => match identify(context, connection, request).await {
+            Ok(request) => carry_out(context, connection, &request).await,
+            Err(result) => result,
+        },
         Ok(ChannelOrigin::Transferred) => {
             warn!("a call was refused, because it was transferred or forwarded");
             CallResult::denied(NOT_DIALED.to_owned())

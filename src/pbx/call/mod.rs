@@ -13,6 +13,8 @@ mod toggle;
 mod pause;
 mod on_queue;
 mod all_queues;
+mod identify;
+mod hot_desk;
 mod action;
 mod handle;
 

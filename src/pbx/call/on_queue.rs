@@ -4,6 +4,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Span;
 
 use super::{
+    hot_desk::phone_of_person,
     phone::{PhoneOnQueue, changing_members},
     result::{CallResult, reason_name},
     sign_in::sign_in,
@@ -13,6 +14,7 @@ use super::{
 use crate::{
     domain::ids::QueueRef,
     pbx::{
+        config::Identify,
         connection::CallConnection,
         context::HandlerContext,
         key_locks::MemberKey,
@@ -32,18 +34,25 @@ pub(super) async fn carry_out_on(
     if request.action == Action::Check {
         return check(context, request, queue, deadline).await;
     }
-    let interface = context.config.interface.of(&request.organization, &request.endpoint, &request.extension);
+    let interface = context.config.interface.of(&request.organization, &request.endpoint, &request.phone_extension);
     let Some(interface) = interface else {
         return CallResult::failed("NO_ENDPOINT");
     };
     let members = changing_members(context, request);
     let pbx_queue = context.pbx_queue(&request.organization, queue, deadline).await;
     let key = MemberKey::new(pbx_queue.as_deref().unwrap_or(&queue.name()), &interface);
+    let dialed = PhoneOnQueue { queue: queue.clone(), pbx_queue, interface, key, members };
+    let phone = match context.config.identify {
+        Identify::ByEndpoint => dialed,
+        Identify::ByPin { moving } => match phone_of_person(context, connection, request, dialed, moving).await {
+            Ok(phone) => phone,
+            Err(result) => return result,
+        },
+    };
     // INVARIANT: the lock is held until the session and the member agree, or the journal has the rest.
-    let Ok(_guard) = timeout_at(deadline, context.key_locks.lock(&key)).await else {
+    let Ok(_guard) = timeout_at(deadline, context.key_locks.lock(&phone.key)).await else {
         return CallResult::failed("DEADLINE_EXCEEDED");
     };
-    let phone = PhoneOnQueue { queue: queue.clone(), pbx_queue, interface, key, members };
     match request.action {
         Action::SignIn => sign_in(context, connection, request, &phone).await,
         Action::SignOut => sign_out(context, connection, request, &phone).await,

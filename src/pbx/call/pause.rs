@@ -23,8 +23,8 @@ pub(super) async fn change_pause(
         warn!("a call asks for a pause, but the handler executes no application; see --members");
         return CallResult::failed("BAD_REQUEST");
     }
-    let Request { organization, endpoint, extension, pause_reason, .. } = request;
-    let Some(interface) = context.config.interface.of(organization, endpoint, extension) else {
+    let Request { organization, endpoint, phone_extension, pause_reason, .. } = request;
+    let Some(interface) = context.config.interface.of(organization, endpoint, phone_extension) else {
         return CallResult::failed("NO_ENDPOINT");
     };
     // Without a queue's name, the PBX changes the member in all queues.

@@ -31,6 +31,13 @@ impl PhoneOnQueue {
         }
     }
 
+    /// Return the same queue with another phone.
+    pub(super) fn at(&self, interface: String) -> Self {
+        let Self { queue, pbx_queue, interface: _, key, members } = self;
+        let key = MemberKey::new(&key.queue, &interface);
+        Self { queue: queue.clone(), pbx_queue: pbx_queue.clone(), interface, key, members: *members }
+    }
+
     /// Return a pending operation for the journal.
     pub(super) fn journal_entry(&self, request: &Request, action: PendingAction) -> JournalEntry {
         JournalEntry {

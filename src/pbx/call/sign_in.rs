@@ -18,6 +18,7 @@ use crate::{
         connection::{CallConnection, MemberChange, MemberStatus},
         context::HandlerContext,
         journal::{JournalEntry, MAX_REQUEST_IDS, PendingAction},
+        names::MemberProfile,
         request::Request,
     },
     rpc::proto::Reason,
@@ -75,9 +76,11 @@ pub(super) async fn sign_in(
         return CallResult::denied(reason_name(decision.reason()));
     };
     // If the user has signed in from another of their phones, that one rings.
-    let interface = context.config.own_interface(organization, *extension, &session.device).unwrap_or(&phone.interface);
+    let interface =
+        context.config.interface_of_session(organization, *extension, &session.device).unwrap_or(&phone.interface);
     let is_own_session = answer.created || interface == phone.interface;
-    if let Err(reason) = add_member(context, connection, organization, phone, interface).await {
+    let profile = MemberProfile::of(&session);
+    if let Err(reason) = add_member(context, connection, organization, phone, (interface, &profile)).await {
         if is_own_session {
             undo_sign_in(context, request, phone, reason).await;
         } else {
@@ -139,7 +142,7 @@ async fn add_member(
     connection: &mut CallConnection,
     organization: &OrganizationId,
     phone: &PhoneOnQueue,
-    interface: &str,
+    (interface, profile): (&str, &MemberProfile),
 ) -> Result<(), &'static str> {
     let pbx_queue = match (phone.members, &phone.pbx_queue) {
         (DoneBy::Dialplan, _) => return Ok(()),
@@ -147,7 +150,9 @@ async fn add_member(
         (DoneBy::Handler, Some(pbx_queue)) => pbx_queue,
     };
     let device = context.config.member_device(organization, interface);
-    match connection.change_member(pbx_queue, interface, MemberChange::Add { device: device.as_deref() }).await {
+    let MemberProfile { penalty, name } = profile;
+    let add = MemberChange::Add { device: device.as_deref(), penalty: *penalty, name };
+    match connection.change_member(pbx_queue, interface, add).await {
         Ok(MemberStatus::Added) => Ok(()),
         Ok(MemberStatus::AlreadyMember) => {
             // The agent wants calls. A pause, such as Asterisk's Auto-Pause, would keep them away.

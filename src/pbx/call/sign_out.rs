@@ -41,7 +41,7 @@ pub(super) async fn sign_out(
     let session_id = ended.first().map(|session| session.session_id.clone()).unwrap_or_default();
     let mut interfaces = vec![phone.interface.clone()];
     let own = |session: &'_ Session| {
-        context.config.own_interface(organization, *extension, &session.device).map(str::to_owned)
+        context.config.interface_of_session(organization, *extension, &session.device).map(str::to_owned)
     };
     for other in ended.iter().filter_map(own) {
         if other != phone.interface {

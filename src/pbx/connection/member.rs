@@ -17,6 +17,8 @@ pub(crate) struct Member {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct MemberState {
     pub penalty: u32,
+    /// The name for people, or an empty text.
+    pub name: String,
     pub is_paused: bool,
     pub pause_reason: String,
 }
@@ -24,8 +26,8 @@ pub(crate) struct MemberState {
 /// A change of a member during a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MemberChange<'c> {
-    /// Add it, with its device from [`crate::pbx::Config::member_device`].
-    Add { device: Option<&'c str> },
+    /// Add it, with its device from [`crate::pbx::Config::member_device`], its penalty and its name for people.
+    Add { device: Option<&'c str>, penalty: u32, name: &'c str },
     /// Remove it.
     Remove,
     /// Pause it, with a reason code or an empty text.

@@ -51,6 +51,14 @@ impl PbxConnection {
         }
     }
 
+    /// Set the penalty of a member. A missing member is no error.
+    pub(crate) async fn set_penalty(&mut self, queue: &str, interface: &str, penalty: u32) -> Result<(), PbxError> {
+        match self {
+            Self::Manager(manager) => manager.set_penalty(queue, interface, penalty).await,
+            Self::EventSocket(socket) => socket.set_penalty(queue, interface, penalty).await,
+        }
+    }
+
     /// Remove a member. A missing member is no error.
     pub(crate) async fn remove(&mut self, queue: &str, interface: &str) -> Result<(), PbxError> {
         match self {

@@ -80,8 +80,9 @@ impl CallSocket {
         }
         self.unique_id = start.unique_id.clone();
         self.origin = origin(&channel);
-        self.socket.command("myevents", "myevents", end).await?;
+        // First of all, because FreeSWITCH closes the connection at a hang-up before it.
         self.socket.command("linger", &format!("linger {LINGER_SECONDS}"), end).await?;
+        self.socket.command("myevents", "myevents", end).await?;
         if channel.get("Socket-Mode") == "async" {
             self.socket.command("resume", "resume", end).await?;
         }
@@ -107,8 +108,9 @@ impl CallSocket {
         let status = self.status;
         let mut callcenter = Callcenter::new(&mut self.socket, self.deadline.end);
         match change {
-            MemberChange::Add { device } => {
-                let state = MemberState::default();
+            // A tier has no name for people.
+            MemberChange::Add { device, penalty, name: _ } => {
+                let state = MemberState { penalty, ..MemberState::default() };
                 let new = NewTier { queue, agent, contact: device, status, pause: Pause::Ends, state: &state };
                 callcenter.add(new).await
             }
@@ -154,6 +156,8 @@ impl CallSocket {
             return Ok(None);
         }
         let read = self.socket.api(&format!("uuid_getvar {} {DIGITS}", self.unique_id), self.deadline.end).await?;
+        // It may be a PIN, which doesn't belong into the record of the call.
+        self.set(DIGITS, "").await?;
         // Without digits the variable is absent.
         let is_entry = read.bytes().all(|letter| letter.is_ascii_digit() || letter == b'*');
         Ok(Some(if is_entry { read } else { String::new() }))

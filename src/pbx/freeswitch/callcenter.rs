@@ -101,8 +101,7 @@ impl<'s> Callcenter<'s> {
     pub(super) async fn add(&mut self, new: NewTier<'_>) -> Result<MemberStatus, PbxError> {
         let NewTier { queue, agent, contact, status, pause, state } = new;
         let (queue, name) = (word(queue)?, word(agent)?);
-        // The penalty 0 is the first level.
-        let add_tier = format!("tier add {queue} {name} {} 1", state.penalty.saturating_add(1));
+        let add_tier = format!("tier add {queue} {name} {} 1", level(state.penalty));
         let mut added = self.change(&add_tier).await?;
         if let Done::No(reason) = &added
             && reason.contains("Agent not found")
@@ -131,6 +130,12 @@ impl<'s> Callcenter<'s> {
             self.set(agent, "status", wanted).await?;
         }
         Ok(result)
+    }
+
+    /// Set the level of a tier. A missing one is no error.
+    pub(super) async fn set_penalty(&mut self, queue: &str, agent: &str, penalty: u32) -> Result<(), PbxError> {
+        let set = format!("tier set level {} {} {}", word(queue)?, word(agent)?, level(penalty));
+        unless(self.change(&set).await?, "not found", "tier set")
     }
 
     /// Remove a tier. Log the agent out if it was the last one.
@@ -220,6 +225,11 @@ impl<'s> Callcenter<'s> {
         let rows = serde_json::from_str(&answer).ok().and_then(|answer: JsonAnswer<Vec<T>>| answer.response);
         rows.ok_or_else(|| PbxError::Refused { action: what, message: "is mod_callcenter loaded?".to_owned() })
     }
+}
+
+/// Return the level of a tier. The penalty 0 is the first level.
+fn level(penalty: u32) -> u32 {
+    penalty.saturating_add(1)
 }
 
 /// Return the row of a list with one agent. Its contact may contain the separator.

@@ -93,6 +93,7 @@ impl InboundSocket {
                 is_dynamic: !in_configuration.contains(&(tier.queue, tier.agent.clone())),
                 state: MemberState {
                     penalty: tier.level.parse::<u32>().unwrap_or(1).saturating_sub(1),
+                    name: String::new(),
                     is_paused: agent.is_some_and(|agent| agent.status == ON_BREAK),
                     pause_reason: String::new(),
                 },
@@ -120,6 +121,11 @@ impl InboundSocket {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Set the penalty of a tier. A missing one is no error.
+    pub(crate) async fn set_penalty(&mut self, queue: &str, agent: &str, penalty: u32) -> Result<(), PbxError> {
+        Callcenter::new(&mut self.socket, deadline()).set_penalty(queue, agent, penalty).await
     }
 
     /// Remove a tier. A missing one is no error.

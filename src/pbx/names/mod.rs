@@ -11,8 +11,8 @@ mod endpoints;
 mod queue_name;
 mod interface;
 mod lamp;
+mod member_profile;
 
-pub(crate) use self::lamp::CUSTOM;
 pub use self::{
     endpoints::{Endpoints, NamedEndpoint, Prefix, named_endpoint},
     interface::{Interface, require_organization_in_names},
@@ -20,3 +20,4 @@ pub use self::{
     queue_name::QueueName,
     text::{InvalidName, is_plain},
 };
+pub(crate) use self::{lamp::CUSTOM, member_profile::MemberProfile};

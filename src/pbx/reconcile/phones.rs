@@ -17,6 +17,7 @@ use crate::{
         api::{ApiClient, Failure},
         config::Config,
         key_locks::MemberKey,
+        names::MemberProfile,
     },
     rpc::proto,
 };
@@ -30,10 +31,17 @@ const MAX_CACHED_EXTENSIONS: usize = 100_000;
 /// The users with a session on a queue.
 #[derive(Debug, Default)]
 pub(crate) struct SignedIn {
-    /// The interfaces that ring, by member.
-    pub interfaces: BTreeMap<MemberKey, String>,
+    /// The phones that ring, by member.
+    pub phones: BTreeMap<MemberKey, RingingPhone>,
     /// The extensions of the users.
     pub extensions: BTreeSet<Extension>,
+}
+
+/// A phone that rings for a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RingingPhone {
+    pub interface: String,
+    pub profile: MemberProfile,
 }
 
 /// Finds the phones of sessions. It caches the extensions of users.
@@ -65,7 +73,8 @@ impl SessionPhones {
             };
             signed_in.extensions.insert(extension);
             if let Some(interface) = interface_of(config, organization, extension, session) {
-                signed_in.interfaces.insert(MemberKey::new(pbx_queue, &interface), interface);
+                let key = MemberKey::new(pbx_queue, &interface);
+                signed_in.phones.insert(key, RingingPhone { interface, profile: MemberProfile::of(session) });
             }
         }
         Ok(signed_in)
@@ -100,7 +109,7 @@ fn interface_of(
     extension: Extension,
     session: &proto::Session,
 ) -> Option<String> {
-    if let Some(interface) = config.own_interface(organization, extension, &session.device) {
+    if let Some(interface) = config.interface_of_session(organization, extension, &session.device) {
         return Some(interface.to_owned());
     }
     let Config { interface, endpoints, .. } = config;

@@ -15,9 +15,10 @@ use crate::{
     pbx::{
         api::Failure,
         config::{Config, Manager},
-        connection::{Member, PbxConnection, PbxError},
+        connection::{Member, MemberState, PbxConnection, PbxError},
         context::HandlerContext,
         key_locks::{LogicalTime, MemberKey},
+        names::MemberProfile,
         queues::Marks,
     },
     rpc::proto,
@@ -180,11 +181,12 @@ impl<'r> Reconciler<'r> {
                 signed_in =
                     self.phones.of_queue(&context.config, &context.api, (organization, &queue, pbx_queue)).await?;
             }
-            let with_session = signed_in.interfaces;
+            let with_session = signed_in.phones;
             context.known_queues.saw_sessions(with_session.keys());
             let pending = |key: &MemberKey| context.journal.get(key).map(|entry| entry.action);
             for (correction, key, interface) in differences(pbx_queue, &members, &with_session, pending) {
-                self.correct((organization, pbx_queue), &interface, &key, time, correction).await?;
+                let profile = with_session.get(&key).map(|phone| phone.profile.clone()).unwrap_or_default();
+                self.correct((organization, pbx_queue), (&interface, profile), &key, time, correction).await?;
             }
             context.known_queues.forget_members(pbx_queue, |key| with_session.contains_key(key));
             if let Some(lamp) = &manager.lamp {
@@ -199,7 +201,7 @@ impl<'r> Reconciler<'r> {
     async fn correct(
         &mut self,
         (organization, pbx_queue): (&OrganizationId, &str),
-        interface: &str,
+        (interface, profile): (&str, MemberProfile),
         key: &MemberKey,
         time: LogicalTime,
         correction: Correction,
@@ -224,9 +226,11 @@ impl<'r> Reconciler<'r> {
         let corrected = match correction {
             Correction::Add => {
                 let device = context.config.member_device(organization, interface);
-                let state = context.known_queues.member_state(key);
+                let MemberProfile { penalty, name } = profile;
+                let state = MemberState { penalty, name, ..context.known_queues.member_state(key) };
                 self.pbx.add(pbx_queue, interface, device.as_deref(), &state).await
             }
+            Correction::SetPenalty => self.pbx.set_penalty(pbx_queue, interface, profile.penalty).await,
             Correction::Remove => self.pbx.remove(pbx_queue, interface).await,
         };
         guard.release_unchanged();

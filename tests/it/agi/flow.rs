@@ -147,8 +147,9 @@ async fn endpoints_queues_and_interfaces_have_the_configured_names() {
     .await;
     center.dial(Call::from("anna-desk", "sign-in?queue=sales")).await;
     center.dial(Call::from("phone-102", "sign-in?queue=801")).await;
-    let expected = ["101", "102"]
-        .map(|extension| format!("AddQueueMember(801,Local/{extension}@from-queue/n,,,,hint:{extension}@ext-local)"));
+    let expected = [("101", "Anna Berg"), ("102", "Bo Lindqvist")].map(|(extension, name)| {
+        format!("AddQueueMember(801,Local/{extension}@from-queue/n,,,{name},hint:{extension}@ext-local)")
+    });
     assert_eq!(*center.pbx.executed.lock().unwrap(), expected);
     assert!(center.agree().await);
 
@@ -156,6 +157,6 @@ async fn endpoints_queues_and_interfaces_have_the_configured_names() {
     let ended = center.dial(Call::from("101", "sign-in?queue=801")).await;
     // The PBX has no queue `sales`, so the sign-in is undone.
     assert_eq!(ended.answer().1, "NO_SUCH_QUEUE");
-    assert_eq!(*center.pbx.executed.lock().unwrap(), ["AddQueueMember(sales,PJSIP/101)"]);
+    assert_eq!(*center.pbx.executed.lock().unwrap(), ["AddQueueMember(sales,PJSIP/101,,,Anna Berg)"]);
     assert!(center.agree().await);
 }

@@ -160,7 +160,7 @@ async fn no_request_executes_another_application_or_uses_another_name() {
     for line in executed {
         let arguments = line.strip_prefix("AddQueueMember(").or(line.strip_prefix("RemoveQueueMember("));
         let arguments = arguments.and_then(|rest| rest.strip_suffix(')')).unwrap_or_else(|| panic!("{line}"));
-        let (queue, interface) = arguments.split_once(',').unwrap();
+        let (queue, interface) = arguments.trim_end_matches(",,,Anna Berg").split_once(',').unwrap();
         assert!(queue.bytes().all(|byte| byte.is_ascii_digit()), "{line}");
         assert!(
             interface.strip_prefix("PJSIP/").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit())),

@@ -147,9 +147,7 @@ fn answer(pbx: &Pbx, action: &BTreeMap<String, String>, is_logged_in: &mut bool)
         }
         "QueueAdd" => match pbx.add(queue, interface) {
             "ADDED" => {
-                let key = (queue.to_owned(), interface.to_owned());
-                let penalty = get("Penalty").parse().unwrap_or_default();
-                pbx.penalties.lock().unwrap().insert(key, penalty);
+                pbx.describe(queue, interface, get("Penalty").parse().unwrap_or_default(), get("MemberName"));
                 if get("Paused") == "true" {
                     pbx.pause(queue, interface, "");
                 }
@@ -162,6 +160,13 @@ fn answer(pbx: &Pbx, action: &BTreeMap<String, String>, is_logged_in: &mut bool)
             pbx.pause(queue, interface, get("Reason"));
             success("Interface paused successfully")
         }
+        "QueuePenalty" if pbx.members().contains(&(queue.to_owned(), interface.to_owned())) => {
+            let key = (queue.to_owned(), interface.to_owned());
+            let name = pbx.names.lock().unwrap().get(&key).cloned().unwrap_or_default();
+            pbx.describe(queue, interface, get("Penalty").parse().unwrap(), &name);
+            success("Interface penalty set successfully")
+        }
+        "QueuePenalty" => error("Invalid interface, queuename or penalty"),
         "QueueRemove" => match pbx.remove(queue, interface) {
             "REMOVED" => success("Removed interface from queue"),
             "NOTINQUEUE" => error("Unable to remove interface: Not there"),

@@ -6,6 +6,7 @@ mod asterisk;
 mod campaign;
 mod dialplan;
 mod flow;
+mod hot_desks;
 mod lamps;
 mod latency;
 mod limits;
@@ -14,6 +15,7 @@ mod manager_tls;
 mod mishaps;
 mod pauses;
 mod phones;
+mod profiles;
 mod program;
 mod reconcile;
 
@@ -24,7 +26,7 @@ use queuegate::{
     domain::ids::OrganizationId,
     pbx::{
         self, Config,
-        config::{DoneBy, Manager, PbxKind, Removal, Secret},
+        config::{DoneBy, Identify, Manager, PbxKind, Removal, Secret},
         names::Endpoints,
         prompts::Prompts,
     },
@@ -108,6 +110,7 @@ fn config(folder: &TempDir) -> Config {
         endpoints: Endpoints { technologies, ..Endpoints::default() },
         queue_name: "{extension}".parse().unwrap(),
         interface: "PJSIP/{endpoint}".parse().unwrap(),
+        identify: Identify::ByEndpoint,
         kind: PbxKind::Asterisk { state_interface: None },
         members: DoneBy::Handler,
         prompting: DoneBy::Handler,

@@ -30,7 +30,10 @@ async fn a_device_that_a_caller_wrote_reaches_the_pbx_only_if_it_is_the_users_ow
         center.pbx.until_members(&[]).await;
     }
     let executed = center.pbx.executed.lock().unwrap().clone();
-    assert!(executed.iter().all(|application| application.contains("(801,PJSIP/101)")), "{executed:?}");
+    let is_annas = |application: &String| {
+        ["(801,PJSIP/101)", "(801,PJSIP/101,,,Anna Berg)"].iter().any(|own| application.ends_with(own))
+    };
+    assert!(executed.iter().all(is_annas), "{executed:?}");
 }
 
 /// 101 calls 102, 102 answers, and 101 transfers the call to *13801. The channel is 102's, but 101 chose the code.
@@ -162,11 +165,10 @@ async fn the_member_of_a_denied_caller_without_a_session_is_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_that_is_added_again_keeps_its_pause_and_penalty_and_signing_in_ends_the_pause() {
+async fn a_member_that_is_added_again_keeps_its_pause_and_signing_in_ends_the_pause() {
     let center = Center::reconciled().await;
     center.dial(Call::from("101", "sign-in?queue=801")).await;
     let key = ("801".to_owned(), "PJSIP/101".to_owned());
-    center.pbx.penalties.lock().unwrap().insert(key.clone(), 7);
     center.pbx.pause("801", "PJSIP/101", "Auto-Pause");
     // This change marks the queue, so the handler reads the pause.
     center.pbx.add("801", "PJSIP/103");
@@ -181,7 +183,6 @@ async fn a_member_that_is_added_again_keeps_its_pause_and_penalty_and_signing_in
         tokio::task::yield_now().await;
     };
     assert_eq!(tokio::time::timeout(super::EFFECT_TIMEOUT, reason()).await.unwrap(), "Auto-Pause");
-    assert_eq!(center.pbx.penalties.lock().unwrap()[&key], 7);
     let ended = center.dial(Call::from("101", "sign-in?queue=801")).await;
     assert_eq!(ended.answer().2, "agent-loginok");
     assert!(!center.pbx.is_paused("801", "PJSIP/101"), "a paused member doesn't ring");

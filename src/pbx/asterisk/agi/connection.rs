@@ -117,9 +117,14 @@ impl AgiConnection {
         let application = MemberApplication::of(change);
         let member = format!("{queue},{interface}");
         let arguments = match change {
-            MemberChange::Add { device: Some(state_interface) } => format!("{member},,,,{state_interface}"),
+            MemberChange::Add { device, penalty, name } => {
+                let penalty = if penalty == 0 { String::new() } else { penalty.to_string() };
+                let arguments = format!("{member},{penalty},,{name},{}", device.unwrap_or_default());
+                // A dialplan or a log has no empty arguments at its end either.
+                arguments.trim_end_matches(',').to_owned()
+            }
             MemberChange::Pause { reason } => format!("{member},,{reason}"),
-            MemberChange::Add { device: None } | MemberChange::Remove | MemberChange::Unpause => member,
+            MemberChange::Remove | MemberChange::Unpause => member,
         };
         // An earlier application may have left its status in the variable.
         self.set(application.status_variable(), "").await?;

@@ -32,6 +32,8 @@ pub struct Pbx {
     pub paused_members: Mutex<BTreeMap<(String, String), String>>,
     /// The penalties of members that have one.
     pub penalties: Mutex<BTreeMap<(String, String), u32>>,
+    /// The names of members that have one.
+    pub names: Mutex<BTreeMap<(String, String), String>>,
     /// The states of custom devices. They survive a restart.
     pub devices: Mutex<BTreeMap<String, String>>,
     /// Whether the manager's user may not read or set devices.
@@ -55,6 +57,7 @@ impl Pbx {
             queues: Mutex::new(queues),
             paused_members: Mutex::default(),
             penalties: Mutex::default(),
+            names: Mutex::default(),
             devices: Mutex::default(),
             refuses_devices: AtomicBool::new(false),
             executed: Mutex::default(),
@@ -130,6 +133,28 @@ impl Pbx {
         self.penalties.lock().unwrap().remove(&key);
     }
 
+    /// Set the penalty and the name of a member.
+    pub fn describe(&self, queue: &str, interface: &str, penalty: u32, name: &str) {
+        let key = (queue.to_owned(), interface.to_owned());
+        self.penalties.lock().unwrap().insert(key.clone(), penalty);
+        self.names.lock().unwrap().insert(key, name.to_owned());
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Wait until a member has this penalty and this name.
+    pub async fn until_described(&self, queue: &str, interface: &str, penalty: u32, name: &str) {
+        let key = (queue.to_owned(), interface.to_owned());
+        let described = || {
+            let penalty = self.penalties.lock().unwrap().get(&key).copied();
+            (penalty.unwrap_or_default(), self.names.lock().unwrap().get(&key).cloned().unwrap_or_default())
+        };
+        let mut versions = self.version.subscribe();
+        let reached = versions.wait_for(|_| described() == (penalty, name.to_owned()));
+        if tokio::time::timeout(crate::agi::EFFECT_TIMEOUT, reached).await.is_err() {
+            panic!("{:?}, expected {penalty} {name}", described());
+        }
+    }
+
     pub fn is_paused(&self, queue: &str, interface: &str) -> bool {
         self.paused_members.lock().unwrap().contains_key(&(queue.to_owned(), interface.to_owned()))
     }
@@ -192,7 +217,14 @@ impl Pbx {
         let mut words = arguments.split(',');
         let (queue, interface) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         match application {
-            "AddQueueMember" => drop(variables.insert("AQMSTATUS".to_owned(), self.add(queue, interface).to_owned())),
+            "AddQueueMember" => {
+                let status = self.add(queue, interface);
+                if status == "ADDED" {
+                    let (penalty, name) = (words.next().unwrap_or_default(), words.nth(1).unwrap_or_default());
+                    self.describe(queue, interface, penalty.parse().unwrap_or_default(), name);
+                }
+                drop(variables.insert("AQMSTATUS".to_owned(), status.to_owned()));
+            }
             "RemoveQueueMember" => {
                 drop(variables.insert("RQMSTATUS".to_owned(), self.remove(queue, interface).to_owned()));
             }
