@@ -64,7 +64,7 @@ impl Names {
             organization: organization.parse().map_err(|error| Wrong(format!("the organization {error}")))?,
             queue_name: self.queue_name,
             interface: self.interface,
-            endpoints: Endpoints { technologies: Vec::new(), prefix: self.endpoint_prefix, named: self.endpoint },
+            endpoints: Endpoints { prefix: self.endpoint_prefix, named: self.endpoint, ..Endpoints::default() },
         })
     }
 }

@@ -14,7 +14,7 @@ use super::{args::Wrong, exit::Outcome, print, serve::ServerSettings};
 use crate::auth::without_secrets;
 
 /// Commands that can take their settings from a file.
-const COMMANDS: [&str; 3] = ["serve", "config", "agi"];
+const COMMANDS: [&str; 4] = ["serve", "config", "agi", "esl"];
 
 /// Similarity from 0 to 1 above which an unknown key gets a known one as a suggestion.
 const MIN_SIMILARITY: f64 = 0.75;
@@ -137,7 +137,7 @@ fn setting(key: &str, item: &Item, command: &str, keys: &BTreeMap<String, Holds>
         let near = keys.keys().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|near| like(near) >= MIN_SIMILARITY);
         let hint = match near {
             Some(near) => format!("did you mean `{near}`?"),
-            None if command == "agi" => "`queuegate agi --help` lists the settings".to_owned(),
+            None if matches!(command, "agi" | "esl") => format!("`queuegate {command} --help` lists the settings"),
             None => "`queuegate config` lists the settings".to_owned(),
         };
         return Err(format!("there is no setting `{}`; {hint}", crate::domain::ids::shortened(key)));

@@ -10,7 +10,9 @@ mod organization;
 mod user;
 mod queue;
 mod assignment;
+mod handler;
 mod agi;
+mod esl;
 mod archive;
 mod args;
 mod asterisk;
@@ -65,6 +67,8 @@ enum Command {
     Serve(serve::Serve),
     /// Run the FastAGI server for an Asterisk dialplan.
     Agi(Box<agi::Agi>),
+    /// Run the event-socket server for a FreeSWITCH dialplan.
+    Esl(Box<esl::Esl>),
     /// Print the effective configuration of a server, and the source of each setting.
     Config(config::Config),
     /// Manage the callers of a server.
@@ -148,9 +152,10 @@ enum Command {
     },
 }
 
-/// The whole command line. The settings of `agi` can also be given after its commands.
+/// The whole command line. The settings of `agi` and `esl` can also be given after their commands.
 fn command_line() -> clap::Command {
-    Cli::command().mut_subcommand("agi", |agi| agi.mut_args(|argument| argument.global(true)))
+    let is_global = |command: clap::Command| command.mut_args(|argument| argument.global(true));
+    Cli::command().mut_subcommand("agi", is_global).mut_subcommand("esl", |esl| handler::for_esl(is_global(esl)))
 }
 
 /// Run the program.
@@ -187,6 +192,7 @@ async fn run(command: Command, parsed: &config::ParsedCommand) -> anyhow::Result
     match command {
         Command::Serve(serve) => serve.run().await,
         Command::Agi(agi) => agi.run().await,
+        Command::Esl(esl) => esl.run().await,
         Command::Config(config) => config.run(&command_line(), parsed),
         Command::Token(token) => token.run(),
         Command::Console(console) => console.run().await,

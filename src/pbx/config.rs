@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     asterisk::manager_tls::ManagerTls,
+    freeswitch::settings::FreeSwitch,
     names::{Endpoints, Interface, Lamp, OwnPbx, QueueName},
     prompts::Prompts,
 };
@@ -100,6 +101,7 @@ impl Config {
     pub(super) fn member_device(&self, organization: &OrganizationId, interface: &str) -> Option<String> {
         let template = match &self.kind {
             PbxKind::Asterisk { state_interface } => state_interface.as_ref(),
+            PbxKind::FreeSwitch(settings) => Some(&settings.contact),
         }?;
         let (endpoint, extension) = self.interface.owner(organization, interface, &self.endpoints)?;
         template.of(organization, &endpoint, &extension)
@@ -114,6 +116,8 @@ pub enum PbxKind {
         /// The template of the devices whose state tells whether a phone is free. `None`: the phone's own state.
         state_interface: Option<Interface>,
     },
+    /// FreeSWITCH.
+    FreeSwitch(FreeSwitch),
 }
 
 /// The identification of callers.
@@ -146,7 +150,7 @@ pub enum DoneBy {
     Dialplan,
 }
 
-/// The PBX's interface for programs: on Asterisk, the manager interface.
+/// The PBX's interface for programs: on Asterisk, the manager interface; on FreeSWITCH, the event socket.
 #[derive(Debug, Clone)]
 pub struct Manager {
     /// Its address.

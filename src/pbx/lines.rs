@@ -13,7 +13,7 @@ pub(super) enum Error {
     TooLong(usize),
 }
 
-/// Reads lines. INVARIANT: `next` is cancel-safe. The bytes that were read before a cancellation stay in `partial`.
+/// Reads lines. INVARIANT: `next` and `bytes` are cancel-safe. The bytes that were read before a cancellation stay in `partial`.
 #[derive(Debug)]
 pub(super) struct Lines<R> {
     reader: BufReader<R>,
@@ -51,6 +51,22 @@ impl<R: AsyncRead + Unpin> Lines<R> {
                 return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
             }
         }
+    }
+
+    /// Return the next bytes as text, or `None` when the peer has closed the connection before their end.
+    pub(super) async fn bytes(&mut self, count: usize) -> Result<Option<String>, Error> {
+        while self.partial.len() < count {
+            let received = self.reader.fill_buf().await?;
+            if received.is_empty() {
+                return Ok(None);
+            }
+            let chunk = received.get(..count - self.partial.len()).unwrap_or(received);
+            let consumed = chunk.len();
+            self.partial.extend_from_slice(chunk);
+            self.reader.consume(consumed);
+        }
+        let bytes = std::mem::take(&mut self.partial);
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
     }
 }
 

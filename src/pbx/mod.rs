@@ -5,12 +5,15 @@
 //! outcome is open, and `replay` repeats them until queuegate answers. Beside the calls, `reconcile` corrects the
 //! members of the PBX's queues, so that they follow the sessions. `adoption` prepares a PBX that has members already.
 //!
-//! All of this is the same for every kind of PBX. `asterisk` has the protocols and the verbs of Asterisk.
+//! All of this is the same for every kind of PBX. `asterisk` and `freeswitch` have the protocols and the verbs
+//! of one kind each.
 
 pub mod names;
 pub mod prompts;
+mod percent;
 mod lines;
 pub mod asterisk;
+pub mod freeswitch;
 pub mod config;
 mod connection;
 mod request;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// The names of the prompts, and their stock sounds. A reason can have its own sound too.
+/// The names of the prompts, and their stock sounds on Asterisk. A reason can have its own sound too.
 pub const PROMPTS: [(&str, &str); 12] = [
     ("signed-in", "agent-loginok"),
     ("signed-out", "agent-loggedoff"),
@@ -19,6 +19,22 @@ pub const PROMPTS: [(&str, &str); 12] = [
     ("WRONG_PIN", "vm-incorrect"),
 ];
 
+/// The sounds of FreeSWITCH's stock set for the same prompts.
+const FREESWITCH: [(&str, &str); 12] = [
+    ("signed-in", "ivr/ivr-you_are_now_logged_in.wav"),
+    ("signed-out", "ivr/ivr-you_are_now_logged_out.wav"),
+    ("denied", "ivr/ivr-access_denied.wav"),
+    ("UNKNOWN_QUEUE", "ivr/ivr-that_was_an_invalid_entry.wav"),
+    ("failed", "ivr/ivr-im_sorry.wav"),
+    ("paused", "ivr/ivr-dnd_activated.wav"),
+    ("unpaused", "ivr/ivr-dnd_cancelled.wav"),
+    ("ask-queue", "ivr/ivr-enter_queue_number.wav"),
+    ("ask-agent", "ivr/ivr-please_enter_extension_followed_by_pound.wav"),
+    ("ask-pin", "ivr/ivr-please_enter_pin_followed_by_pound.wav"),
+    ("ask-agent-again", "ivr/ivr-please_enter_extension_followed_by_pound.wav"),
+    ("WRONG_PIN", "ivr/ivr-that_was_an_invalid_entry.wav"),
+];
+
 /// The sounds of prompts, by the name of a prompt or by a reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompts(BTreeMap<String, String>);
@@ -30,9 +46,16 @@ impl Default for Prompts {
 }
 
 impl Prompts {
-    /// Return the stock sounds with some of them replaced.
+    /// Return Asterisk's stock sounds with some of them replaced.
     pub fn with(changes: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut prompts = Self::default();
+        prompts.0.extend(changes);
+        prompts
+    }
+
+    /// Return FreeSWITCH's stock sounds with some of them replaced.
+    pub fn with_freeswitch(changes: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut prompts = Self(FREESWITCH.map(|(name, sound)| (name.to_owned(), sound.to_owned())).into());
         prompts.0.extend(changes);
         prompts
     }

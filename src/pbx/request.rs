@@ -9,6 +9,7 @@ use super::{
     config::DoneBy,
     connection::CallStart,
     names::{Endpoints, is_plain},
+    percent::decoded,
 };
 use crate::domain::ids::{Extension, OrganizationId, QueueRef, shortened};
 
@@ -92,8 +93,10 @@ pub enum InvalidRequest {
     /// The call names no organization, and none is configured.
     #[error("no organization is named; give organization=ID, or configure one")]
     NoOrganization,
-    /// The name of the channel contains no authenticated endpoint.
-    #[error("`{0}` is not the channel of an endpoint; give endpoint=${{CHANNEL(endpoint)}}, or another --technology")]
+    /// The channel has no authenticated endpoint.
+    #[error(
+        "`{0}` is not the channel of an authenticated phone; give endpoint=NAME in the dialplan, or see --technology of `agi` and --domain of `esl`"
+    )]
     NoEndpoint(String),
     /// The endpoint has no extension.
     #[error("the endpoint `{0}` has no extension; give --endpoint {0}=EXTENSION")]
@@ -167,8 +170,11 @@ pub fn parse(
     let endpoint = match endpoint {
         Some(endpoint) => endpoint,
         None => {
-            let channel = &start.channel;
-            endpoints.of_channel(channel).ok_or_else(|| InvalidRequest::NoEndpoint(shortened(channel)))?.to_owned()
+            let own = match &start.user {
+                Some(user) => endpoints.of_user(&organization, &user.name, &user.domain),
+                None => endpoints.of_channel(&start.channel),
+            };
+            own.ok_or_else(|| InvalidRequest::NoEndpoint(shortened(&start.channel)))?.to_owned()
         }
     };
     let extension = endpoints
@@ -215,24 +221,6 @@ fn done_by(name: &str, value: Option<String>) -> Result<Option<DoneBy>, InvalidR
         Some("no") => Ok(Some(DoneBy::Dialplan)),
         Some(_) => Err(InvalidRequest::Argument(name.to_owned(), "must be yes or no")),
     }
-}
-
-/// Decode a part of a query, or return `None` if it is malformed.
-fn decoded(part: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.bytes();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'%' => {
-                let mut digit = || char::from(rest.next()?).to_digit(16);
-                let (high, low) = (digit()?, digit()?);
-                bytes.push(u8::try_from(high * 16 + low).ok()?);
-            }
-            b'+' => bytes.push(b' '),
-            byte => bytes.push(byte),
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

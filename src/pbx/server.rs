@@ -55,6 +55,12 @@ pub enum Error {
          the network is protected"
     )]
     ManagerExposed(SocketAddr),
+    /// The event socket's password could be read on the network.
+    #[error(
+        "{0} is another machine, and the event socket's password would be sent in plain text; run the handler on the PBX, or \
+         give --event-socket-insecure if the network is protected"
+    )]
+    EventSocketExposed(SocketAddr),
     /// The journal can't be used.
     #[error(transparent)]
     Journal(#[from] journal::Error),
@@ -70,7 +76,11 @@ impl Error {
         match self {
             Self::Listen { .. } => true,
             Self::Journal(error) => error.is_transient(),
-            Self::Exposed(_) | Self::MetricsExposed(_) | Self::ManagerExposed(_) | Self::Marker(_) => false,
+            Self::Exposed(_)
+            | Self::MetricsExposed(_)
+            | Self::ManagerExposed(_)
+            | Self::EventSocketExposed(_)
+            | Self::Marker(_) => false,
         }
     }
 }
@@ -142,14 +152,14 @@ impl Server {
         if let Some((manager, removes)) = manager {
             if !removes {
                 warn!(
-                    "reconciling leaves members without a session; `queuegate agi plan` lists them, and `queuegate agi \
-                     adopt` makes sessions of them"
+                    "reconciling leaves members without a session; the command `plan` lists them, and `adopt` makes sessions of \
+                     them"
                 );
             }
             background.spawn(reconcile::run(Arc::clone(&context), manager, removes));
         } else {
             warn!(
-                "without --ami, a supervisor's sign-in makes no phone ring, and a phone rings on after its session has expired"
+                "without reconciling, a supervisor's sign-in makes no phone ring, and a phone rings on after its session has expired; give --ami or --event-socket"
             );
         }
         let permits = Arc::new(Semaphore::new(context.config.max_calls));

@@ -29,6 +29,7 @@ mod directory_commands;
 mod directory_lists;
 mod drains;
 mod durability;
+mod esl;
 mod etags;
 mod expiry;
 mod faults;

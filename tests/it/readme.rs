@@ -89,7 +89,7 @@ fn every_command_has_its_row() {
 
 #[test]
 fn every_setting_has_its_row_with_variable_and_default() {
-    for command in ["serve", "agi"] {
+    for command in ["serve", "agi", "esl"] {
         let help = help(&[command, "--help"]);
         let settings = settings(&help);
         assert!(settings.len() > 20, "{command}: {}", settings.len());

@@ -111,6 +111,7 @@ impl ManagerConnection {
                         pause_reason: message.get("PausedReason").to_owned(),
                     },
                     is_invalid: message.get("Status") == INVALID,
+                    is_logged_out: false,
                 }),
                 "QueueStatusComplete" => return Ok(found),
                 _ => {}

@@ -5,12 +5,14 @@ use std::time::Duration;
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{
+    error::PbxError,
     member::{ChannelOrigin, MemberChange, MemberStatus},
     start::CallStart,
 };
 use crate::pbx::{
     asterisk::agi::{AgiConnection, AgiError},
     config::{Config, PbxKind},
+    freeswitch::CallSocket,
 };
 
 /// A failure after which the connection is unusable. Whether the PBX carried out the last command is unknown.
@@ -18,19 +20,23 @@ use crate::pbx::{
 pub(crate) enum CallError {
     #[error(transparent)]
     Agi(#[from] AgiError),
+    #[error(transparent)]
+    EventSocket(#[from] PbxError),
 }
 
 /// A call's connection to the PBX.
 #[derive(Debug)]
 pub(crate) enum CallConnection {
     Agi(AgiConnection),
+    EventSocket(CallSocket),
 }
 
 impl CallConnection {
     /// Start the time limit of a call. The time that a person takes doesn't count.
     pub(crate) fn new(stream: TcpStream, config: &Config) -> Self {
-        match config.kind {
+        match &config.kind {
             PbxKind::Asterisk { .. } => Self::Agi(AgiConnection::new(stream, config.deadline)),
+            PbxKind::FreeSwitch(settings) => Self::EventSocket(CallSocket::new(stream, config.deadline, settings)),
         }
     }
 
@@ -38,6 +44,7 @@ impl CallConnection {
     pub(crate) fn request_deadline(&self) -> Instant {
         match self {
             Self::Agi(agi) => agi.request_deadline(),
+            Self::EventSocket(socket) => socket.request_deadline(),
         }
     }
 
@@ -45,6 +52,7 @@ impl CallConnection {
     pub(crate) fn has_caller(&self) -> bool {
         match self {
             Self::Agi(agi) => agi.has_caller(),
+            Self::EventSocket(socket) => socket.has_caller(),
         }
     }
 
@@ -52,6 +60,7 @@ impl CallConnection {
     pub(crate) async fn start(&mut self) -> Result<CallStart, CallError> {
         match self {
             Self::Agi(agi) => Ok(agi.start().await?),
+            Self::EventSocket(socket) => Ok(socket.start().await?),
         }
     }
 
@@ -59,6 +68,7 @@ impl CallConnection {
     pub(crate) async fn channel_origin(&mut self, channel: &str) -> Result<ChannelOrigin, CallError> {
         match self {
             Self::Agi(agi) => Ok(agi.channel_origin(channel).await?),
+            Self::EventSocket(socket) => Ok(socket.channel_origin()),
         }
     }
 
@@ -71,6 +81,7 @@ impl CallConnection {
     ) -> Result<MemberStatus, CallError> {
         match self {
             Self::Agi(agi) => Ok(agi.change_member(queue, interface, change).await?),
+            Self::EventSocket(socket) => Ok(socket.change_member(queue, interface, change).await?),
         }
     }
 
@@ -78,6 +89,7 @@ impl CallConnection {
     pub(crate) async fn set(&mut self, name: &str, value: &str) -> Result<(), CallError> {
         match self {
             Self::Agi(agi) => Ok(agi.set(name, value).await?),
+            Self::EventSocket(socket) => Ok(socket.set(name, value).await?),
         }
     }
 
@@ -85,6 +97,7 @@ impl CallConnection {
     pub(crate) async fn play(&mut self, sound: &str) -> Result<(), CallError> {
         match self {
             Self::Agi(agi) => Ok(agi.play(sound).await?),
+            Self::EventSocket(socket) => Ok(socket.play(sound).await?),
         }
     }
 
@@ -97,6 +110,7 @@ impl CallConnection {
     ) -> Result<Option<String>, CallError> {
         match self {
             Self::Agi(agi) => Ok(agi.digits(sound, pause, max_digits).await?),
+            Self::EventSocket(socket) => Ok(socket.digits(sound, pause, max_digits).await?),
         }
     }
 }

@@ -9,6 +9,8 @@ pub(crate) struct Member {
     pub state: MemberState,
     /// Whether the PBX has no such phone.
     pub is_invalid: bool,
+    /// Whether it doesn't ring, because its agent is logged out in all queues.
+    pub is_logged_out: bool,
 }
 
 /// The state of a member, which a queue drops when it removes the member.

@@ -6,6 +6,7 @@
 pub(super) mod member;
 pub(super) mod start;
 pub(super) mod error;
+pub(super) mod deadline;
 mod call;
 mod pbx;
 

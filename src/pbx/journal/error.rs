@@ -25,7 +25,7 @@ pub enum Error {
     #[error("`{}` is used by another process; give this one its own --journal", .0.display())]
     InUse(PathBuf),
     /// The file isn't a journal.
-    #[error("`{}` is not a journal of `queuegate agi`; give another --journal", .0.display())]
+    #[error("`{}` is not a journal of queuegate; give another --journal", .0.display())]
     NotOurs(PathBuf),
 }
 

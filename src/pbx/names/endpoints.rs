@@ -75,6 +75,8 @@ pub fn named_endpoint(text: &str) -> Result<NamedEndpoint, InvalidName> {
 pub struct Endpoints {
     /// Channel technologies whose channels are named by authenticated endpoints.
     pub technologies: Vec<String>,
+    /// The domain of the phones' users. `None` on Asterisk, whose endpoints have none.
+    pub domain: Option<Prefix>,
     /// The text before the extension in an endpoint's name, such as `phone-`.
     pub prefix: Prefix,
     /// The endpoints whose names don't contain their extension.
@@ -92,6 +94,12 @@ impl Endpoints {
         let (endpoint, unique) = rest.rsplit_once('-')?;
         let is_unique = !unique.is_empty() && unique.bytes().all(|byte| byte.is_ascii_hexdigit());
         (is_unique && !endpoint.is_empty()).then_some(endpoint)
+    }
+
+    /// Return the endpoint of an authenticated user, or `None` if the domain isn't the organization's.
+    pub fn of_user<'u>(&self, organization: &OrganizationId, name: &'u str, domain: &str) -> Option<&'u str> {
+        let own = self.domain.as_ref()?.of(organization);
+        own.eq_ignore_ascii_case(domain).then_some(name)
     }
 
     /// Return the extension of an endpoint's user, or `None` if the endpoint isn't of the organization.
@@ -117,6 +125,7 @@ mod tests {
         Endpoints {
             technologies: vec!["PJSIP".to_owned(), "SIP".to_owned()],
             prefix: Prefix::default(),
+            domain: None,
             named: vec![named_endpoint("anna-desk=101").unwrap()],
         }
     }

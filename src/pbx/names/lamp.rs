@@ -1,4 +1,4 @@
-//! Lamps: custom device states of the PBX, which the keys of phones show.
+//! Lamps, which the keys of phones show: custom device states of Asterisk, or presences of FreeSWITCH.
 
 use std::{fmt, str::FromStr};
 
@@ -11,20 +11,29 @@ const EXTENSION: [&str; 1] = ["extension"];
 /// The kind of devices whose state a program sets.
 pub(crate) const CUSTOM: &str = "Custom:";
 
-/// The template of lamps: `Custom:QG_{extension}_{queue}`, with `{organization}` if the PBX has several. A lamp is lit
-/// while the user with the extension is signed in to the queue.
+/// The kind of a lamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A custom device of Asterisk.
+    Device,
+    /// A presence of FreeSWITCH. The queue stands in it without its domain, because a presence has a domain itself.
+    Presence,
+}
+
+/// The template of lamps: `Custom:QG_{extension}_{queue}` or `queuegate+{extension}-{queue}@pbx.example.com`, with
+/// `{organization}` if the PBX has several. A lamp is lit while the user with the extension is signed in to the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lamp(String);
+pub struct Lamp {
+    template: String,
+    kind: Kind,
+}
 
 impl FromStr for Lamp {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let is_template = text.starts_with(CUSTOM)
-            && text.matches(QUEUE).count() == 1
-            && Template::check(&text.replacen(QUEUE, "q", 1), &EXTENSION).is_ok();
-        if is_template {
-            return Ok(Self(text.to_owned()));
+        if text.starts_with(CUSTOM) && is_template(text) {
+            return Ok(Self { template: text.to_owned(), kind: Kind::Device });
         }
         Err(InvalidName(format!(
             "`{text}` must begin with {CUSTOM} and have {{extension}} and {QUEUE} in it, each once; else only letters, digits \
@@ -34,8 +43,23 @@ impl FromStr for Lamp {
 }
 
 impl Lamp {
+    /// Parse the template of presences.
+    pub fn presence(text: &str) -> Result<Self, InvalidName> {
+        if text.matches('@').count() == 1 && is_template(text) {
+            return Ok(Self { template: text.to_owned(), kind: Kind::Presence });
+        }
+        Err(InvalidName(format!(
+            "`{text}` must have {{extension}}, {QUEUE} and an @ in it, each once; else only letters, digits and ._-:/+*# are \
+             allowed"
+        )))
+    }
+
     fn template(&self, organization: &OrganizationId, pbx_queue: &str) -> Option<Template> {
-        Template::of(&self.0.replacen(QUEUE, pbx_queue, 1), organization, &EXTENSION)
+        let queue = match self.kind {
+            Kind::Device => pbx_queue,
+            Kind::Presence => pbx_queue.split_once('@').map_or(pbx_queue, |(queue, _)| queue),
+        };
+        Template::of(&self.template.replacen(QUEUE, queue, 1), organization, &EXTENSION)
     }
 
     /// Return the device of a user and a queue, by the PBX's name of the queue.
@@ -52,8 +76,12 @@ impl Lamp {
 
 impl fmt::Display for Lamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.template)
     }
+}
+
+fn is_template(text: &str) -> bool {
+    text.matches(QUEUE).count() == 1 && Template::check(&text.replacen(QUEUE, "q", 1), &EXTENSION).is_ok()
 }
 
 #[cfg(test)]
@@ -83,5 +111,14 @@ mod tests {
         {
             assert!(text.parse::<Lamp>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_presence_names_the_queue_without_its_domain() {
+        let (acme, anna) = ("acme".parse().unwrap(), "101".parse().unwrap());
+        let lamp = Lamp::presence("queuegate+{extension}-{queue}@{organization}.example.com").unwrap();
+        assert_eq!(lamp.of(&acme, anna, "801@default").as_deref(), Some("queuegate+101-801@acme.example.com"));
+        assert!(lamp.is_on(&acme, "801@default", "queuegate+101-801@acme.example.com"));
+        assert!(Lamp::presence("{extension}-{queue}").is_err() && Lamp::presence("{queue}@pbx.example.com").is_err());
     }
 }

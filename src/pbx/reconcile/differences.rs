@@ -33,7 +33,8 @@ pub(crate) fn differences(
     pending: impl Fn(&MemberKey) -> Option<PendingAction>,
 ) -> Vec<(Correction, MemberKey, String)> {
     let keyed = |member: &Member| (MemberKey::new(pbx_queue, &member.interface), member.interface.clone());
-    let present: BTreeSet<MemberKey> = members.iter().map(|member| keyed(member).0).collect();
+    let rings = |member: &&Member| !member.is_logged_out;
+    let present: BTreeSet<MemberKey> = members.iter().filter(rings).map(|member| keyed(member).0).collect();
     let is_missing = |key: &MemberKey| !present.contains(key) && pending(key).is_none();
     let missing = with_session.iter().filter(|(key, _)| is_missing(key));
     let missing = missing.map(|(key, phone)| (Correction::Add, key.clone(), phone.interface.clone()));
@@ -71,11 +72,25 @@ mod tests {
             let profile = MemberProfile { penalty: 3, ..MemberProfile::default() };
             let phone = RingingPhone { interface: "PJSIP/101".to_owned(), profile };
             let state = MemberState { penalty, ..MemberState::default() };
-            let member = Member { interface: "PJSIP/101".to_owned(), is_dynamic, state, is_invalid: false };
+            let member = Member { interface: "PJSIP/101".to_owned(), is_dynamic, state, ..Member::default() };
             let found = differences("801", &[member], &[(key, phone)].into(), |_| None);
             let found: Vec<Correction> = found.into_iter().map(|(correction, ..)| correction).collect();
             assert_eq!(found, Vec::from_iter(expected), "{penalty} {is_dynamic}");
         }
+    }
+
+    #[test]
+    fn a_member_whose_agent_is_logged_out_is_added_again_if_it_has_a_session() {
+        let member =
+            Member { interface: "101@pbx".to_owned(), is_dynamic: true, is_logged_out: true, ..Member::default() };
+        let phone = RingingPhone { interface: "101@pbx".to_owned(), profile: MemberProfile::default() };
+        let with_session = BTreeMap::from([(MemberKey::new("801", "101@pbx"), phone)]);
+        let corrections = |with_session| differences("801", &[member.clone()], with_session, |_| None);
+        let of = |found: Vec<(Correction, MemberKey, String)>| {
+            found.into_iter().map(|(correction, ..)| correction).collect::<Vec<_>>()
+        };
+        assert_eq!(of(corrections(&with_session)), [Correction::Add]);
+        assert_eq!(of(corrections(&BTreeMap::new())), [Correction::Remove]);
     }
 
     /// Every combination of a session, a member and a pending operation.

@@ -84,6 +84,7 @@ impl<'r> Reconciler<'r> {
         dirty_queues.mark_all();
         let mut next_interval = Instant::now() + self.manager.interval;
         loop {
+            self.pbx.answer_lamps().await?;
             let marks = dirty_queues.take();
             match self.compare(&marks).await {
                 Ok(()) => {
@@ -215,7 +216,7 @@ impl<'r> Reconciler<'r> {
                 warn!(
                     queue = pbx_queue,
                     interface,
-                    "a member without a session is left; reconciling would remove it, see `queuegate agi plan`"
+                    "a member without a session is left; reconciling would remove it, see the command `plan`"
                 );
             }
             return Ok(());

@@ -105,7 +105,7 @@ fn invalid_settings_are_refused_with_a_hint() {
         ("--allow pbx.example.com", "192.0.2.0/24"),
         ("--endpoint anna", "ENDPOINT=EXTENSION"),
         ("--deadline 1h", "from 50ms to 1m"),
-        ("--journal Cargo.toml", "is not a journal of `queuegate agi`"),
+        ("--journal Cargo.toml", "is not a journal of queuegate"),
     ] {
         let arguments: Vec<&str> =
             arguments.split_whitespace().map(|word| if word == "SECRET" { &secret } else { word }).collect();

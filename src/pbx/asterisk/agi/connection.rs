@@ -22,6 +22,7 @@ use crate::{
     domain::ids::shortened,
     pbx::{
         connection::{
+            deadline::CallDeadline,
             member::{ChannelOrigin, MemberChange, MemberStatus},
             start::CallStart,
         },
@@ -31,9 +32,6 @@ use crate::{
 
 /// The time limit of a command that waits for a person: a prompt, or digits.
 const PERSON_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The part of the time limit that is reserved for the result: one in four.
-const RESERVED_PART: u32 = 4;
 
 /// A failure after which the connection is unusable. Whether Asterisk carried out the last command is unknown.
 #[derive(Debug, thiserror::Error)]
@@ -55,8 +53,7 @@ pub(crate) enum AgiError {
 pub(crate) struct AgiConnection {
     lines: Lines<OwnedReadHalf>,
     writer: OwnedWriteHalf,
-    deadline: Instant,
-    time_limit: Duration,
+    deadline: CallDeadline,
     has_caller: bool,
     is_broken: bool,
 }
@@ -66,13 +63,12 @@ impl AgiConnection {
     pub(crate) fn new(stream: TcpStream, time_limit: Duration) -> Self {
         let (reader, writer) = stream.into_split();
         let lines = Lines::new(reader, MAX_LINE_BYTES);
-        let deadline = Instant::now() + time_limit;
-        Self { lines, writer, deadline, time_limit, has_caller: true, is_broken: false }
+        Self { lines, writer, deadline: CallDeadline::start(time_limit), has_caller: true, is_broken: false }
     }
 
     /// Return the deadline for requests to queuegate. It leaves time to report the result to Asterisk.
     pub(crate) fn request_deadline(&self) -> Instant {
-        self.deadline - self.time_limit / RESERVED_PART
+        self.deadline.of_requests()
     }
 
     /// Return whether the caller still listens, as far as Asterisk has reported.
@@ -83,13 +79,14 @@ impl AgiConnection {
     /// Read the environment.
     pub(crate) async fn start(&mut self) -> Result<CallStart, AgiError> {
         let mut environment = Environment::default();
-        let deadline = self.deadline;
+        let deadline = self.deadline.end;
         while environment.add_line(&self.line(deadline).await?)? == Progress::Incomplete {}
         Ok(CallStart {
             channel: environment.get("agi_channel").to_owned(),
             unique_id: environment.get("agi_uniqueid").to_owned(),
             script: environment.get("agi_network_script").to_owned(),
             arguments: environment.arguments().map(str::to_owned).collect(),
+            user: None,
         })
     }
 
@@ -187,7 +184,7 @@ impl AgiConnection {
         }
         let line = command.encode().ok_or_else(|| AgiError::NotEncodable(shortened(&format!("{command:?}"))))?;
         let started = Instant::now();
-        let deadline = if command.waits_for_a_person() { started + PERSON_TIMEOUT } else { self.deadline };
+        let deadline = if command.waits_for_a_person() { started + PERSON_TIMEOUT } else { self.deadline.end };
         // INVARIANT: after a failure the next reply could belong to either command, so no further command is sent.
         self.is_broken = true;
         let sent = timeout_at(deadline, self.writer.write_all(line.as_bytes())).await;
@@ -198,7 +195,7 @@ impl AgiConnection {
             self.has_caller = false;
         }
         if command.waits_for_a_person() {
-            self.deadline += started.elapsed();
+            self.deadline.extend(started.elapsed());
         }
         Ok(reply)
     }

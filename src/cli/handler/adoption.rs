@@ -1,4 +1,4 @@
-//! The commands `agi plan` and `agi adopt`.
+//! The commands `plan` and `adopt` of `agi` and `esl`.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -12,22 +12,22 @@ use crate::{
     },
 };
 
-/// The commands below `agi`.
+/// The commands below `agi` and `esl`.
 #[derive(Subcommand)]
 pub(super) enum AdoptionCommand {
     /// List the members of the PBX's queues that reconciling would add, remove or leave. Changes no member and no
     /// session.
     ///
-    /// From the next start of `queuegate agi` with the same --journal on, reconciling removes the listed members.
+    /// From the next start of the handler with the same --journal on, reconciling removes the listed members.
     Plan,
     /// Make sessions of the members that the PBX's queues have, by a sign-in of each member's user.
     ///
-    /// A member whose user may not sign in keeps no session, and is reported. From the next start of `queuegate agi` with
+    /// A member whose user may not sign in keeps no session, and is reported. From the next start of the handler with
     /// the same --journal on, reconciling removes the members without a session.
     Adopt(Adopt),
 }
 
-/// Arguments of `agi adopt`.
+/// Arguments of `adopt`.
 #[derive(Args)]
 pub(super) struct Adopt {
     #[command(flatten)]
@@ -37,7 +37,10 @@ pub(super) struct Adopt {
 impl AdoptionCommand {
     pub(super) async fn run(self, config: Config, client: Client, is_json: bool) -> anyhow::Result<Outcome> {
         let Some(manager) = &config.manager else {
-            return Err(Wrong("give --ami, --ami-user and --ami-secret-file, as for `queuegate agi`".to_owned()).into());
+            return Err(Wrong(
+                "give the same settings as for the handler: --ami or --event-socket, and the others".to_owned(),
+            )
+            .into());
         };
         let planned = plan(&config, manager, &client).await?;
         let outcome = match self {
