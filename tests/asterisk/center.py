@@ -445,13 +445,13 @@ class Center:
     async def start_agi(self):
         await self.agi.start("reconciling members" if "--ami" in self.agi.arguments else '"listening"')
 
-    def run(self, *words):
+    def run(self, *words, typed=None):
         """Runs queuegate's command line."""
         server = f"http://127.0.0.1:{self.port}"
-        return subprocess.run([binary(), *words, "--organization", "acme", "--server", server], capture_output=True, text=True)
+        return subprocess.run([binary(), *words, "--organization", "acme", "--server", server], capture_output=True, text=True, input=typed)
 
-    def ask(self, *words):
-        done = self.run(*words)
+    def ask(self, *words, typed=None):
+        done = self.run(*words, typed=typed)
         if done.returncode > 1:
             raise RuntimeError(f"{words}: {done.stderr}")
         return done.stdout
