@@ -97,7 +97,7 @@ impl<'s> Callcenter<'s> {
         Self { socket, deadline }
     }
 
-    /// Add a tier, with its agent if there is none, and make the agent available.
+    /// Add a tier and a missing agent, and make the agent available.
     pub(super) async fn add(&mut self, new: NewTier<'_>) -> Result<MemberStatus, PbxError> {
         let NewTier { queue, agent, contact, status, pause, state } = new;
         let (queue, name) = (word(queue)?, word(agent)?);
