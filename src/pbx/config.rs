@@ -10,16 +10,21 @@ use std::{
 use super::{
     asterisk::manager_tls::ManagerTls,
     freeswitch::settings::FreeSwitch,
-    names::{Endpoints, Interface, Lamp, QueueName},
+    names::{Endpoints, Interface, Lamp, OwnPbx, QueueName},
     prompts::Prompts,
 };
-use crate::domain::ids::{Extension, OrganizationId};
+use crate::{
+    domain::ids::{Extension, OrganizationId},
+    rpc::proto::Session,
+};
 
 /// The configuration of the handler.
 #[derive(Debug)]
 pub struct Config {
     /// The address to listen on.
     pub listen: SocketAddr,
+    /// The address of the metrics. `None`: they aren't served.
+    pub metrics_listen: Option<SocketAddr>,
     /// The networks that may connect, besides this machine.
     pub allow: Vec<Network>,
     /// Concurrent calls.
@@ -40,6 +45,8 @@ pub struct Config {
     pub identify: Identify,
     /// The kind of the PBX.
     pub kind: PbxKind,
+    /// The PBX's name, if it is one of several. `None`: every session rings here.
+    pub pbx: Option<OwnPbx>,
     /// The party that adds and removes members during a call. With `Dialplan` the handler changes none.
     pub members: DoneBy,
     /// The party that plays prompts. The dialplan finds the sound's name in `QUEUEGATE_PROMPT`.
@@ -60,7 +67,7 @@ impl Config {
         peer.to_canonical().is_loopback() || self.allow.iter().any(|network| network.contains(peer))
     }
 
-    /// Return the device of a session if it is an interface that may ring for the user with this extension.
+    /// Return the interface in the device of a session if it may ring for the user with this extension.
     ///
     /// INVARIANT: any caller of queuegate can write a session's device. A device reaches the PBX only if this handler
     /// derives the same interface from an endpoint in this organization: an endpoint of this user, unless people may
@@ -71,12 +78,23 @@ impl Config {
         extension: Extension,
         device: &'d str,
     ) -> Option<&'d str> {
-        let (_, owner) = self.interface.owner(organization, device, &self.endpoints)?;
+        let interface = self.pbx.as_ref().map_or(Some(device), |own| own.interface(device))?;
+        let (_, owner) = self.interface.owner(organization, interface, &self.endpoints)?;
         let may_ring = match self.identify {
             Identify::ByEndpoint => owner == extension,
             Identify::ByPin { .. } => true,
         };
-        may_ring.then_some(device)
+        may_ring.then_some(interface)
+    }
+
+    /// Return the device of a session that rings at an interface.
+    pub(super) fn device(&self, interface: &str) -> String {
+        self.pbx.as_ref().map_or_else(|| interface.to_owned(), |own| own.device(interface))
+    }
+
+    /// Return whether another PBX rings for a session of the user with this extension.
+    pub(super) fn rings_elsewhere(&self, extension: Extension, session: &Session) -> bool {
+        self.pbx.as_ref().is_some_and(|own| own.rings_elsewhere(extension, &session.device))
     }
 
     /// Return the device that a member has beside its interface, or `None` for the PBX's default.

@@ -14,7 +14,10 @@ use super::{
     key_locks::KeyLocks,
     queues::{DirtyQueues, KnownQueues},
 };
-use crate::domain::ids::{OrganizationId, QueueRef};
+use crate::{
+    domain::ids::{OrganizationId, QueueRef},
+    telemetry::handler_metrics::HandlerMetrics,
+};
 
 /// The number of queues in the cache.
 const MAX_CACHED_QUEUES: usize = 10_000;
@@ -27,6 +30,7 @@ pub(super) struct HandlerContext {
     pub key_locks: Arc<KeyLocks>,
     pub dirty_queues: DirtyQueues,
     pub known_queues: KnownQueues,
+    pub metrics: HandlerMetrics,
     queue_cache: Mutex<HashMap<(OrganizationId, String), QueueInfo>>,
 }
 
@@ -40,6 +44,7 @@ impl HandlerContext {
             key_locks: Arc::default(),
             dirty_queues: DirtyQueues::default(),
             known_queues: KnownQueues::default(),
+            metrics: HandlerMetrics::default(),
             queue_cache: Mutex::default(),
         }
     }

@@ -26,6 +26,7 @@ mod call;
 mod replay;
 mod reconcile;
 pub mod adoption;
+mod metrics_page;
 mod server;
 
 pub use self::{

@@ -100,9 +100,10 @@ async fn undo_sign_in(
     deadline: Instant,
 ) -> Result<(), Failure> {
     let JournalEntry { organization, user, queue, interface, pbx_queue: _, action: _ } = entry;
+    let device = context.config.device(interface);
     let mut is_session_created = false;
     for request_id in request_ids {
-        let answer = context.api.sign_in(organization, user, queue, interface, request_id, deadline).await?;
+        let answer = context.api.sign_in(organization, user, queue, &device, request_id, deadline).await?;
         is_session_created |= answer.created;
     }
     if is_session_created { context.api.sign_out(organization, user, queue, deadline).await.map(drop) } else { Ok(()) }

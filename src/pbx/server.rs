@@ -13,7 +13,7 @@ use super::{
     config::{Config, Manager, Removal},
     context::HandlerContext,
     journal::{self, Journal},
-    reconcile, replay,
+    metrics_page, reconcile, replay,
 };
 use crate::{client::Client, domain::ids::OrganizationId};
 
@@ -29,7 +29,7 @@ pub enum Error {
     /// The address is in use, or isn't one of this machine's.
     #[error(
         "can't listen on {address}: {problem}; another program may have the port (`ss -ltnp` names it), or give another \
-         --listen address, and the same in the dialplan"
+         --listen or --metrics-listen address, and the same --listen address in the dialplan"
     )]
     Listen {
         /// The address.
@@ -43,6 +43,12 @@ pub enum Error {
          your PBX, or listen on 127.0.0.1"
     )]
     Exposed(SocketAddr),
+    /// Other machines could read the metrics.
+    #[error(
+        "{0} can be reached from other machines, and metrics have no authentication: serve them on 127.0.0.1, or give \
+         --metrics-insecure if the network is protected"
+    )]
+    MetricsExposed(SocketAddr),
     /// The manager's secret could be read on the network.
     #[error(
         "{0} is another machine, and the manager's secret would be sent in plain text; give --ami-tls, or --ami-insecure if \
@@ -70,7 +76,11 @@ impl Error {
         match self {
             Self::Listen { .. } => true,
             Self::Journal(error) => error.is_transient(),
-            Self::Exposed(_) | Self::ManagerExposed(_) | Self::EventSocketExposed(_) | Self::Marker(_) => false,
+            Self::Exposed(_)
+            | Self::MetricsExposed(_)
+            | Self::ManagerExposed(_)
+            | Self::EventSocketExposed(_)
+            | Self::Marker(_) => false,
         }
     }
 }
@@ -80,6 +90,8 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     context: Arc<HandlerContext>,
+    /// The listener for metrics.
+    metrics: Option<TcpListener>,
     /// The PBX's interface for programs, and whether members without a session are removed.
     manager: Option<(Manager, bool)>,
 }
@@ -96,12 +108,25 @@ pub async fn start(config: Config, client: Client) -> Result<Server, Error> {
         Removal::IfPlanned => is_planned(&config.journal, manager.address).map(|is_planned| (manager, is_planned)),
     });
     let manager = manager.transpose()?;
-    let listen = |problem| Error::Listen { address: config.listen, problem };
-    let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
+    let (listener, address) = bind(config.listen).await?;
     info!(%address, "listening");
+    let metrics = match config.metrics_listen {
+        Some(wanted) => {
+            let (listener, address) = bind(wanted).await?;
+            info!(%address, "serving metrics");
+            Some(listener)
+        }
+        None => None,
+    };
     let context = Arc::new(HandlerContext::new(config, ApiClient::new(client.queue_access), journal));
-    Ok(Server { listener, address, context, manager })
+    Ok(Server { listener, address, context, metrics, manager })
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let failed = |problem| Error::Listen { address, problem };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }
 
 impl Server {
@@ -110,12 +135,20 @@ impl Server {
         self.address
     }
 
+    /// Return the address of the metrics, if they are served.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
     /// Handle calls until `stop` completes, and then drain the calls in flight.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listener, address: _, context, manager } = self;
+        let Self { listener, address: _, context, metrics, manager } = self;
         let mut background = JoinSet::new();
         background.spawn(replay::run(Arc::clone(&context)));
         background.spawn(check_organizations(Arc::clone(&context)));
+        if let Some(listener) = metrics {
+            background.spawn(metrics_page::serve(Arc::clone(&context), listener));
+        }
         if let Some((manager, removes)) = manager {
             if !removes {
                 warn!(

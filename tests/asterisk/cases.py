@@ -8,8 +8,10 @@ import subprocess
 import time
 
 from center import PASSWORD, PATIENCE, binary, signal
+from freepbx import freepbx
 from phone import Phone
 from queues_conf import BEFORE, CASES
+from several_pbxs import several_pbxs
 
 # Time limit of a call, in seconds.
 PATIENCE_OF_A_CALL = 60 + PATIENCE
@@ -539,6 +541,63 @@ class Cases:
         seen = await self.dial("103", "*17")
         self.row("a pause without a queue", seen.variables.get("QUEUEGATE_REASON"), "NOT_A_MEMBER")
 
+    async def profiles(self):
+        """A member has the penalty of the assignment and the name of the user."""
+        center, pbx = self.center, self.center.asterisk
+
+        async def profile():
+            messages = await pbx.manager.ask(Action="QueueStatus", Queue="801")
+            found = [message for message in messages if message.get("Location") == "PJSIP/101"]
+            return " ".join([found[0]["Penalty"], found[0]["Name"]]) if found else "-"
+
+        def is_now(expected):
+            async def fits():
+                return await profile() == expected
+
+            return fits
+
+        center.ask("assign", "anna", "sales", "--role", "agent", "--penalty", "7")
+        await self.dial("101", "*13801")
+        self.row("the penalty and the name", await profile(), "7 Anna Berg")
+        center.ask("assign", "anna", "sales", "--role", "agent", "--penalty", "3")
+        await pbx.cli("queue add member PJSIP/103 to 801")
+        await center.until("another penalty", is_now("3 Anna Berg"))
+        self.row("another penalty, at the next comparison", await profile(), "3 Anna Berg")
+        center.agi.kill()
+        await pbx.cli("queue remove member PJSIP/101 from 801")
+        await center.start_agi()
+        await center.until("the member again", is_now("3 Anna Berg"))
+        self.row("a member that is added again", await profile(), "3 Anna Berg")
+        await self.dial("101", "*14801")
+        center.ask("assign", "anna", "sales", "--role", "agent", "--penalty", "0")
+
+    async def hot_desks(self):
+        """Any phone asks for a number and a PIN, and rings for that person."""
+        center = self.center
+        center.agi.kill()
+        arguments = list(center.agi.arguments)
+        center.agi.arguments = [*arguments, "--identify", "pin", "--move"]
+        await center.start_agi()
+        for user, pin in [("anna", "4711"), ("bo", "4712")]:
+            center.ask("pin", "set", user, typed=pin)
+        asked = "agent-user agent-pass"
+        anna, bo = ["101#", "4711#"], ["102#", "4712#"]
+        await self.case("a number and a PIN at another's phone", "103", "*13801", f"allowed ASSIGNED | {asked} {IN}", "801:103",
+                        keys=anna)  # fmt: skip
+        await self.case("another person there", "103", "*13801", f"denied PHONE_IN_USE | {asked} {DENIED}", "801:103", keys=bo)
+        await self.case("the person moves", "102", "*13801", f"allowed ASSIGNED | {asked} {IN}", "801:102", keys=anna)
+        await self.case("a wrong PIN first", "103", "*13802", f"allowed ASSIGNED | {asked} agent-incorrect agent-pass {IN}",
+                        "801:102 802:103", keys=["102#", "0815#", *bo])  # fmt: skip
+        await self.case("three wrong ones", "101", "*14801",
+                        f"denied WRONG_PIN | {asked} agent-incorrect agent-pass agent-incorrect agent-pass vm-incorrect",
+                        "801:102 802:103", keys=["101#", "1#", "101#", "0001#", "101#", "0002#"])  # fmt: skip
+        await self.case("a sign-out from any phone", "103", "*14801", f"allowed SIGNED_OUT | {asked} {OUT}", "802:103", keys=anna)
+        await self.case("a toggle at another phone moves", "101", "*15802", f"allowed ASSIGNED | {asked} {IN}", "802:101", keys=bo)
+        await self.case("a toggle there signs out", "101", "*15802", f"allowed SIGNED_OUT | {asked} {OUT}", "-", keys=bo)
+        center.agi.kill()
+        center.agi.arguments = arguments
+        await center.start_agi()
+
     async def adoption(self):
         """A PBX with members of its own: they stay until the plan was seen, and get sessions by adoption."""
         center, pbx = self.center, self.center.asterisk
@@ -603,6 +662,14 @@ class Cases:
             for name in files:
                 (etc / name).unlink()
         await load({"queues.conf": own})
+
+    async def several_pbxs(self):
+        """Two Asterisks, and two handlers at one of them."""
+        await several_pbxs(self)
+
+    async def freepbx(self):
+        """FreePBX's codes and keys, with queues of both."""
+        await freepbx(self)
 
     async def ringing(self):
         """A call into the queue rings exactly the signed-in agents."""

@@ -18,8 +18,9 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
 FRAGMENTS = PROJECT / "packaging/asterisk"
-# The address in the dialplan.
-AGI_PORT = 4580
+# The port in the dialplan. Another one allows several runs at once.
+PORT_OF_THE_FRAGMENTS = 4580
+AGI_PORT = int(os.environ.get("AGI_PORT", PORT_OF_THE_FRAGMENTS))
 SECRET, PASSWORD = "s3cret", "phone-secret"
 # Time limit for an effect, in seconds.
 PATIENCE = int(os.environ.get("PATIENCE", 40))
@@ -156,9 +157,10 @@ class Manager:
 
 
 class Asterisk:
-    """A private Asterisk with its own folders and ports, and the unchanged fragments."""
+    """A private Asterisk with its own folders and ports, and the fragments, which are unchanged but for another port."""
 
-    def __init__(self):
+    def __init__(self, agi_port=AGI_PORT):
+        self.agi_port = agi_port
         self.root = pathlib.Path(os.environ.get("ASTERISK_ROOT", "/"))
         place = self.root / "tmp"
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="queuegate-asterisk-", dir=place))
@@ -179,19 +181,19 @@ class Asterisk:
             # Without a working name server, calls would wait for a lookup of the machine's own name.
             (self.root / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
         etc = self.folder / "etc"
-        for name in ["etc", "db", "keys", "spool", "run", "log"]:
+        for name in ["etc", "db", "keys", "spool", "run", "log", "agi"]:
             (self.folder / name).mkdir()
         installed = (self.root / "etc/asterisk/asterisk.conf").read_text()
-        kept = {"astmoddir", "astvarlibdir", "astdatadir", "astagidir", "astsbindir"}
+        kept = {"astmoddir", "astvarlibdir", "astdatadir", "astsbindir"}
         lines = [line for line in installed.splitlines() if line.split("=")[0].strip() in kept]
-        own = {"etc": "etc", "db": "db", "key": "keys", "spool": "spool", "run": "run", "log": "log"}
+        own = {"etc": "etc", "db": "db", "key": "keys", "spool": "spool", "run": "run", "log": "log", "agi": "agi"}
         lines += [f"ast{name}dir => {self.own}/{folder}" for name, folder in own.items()]
         files = {
             "asterisk.conf": "[directories]\n" + "\n".join(lines) + "\n",
             "modules.conf": "[modules]\nautoload=yes\n",
             "logger.conf": "[general]\n[logfiles]\nfull => notice,warning,error,verbose\n",
             "rtp.conf": "[general]\nrtpstart=20000\nrtpend=29999\n",
-            "extensions.conf": EXTENSIONS + (FRAGMENTS / "extensions.conf").read_text(),
+            "extensions.conf": self.with_port(EXTENSIONS + (FRAGMENTS / "extensions.conf").read_text()),
             # Append it to the package's file, as in the documentation.
             "queues.conf": (self.root / "etc/asterisk/queues.conf").read_text()
             + (FRAGMENTS / "queues.conf").read_text()
@@ -212,6 +214,10 @@ class Asterisk:
             "-addext subjectAltName=DNS:pbx.example.com -addext basicConstraints=critical,CA:FALSE -keyout ami.key -out ami.pem"
         )
         subprocess.run(command.split(), cwd=etc, check=True, capture_output=True)
+
+    def with_port(self, dialplan):
+        """A dialplan with the port of this PBX's handler."""
+        return dialplan.replace(f"127.0.0.1:{PORT_OF_THE_FRAGMENTS}", f"127.0.0.1:{self.agi_port}")
 
     def phones(self):
         text = (
@@ -439,13 +445,13 @@ class Center:
     async def start_agi(self):
         await self.agi.start("reconciling members" if "--ami" in self.agi.arguments else '"listening"')
 
-    def run(self, *words):
+    def run(self, *words, typed=None):
         """Runs queuegate's command line."""
         server = f"http://127.0.0.1:{self.port}"
-        return subprocess.run([binary(), *words, "--organization", "acme", "--server", server], capture_output=True, text=True)
+        return subprocess.run([binary(), *words, "--organization", "acme", "--server", server], capture_output=True, text=True, input=typed)
 
-    def ask(self, *words):
-        done = self.run(*words)
+    def ask(self, *words, typed=None):
+        done = self.run(*words, typed=typed)
         if done.returncode > 1:
             raise RuntimeError(f"{words}: {done.stderr}")
         return done.stdout

@@ -25,7 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("console", &["domain", "auth", "rpc", "client"]),
     ("server", &["domain", "document", "store", "state", "auth", "rpc", "console", "telemetry"]),
     ("client", &["rpc"]),
-    ("pbx", &["client", "domain", "rpc"]),
+    ("pbx", &["client", "domain", "rpc", "telemetry"]),
     ("cli", &["pbx", "auth", "client", "domain", "rpc", "console", "server", "state", "store", "telemetry"]),
 ];
 
@@ -42,7 +42,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("tonic", &["rpc", "console", "server", "client", "pbx", "cli"]),
     ("tonic_types", &["rpc", "console", "server", "client", "pbx", "cli"]),
     ("tokio", &["store", "state", "auth", "rpc", "console", "server", "client", "pbx", "cli"]),
-    ("hyper", &["server"]),
+    ("hyper", &["server", "pbx"]),
     ("flate2", &["server"]),
     ("tokio_rustls", &["server", "store", "pbx"]),
     ("rustls_native_certs", &["pbx"]),

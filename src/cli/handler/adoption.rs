@@ -50,7 +50,7 @@ impl AdoptionCommand {
                 if count > 0 && !confirmation.ask(&format!("signs in {count} users"))? {
                     return Ok(Outcome::Denied);
                 }
-                show_adopted(&adopt(planned, &client).await?, is_json)?
+                show_adopted(&adopt(&config, planned, &client).await?, is_json)?
             }
         };
         note_planned(&config.journal, manager.address)?;
@@ -149,6 +149,9 @@ fn reason_of(prospect: &Prospect) -> (String, String) {
     match prospect {
         Prospect::NoUser => ("NO_USER".to_owned(), "The interface belongs to no user.".to_owned()),
         Prospect::Allowed(reason) => (reason.clone(), String::new()),
+        Prospect::Elsewhere { device } => {
+            ("RINGS_ELSEWHERE".to_owned(), format!("The user is signed in, and rings at another PBX: `{device}`."))
+        }
         Prospect::Denied { reason, explanation } => (reason.clone(), explanation.clone()),
     }
 }
@@ -157,6 +160,7 @@ fn described(prospect: &Prospect) -> String {
     match prospect {
         Prospect::NoUser => "the interface belongs to no user".to_owned(),
         Prospect::Allowed(reason) => format!("signs in: {reason}"),
+        Prospect::Elsewhere { device } => format!("rings at another PBX: `{device}`"),
         Prospect::Denied { reason, explanation } => format!("denied: {reason}. {explanation}"),
     }
 }

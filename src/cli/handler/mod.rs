@@ -18,16 +18,19 @@ use crate::{
         self,
         config::{Config, DoneBy, Identify, Moving, Network, Removal},
         names::{
-            Endpoints, Interface, NamedEndpoint, Prefix, QueueName, named_endpoint, require_organization_in_names,
+            Endpoints, Home, Interface, NamedEndpoint, OwnPbx, PbxName, Prefix, QueueName, named_endpoint,
+            require_organization_in_names,
         },
         prompts::prompt,
     },
 };
 
 /// The environment variables of `esl`, by clap's name of the flag.
-const ESL_ENVIRONMENT: [(&str, &str); 19] = [
+const ESL_ENVIRONMENT: [(&str, &str); 23] = [
     ("config", "QUEUEGATE_ESL_CONFIG"),
     ("listen", "QUEUEGATE_ESL_LISTEN"),
+    ("metrics_listen", "QUEUEGATE_ESL_METRICS_LISTEN"),
+    ("metrics_insecure", "QUEUEGATE_ESL_METRICS_INSECURE"),
     ("allow", "QUEUEGATE_ESL_ALLOW"),
     ("deadline", "QUEUEGATE_ESL_DEADLINE"),
     ("max_calls", "QUEUEGATE_ESL_MAX_CALLS"),
@@ -42,6 +45,8 @@ const ESL_ENVIRONMENT: [(&str, &str); 19] = [
     ("prompt", "QUEUEGATE_ESL_PROMPT"),
     ("digit_pause", "QUEUEGATE_ESL_DIGIT_PAUSE"),
     ("journal", "QUEUEGATE_ESL_JOURNAL"),
+    ("pbx", "QUEUEGATE_ESL_PBX"),
+    ("pbx_home", "QUEUEGATE_ESL_PBX_HOME"),
     ("organizations", "QUEUEGATE_ESL_ORGANIZATIONS"),
     ("reconcile_interval", "QUEUEGATE_ESL_RECONCILE_INTERVAL"),
     ("reconcile", "QUEUEGATE_ESL_RECONCILE"),
@@ -73,6 +78,13 @@ pub(super) struct Handler {
     #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_AGI_LISTEN", default_value = "127.0.0.1:4580",
           value_parser = super::args::address)]
     pub listen: SocketAddr,
+    /// Address to serve /metrics on, over plain HTTP. Absent: disabled.
+    #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_AGI_METRICS_LISTEN", value_parser = super::args::address)]
+    metrics_listen: Option<SocketAddr>,
+    /// Serve metrics on a non-loopback address, because the network is protected otherwise.
+    #[arg(long, value_name = "BOOL", env = "QUEUEGATE_AGI_METRICS_INSECURE", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true")]
+    metrics_insecure: bool,
     /// Addresses and networks that may connect, besides this machine; separated by commas.
     #[arg(long, value_name = "NETWORKS", env = "QUEUEGATE_AGI_ALLOW", value_delimiter = ',')]
     pub allow: Vec<Network>,
@@ -131,6 +143,14 @@ pub(super) struct Handler {
     /// File for sign-ins and sign-outs whose outcome is open; created if it doesn't exist.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_AGI_JOURNAL", default_value = "queuegate-agi.journal")]
     pub journal: PathBuf,
+    /// Name of this PBX, if queuegate serves several: sessions begin with it in their device, and each PBX rings for its own.
+    /// Needs --pbx-home.
+    #[arg(long, value_name = "NAME", env = "QUEUEGATE_AGI_PBX")]
+    pbx: Option<PbxName>,
+    /// The users who ring at this PBX for a session that names none, such as a supervisor's sign-in: all, none, or the
+    /// beginnings of their extensions, separated by commas.
+    #[arg(long, value_name = "LIST", env = "QUEUEGATE_AGI_PBX_HOME")]
+    pbx_home: Option<Home>,
     /// The organizations whose queues the PBX has, separated by commas. Absent: --organization.
     #[arg(long, value_name = "IDS", env = "QUEUEGATE_AGI_ORGANIZATIONS", value_delimiter = ',')]
     organizations: Vec<OrganizationId>,
@@ -206,6 +226,25 @@ impl Handler {
         Ok(organizations)
     }
 
+    /// Return the address of the metrics, or `None` if they aren't served.
+    pub(super) fn metrics_listen(&self) -> Result<Option<SocketAddr>, pbx::Error> {
+        match self.metrics_listen {
+            Some(address) if !address.ip().is_loopback() && !self.metrics_insecure => {
+                Err(pbx::Error::MetricsExposed(address))
+            }
+            address => Ok(address),
+        }
+    }
+
+    /// Return the name of this PBX and its users, if queuegate serves several.
+    pub(super) fn own_pbx(&self) -> Result<Option<OwnPbx>, Wrong> {
+        match (&self.pbx, &self.pbx_home) {
+            (None, None) => Ok(None),
+            (Some(name), Some(home)) => Ok(Some(OwnPbx { name: name.clone(), home: home.clone() })),
+            (Some(_), None) | (None, Some(_)) => Err(Wrong("--pbx and --pbx-home need each other".to_owned())),
+        }
+    }
+
     /// Return the identification of callers.
     pub(super) fn identify(&self) -> Identify {
         match (self.identify, self.moves) {
@@ -241,4 +280,18 @@ fn deadline(text: &str) -> Result<Duration, String> {
     let deadline = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     let range = Duration::from_millis(50)..=Duration::from_secs(60);
     if range.contains(&deadline) { Ok(deadline) } else { Err("must be from 50ms to 1m".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn esl_has_its_own_environment_variables() {
+        let all = crate::cli::command_line();
+        let esl = all.find_subcommand("esl").unwrap();
+        let variables: Vec<String> =
+            esl.get_arguments().filter_map(|argument| Some(argument.get_env()?.to_str()?.to_owned())).collect();
+        assert!(variables.len() > 20, "{variables:?}");
+        let of_agi: Vec<&String> = variables.iter().filter(|name| name.starts_with("QUEUEGATE_AGI_")).collect();
+        assert!(of_agi.is_empty(), "add these to ESL_ENVIRONMENT: {of_agi:?}");
+    }
 }

@@ -5,8 +5,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::plan::{Error, PlannedMember, PlannedQueue, Prospect, Step, of_decision};
-use crate::{client::Client, domain::ids::Extension, pbx::api::ApiClient};
+use super::plan::{Error, PlannedMember, PlannedQueue, Prospect, Step, prospect_of};
+use crate::{
+    client::Client,
+    domain::ids::Extension,
+    pbx::{api::ApiClient, config::Config},
+};
 
 /// The time limit of a sign-in.
 const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,7 +30,7 @@ pub struct Adoption {
 
 /// Sign in the user of each planned member without a session. It fails at the first sign-in without an answer; those
 /// before it stay, and a repetition goes on with the others.
-pub async fn adopt(planned: Vec<PlannedQueue>, queuegate: &Client) -> Result<Vec<Adoption>, Error> {
+pub async fn adopt(config: &Config, planned: Vec<PlannedQueue>, queuegate: &Client) -> Result<Vec<Adoption>, Error> {
     let api = ApiClient::new(queuegate.queue_access.clone());
     let mut adopted = Vec::new();
     for PlannedQueue { organization, pbx_queue, queue, members } in planned {
@@ -37,8 +41,10 @@ pub async fn adopt(planned: Vec<PlannedQueue>, queuegate: &Client) -> Result<Vec
                 Some(extension) => {
                     let request_id = format!("adopt-{}", Uuid::new_v4().simple());
                     let deadline = Instant::now() + SIGN_IN_TIMEOUT;
-                    let signing_in = api.sign_in(&organization, &extension, &queue, &interface, &request_id, deadline);
-                    of_decision(signing_in.await?.decision.unwrap_or_default())
+                    let device = config.device(&interface);
+                    let signing_in = api.sign_in(&organization, &extension, &queue, &device, &request_id, deadline);
+                    let answer = signing_in.await?;
+                    prospect_of(config, extension, answer.decision.unwrap_or_default(), answer.session.as_ref())
                 }
             };
             adopted.push(Adoption { pbx_queue: pbx_queue.clone(), interface, extension, result });

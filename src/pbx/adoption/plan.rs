@@ -63,6 +63,11 @@ pub enum Prospect {
     NoUser,
     /// The user may sign in, for this reason.
     Allowed(String),
+    /// The user is signed in, and rings at another PBX.
+    Elsewhere {
+        /// The session's device.
+        device: String,
+    },
     /// The user may not sign in: the reason, and its explanation.
     Denied {
         /// The reason.
@@ -162,10 +167,20 @@ async fn prospect(
 ) -> Result<Prospect, Error> {
     let Some(extension) = owner(config, organization, interface) else { return Ok(Prospect::NoUser) };
     let decision = api.check(organization, &extension, queue, Instant::now() + REQUEST_TIMEOUT).await?;
-    Ok(of_decision(decision))
+    let session = decision.session.clone();
+    Ok(prospect_of(config, extension, decision, session.as_ref()))
 }
 
-pub(super) fn of_decision(decision: proto::Decision) -> Prospect {
+/// Return the prospect of a user with a decision and the session that it leads to.
+pub(super) fn prospect_of(
+    config: &Config,
+    extension: Extension,
+    decision: proto::Decision,
+    session: Option<&proto::Session>,
+) -> Prospect {
+    if let Some(session) = session.filter(|session| config.rings_elsewhere(extension, session)) {
+        return Prospect::Elsewhere { device: session.device.clone() };
+    }
     let name = decision.reason().as_str_name();
     let reason = name.strip_prefix("REASON_").unwrap_or(name).to_owned();
     if decision.allowed() {

@@ -15,6 +15,9 @@ use crate::pbx::{
     request::{self, Request},
 };
 
+/// The action of an invalid request, in the log and the metrics.
+const INVALID: &str = "invalid";
+
 /// Handle a call.
 pub(crate) async fn handle(context: &HandlerContext, stream: TcpStream) {
     let started = Instant::now();
@@ -42,11 +45,12 @@ async fn handle_request(context: &HandlerContext, mut connection: CallConnection
             (CallResult::failed(error.reason()), context.config.prompting)
         }
     };
-    if let Ok(Request { action, .. }) = &request {
-        let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (action, status, reason) = (action.as_str(), result.status.as_str(), &result.reason);
-        info!(action, status, reason, took_ms, "a call was handled");
-    }
+    let took = started.elapsed();
+    let action = request.as_ref().map_or(INVALID, |request| request.action.as_str());
+    let (status, reason) = (result.status.as_str(), &result.reason);
+    context.metrics.call_ended(action, status, reason, took);
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    info!(action, status, reason, took_ms, "a call was handled");
     if let Err(error) = report(context, &mut connection, &result, prompting).await {
         debug!(%error, "the result of a call can't be reported");
     }

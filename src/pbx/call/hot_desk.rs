@@ -69,11 +69,12 @@ pub(super) async fn phone_of_person(
     if signed_out.status != Status::Allowed {
         return Err(signed_out);
     }
-    info!(from = other.interface, to = dialed.interface, "a person moves to another phone");
+    info!(from = session.device, to = dialed.interface, "a person moves to another phone");
     Ok(dialed)
 }
 
-/// Return the interface that rings for a session, if it isn't the dialed one.
+/// Return the interface that rings for a session, if it isn't the dialed one. If another PBX rings, this one has nothing to
+/// remove, and the dialed interface stands for it.
 fn elsewhere(
     context: &HandlerContext,
     Request { organization, extension, .. }: &Request,
@@ -81,6 +82,9 @@ fn elsewhere(
     session: &Session,
 ) -> Option<String> {
     let config = &context.config;
+    if config.rings_elsewhere(*extension, session) {
+        return Some(dialed.interface.clone());
+    }
     let own = || {
         let endpoint = config.endpoints.endpoint(organization, extension);
         config.interface.of(organization, &endpoint, extension)
@@ -113,6 +117,7 @@ async fn is_in_use(
     }
     let of_owner = api.session(organization, phone_extension, &dialed.queue, deadline).await?;
     Ok(of_owner.is_some_and(|session| {
-        context.config.interface_of_session(organization, *phone_extension, &session.device).is_none()
+        !context.config.rings_elsewhere(*phone_extension, &session)
+            && context.config.interface_of_session(organization, *phone_extension, &session.device).is_none()
     }))
 }

@@ -7,8 +7,8 @@ use crate::{pbx::api::Failure, rpc::proto::Reason};
 /// The reason for a call that another phone transferred or forwarded.
 pub(super) const NOT_DIALED: &str = "NOT_DIALED";
 
-/// The reason for a user who is signed in while another of their phones rings.
-pub(super) const RINGS_ELSEWHERE: &str = "RINGS_ELSEWHERE";
+/// The reason for a user who is signed in while another phone rings, of this PBX or of another one.
+const RINGS_ELSEWHERE: &str = "RINGS_ELSEWHERE";
 
 /// The status that the dialplan reads in `QUEUEGATE_STATUS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,11 @@ impl CallResult {
     /// The caller may not sign in.
     pub(super) fn denied(reason: String) -> Self {
         Self { status: Status::Denied, reason, prompt: "denied", session_id: String::new(), queues: String::new() }
+    }
+
+    /// The caller is signed in, but this phone doesn't ring. So the prompt must not say that it does.
+    pub(super) fn rings_elsewhere(session_id: String) -> Self {
+        Self { prompt: "denied", ..Self::signed_in(RINGS_ELSEWHERE.to_owned(), session_id) }
     }
 
     /// The caller is signed in.

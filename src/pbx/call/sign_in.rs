@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     phone::PhoneOnQueue,
-    result::{CallResult, RINGS_ELSEWHERE, reason_name},
+    result::{CallResult, reason_name},
 };
 use crate::{
     domain::ids::OrganizationId,
@@ -46,8 +46,8 @@ pub(super) async fn sign_in(
         context.journal.add_unsynced(undo).await;
     }
     let deadline = connection.request_deadline();
-    let answer =
-        context.api.sign_in(organization, extension, &phone.queue, &phone.interface, &request_id, deadline).await;
+    let device = context.config.device(&phone.interface);
+    let answer = context.api.sign_in(organization, extension, &phone.queue, &device, &request_id, deadline).await;
     let answer = match answer {
         Ok(answer) => answer,
         Err(failure) => {
@@ -75,6 +75,12 @@ pub(super) async fn sign_in(
         }
         return CallResult::denied(reason_name(decision.reason()));
     };
+    if !answer.created && context.config.rings_elsewhere(*extension, &session) {
+        // A pending operation of this phone concerned an earlier session.
+        context.journal.remove(&phone.key).await;
+        remove_member_without_session(connection, phone).await;
+        return CallResult::rings_elsewhere(session.session_id);
+    }
     // If the user has signed in from another of their phones, that one rings.
     let interface =
         context.config.interface_of_session(organization, *extension, &session.device).unwrap_or(&phone.interface);
@@ -97,8 +103,7 @@ pub(super) async fn sign_in(
     if is_own_session {
         CallResult::signed_in(reason_name(decision.reason()), session.session_id)
     } else {
-        // The user is signed in, but this phone doesn't ring, so the prompt must not say that it does.
-        CallResult { prompt: "denied", ..CallResult::signed_in(RINGS_ELSEWHERE.to_owned(), session.session_id) }
+        CallResult::rings_elsewhere(session.session_id)
     }
 }
 

@@ -12,11 +12,13 @@ mod queue_name;
 mod interface;
 mod lamp;
 mod member_profile;
+mod own_pbx;
 
 pub use self::{
     endpoints::{Endpoints, NamedEndpoint, Prefix, named_endpoint},
     interface::{Interface, require_organization_in_names},
     lamp::Lamp,
+    own_pbx::{Home, OwnPbx, PbxName},
     queue_name::QueueName,
     text::{InvalidName, is_plain},
 };

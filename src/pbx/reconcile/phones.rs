@@ -31,7 +31,7 @@ const MAX_CACHED_EXTENSIONS: usize = 100_000;
 /// The users with a session on a queue.
 #[derive(Debug, Default)]
 pub(crate) struct SignedIn {
-    /// The phones that ring, by member.
+    /// The phones that ring at this PBX, by member.
     pub phones: BTreeMap<MemberKey, RingingPhone>,
     /// The extensions of the users.
     pub extensions: BTreeSet<Extension>,
@@ -72,6 +72,9 @@ impl SessionPhones {
                 continue;
             };
             signed_in.extensions.insert(extension);
+            if config.rings_elsewhere(extension, session) {
+                continue;
+            }
             if let Some(interface) = interface_of(config, organization, extension, session) {
                 let key = MemberKey::new(pbx_queue, &interface);
                 signed_in.phones.insert(key, RingingPhone { interface, profile: MemberProfile::of(session) });

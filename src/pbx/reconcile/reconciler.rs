@@ -30,6 +30,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after a comparison for which queuegate was unreachable.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
+/// The correction, in the metrics, of a member that would be removed after a plan.
+const LEFT: &str = "leave";
+
 /// The reason why a comparison was interrupted.
 enum Interruption {
     Pbx(PbxError),
@@ -209,6 +212,7 @@ impl<'r> Reconciler<'r> {
         let context = self.context;
         if correction == Correction::Remove && !self.removes && !context.known_queues.had_session(key) {
             if context.known_queues.is_newly_left(key) {
+                context.metrics.corrected(LEFT);
                 warn!(
                     queue = pbx_queue,
                     interface,
@@ -236,7 +240,10 @@ impl<'r> Reconciler<'r> {
         guard.release_unchanged();
         let correction = correction.as_str();
         match corrected {
-            Ok(()) => info!(queue = pbx_queue, interface, correction, "a member was corrected"),
+            Ok(()) => {
+                context.metrics.corrected(correction);
+                info!(queue = pbx_queue, interface, correction, "a member was corrected");
+            }
             Err(error @ PbxError::Refused { .. }) => {
                 warn!(%error, queue = pbx_queue, interface, correction, "a member can't be corrected");
             }

@@ -9,6 +9,7 @@ use crate::{
     domain::ids::{OrganizationId, QueueRef},
     pbx::context::HandlerContext,
     rpc::proto::{self, WatchSessionsType},
+    telemetry::handler_metrics::Peer,
 };
 
 /// The time limit of a request for a queue.
@@ -19,6 +20,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from
 
 /// Watch an organization, without end.
 pub(super) async fn watch(context: Arc<HandlerContext>, organization: OrganizationId) {
+    let is_connected = |is_connected| context.metrics.set_connected(Peer::Queuegate, is_connected);
     let mut pause = PAUSES.0;
     loop {
         let mut queues = BTreeSet::new();
@@ -28,6 +30,7 @@ pub(super) async fn watch(context: Arc<HandlerContext>, organization: Organizati
                 match messages.message().await {
                     Ok(Some(message)) => {
                         pause = PAUSES.0;
+                        is_connected(true);
                         mark_queue(&context, &organization, &mut queues, message).await;
                     }
                     Ok(None) => break tonic::Status::unavailable("the watch ended"),
@@ -35,6 +38,8 @@ pub(super) async fn watch(context: Arc<HandlerContext>, organization: Organizati
                 }
             },
         };
+        // A server that doesn't know the organization is there.
+        is_connected(status.code() == tonic::Code::NotFound);
         if status.code() == tonic::Code::NotFound {
             warn!(%organization, error = status.message(), "the organization doesn't exist, so none of its phones rings");
         } else {
@@ -67,7 +72,10 @@ async fn mark_queue(
     // This caches the name of each queue, so it is known after the queue is deleted.
     let deadline = Instant::now() + REQUEST_TIMEOUT;
     let Some(pbx_queue) = context.pbx_queue(organization, &queue, deadline).await else { return };
-    context.known_queues.add(&pbx_queue);
+    // A queue whose sessions ring at another PBX need not exist here.
+    if context.config.pbx.as_ref().is_none_or(|own| own.interface(&session.device).is_some()) {
+        context.known_queues.add(&pbx_queue);
+    }
     if kind != WatchSessionsType::Initial {
         context.dirty_queues.mark(&pbx_queue);
     }

@@ -11,6 +11,7 @@ use queuegate::pbx::asterisk::queues_conf::{self, Folder, Found};
 use crate::wire::Passing;
 
 const EXTENSIONS: &str = include_str!("../../../packaging/asterisk/extensions.conf");
+const FREEPBX: &str = include_str!("../../../packaging/asterisk/freepbx.conf");
 const QUEUES: &str = include_str!("../../../packaging/asterisk/queues.conf");
 
 /// One step: an application, its arguments, and its label.
@@ -37,7 +38,7 @@ fn parse(text: &str) -> Dialplan {
             dialplan.entry(context.clone()).or_default();
             continue;
         }
-        if line.contains(",hint,") {
+        if line.contains(",hint,") || line.starts_with("include =>") {
             continue;
         }
         let (key, value) = line.split_once("=>").unwrap();
@@ -81,13 +82,25 @@ fn matches(pattern: &str, dialed: &str) -> bool {
     letters.next().is_none()
 }
 
-/// `${NAME}`, `${NAME:3}`, `${CHANNEL(endpoint)}`, `${FILTER(0-9,…)}` and `${CUT(NAME,*,2)}`, the innermost first.
+/// `${NAME}`, `${NAME:3}`, `${CHANNEL(endpoint)}`, `${FILTER(0-9*,…)}`, `${FIELDQTY(NAME,*)}`, `${CUT(NAME,*,2)}` and
+/// `${DIALPLAN_EXISTS(…,1)}` for FreePBX's list of queues, the innermost first.
 fn substituted(text: &str, variables: &BTreeMap<String, String>) -> String {
     let Some(start) = text.rfind("${") else { return text.to_owned() };
     let (before, after) = text.split_at(start);
     let (name, after) = after[2..].split_once('}').unwrap();
-    let value = match name.strip_prefix("FILTER(0-9,") {
-        Some(rest) => rest.strip_suffix(')').unwrap().chars().filter(char::is_ascii_digit).collect(),
+    let value = match name.strip_prefix("FILTER(0-9") {
+        Some(rest) => {
+            let (others, text) = rest.strip_suffix(')').unwrap().split_once(',').unwrap();
+            text.chars().filter(|letter| letter.is_ascii_digit() || others.contains(*letter)).collect()
+        }
+        None if name.starts_with("FIELDQTY(") => {
+            let (name, separator) = name[9..].trim_end_matches(')').split_once(',').unwrap();
+            variables[name].split(separator).count().to_string()
+        }
+        None if name.starts_with("DIALPLAN_EXISTS(") => {
+            let queue = name.split(',').nth(1).unwrap();
+            u8::from(FREEPBX.contains(&format!("exten => {queue},1,Return()"))).to_string()
+        }
         None if name.starts_with("CUT(") => {
             let (name, skip) = name.split_once(':').map_or((name, 0), |(name, skip)| (name, skip.parse().unwrap()));
             let [name, separator, field] =
@@ -104,13 +117,13 @@ fn substituted(text: &str, variables: &BTreeMap<String, String>) -> String {
     substituted(&format!("{before}{value}{after}"), variables)
 }
 
-/// `"a" = "b" | "c" != "d"`.
+/// `"a" = "b" | "c" != "d"`, or a number.
 fn holds(expression: &str) -> bool {
     expression.split(" | ").any(|part| {
         let (left, right, equal) = match part.split_once(" != ") {
             Some((left, right)) => (left, right, false),
             None => {
-                let (left, right) = part.split_once(" = ").unwrap();
+                let (left, right) = part.split_once(" = ").unwrap_or((part, "1"));
                 (left, right, true)
             }
         };
@@ -128,8 +141,9 @@ struct Walked {
 
 /// Execute the dialplan from an extension to the end of the call.
 async fn walk(center: &Center, context: &str, dialed: &str, agi: Call) -> Walked {
-    let dialplan =
-        parse(&format!("{EXTENSIONS}\n[by-hand]\nexten => _X.,1,Gosub(queuegate-by-hand,s,1(${{EXTEN}}))\n"));
+    let dialplan = parse(&format!(
+        "{EXTENSIONS}\n{FREEPBX}\n[by-hand]\nexten => _X.,1,Gosub(queuegate-by-hand,s,1(${{EXTEN}}))\n"
+    ));
     let steps = |context: &str, dialed: &str| -> Vec<Step> {
         let found = dialplan[context].iter().find(|(pattern, _)| matches(pattern, dialed));
         found.unwrap_or_else(|| panic!("there is no {dialed} in {context}")).1.clone()
@@ -163,6 +177,18 @@ async fn walk(center: &Center, context: &str, dialed: &str, agi: Call) -> Walked
                 }
                 let target: Vec<&str> = target.split(',').collect();
                 (here, at) = (steps(target[0], target[1]), 0);
+            }
+            "Goto" => {
+                let target: Vec<&str> = arguments.split(',').collect();
+                match target[..] {
+                    // FreePBX's own code.
+                    ["ext-queues", ..] => {
+                        walked.applications.push(arguments);
+                        return walked;
+                    }
+                    [here_too, _] => (here, at) = (steps(context, here_too), 0),
+                    _ => panic!("{arguments}"),
+                }
             }
             "GotoIf" => {
                 let (condition, label) = arguments.split_once('?').unwrap();
@@ -242,6 +268,36 @@ async fn the_example_signs_in_and_out_by_the_codes() {
     assert_eq!(walked.sounds, ["vm-enter-num-to-call", "agent-loginok"]);
     assert!(center.agree().await && center.pbx.members().len() == 1);
     walk(&center, "queuegate-queues", "801", anna()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn freepbxs_code_is_queuegates_for_its_queues_and_for_the_own_phone() {
+    let mut center =
+        Center::open_as(|config| config.interface = "Local/{extension}@from-queue/n".parse().unwrap()).await;
+    for (dialed, sound, members) in [
+        ("*45801", "agent-loginok", 1),
+        ("*45801", "agent-loggedoff", 0),
+        ("*45101*801", "agent-loginok", 1),
+        // The key of another phone, and a number that a phone makes up.
+        ("*45102*801", "feature-not-avail-line", 1),
+        ("*45102*101*801", "feature-not-avail-line", 1),
+        ("*45", "agent-loggedoff", 0),
+        ("*45*101", "agent-loginok", 1),
+        ("*458&\"01", "agent-loggedoff", 0),
+    ] {
+        let walked = walk(&center, "queuegate-freepbx", dialed, anna()).await;
+        assert_eq!((&walked.sounds[..], center.pbx.members().len()), (&[sound.to_owned()][..], members), "{dialed}");
+        assert!(center.agree().await);
+    }
+    for dialed in ["*45850", "*45101*850", "*45801*850", "*458010"] {
+        let walked = walk(&center, "queuegate-freepbx", dialed, anna()).await;
+        let goes_on_at = format!("ext-queues,{dialed},1");
+        assert_eq!(walked.applications.last(), Some(&goes_on_at), "{dialed}");
+        assert!(!walked.applications.contains(&"AGI".to_owned()));
+    }
+    let hint = FREEPBX.lines().find_map(|line| line.split_once(",hint,")).unwrap();
+    let device = substituted(hint.1, &BTreeMap::from([("EXTEN".to_owned(), "*45101*801".to_owned())]));
+    assert_eq!(device, "Custom:QUEUE101*801");
 }
 
 /// AGISTATUS is SUCCESS when the handler closes without a reply, and an earlier call left QUEUEGATE_STATUS as

@@ -1,7 +1,10 @@
 //! Hot desks: any phone asks for a number and a PIN, and rings for that person.
 
 use queuegate::{
-    pbx::config::{Identify, Moving},
+    pbx::{
+        config::{Identify, Moving},
+        names::OwnPbx,
+    },
     rpc::proto::*,
 };
 
@@ -9,7 +12,10 @@ use super::{
     Call, Center,
     asterisk::{Ended, Mishap},
 };
-use crate::{support::ACME, wire::Passing};
+use crate::{
+    support::{ACME, sign_in},
+    wire::Passing,
+};
 
 /// A center with PINs: 4711 of anna (101), 4712 of bo (102).
 async fn center(moving: Moving) -> Center {
@@ -132,4 +138,30 @@ async fn without_queuegate_nobody_is_identified() {
     let ended = center.enter("103", "sign-out?queue=801", &["101", "4711"]).await;
     assert_eq!(ended.answer().0, "failed");
     assert_eq!(center.pbx.members().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_moves_from_another_pbx_only_if_people_may_move() {
+    let mut center = center(Moving::Refused).await;
+    let at_munich = SignInRequest { device: "munich:PJSIP/101".to_owned(), ..sign_in("anna", "sales") };
+    center.server.client.queue_access.sign_in(at_munich).await.unwrap();
+    for (moving, reason) in [(Moving::Refused, "SIGNED_IN_ELSEWHERE"), (Moving::Allowed, "ASSIGNED")] {
+        center.take_agi().stop().await;
+        center
+            .restart_agi_as(|config| {
+                config.identify = Identify::ByPin { moving };
+                config.pbx = Some(OwnPbx { name: "berlin".parse().unwrap(), home: "all".parse().unwrap() });
+            })
+            .await;
+        let ended = center.enter("103", "sign-in?queue=801", &["101", "4711"]).await;
+        assert_eq!(ended.answer().1, reason);
+    }
+    center.pbx.until_members(&[("801", "PJSIP/103")]).await;
+    assert_eq!(center.server.sessions().await[0].device, "berlin:PJSIP/103");
+    // The phone is free again for its own user, whose session rings elsewhere.
+    center.enter("103", "sign-out?queue=801", &["101", "4711"]).await;
+    let at_munich = SignInRequest { device: "munich:PJSIP/103".to_owned(), ..sign_in("cleo", "sales") };
+    center.server.client.queue_access.sign_in(at_munich).await.unwrap();
+    let ended = center.enter("103", "sign-in?queue=801", &["102", "4712"]).await;
+    assert_eq!(ended.answer().1, "UNASSIGNED_ALLOWED");
 }

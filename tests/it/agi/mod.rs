@@ -12,12 +12,14 @@ mod latency;
 mod limits;
 mod manager;
 mod manager_tls;
+mod metrics;
 mod mishaps;
 mod pauses;
 mod phones;
 mod profiles;
 mod program;
 mod reconcile;
+mod several_pbxs;
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -61,6 +63,7 @@ struct Center {
 /// A FastAGI server in this process.
 struct Agi {
     address: SocketAddr,
+    metrics: Option<SocketAddr>,
     stop: oneshot::Sender<()>,
     running: JoinHandle<()>,
 }
@@ -77,12 +80,12 @@ impl Agi {
                 Err(error) => panic!("{error}"),
             }
         };
-        let address = server.address();
+        let (address, metrics) = (server.address(), server.metrics_address());
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { address, stop, running }
+        Self { address, metrics, stop, running }
     }
 
     async fn stop(self) {
@@ -102,6 +105,7 @@ fn config(folder: &TempDir) -> Config {
     let technologies = ["PJSIP", "SIP", "IAX2"].map(str::to_owned).to_vec();
     Config {
         listen: "127.0.0.1:0".parse().unwrap(),
+        metrics_listen: None,
         allow: Vec::new(),
         max_calls: 10_000,
         deadline: Duration::from_secs(40),
@@ -111,6 +115,7 @@ fn config(folder: &TempDir) -> Config {
         queue_name: "{extension}".parse().unwrap(),
         interface: "PJSIP/{endpoint}".parse().unwrap(),
         identify: Identify::ByEndpoint,
+        pbx: None,
         kind: PbxKind::Asterisk { state_interface: None },
         members: DoneBy::Handler,
         prompting: DoneBy::Handler,
@@ -229,7 +234,7 @@ impl Center {
     /// Remove the FastAGI server, and return it.
     fn take_agi(&mut self) -> Agi {
         let (stop, _) = oneshot::channel();
-        let gone = Agi { address: self.agi.address, stop, running: tokio::spawn(async {}) };
+        let gone = Agi { address: self.agi.address, metrics: None, stop, running: tokio::spawn(async {}) };
         std::mem::replace(&mut self.agi, gone)
     }
 

@@ -53,7 +53,17 @@ async fn the_program_signs_in_by_the_example_configuration() {
     let is_setting = |line: &str| line.starts_with(|first: char| first.is_ascii_lowercase()) && line.contains(" = ");
     let lines = EXAMPLE.lines().map(|line| line.strip_prefix('#').filter(|rest| is_setting(rest)).unwrap_or(line));
     // The settings with files and addresses are given as arguments.
-    let elsewhere = ["server", "ca", "token-file", "journal", "ami", "ami-secret-file", "listen", "state-interface"];
+    let elsewhere = [
+        "server",
+        "metrics-listen",
+        "ca",
+        "token-file",
+        "journal",
+        "ami",
+        "ami-secret-file",
+        "listen",
+        "state-interface",
+    ];
     let lines = lines.filter(|line| !elsewhere.contains(&line.split(" = ").next().unwrap()));
     let config = folder.path().join("agi.toml");
     std::fs::write(&config, lines.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
@@ -80,6 +90,7 @@ fn invalid_settings_are_refused_with_a_hint() {
     for (arguments, says) in [
         ("--listen 0.0.0.0:0", "give --allow with the addresses of your PBX"),
         ("--ami 192.0.2.1:5038 --ami-user q --ami-secret-file SECRET", "--ami-insecure"),
+        ("--metrics-listen 0.0.0.0:0", "--metrics-insecure"),
         ("--ami 127.0.0.1:5038", "--ami-user"),
         ("--ami 192.0.2.1:5039 --ami-user q --ami-secret-file SECRET --ami-ca ca.pem", "need --ami-tls"),
         (
