@@ -11,7 +11,7 @@ from center import DOMAIN, PASSWORD, PATIENCE, SOUNDS, binary
 from phone import Phone, response
 
 GROUPS = ["calls", "members", "identity", "transfers", "hang_ups", "cuts", "outages", "failover", "reconciling", "lamps", "pauses",
-          "adoption", "ringing"]  # fmt: skip
+          "penalties", "hot_desks", "adoption", "ringing"]  # fmt: skip
 PATIENCE_OF_A_CALL = 60 + PATIENCE
 
 
@@ -401,6 +401,54 @@ class Cases:
         self.row("*16 signs out of all", seen.get("QUEUEGATE_QUEUES"), "sales=SIGNED_OUT")
         seen = await self.dial("103", "*17")
         self.row("a pause without a queue", seen, "denied NOT_A_MEMBER | denied")
+
+    async def penalties(self):
+        """The penalty of an assignment and one is the tier's level. Another level is set back."""
+
+        async def level():
+            rows = await self.pbx.rows("tier list")
+            return next((row["level"] for row in rows if row["agent"] == f"101@{DOMAIN}"), "none")
+
+        self.center.ask("assign", "anna", "sales", "--role", "agent", "--penalty", "3")
+        await self.dial("101", "*13801")
+        self.row("a penalty of 3", await level(), "4")
+        await self.pbx.callcenter(f"tier set level 801@default 101@{DOMAIN} 9")
+        await self.pbx.callcenter("queue reload 801@default")
+        for _ in range(100):
+            if await level() == "4":
+                break
+            await asyncio.sleep(0.1)
+        self.row("another level is set back", await level(), "4")
+        self.center.ask("assign", "anna", "sales", "--role", "agent", "--penalty", "0")
+        await self.out()
+
+    async def hot_desks(self):
+        """With --identify pin, any phone asks for a number and a PIN, and rings for that agent."""
+        center = self.center
+        center.esl.kill()
+        arguments = list(center.esl.arguments)
+        center.esl.arguments = [*arguments, "--identify", "pin", "--move"]
+        await center.start_esl()
+        center.ask("pin", "set", "anna", typed="4711")
+        sounds = "agent pin"
+
+        async def dial(case, user, number, keys, expected, *members):
+            seen = await self.dial(user, number, keys=keys)
+            for _ in range(100):
+                if await self.pbx.members() == set(members):
+                    break
+                await asyncio.sleep(0.1)
+            self.row(case, f"{seen} | {sorted(await self.pbx.members())}", f"{expected} | {sorted(members)}")
+            self.row("the record of the call has no PIN", "4711" in str(seen.variables), False)
+
+        await dial("101 at the phone 103", "103", "*13801", ["101#", "4711#"], f"allowed ASSIGNED | {sounds} in", ("801", "103"))
+        await dial("moves to the phone 999", "999", "*13801", ["101#", "4711#"], f"allowed ASSIGNED | {sounds} in", ("801", "999"))
+        await dial("a wrong PIN", "103", "*13801", ["101#", "1111#"] * 3, f"denied WRONG_PIN | {' '.join([sounds] * 3)} invalid",
+                   ("801", "999"))  # fmt: skip
+        await dial("signs out at 103", "103", "*14801", ["101#", "4711#"], f"allowed SIGNED_OUT | {sounds} out")
+        center.esl.kill()
+        center.esl.arguments = arguments
+        await center.start_esl()
 
     async def adoption(self):
         """A PBX with members of its own: they stay until the plan was seen, and get sessions by adoption."""

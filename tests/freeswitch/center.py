@@ -39,6 +39,7 @@ PROMPTS = {
     "in": "ivr/ivr-you_are_now_logged_in.wav", "out": "ivr/ivr-you_are_now_logged_out.wav", "denied": "ivr/ivr-access_denied.wav",
     "invalid": "ivr/ivr-that_was_an_invalid_entry.wav", "sorry": "ivr/ivr-im_sorry.wav", "ask": "ivr/ivr-enter_queue_number.wav",
     "paused": "ivr/ivr-dnd_activated.wav", "unpaused": "ivr/ivr-dnd_cancelled.wav",
+    "agent": "ivr/ivr-please_enter_extension_followed_by_pound.wav", "pin": "ivr/ivr-please_enter_pin_followed_by_pound.wav",
 }  # fmt: skip
 SOUNDS = {path: name for name, path in PROMPTS.items()}
 

@@ -38,7 +38,7 @@ impl AdoptionCommand {
     pub(super) async fn run(self, config: Config, client: Client, is_json: bool) -> anyhow::Result<Outcome> {
         let Some(manager) = &config.manager else {
             return Err(Wrong(
-                "give the same settings as for the handler: --ami or --event-socket, and the others".to_owned(),
+                "give --ami, --ami-user and --ami-secret-file to `agi`, or --event-socket and --event-socket-password-file to `esl`".to_owned(),
             )
             .into());
         };

@@ -226,6 +226,25 @@ impl Handler {
         Ok(organizations)
     }
 
+    /// Return the address of the metrics, or `None` if they aren't served.
+    pub(super) fn metrics_listen(&self) -> Result<Option<SocketAddr>, pbx::Error> {
+        match self.metrics_listen {
+            Some(address) if !address.ip().is_loopback() && !self.metrics_insecure => {
+                Err(pbx::Error::MetricsExposed(address))
+            }
+            address => Ok(address),
+        }
+    }
+
+    /// Return the name of this PBX and its users, if queuegate serves several.
+    pub(super) fn own_pbx(&self) -> Result<Option<OwnPbx>, Wrong> {
+        match (&self.pbx, &self.pbx_home) {
+            (None, None) => Ok(None),
+            (Some(name), Some(home)) => Ok(Some(OwnPbx { name: name.clone(), home: home.clone() })),
+            (Some(_), None) | (None, Some(_)) => Err(Wrong("--pbx and --pbx-home need each other".to_owned())),
+        }
+    }
+
     /// Return the identification of callers.
     pub(super) fn identify(&self) -> Identify {
         match (self.identify, self.moves) {
@@ -280,4 +299,18 @@ fn deadline(text: &str) -> Result<Duration, String> {
     let deadline = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     let range = Duration::from_millis(50)..=Duration::from_secs(60);
     if range.contains(&deadline) { Ok(deadline) } else { Err("must be from 50ms to 1m".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn esl_has_its_own_environment_variables() {
+        let all = crate::cli::command_line();
+        let esl = all.find_subcommand("esl").unwrap();
+        let variables: Vec<String> =
+            esl.get_arguments().filter_map(|argument| Some(argument.get_env()?.to_str()?.to_owned())).collect();
+        assert!(variables.len() > 20, "{variables:?}");
+        let of_agi: Vec<&String> = variables.iter().filter(|name| name.starts_with("QUEUEGATE_AGI_")).collect();
+        assert!(of_agi.is_empty(), "add these to ESL_ENVIRONMENT: {of_agi:?}");
+    }
 }

@@ -115,16 +115,15 @@ impl CallSocket {
                 callcenter.add(new).await
             }
             MemberChange::Remove => callcenter.remove(queue, agent, status).await,
-            // An agent has one status in all queues.
-            MemberChange::Pause { .. } if !queue.is_empty() => Ok(MemberStatus::Unknown),
-            MemberChange::Unpause if !queue.is_empty() => Ok(MemberStatus::AlreadyMember),
+            // An agent has one status in all queues. A sign-in has ended a pause already.
+            MemberChange::Pause { .. } | MemberChange::Unpause if !queue.is_empty() => Ok(MemberStatus::Unknown),
             MemberChange::Pause { .. } => {
-                let paused = callcenter.set_status(agent, ON_BREAK).await?;
-                Ok(paused.map_or(MemberStatus::NotMember, |()| MemberStatus::Paused))
+                let is_member = callcenter.set_status(agent, ON_BREAK).await?;
+                Ok(if is_member { MemberStatus::Paused } else { MemberStatus::NotMember })
             }
             MemberChange::Unpause => {
-                let unpaused = callcenter.set_status(agent, status.as_str()).await?;
-                Ok(unpaused.map_or(MemberStatus::NotMember, |()| MemberStatus::Unpaused))
+                let is_member = callcenter.set_status(agent, status.as_str()).await?;
+                Ok(if is_member { MemberStatus::Unpaused } else { MemberStatus::NotMember })
             }
         }
     }

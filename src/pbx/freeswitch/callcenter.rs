@@ -97,7 +97,7 @@ impl<'s> Callcenter<'s> {
         Self { socket, deadline }
     }
 
-    /// Add a tier, with its agent if there is none, and make the agent available.
+    /// Add a tier and a missing agent, and make the agent available.
     pub(super) async fn add(&mut self, new: NewTier<'_>) -> Result<MemberStatus, PbxError> {
         let NewTier { queue, agent, contact, status, pause, state } = new;
         let (queue, name) = (word(queue)?, word(agent)?);
@@ -166,16 +166,16 @@ impl<'s> Callcenter<'s> {
         Ok(MemberStatus::Removed)
     }
 
-    /// Set the status of an agent who has a tier and isn't logged out.
-    pub(super) async fn set_status(&mut self, agent: &str, status: &str) -> Result<Option<()>, PbxError> {
-        let is_member = self.tiers().await?.iter().any(|tier| tier.agent == agent);
-        let Some(present) = self.agent(agent).await?.filter(|present| is_member && present.status != LOGGED_OUT) else {
-            return Ok(None);
+    /// Set the status of an agent. Return `false` for an agent without a tier, or who is logged out.
+    pub(super) async fn set_status(&mut self, agent: &str, status: &str) -> Result<bool, PbxError> {
+        let has_tier = self.tiers().await?.iter().any(|tier| tier.agent == agent);
+        let Some(present) = self.agent(agent).await?.filter(|present| has_tier && present.status != LOGGED_OUT) else {
+            return Ok(false);
         };
         if present.status != status {
             self.set(agent, "status", status).await?;
         }
-        Ok(Some(()))
+        Ok(true)
     }
 
     /// Return all tiers.

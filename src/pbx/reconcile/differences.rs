@@ -85,7 +85,7 @@ mod tests {
             Member { interface: "101@pbx".to_owned(), is_dynamic: true, is_logged_out: true, ..Member::default() };
         let phone = RingingPhone { interface: "101@pbx".to_owned(), profile: MemberProfile::default() };
         let with_session = BTreeMap::from([(MemberKey::new("801", "101@pbx"), phone)]);
-        let corrections = |with_session| differences("801", &[member.clone()], with_session, |_| None);
+        let corrections = |with_session| differences("801", std::slice::from_ref(&member), with_session, |_| None);
         let of = |found: Vec<(Correction, MemberKey, String)>| {
             found.into_iter().map(|(correction, ..)| correction).collect::<Vec<_>>()
         };

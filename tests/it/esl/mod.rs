@@ -65,6 +65,7 @@ impl Center {
             metrics_listen: None,
             pbx: None,
             listen: "127.0.0.1:0".parse().unwrap(),
+            metrics_listen: None,
             allow: Vec::new(),
             max_calls: 10_000,
             deadline: Duration::from_secs(40),
@@ -74,6 +75,7 @@ impl Center {
             queue_name: "{extension}@default".parse().unwrap(),
             interface: format!("{{endpoint}}@{domain}").parse().unwrap(),
             identify: Identify::ByEndpoint,
+            pbx: None,
             kind: PbxKind::FreeSwitch(FreeSwitch {
                 contact: format!("user/{{endpoint}}@{domain}").parse().unwrap(),
                 status: AgentStatus::Available,

@@ -1,4 +1,4 @@
-//! Tiers and agents follow the sessions, whoever changes either.
+//! Tiers and agents follow the sessions after every kind of change.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The queues, agents and tiers of mod_callcenter, and the commands of the API.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::{Arc, Mutex},
 };
 
@@ -189,11 +189,12 @@ impl Switch {
             ["tier", "add", _, agent, ..] if !agents.contains_key(agent) => NOT_FOUND,
             ["tier", "add", queue, agent, level, _position] => {
                 let tier = (queue.to_owned(), agent.to_owned());
-                if tiers.contains_key(&tier) {
-                    "-ERR Tier already exist!"
-                } else {
-                    tiers.insert(tier, level.parse().unwrap());
-                    "+OK"
+                match tiers.entry(tier) {
+                    Entry::Occupied(_) => "-ERR Tier already exist!",
+                    Entry::Vacant(place) => {
+                        place.insert(level.parse().unwrap());
+                        "+OK"
+                    }
                 }
             }
             ["tier", "del", queue, agent] => {
