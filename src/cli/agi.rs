@@ -92,8 +92,6 @@ impl Asterisk {
         };
         Ok(Config {
             manager: self.manager(&handler, &endpoints)?,
-            metrics_listen: handler.metrics_listen()?,
-            pbx: handler.own_pbx()?,
             identify: handler.identify(),
             metrics_listen: handler.metrics_listen()?,
             pbx: handler.own_pbx()?,

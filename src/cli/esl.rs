@@ -98,8 +98,6 @@ impl FreeSwitchArguments {
         };
         Ok(Config {
             manager: self.manager(&handler, &endpoints, &interface, lamp)?,
-            metrics_listen: handler.metrics_listen()?,
-            pbx: handler.own_pbx()?,
             identify: handler.identify(),
             metrics_listen: handler.metrics_listen()?,
             pbx: handler.own_pbx()?,
