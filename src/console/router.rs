@@ -63,6 +63,8 @@ impl Console {
             .route("/verify", get(audit::head).post(audit::verify))
             .route("/me", get(me::show))
             .route("/sign-out", post(me::sign_out))
+            .route("/set-pin", post(me::set_pin))
+            .route("/clear-pin", post(me::clear_pin))
             .route("/choose", post(enter::choose))
             .route("/console.css", asset("text/css; charset=utf-8", include_str!("assets/console.css")))
             .route("/console.js", asset("text/javascript; charset=utf-8", include_str!("assets/console.js")))

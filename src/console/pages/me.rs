@@ -2,10 +2,12 @@
 
 use axum::{
     Form,
+    extract::Query,
     response::{IntoResponse, Redirect, Response},
 };
 use maud::html;
 use serde::Deserialize;
+use tonic::Code;
 
 use super::find;
 use crate::{
@@ -17,7 +19,7 @@ use crate::{
         words,
     },
     domain::language::Language,
-    rpc::proto::{self, list_sessions_request, sign_out_request},
+    rpc::proto::{self, clear_pin_request, list_sessions_request, set_pin_request, sign_out_request},
 };
 
 /// The form that signs a person out of a queue.
@@ -26,7 +28,20 @@ pub struct SignOut {
     queue: String,
 }
 
-pub async fn show(visit: Visit) -> Result<Response, Failure> {
+/// The form that sets a person's PIN.
+#[derive(Deserialize)]
+pub struct NewPin {
+    pin: String,
+}
+
+/// The change that a person has just made.
+#[derive(Debug, Deserialize)]
+pub struct Shown {
+    #[serde(default)]
+    pin: String,
+}
+
+pub async fn show(visit: Visit, Query(shown): Query<Shown>) -> Result<Response, Failure> {
     let text = visit.text();
     let request = proto::ListSessionsRequest {
         organization_id: visit.organization_id(),
@@ -73,6 +88,22 @@ pub async fn show(visit: Visit) -> Result<Response, Failure> {
             }
         }
         @if has_more { p.more { (text.more_than_listed) } }
+        @if visit.may_change() {
+            h2 { (text.pin) }
+            @match shown.pin.as_str() {
+                "set" => { p.done role="status" { (text.pin_is_set) } }
+                "cleared" => { p.done role="status" { (text.pin_is_cleared) } }
+                _ => {}
+            }
+            form.choices method="post" action="set-pin" {
+                label { (text.pin_hint) " "
+                    input type="password" name="pin" inputmode="numeric" pattern="[0-9]{4,10}" maxlength="10"
+                        autocomplete="new-password" required;
+                }
+                button { (text.set_pin) }
+            }
+            form.choices method="post" action="clear-pin" { button.plain { (text.clear_pin) } }
+        }
         h2 { (text.appearance) }
         form.choices method="post" action="choose" {
             label { (text.language) " "
@@ -107,4 +138,31 @@ pub async fn sign_out(visit: Visit, Form(form): Form<SignOut>) -> Result<Respons
     };
     visit.api.queue_access().sign_out(request).await?;
     Ok(Redirect::to("me").into_response())
+}
+
+pub async fn set_pin(visit: Visit, Form(NewPin { pin }): Form<NewPin>) -> Result<Response, Failure> {
+    let request = proto::SetPinRequest {
+        organization_id: visit.organization_id(),
+        user: Some(set_pin_request::User::UserId(visit.user_id())),
+        pin,
+        request_id: request_id(),
+        actor_user_id: visit.user_id(),
+    };
+    visit.api.directory().set_pin(request).await?;
+    Ok(Redirect::to("me?pin=set").into_response())
+}
+
+pub async fn clear_pin(visit: Visit) -> Result<Response, Failure> {
+    let request = proto::ClearPinRequest {
+        organization_id: visit.organization_id(),
+        user: Some(clear_pin_request::User::UserId(visit.user_id())),
+        request_id: request_id(),
+        actor_user_id: visit.user_id(),
+    };
+    match visit.api.directory().clear_pin(request).await {
+        // There was none.
+        Err(status) if status.code() == Code::NotFound => {}
+        cleared => drop(cleared?),
+    }
+    Ok(Redirect::to("me?pin=cleared").into_response())
 }

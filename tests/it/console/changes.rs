@@ -210,3 +210,27 @@ async fn a_person_sees_and_ends_their_own_sessions() {
     anna.get("me").await.has("You aren't signed in to any queue.");
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_sets_and_clears_their_own_pin() {
+    let (mut server, browser) = acme().await;
+    let mut cleo = browser.enters_as("cleo").await;
+    let verify = VerifyPinRequest {
+        organization_id: ACME.into(),
+        user: Some(verify_pin_request::User::UserId("cleo".into())),
+        pin: "4711".into(),
+    };
+    assert!(!cleo.get("me").await.body.contains("class=\"done\""));
+    assert_eq!(cleo.post("set-pin", &[("pin", "4711")]).await.status, 303);
+    cleo.get("me?pin=set").await.has("Your PIN is set.");
+    let answer = server.client.queue_access.verify_pin(verify.clone()).await.unwrap().into_inner();
+    assert_eq!(answer.reason(), PinReason::Verified);
+    let page = cleo.post("set-pin", &[("pin", "47")]).await;
+    assert!(page.status == 400 && !page.body.contains(">47<"), "{} {}", page.status, page.body);
+    for _ in 0..2 {
+        assert_eq!(cleo.post("clear-pin", &[]).await.status, 303);
+    }
+    let answer = server.client.queue_access.verify_pin(verify).await.unwrap().into_inner();
+    assert_eq!(answer.reason(), PinReason::NotSet);
+    server.stop().await;
+}

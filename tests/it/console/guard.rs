@@ -130,7 +130,9 @@ async fn a_read_only_console_changes_nothing() {
         let page = petra.get(path).await;
         assert_eq!(page.status, 200, "{path}");
         page.has("This console is read-only");
-        for change in ["sign-in-agent?", "action=\"assign\"", "action=\"queue\"", "queue-new", "action=\"sign-out\""] {
+        for change in
+            ["sign-in-agent?", "action=\"assign\"", "action=\"queue\"", "queue-new", "action=\"sign-out\"", "set-pin"]
+        {
             assert!(!page.body.contains(change), "{path}: {change}");
         }
     }
@@ -138,6 +140,7 @@ async fn a_read_only_console_changes_nothing() {
         ("sign-in-agent", &[("queue", "sales"), ("user", "cleo"), ("hours", "8")][..]),
         ("permissions", &[("unassigned", "restricted")]),
         ("queue-delete", &[("id", "sales")]),
+        ("set-pin", &[("pin", "4711")]),
         ("assign", &[("user", "anna"), ("role", "agent"), ("queue", "support")]),
     ] {
         assert_eq!(petra.post(path, fields).await.status, 403, "{path}");
