@@ -1,10 +1,13 @@
 //! A PBX among several of one queuegate. It puts its name before the interface in a session's device:
-//! `berlin:PJSIP/anna-desk`. So a session rings at one PBX at most, if the homes of the PBXs don't overlap.
+//! `berlin::PJSIP/anna-desk`. So a session rings at one PBX at most, if the homes of the PBXs don't overlap.
 
 use std::{fmt, str::FromStr};
 
 use super::text::InvalidName;
 use crate::domain::ids::Extension;
+
+/// The end of a PBX's name in a device. No interface and no address of a phone, such as `sip:101@example.com`, begins so.
+const SEPARATOR: &str = "::";
 
 /// The length of a PBX's name.
 const MAX_NAME_BYTES: usize = 32;
@@ -21,7 +24,7 @@ pub struct OwnPbx {
 impl OwnPbx {
     /// Return the device of a session that rings at an interface of this PBX.
     pub(crate) fn device(&self, interface: &str) -> String {
-        format!("{}:{interface}", self.name)
+        format!("{}{SEPARATOR}{interface}", self.name)
     }
 
     /// Return the part of a device that this PBX can have as an interface, or `None` if it names another PBX.
@@ -38,12 +41,9 @@ impl OwnPbx {
     }
 }
 
-/// Return the PBX that a device names, and the interface. The name ends with the first colon before the first slash.
+/// Return the PBX that a device names, and the interface.
 fn named_pbx(device: &str) -> Option<(&str, &str)> {
-    let (name, interface) = device.split_once(':')?;
-    let (technology, _) = interface.split_once('/')?;
-    let is_interface = !technology.is_empty() && technology.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    (is_interface && is_name(name)).then_some((name, interface))
+    device.split_once(SEPARATOR).filter(|(name, interface)| is_name(name) && !interface.is_empty())
 }
 
 fn is_name(text: &str) -> bool {
@@ -128,16 +128,18 @@ mod tests {
         let (anna, bo) = ("101".parse().unwrap(), "202".parse().unwrap());
         for (device, rings_for_anna, rings_for_bo) in [
             // Device, and whether it rings in Berlin for a user of Berlin and for one of Munich.
-            ("berlin:PJSIP/101", true, true),
-            ("munich:PJSIP/101", false, false),
-            ("munich:Local/101@from-queue/n", false, false),
+            ("berlin::PJSIP/101", true, true),
+            ("munich::PJSIP/101", false, false),
+            ("munich::Local/101@from-queue/n", false, false),
+            ("munich::101@pbx.example.com", false, false),
             ("PJSIP/101", true, false),
             ("Local/101@from-queue/n", true, false),
             ("", true, false),
             ("browser-7", true, false),
             // These name no PBX.
             ("sip:101@example.com", true, false),
-            ("https://example.com/phone", true, false),
+            ("sip:[2001:db8::1]", true, false),
+            ("munich::", true, false),
             ("PJSIP/101:x@trunk/sip:y", true, false),
         ] {
             assert_eq!(berlin("1").rings_elsewhere(anna, device), !rings_for_anna, "{device}");
@@ -150,10 +152,10 @@ mod tests {
     #[test]
     fn a_device_has_the_interface_after_the_name() {
         let berlin = berlin("all");
-        assert_eq!(berlin.device("PJSIP/101"), "berlin:PJSIP/101");
-        assert_eq!(berlin.interface("berlin:Local/101@from-queue/n"), Some("Local/101@from-queue/n"));
+        assert_eq!(berlin.device("PJSIP/101"), "berlin::PJSIP/101");
+        assert_eq!(berlin.interface("berlin::Local/101@from-queue/n"), Some("Local/101@from-queue/n"));
         assert_eq!(berlin.interface("PJSIP/101"), Some("PJSIP/101"));
-        assert_eq!(berlin.interface("munich:PJSIP/101"), None);
+        assert_eq!(berlin.interface("munich::PJSIP/101"), None);
     }
 
     #[test]

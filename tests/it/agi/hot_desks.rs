@@ -143,7 +143,7 @@ async fn without_queuegate_nobody_is_identified() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_moves_from_another_pbx_only_if_people_may_move() {
     let mut center = center(Moving::Refused).await;
-    let at_munich = SignInRequest { device: "munich:PJSIP/101".to_owned(), ..sign_in("anna", "sales") };
+    let at_munich = SignInRequest { device: "munich::PJSIP/101".to_owned(), ..sign_in("anna", "sales") };
     center.server.client.queue_access.sign_in(at_munich).await.unwrap();
     for (moving, reason) in [(Moving::Refused, "SIGNED_IN_ELSEWHERE"), (Moving::Allowed, "ASSIGNED")] {
         center.take_agi().stop().await;
@@ -157,10 +157,10 @@ async fn a_person_moves_from_another_pbx_only_if_people_may_move() {
         assert_eq!(ended.answer().1, reason);
     }
     center.pbx.until_members(&[("801", "PJSIP/103")]).await;
-    assert_eq!(center.server.sessions().await[0].device, "berlin:PJSIP/103");
+    assert_eq!(center.server.sessions().await[0].device, "berlin::PJSIP/103");
     // The phone is free again for its own user, whose session rings elsewhere.
     center.enter("103", "sign-out?queue=801", &["101", "4711"]).await;
-    let at_munich = SignInRequest { device: "munich:PJSIP/103".to_owned(), ..sign_in("cleo", "sales") };
+    let at_munich = SignInRequest { device: "munich::PJSIP/103".to_owned(), ..sign_in("cleo", "sales") };
     center.server.client.queue_access.sign_in(at_munich).await.unwrap();
     let ended = center.enter("103", "sign-in?queue=801", &["102", "4712"]).await;
     assert_eq!(ended.answer().1, "UNASSIGNED_ALLOWED");

@@ -62,7 +62,7 @@ async fn each_pbx_rings_for_its_own_sessions() {
     // A user can sign in away from home.
     munich.dial("102", "sign-in?queue=801").await;
     let devices: Vec<String> = berlin.server.sessions().await.into_iter().map(|session| session.device).collect();
-    assert_eq!(devices, ["berlin:PJSIP/101", "munich:PJSIP/102"]);
+    assert_eq!(devices, ["berlin::PJSIP/101", "munich::PJSIP/102"]);
     // A session without a PBX rings at home, also one from before the PBXs had names.
     berlin.server.supervisor_sign_in("cleo", "sales", None).await;
     let earlier = SignInRequest { device: "PJSIP/102".to_owned(), ..sign_in("bo", "support") };
@@ -136,7 +136,7 @@ async fn reconciling_corrects_each_pbx_by_its_own_sessions() {
     );
     let shell = Shell::new(&berlin.server);
     let (out, err, _) = shell.run(&format!("agi plan {settings}")).await;
-    assert!(out.contains("remove       rings at another PBX: `berlin:PJSIP/101`"), "{out}{err}");
+    assert!(out.contains("remove       rings at another PBX: `berlin::PJSIP/101`"), "{out}{err}");
     let (out, err, _) = shell.run(&format!("agi adopt --yes {settings}")).await;
     assert!(out.contains("0 members are signed in, 1 have no session"), "{out}{err}");
     assert_eq!(berlin.server.sessions().await.len(), 2);
