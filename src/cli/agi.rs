@@ -95,8 +95,6 @@ impl Asterisk {
             metrics_listen: handler.metrics_listen()?,
             pbx: handler.own_pbx()?,
             identify: handler.identify(),
-            metrics_listen: handler.metrics_listen()?,
-            pbx: handler.own_pbx()?,
             listen: handler.listen,
             allow: handler.allow,
             max_calls: handler.max_calls,

@@ -101,8 +101,6 @@ impl FreeSwitchArguments {
             metrics_listen: handler.metrics_listen()?,
             pbx: handler.own_pbx()?,
             identify: handler.identify(),
-            metrics_listen: handler.metrics_listen()?,
-            pbx: handler.own_pbx()?,
             listen: handler.listen,
             allow: handler.allow,
             max_calls: handler.max_calls,

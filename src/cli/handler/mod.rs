@@ -254,25 +254,6 @@ impl Handler {
         }
     }
 
-    /// Return this PBX among several.
-    pub(super) fn own_pbx(&self) -> anyhow::Result<Option<OwnPbx>> {
-        match (&self.pbx, &self.pbx_home) {
-            (None, None) => Ok(None),
-            (Some(name), Some(home)) => Ok(Some(OwnPbx { name: name.clone(), home: home.clone() })),
-            (Some(_), None) | (None, Some(_)) => Err(Wrong("--pbx and --pbx-home need each other".to_owned()).into()),
-        }
-    }
-
-    /// Return the address for metrics.
-    pub(super) fn metrics_listen(&self) -> anyhow::Result<Option<SocketAddr>> {
-        match self.metrics_listen {
-            Some(address) if !address.ip().is_loopback() && !self.metrics_insecure => {
-                Err(pbx::Error::MetricsExposed(address).into())
-            }
-            address => Ok(address),
-        }
-    }
-
     /// Return whether reconciling removes members without a session.
     pub(super) fn removal(&self) -> Removal {
         match self.reconcile {

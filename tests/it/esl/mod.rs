@@ -62,8 +62,6 @@ impl Center {
     fn config(&self) -> Config {
         let domain = "pbx.example.com";
         Config {
-            metrics_listen: None,
-            pbx: None,
             listen: "127.0.0.1:0".parse().unwrap(),
             metrics_listen: None,
             allow: Vec::new(),
