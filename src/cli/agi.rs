@@ -92,9 +92,9 @@ impl Asterisk {
         };
         Ok(Config {
             manager: self.manager(&handler, &endpoints)?,
+            identify: handler.identify(),
             metrics_listen: handler.metrics_listen()?,
             pbx: handler.own_pbx()?,
-            identify: handler.identify(),
             listen: handler.listen,
             allow: handler.allow,
             max_calls: handler.max_calls,

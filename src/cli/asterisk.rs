@@ -98,8 +98,10 @@ pub(super) async fn import_queues(
         let left_out = left_out.iter().map(|LeftOut { place: Place { file, line }, text, why }| {
             json!({ "file": file.as_deref(), "line": line, "text": text, "why": why })
         });
-        let read = read.iter().map(|Member { place: Place { file, line }, queue, interface }| {
-            json!({ "file": file.as_deref(), "line": line, "pbx_queue": queue, "interface": interface })
+        let read = read.iter().map(|Member { place: Place { file, line }, queue, interface, penalty }| {
+            json!({
+                "file": file.as_deref(), "line": line, "pbx_queue": queue, "interface": interface, "penalty": penalty,
+            })
         });
         let made_ids = made_ids.iter().map(|(id, name)| json!({ "pbx_queue": name, "queue_id": id.as_str() }));
         print::json_value(&json!({
@@ -168,7 +170,7 @@ async fn assign(
                 }),
                 request_id: String::new(),
                 actor_user_id: String::new(),
-                penalty: None,
+                penalty: member.penalty.map(|penalty| penalty.number().into()),
             };
             let answer = client.directory.assign_role(request).await;
             answer.map(

@@ -98,9 +98,9 @@ impl FreeSwitchArguments {
         };
         Ok(Config {
             manager: self.manager(&handler, &endpoints, &interface, lamp)?,
+            identify: handler.identify(),
             metrics_listen: handler.metrics_listen()?,
             pbx: handler.own_pbx()?,
-            identify: handler.identify(),
             listen: handler.listen,
             allow: handler.allow,
             max_calls: handler.max_calls,

@@ -187,7 +187,8 @@ pub struct RoleAssignment {
 pub struct Penalty(u16);
 
 impl Penalty {
-    const MAX: u16 = 999;
+    /// The largest one.
+    pub const MAX: u16 = 999;
 
     /// Return the penalty of this number, which must be from 0 to 999.
     pub fn new(number: i64) -> Result<Self, Malformed> {

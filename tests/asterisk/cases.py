@@ -645,7 +645,9 @@ class Cases:
                 (etc / name).parent.mkdir(exist_ok=True)
                 (etc / name).write_bytes(text if isinstance(text, bytes) else text.encode())
             await center.asterisk.manager.ask(Action="QueueReload")
-            return await center.asterisk.members()
+            messages = await center.asterisk.manager.ask(Action="QueueStatus")
+            found = [message for message in messages if message.get("Event") == "QueueMember"]
+            return {(message["Queue"], message["Location"], int(message["Penalty"])) for message in found}
 
         for case, files in CASES.items():
             before = await load(BEFORE)
@@ -654,10 +656,10 @@ class Cases:
             done = center.run("import", "--from", "asterisk-queues", str(etc / "queues.conf"), "--validate-only", "--json")
             ours = REFUSED
             if done.returncode in (0, 1):
-                ours = {(member["pbx_queue"], member["interface"]) for member in json.loads(done.stdout)["members"]}
+                ours = {(member["pbx_queue"], member["interface"], member["penalty"] or 0) for member in json.loads(done.stdout)["members"]}
             elif "Asterisk refuses the whole file" not in done.stderr:
                 ours = done.stderr
-            show = lambda read: read if isinstance(read, str) else " ".join(f"{queue}:{phone}" for queue, phone in sorted(read)) or "-"
+            show = lambda read: read if isinstance(read, str) else " ".join(f"{queue}:{phone},{penalty}" for queue, phone, penalty in sorted(read)) or "-"
             self.row(f"queues.conf: {case}", show(ours), show(theirs))
             for name in files:
                 (etc / name).unlink()

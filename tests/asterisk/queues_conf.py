@@ -35,6 +35,9 @@ CASES = {
     "names in other cases": {"queues.conf": "[Sales]\nmember => PJSIP/101\n[sALES]\nmember => PJSIP/102\n[GENERAL]\nmember => PJSIP/103\n[ front desk ]\nmember => PJSIP/104\n"},
     "old channels": {"queues.conf": "[801]\nmember => SIP/101\nmember => IAX2/102\nmember => Agent/103\nmember => Zap/4\nmember => DAHDI/5-1\nmember => SCCP/106\n"},
     "quotes and brackets": {"queues.conf": '[801]\nmember => "PJSIP/101",1\nmember => PJSIP/1\\\\02,1\nmember => PJSIP/(103,104),1\nmember => PJSIP/105,1,"Bo, desk"\n'},
+    "penalties": {
+        "queues.conf": "[801]\nmember => PJSIP/101, 7 \nmember => PJSIP/102,x\nmember => PJSIP/103,-1\nmember => PJSIP/104,5x\nmember => PJSIP/105,\"8\",Bo\n"
+    },
     "no member's name": {"queues.conf": "[801]\nmember =>\nmember => ,1\nmember\n= PJSIP/102\nmember => PJSIP/101\n"},
     "additions to a value": {"queues.conf": "[801]\nmember => PJSIP/10\nmember += 3,1\nmember += PJSIP/104\n\\member => PJSIP/105\n"},
     "the first addition": {"queues.conf": "[801]\nmember += PJSIP/104\nmember+=5\n"},

@@ -166,7 +166,7 @@ impl<'s> Callcenter<'s> {
         Ok(MemberStatus::Removed)
     }
 
-    /// Set the status of an agent. Return `false` for an agent without a tier, or who is logged out.
+    /// Set the status of an agent. Return `false` for an agent without a tier, or one that is logged out.
     pub(super) async fn set_status(&mut self, agent: &str, status: &str) -> Result<bool, PbxError> {
         let has_tier = self.tiers().await?.iter().any(|tier| tier.agent == agent);
         let Some(present) = self.agent(agent).await?.filter(|present| has_tier && present.status != LOGGED_OUT) else {

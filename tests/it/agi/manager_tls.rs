@@ -1,6 +1,6 @@
 //! The manager interface with TLS: a certificate that isn't verified gets no secret.
 
-use std::{net::IpAddr, path::Path, sync::Arc};
+use std::{net::IpAddr, path::Path, process::Command, sync::Arc};
 
 use queuegate::{
     client::{Client, Credentials},
@@ -14,8 +14,12 @@ use tokio_rustls::{
     },
 };
 
-use super::{Agi, Center, config, manager::ManagerPort, manager_of};
-use crate::tls::Certificates;
+use super::{
+    Agi, Center, config,
+    manager::{ManagerPort, SECRET},
+    manager_of,
+};
+use crate::{support::Shell, tls::Certificates};
 
 fn acceptor(certificates: &Certificates) -> TlsAcceptor {
     let chain = vec![CertificateDer::from_pem_slice(&certificates.read("server.pem")).unwrap()];
@@ -50,6 +54,30 @@ async fn members_follow_sessions_over_tls_and_an_unverified_manager_gets_no_secr
     center.server.sign_in("anna", "sales").await;
     center.pbx.until_members(&[("801", "PJSIP/101")]).await;
     agi.stop().await;
+}
+
+/// Without `--ami-ca`, the authorities of the system count.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_with_a_certificate_of_the_systems_authorities_is_trusted() {
+    let center = Center::open().await;
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = Certificates::new(folder.path(), "pbx");
+    let port = ManagerPort::open_as(Arc::clone(&center.pbx), Some(acceptor(&certificates))).await;
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(file("secret"), SECRET).unwrap();
+    let plan = format!(
+        "agi plan --ami {} --ami-tls --ami-user queuegate --ami-secret-file {} --journal {}",
+        port.address,
+        file("secret"),
+        file("journal")
+    );
+    for (system, expected) in [(file("ca.pem"), 0), ("/dev/null".to_owned(), 2)] {
+        let trusting = move |command: &mut Command| {
+            command.env("SSL_CERT_DIR", "/nowhere").env("SSL_CERT_FILE", system);
+        };
+        let (out, err, code) = Shell::new(&center.server).run_with(&plan, trusting).await;
+        assert_eq!(code, expected, "{out}{err}");
+    }
 }
 
 #[test]

@@ -163,8 +163,7 @@ async fn static_members_are_named_as_on_their_pbx() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("queues.conf").to_str().unwrap().to_owned();
     std::fs::write(&file, "#include queues_*.conf\n").unwrap();
-    let included =
-        "[q-Sales]\nmember => PJSIP/anna-desk\nmember => PJSIP/phone-102\nmember => Zap/3\n[801]\nmember => SIP/7\n";
+    let included = "[q-Sales]\nmember => PJSIP/anna-desk\nmember => PJSIP/phone-102,7,Bo\nmember => Zap/3\n[801]\nmember => SIP/7\n";
     std::fs::write(folder.path().join("queues_additional.conf"), included).unwrap();
     let address = center.server.address.to_string();
     let names = ["--queue-name", "q-{id}", "--endpoint-prefix", "phone-", "--endpoint", "anna-desk=101,Zap/3=101"];
@@ -185,9 +184,10 @@ async fn static_members_are_named_as_on_their_pbx() {
     ] {
         assert!(code == 1 && said.contains(line), "{line}: {said}");
     }
-    assert_eq!(center.server.check("bo", "sales").await.reason().as_str_name(), "REASON_ASSIGNED");
+    assert_eq!(center.server.sign_in("bo", "sales").await.session.unwrap().penalty, 7);
     let (said, _) = import(&["--json"]).await;
     let report: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(report["members"][1]["penalty"], 7);
     assert_eq!(report["made_ids"], serde_json::json!([{ "pbx_queue": "q-Sales", "queue_id": "sales" }]));
     std::fs::write(&file, "[801]\nmember => PJSIP/102\n#include missing.conf\n").unwrap();
     let (said, code) = import(&[]).await;

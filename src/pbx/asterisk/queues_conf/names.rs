@@ -7,7 +7,10 @@ use super::{
     section::Member,
 };
 use crate::{
-    domain::ids::{Extension, OrganizationId, QueueId, QueueRef, shortened},
+    domain::{
+        ids::{Extension, OrganizationId, QueueId, QueueRef, shortened},
+        model::Penalty,
+    },
     pbx::names::{Endpoints, Interface, QueueName},
 };
 
@@ -41,6 +44,8 @@ pub struct StaticMember {
     pub user: Extension,
     /// The interface as Asterisk reads it.
     pub interface: String,
+    /// The penalty, if the line gives one.
+    pub penalty: Option<Penalty>,
 }
 
 /// The members of a file.
@@ -65,7 +70,7 @@ impl Names {
     pub fn map(&self, members: &[Member]) -> Mapped {
         let mut mapped = Mapped::default();
         let is_own = |id: &QueueId| members.iter().any(|member| member.queue == id.as_str());
-        for Member { place, queue: name, interface } in members {
+        for Member { place, queue: name, interface, penalty } in members {
             let read = self.queue(name).and_then(|named| {
                 if let Some(id) = &named.made_id {
                     let known = mapped.made_ids.entry(id.clone()).or_insert_with(|| name.clone());
@@ -78,7 +83,7 @@ impl Names {
             match read {
                 Ok((queue, user)) => {
                     let (place, interface) = (place.clone(), interface.clone());
-                    mapped.members.push(StaticMember { place, queue, user, interface });
+                    mapped.members.push(StaticMember { place, queue, user, interface, penalty: *penalty });
                 }
                 Err(why) => {
                     let text = shortened(&format!("[{name}] member => {interface}"));
@@ -186,6 +191,7 @@ mod tests {
             place: place.clone(),
             queue: (*queue).to_owned(),
             interface: (*interface).to_owned(),
+            penalty: None,
         };
         names.map(&members.iter().map(member).collect::<Vec<_>>())
     }

@@ -1,6 +1,7 @@
 //! Sections, and the lines in them that make phones members. PURE.
 
 use super::place::Place;
+use crate::domain::model::Penalty;
 
 /// A line that makes a phone a member of a queue, as Asterisk reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Member {
     pub queue: String,
     /// The phone.
     pub interface: String,
+    /// The penalty, if the line gives one.
+    pub penalty: Option<Penalty>,
 }
 
 /// A line of a section.
@@ -52,10 +55,14 @@ impl Section {
     /// Return the members of the queue that the section describes. Asterisk skips empty lines.
     pub(super) fn members(&self) -> impl Iterator<Item = Member> {
         let lines = self.lines.iter().filter(|line| !line.value.is_empty());
-        lines.map(|Line { place, key: _, value }| Member {
-            place: place.clone(),
-            queue: stripped(&self.name).to_owned(),
-            interface: stripped(&first_argument(value)).to_owned(),
+        lines.map(|Line { place, key: _, value }| {
+            let [interface, penalty] = first_arguments(value);
+            Member {
+                place: place.clone(),
+                queue: stripped(&self.name).to_owned(),
+                interface: stripped(&interface).to_owned(),
+                penalty: Some(stripped(&penalty)).filter(|penalty| !penalty.is_empty()).map(penalty_of),
+            }
         })
     }
 }
@@ -65,10 +72,19 @@ pub(super) fn stripped(text: &str) -> &str {
     text.trim_matches(|letter| letter <= ' ')
 }
 
-/// Return the text before the first comma, without quotes. A comma in quotes or brackets doesn't count.
-fn first_argument(value: &str) -> String {
+/// Return a penalty as Asterisk reads it: the digits at the start, or 0. queuegate's largest one is 999.
+fn penalty_of(text: &str) -> Penalty {
+    let digits = text.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
+    let number = if digits.is_empty() { 0 } else { digits.parse().unwrap_or(Penalty::MAX) };
+    Penalty::new(number.min(Penalty::MAX).into()).unwrap_or_default()
+}
+
+/// Return the texts before the first and the second comma, without quotes. A comma in quotes or brackets doesn't count.
+fn first_arguments(value: &str) -> [String; 2] {
     let (mut parentheses, mut brackets, mut is_quoted) = (0_u32, 0_u32, false);
-    let mut argument = String::new();
+    let mut arguments = [String::new(), String::new()];
+    let [interface, penalty] = &mut arguments;
+    let (mut argument, mut is_first) = (interface, true);
     let mut letters = value.chars();
     while let Some(letter) = letters.next() {
         match letter {
@@ -84,10 +100,14 @@ fn first_argument(value: &str) -> String {
                 argument.extend(letters.next());
                 continue;
             }
+            ',' if parentheses == 0 && brackets == 0 && !is_quoted && is_first => {
+                (argument, is_first) = (&mut *penalty, false);
+                continue;
+            }
             ',' if parentheses == 0 && brackets == 0 && !is_quoted => break,
             _ => {}
         }
         argument.push(letter);
     }
-    argument
+    arguments
 }
