@@ -13,6 +13,8 @@ const WRITES: &[(&str, Option<&str>)] = &[
     ("UpdatePermissionSettings", Some("MANAGE_PERMISSIONS")),
     ("AssignRole", Some("ASSIGN_ROLES")),
     ("UnassignRole", Some("ASSIGN_ROLES")),
+    ("SetPin", Some("ASSIGN_ROLES")),
+    ("ClearPin", Some("ASSIGN_ROLES")),
     ("CreateQueue", Some("CONFIGURE_QUEUES")),
     ("UpdateQueue", Some("CONFIGURE_QUEUES")),
     ("DeleteQueue", Some("CONFIGURE_QUEUES")),
@@ -66,6 +68,17 @@ async fn write(client: &mut Client, name: &str, actor: &str) -> Result<(), Statu
             let role = Role::Supervisor.into();
             let request = UnassignRoleRequest { organization_id, user, role, actor_user_id, ..Default::default() };
             done(directory.unassign_role(request).await)
+        }
+        "SetPin" => {
+            let user = Some(set_pin_request::User::UserId("bo".into()));
+            let pin = "4711".into();
+            let request = SetPinRequest { organization_id, user, pin, actor_user_id, ..Default::default() };
+            done(directory.set_pin(request).await)
+        }
+        "ClearPin" => {
+            let user = Some(clear_pin_request::User::UserId("bo".into()));
+            let request = ClearPinRequest { organization_id, user, actor_user_id, ..Default::default() };
+            done(directory.clear_pin(request).await)
         }
         "CreateQueue" => {
             let queue = queue("new");

@@ -170,6 +170,32 @@ async fn an_expired_session_is_ended_once_whichever_node_is_first() {
 }
 
 #[tokio::test]
+async fn a_database_of_the_first_schema_is_brought_up_to_date() {
+    let Some(postgres) = Postgres::start() else { return };
+    let address = postgres.database();
+    let name = address.split(['/', '?']).nth(3).unwrap();
+    let first = include_str!("../../../src/store/postgres/migrations/1_schema.sql");
+    postgres.sql_in(
+        name,
+        &format!(
+            "CREATE SCHEMA queuegate; SET search_path = queuegate; {first} \
+             INSERT INTO store VALUES (true, 'queuegate', 1, 1, '00000000000000aa'); \
+             INSERT INTO head VALUES (true, 1, 0, 0, 1); INSERT INTO epoch VALUES (1, 0, 1, 0); \
+             INSERT INTO organization VALUES ('old', '', 'ALLOWED', 1); \
+             INSERT INTO \"user\" VALUES ('old', 'ann', '', NULL, true, false, NULL); \
+             INSERT INTO queue VALUES ('old', 'q1', '', NULL, 'CALL_QUEUE'); \
+             INSERT INTO queue_role VALUES ('old', 'ann', 'q1', 'AGENT')"
+        ),
+    );
+    let mut node = node(&address).await;
+    let request = ListRoleAssignmentsRequest { organization_id: "old".to_owned(), ..Default::default() };
+    let assignments = node.client.directory.list_role_assignments(request).await.unwrap().into_inner().assignments;
+    assert_eq!((assignments.len(), assignments[0].penalty), (1, 0));
+    node.stop().await;
+    assert_eq!(postgres.sql_in(name, "SELECT schema_version, min_reader FROM queuegate.store").trim(), "3|1");
+}
+
+#[tokio::test]
 async fn a_wrong_database_is_refused_and_not_written_to() {
     let Some(postgres) = Postgres::start() else { return };
     let start = async |address: &str| {
