@@ -427,19 +427,21 @@ class Cases:
         center = self.center
         center.esl.kill()
         arguments = list(center.esl.arguments)
-        center.esl.arguments = [*arguments, "--identify", "pin", "--move"]
+        center.esl.arguments = [*arguments, "--identify", "pin", "--move", "--deadline", "30s"]
         await center.start_esl()
         center.ask("pin", "set", "anna", typed="4711")
         sounds = "agent pin"
 
         async def dial(case, user, number, keys, expected, *members):
+            logged = (self.pbx.folder / "log/freeswitch.log").read_text().count("RECV DTMF")
             seen = await self.dial(user, number, keys=keys)
             for _ in range(100):
                 if await self.pbx.members() == set(members):
                     break
                 await asyncio.sleep(0.1)
             self.row(case, f"{seen} | {sorted(await self.pbx.members())}", f"{expected} | {sorted(members)}")
-            self.row("the record of the call has no PIN", "4711" in str(seen.variables), False)
+            self.row("variables with the PIN", [name for name, value in seen.variables.items() if "4711" in value], [])
+            self.row("keys in FreeSWITCH's log", (self.pbx.folder / "log/freeswitch.log").read_text().count("RECV DTMF") - logged, 0)
 
         await dial("101 at the phone 103", "103", "*13801", ["101#", "4711#"], f"allowed ASSIGNED | {sounds} in", ("801", "103"))
         await dial("moves to the phone 999", "999", "*13801", ["101#", "4711#"], f"allowed ASSIGNED | {sounds} in", ("801", "999"))

@@ -35,6 +35,9 @@ const LINGER_SECONDS: u32 = 60;
 /// The variable for the digits that a caller enters.
 const DIGITS: &str = "queuegate_digits";
 
+/// The variable that keeps keys out of FreeSWITCH's log and the record of the call. They may be a PIN.
+const SENSITIVE: &str = "sensitive_dtmf";
+
 /// A call's connection to FreeSWITCH.
 #[derive(Debug)]
 pub(crate) struct CallSocket {
@@ -150,13 +153,14 @@ impl CallSocket {
             return Ok(None);
         }
         self.set(DIGITS, "").await?;
+        self.set(SENSITIVE, "true").await?;
         self.execute("read", &format!("1 {max_digits} {sound} {DIGITS} {} #", pause.as_millis())).await?;
         if !self.has_caller() {
             return Ok(None);
         }
         let read = self.socket.api(&format!("uuid_getvar {} {DIGITS}", self.unique_id), self.deadline.end).await?;
-        // It may be a PIN, which doesn't belong into the record of the call.
         self.set(DIGITS, "").await?;
+        self.set(SENSITIVE, "").await?;
         // Without digits the variable is absent.
         let is_entry = read.bytes().all(|letter| letter.is_ascii_digit() || letter == b'*');
         Ok(Some(if is_entry { read } else { String::new() }))

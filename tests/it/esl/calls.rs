@@ -64,7 +64,8 @@ async fn a_caller_enters_the_queue_and_the_entry_is_removed_from_the_channel() {
     let ended = center.dial(Call::from("101", "sign-in?queue=").dialing(&["899", "*1", "801"])).await;
     assert_eq!(ended.get("QUEUEGATE_REASON"), "ASSIGNED");
     let asked = ended.sounds.iter().filter(|sound| sound.as_str() == "ivr/ivr-enter_queue_number.wav").count();
-    assert_eq!((asked, ended.get("queuegate_digits")), (3, ""));
+    assert_eq!((asked, ended.get("queuegate_digits"), ended.recorded_digits.as_str()), (3, "", ""));
+    assert_eq!(ended.get("sensitive_dtmf"), "");
     let ended = center.dial(Call::from("101", "sign-in")).await;
     assert_eq!(ended.get("QUEUEGATE_REASON"), "NO_QUEUE");
 }

@@ -44,6 +44,8 @@ pub struct Ended {
     pub commands: Vec<String>,
     /// Whether the dialplan goes on although the application had the argument `async`.
     pub is_resumed: bool,
+    /// The digits in the record of the call.
+    pub recorded_digits: String,
 }
 
 impl Ended {
@@ -163,6 +165,9 @@ impl Call {
                     "read" => {
                         ended.sounds.push(words[2].to_owned());
                         if let Some(digits) = self.digits.pop_front() {
+                            if ended.get("sensitive_dtmf") != "true" {
+                                ended.recorded_digits.push_str(&digits);
+                            }
                             ended.variables.insert(words[3].to_owned(), digits);
                         }
                     }
