@@ -7,7 +7,7 @@ use clap::Args;
 use super::{
     args::Wrong,
     exit::Outcome,
-    handler::{Handler, done_by, secret},
+    handler::{Handler, OfPbx, secret},
 };
 use crate::pbx::{
     self,
@@ -90,27 +90,10 @@ impl Asterisk {
             prefix: handler.endpoint_prefix.clone(),
             named: handler.endpoint.clone(),
         };
-        Ok(Config {
-            manager: self.manager(&handler, &endpoints)?,
-            identify: handler.identify(),
-            metrics_listen: handler.metrics_listen()?,
-            pbx: handler.own_pbx()?,
-            listen: handler.listen,
-            allow: handler.allow,
-            max_calls: handler.max_calls,
-            deadline: handler.deadline,
-            drain_deadline: handler.drain_deadline,
-            organization: handler.organization,
-            endpoints,
-            queue_name: handler.queue_name,
-            interface: self.interface,
-            kind: PbxKind::Asterisk { state_interface: self.state_interface },
-            members: done_by(handler.members),
-            prompting: done_by(handler.play),
-            prompts: Prompts::with(handler.prompt),
-            digit_pause: handler.digit_pause,
-            journal: handler.journal,
-        })
+        let manager = self.manager(&handler, &endpoints)?;
+        let prompts = Prompts::with(handler.prompt.iter().cloned());
+        let kind = PbxKind::Asterisk { state_interface: self.state_interface };
+        handler.config(OfPbx { endpoints, interface: self.interface, kind, manager, prompts })
     }
 
     fn manager(&self, handler: &Handler, endpoints: &Endpoints) -> anyhow::Result<Option<Manager>> {

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::{
     args::Wrong,
     exit::Outcome,
-    handler::{Handler, done_by, secret},
+    handler::{Handler, OfPbx, secret},
 };
 use crate::pbx::{
     self,
@@ -96,27 +96,10 @@ impl FreeSwitchArguments {
             Status::Available => AgentStatus::Available,
             Status::OnDemand => AgentStatus::OnDemand,
         };
-        Ok(Config {
-            manager: self.manager(&handler, &endpoints, &interface, lamp)?,
-            identify: handler.identify(),
-            metrics_listen: handler.metrics_listen()?,
-            pbx: handler.own_pbx()?,
-            listen: handler.listen,
-            allow: handler.allow,
-            max_calls: handler.max_calls,
-            deadline: handler.deadline,
-            drain_deadline: handler.drain_deadline,
-            organization: handler.organization,
-            endpoints,
-            queue_name: handler.queue_name,
-            interface,
-            kind: PbxKind::FreeSwitch(FreeSwitch { contact, status }),
-            members: done_by(handler.members),
-            prompting: done_by(handler.play),
-            prompts: Prompts::with_freeswitch(handler.prompt),
-            digit_pause: handler.digit_pause,
-            journal: handler.journal,
-        })
+        let manager = self.manager(&handler, &endpoints, &interface, lamp)?;
+        let prompts = Prompts::with_freeswitch(handler.prompt.iter().cloned());
+        let kind = PbxKind::FreeSwitch(FreeSwitch { contact, status });
+        handler.config(OfPbx { endpoints, interface, kind, manager, prompts })
     }
 
     fn manager(

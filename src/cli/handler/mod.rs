@@ -16,12 +16,12 @@ use crate::{
     domain::ids::OrganizationId,
     pbx::{
         self,
-        config::{Config, DoneBy, Identify, Moving, Network, Removal},
+        config::{Config, DoneBy, Identify, Manager, Moving, Network, PbxKind, Removal},
         names::{
             Endpoints, Home, Interface, NamedEndpoint, OwnPbx, PbxName, Prefix, QueueName, named_endpoint,
             require_organization_in_names,
         },
-        prompts::prompt,
+        prompts::{Prompts, prompt},
     },
 };
 
@@ -77,7 +77,7 @@ pub(super) struct Handler {
     /// Address to listen on for the PBX. Other than loopback only with --allow.
     #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_AGI_LISTEN", default_value = "127.0.0.1:4580",
           value_parser = super::args::address)]
-    pub listen: SocketAddr,
+    listen: SocketAddr,
     /// Address to serve /metrics on, over plain HTTP. Absent: disabled.
     #[arg(long, value_name = "ADDRESS", env = "QUEUEGATE_AGI_METRICS_LISTEN", value_parser = super::args::address)]
     metrics_listen: Option<SocketAddr>,
@@ -87,21 +87,21 @@ pub(super) struct Handler {
     metrics_insecure: bool,
     /// Addresses and networks that may connect, besides this machine; separated by commas.
     #[arg(long, value_name = "NETWORKS", env = "QUEUEGATE_AGI_ALLOW", value_delimiter = ',')]
-    pub allow: Vec<Network>,
+    allow: Vec<Network>,
     /// The organization of calls that name none.
     #[arg(long, short, value_name = "ID", env = "QUEUEGATE_ORGANIZATION")]
-    pub organization: Option<OrganizationId>,
+    organization: Option<OrganizationId>,
     /// Time limit of a call, without the time that its caller takes. After it, the call fails.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_AGI_DEADLINE", default_value = "2s",
           value_parser = deadline)]
-    pub deadline: Duration,
+    deadline: Duration,
     /// Concurrent calls.
     #[arg(long, value_name = "COUNT", env = "QUEUEGATE_AGI_MAX_CALLS", default_value = "1024")]
-    pub max_calls: usize,
+    max_calls: usize,
     /// Time that calls in flight may continue after a stop.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_AGI_DRAIN_DEADLINE", default_value = "10s",
           value_parser = humantime::parse_duration)]
-    pub drain_deadline: Duration,
+    drain_deadline: Duration,
     /// Prefix of the extension in the names of endpoints; {organization} stands for the organization's id.
     #[arg(
         long,
@@ -117,7 +117,7 @@ pub(super) struct Handler {
     pub endpoint: Vec<NamedEndpoint>,
     /// Template of the PBX's queue names, with {extension} or {id}, and with {organization} if it has several.
     #[arg(long, value_name = "TEMPLATE", env = "QUEUEGATE_AGI_QUEUE_NAME", default_value = "{extension}")]
-    pub queue_name: QueueName,
+    queue_name: QueueName,
     /// Callers are the users of their endpoints; or they enter a number and a PIN, at any phone.
     #[arg(long, value_name = "MODE", env = "QUEUEGATE_AGI_IDENTIFY", default_value = "endpoint", value_enum)]
     identify: IdentifyBy,
@@ -128,10 +128,10 @@ pub(super) struct Handler {
     moves: bool,
     /// Add and remove queue members during a call. False: change none; the dialplan does it.
     #[arg(long, value_name = "BOOL", env = "QUEUEGATE_AGI_MEMBERS", action = clap::ArgAction::Set, default_value = "true")]
-    pub members: bool,
+    members: bool,
     /// Play prompts. False: the dialplan plays the sound in QUEUEGATE_PROMPT.
     #[arg(long, value_name = "BOOL", env = "QUEUEGATE_AGI_PLAY", action = clap::ArgAction::Set, default_value = "true")]
-    pub play: bool,
+    play: bool,
     /// Sounds: NAME=SOUND, separated by commas. A name is signed-in, signed-out, denied, failed, ask-queue, ask-agent, ask-pin or a
     /// reason such as UNKNOWN_QUEUE.
     #[arg(long, value_name = "LIST", env = "QUEUEGATE_AGI_PROMPT", value_delimiter = ',', value_parser = prompt)]
@@ -139,10 +139,10 @@ pub(super) struct Handler {
     /// Pause after which a number that a caller enters is complete.
     #[arg(long, value_name = "DURATION", env = "QUEUEGATE_AGI_DIGIT_PAUSE", default_value = "3s",
           value_parser = humantime::parse_duration)]
-    pub digit_pause: Duration,
+    digit_pause: Duration,
     /// File for sign-ins and sign-outs whose outcome is open; created if it doesn't exist.
     #[arg(long, value_name = "FILE", env = "QUEUEGATE_AGI_JOURNAL", default_value = "queuegate-agi.journal")]
-    pub journal: PathBuf,
+    journal: PathBuf,
     /// Name of this PBX, if queuegate serves several: sessions begin with it in their device, and each PBX rings for its own.
     /// Needs --pbx-home.
     #[arg(long, value_name = "NAME", env = "QUEUEGATE_AGI_PBX")]
@@ -168,6 +168,20 @@ pub(super) struct Handler {
     server: Server,
     #[command(subcommand)]
     command: Option<AdoptionCommand>,
+}
+
+/// The part of the configuration that each kind of PBX makes of its own settings.
+pub(super) struct OfPbx {
+    /// The mapping between endpoints and extensions.
+    pub endpoints: Endpoints,
+    /// The template of the phones that ring.
+    pub interface: Interface,
+    /// The kind of the PBX.
+    pub kind: PbxKind,
+    /// The PBX's interface for programs.
+    pub manager: Option<Manager>,
+    /// The sounds of the prompts.
+    pub prompts: Prompts,
 }
 
 /// The identification of callers.
@@ -201,6 +215,32 @@ impl Handler {
         let stop = stop_signal()?;
         pbx::start(config, client).await?.run(stop).await;
         Ok(Outcome::Done)
+    }
+
+    /// Return the configuration of the handler for a PBX.
+    pub(super) fn config(self, of_pbx: OfPbx) -> anyhow::Result<Config> {
+        let OfPbx { endpoints, interface, kind, manager, prompts } = of_pbx;
+        Ok(Config {
+            identify: self.identify(),
+            metrics_listen: self.metrics_listen()?,
+            pbx: self.own_pbx()?,
+            listen: self.listen,
+            allow: self.allow,
+            max_calls: self.max_calls,
+            deadline: self.deadline,
+            drain_deadline: self.drain_deadline,
+            organization: self.organization,
+            endpoints,
+            queue_name: self.queue_name,
+            interface,
+            kind,
+            members: done_by(self.members),
+            prompting: done_by(self.play),
+            prompts,
+            digit_pause: self.digit_pause,
+            journal: self.journal,
+            manager,
+        })
     }
 
     /// Return the organizations whose queues the PBX has. `flag` is the one that asks for reconciling.
@@ -265,7 +305,7 @@ impl Handler {
 }
 
 /// Return the party that does a part of a call.
-pub(super) fn done_by(handler: bool) -> DoneBy {
+fn done_by(handler: bool) -> DoneBy {
     if handler { DoneBy::Handler } else { DoneBy::Dialplan }
 }
 
