@@ -41,11 +41,11 @@ pub struct Options {
     /// Keep the database of `size` in this file, and use the file if it exists.
     #[arg(long, value_name = "FILE")]
     pub prepared: Option<PathBuf>,
-    /// Number of watches of `watch`.
-    #[arg(long, default_value_t = 1_000)]
+    /// Number of watches of `watch` (default: 1,000), and of pages of `console` (500).
+    #[arg(long, default_value_t = 1_000, default_value_if("scenario", "console", "500"), hide_default_value = true)]
     pub watchers: usize,
-    /// Changes per second of `watch`.
-    #[arg(long, default_value_t = 1_000.0)]
+    /// Changes per second of `watch` (default: 1,000) and of `console` (100).
+    #[arg(long, default_value_t = 1_000.0, default_value_if("scenario", "console", "100"), hide_default_value = true)]
     pub changes: f64,
     /// Calls per second in an open loop. Default: half the rate of the slowest server in the closed loop.
     #[arg(long)]
@@ -110,6 +110,8 @@ pub enum Scenario {
     Empty,
     /// Measure many watches during many changes.
     Watch,
+    /// Measure many open Floor pages of the console during changes.
+    Console,
     /// Measure nodes over PostgreSQL with a synchronous standby. It needs PostgreSQL's programs.
     Cluster,
     /// Measure checks by queuegate and by Cerbos. --cerbos names its program.

@@ -9,6 +9,7 @@ mod size;
 mod empty;
 mod neighbours;
 mod watch;
+mod console;
 mod cluster;
 mod cerbos;
 mod confirm;
@@ -27,6 +28,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         Scenario::Neighbours => neighbours::run(options).await.context("neighbours"),
         Scenario::Empty => empty::run(options).await.context("empty"),
         Scenario::Watch => watch::run(options).await.context("watch"),
+        Scenario::Console => console::run(options).await.context("console"),
         Scenario::Cluster => cluster::run(options).await.context("cluster"),
         Scenario::Cerbos => cerbos::run(options).await.context("cerbos"),
         Scenario::Confirm => confirm::run(options).await.context("confirm"),
