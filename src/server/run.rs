@@ -191,8 +191,9 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     let serving = match (console, own_server, links) {
         (Some((listener, address, settings)), Some(server), Some(links)) => {
             let now = Arc::clone(&clock);
-            let console = Console::new(settings, connect_to(server), links, Arc::new(move || now.now()));
-            let browsers = serve_browsers(listener, console_tls, console.router(), draining);
+            let console =
+                move || Console::new(settings, connect_to(server), links, Arc::new(move || now.now())).router();
+            let browsers = serve_browsers(listener, console_tls, console, draining).map_err(Error::Threads)?;
             info!(%address, "serving the console");
             tokio::spawn(async {
                 tokio::join!(serving, browsers);
@@ -221,7 +222,7 @@ pub async fn start(config: Config) -> Result<Server, Error> {
     })
 }
 
-/// The queueing delay of the main runtime above which the console's calls are shed. Pages may wait longer than a dialed
+/// The queueing delay of the console's thread above which its calls are shed. Pages may wait longer than a dialed
 /// call, and are rendered on the same thread.
 const CONSOLE_SHED_DELAY: Duration = Duration::from_secs(1);
 

@@ -1,6 +1,7 @@
-//! The console's listener: HTTP/1.1 for browsers, with limits of its own, on the main runtime.
+//! The console's listener: HTTP/1.1 for browsers, with limits of its own, on a thread of its own. Pages are rendered there
+//! too, at a lower priority than that of checks.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, thread, time::Duration};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -11,14 +12,15 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    runtime::Builder,
+    sync::{Semaphore, oneshot, watch},
     task::JoinSet,
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use super::tls::Tls;
+use super::{cores::give_way, tls::Tls};
 use crate::server::drain::began;
 
 /// The most connections. More are closed at once. A browser opens up to six.
@@ -33,13 +35,44 @@ const HEADER_BYTES: usize = 16 * 1024;
 /// How long requests in flight may go on when the server drains.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Serve the console until the server drains, and then let the requests in flight end.
-pub async fn serve_browsers(
+/// Serve the console on a thread of its own, until the server drains and the requests in flight have ended. The future
+/// completes then; its drop ends the thread.
+pub fn serve_browsers(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
-    console: Router,
-    mut draining: watch::Receiver<bool>,
-) {
+    console: impl FnOnce() -> Router + Send + 'static,
+    draining: watch::Receiver<bool>,
+) -> io::Result<impl Future<Output = ()> + Send> {
+    let runtime =
+        Builder::new_current_thread().enable_all().thread_name("console").on_thread_start(give_way).build()?;
+    let listener = listener.into_std()?;
+    let (end, done) = oneshot::channel();
+    let (lease, mut given_up) = oneshot::channel::<()>();
+    thread::Builder::new().name("console".to_owned()).spawn(move || {
+        give_way();
+        runtime.block_on(async {
+            let serving = async {
+                match TcpListener::from_std(listener) {
+                    Ok(listener) => serve_on(listener, tls, console(), draining).await,
+                    Err(error) => warn!(%error, "can't serve the console"),
+                }
+            };
+            tokio::select! {
+                () = serving => {}
+                _ = &mut given_up => {}
+            }
+        });
+        runtime.shutdown_background();
+        // The receiver may be dropped already.
+        let _ = end.send(());
+    })?;
+    Ok(async move {
+        let _lease = lease;
+        let _ = done.await;
+    })
+}
+
+async fn serve_on(listener: TcpListener, tls: Option<Arc<Tls>>, console: Router, mut draining: watch::Receiver<bool>) {
     let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {

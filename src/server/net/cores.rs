@@ -68,8 +68,8 @@ impl Cores {
 const NICENESS: i32 = 10;
 
 /// Lower this thread's priority, so that the threads that answer checks run first. Background threads compute lists,
-/// exports and imports.
-fn give_way() {
+/// exports, imports and pages.
+pub(super) fn give_way() {
     // On Linux this sets the priority of the calling thread alone, elsewhere that of the whole process.
     if cfg!(target_os = "linux") {
         // If the system refuses, all threads have equal priority.
