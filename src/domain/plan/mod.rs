@@ -14,6 +14,8 @@ mod import;
 mod pins;
 mod carry_out;
 #[cfg(test)]
+mod import_tests;
+#[cfg(test)]
 mod tests;
 
 pub use self::{

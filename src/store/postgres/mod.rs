@@ -10,6 +10,7 @@ mod schema;
 mod head;
 mod statement;
 mod rows;
+mod row_parts;
 mod history;
 mod opening;
 mod commit;

@@ -25,10 +25,10 @@ const TESTS: &[&str] = &[
 /// The tests among them that change the file behind the server's back, or measure the threads around it.
 const OF_A_FILE: &[&str] = &[
     "audit::a_damaged_event_is_named",
-    "audit::a_long_log_is_cut_at_once_and_removed_in_pieces",
+    "audit::archive::a_long_log_is_cut_at_once_and_removed_in_pieces",
     "audit::a_page_looks_at_so_many_events_and_the_next_goes_on",
     "audit::a_refusal_that_cannot_be_recorded_is_not_given",
-    "audit::what_was_archived_can_be_cut_and_the_chain_goes_on",
+    "audit::archive::what_was_archived_can_be_cut_and_the_chain_goes_on",
 ];
 
 #[test]
