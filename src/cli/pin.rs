@@ -133,7 +133,12 @@ impl Verify {
             let reason = print::short(response.reason().as_str_name(), "PIN_REASON_");
             let explanation = match response.reason() {
                 proto::PinReason::Verified => format!("it is the PIN of {user}"),
-                proto::PinReason::Wrong => format!("it is not the PIN of {user}"),
+                proto::PinReason::Wrong => match &response.locked_until {
+                    Some(until) => {
+                        format!("it is not the PIN of {user}, which is now locked until {}", print::time(Some(until)))
+                    }
+                    None => format!("it is not the PIN of {user}"),
+                },
                 proto::PinReason::Locked => {
                     format!("the PIN of {user} is locked until {}", print::time(response.locked_until.as_ref()))
                 }

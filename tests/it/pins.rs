@@ -169,6 +169,7 @@ async fn a_pin_is_set_cleared_and_verified_from_the_command_line() {
         ("pin set anna", "47\n", 2, "must be 4 to 10 digits"),
         ("pin set anan", "4711\n", 2, "did you mean `anna`?"),
         ("pin set anna --actor bo", "4711\n", 2, "ACTOR_NOT_PERMITTED"),
+        ("audit list", "", 0, "WRONG"),
         ("pin clear anna", "", 0, "the PIN of anna is cleared"),
         ("pin clear anna", "", 2, "has no PIN"),
     ] {

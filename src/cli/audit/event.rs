@@ -42,7 +42,8 @@ fn why(event: &proto::AuditEvent) -> anyhow::Result<String> {
         parts.push(print::reason(event.reason));
     }
     if !event.allowed() && event.reason() == proto::Reason::Unspecified {
-        parts.push("ACTOR_NOT_PERMITTED".to_owned());
+        let refusal = if event.action() == proto::AuditAction::VerifyPin { "WRONG" } else { "ACTOR_NOT_PERMITTED" };
+        parts.push(refusal.to_owned());
     }
     if let Some(cut) = &event.cut_through {
         parts.push(format!("through {}", cut.revision));
