@@ -37,15 +37,13 @@ pub(super) async fn set(
     let fields = all((from_proto::user(user), from_proto::pin(&pin)));
     let action = match (&organization, fields) {
         (Ok(organization_id), Ok((user, pin))) => {
-            // Nobody's hash is computed before it is known that they may set one.
-            let action = Action::SetPin { user: user.clone(), hash: PinHash::default() };
-            let actor = from_proto::optional("actor_user_id", &actor_user_id)?;
-            authorize(&services.caller, &Command { organization_id: organization_id.clone(), action, actor })?;
             let hashed = services.scan(organization_id.as_str(), move || hash_pin(&pin)).await?;
             let hash = hashed.map_err(|error| Error::Internal(format!("a PIN can't be hashed: {error}")))?;
             Ok(Action::SetPin { user, hash })
         }
-        (_, fields) => fields.map(|(user, _)| Action::SetPin { user, hash: PinHash::default() }),
+        // It is never carried out: the organization is malformed, and the error names that beside the other fields.
+        (Err(_), Ok((user, _))) => Ok(Action::SetPin { user, hash: PinHash::default() }),
+        (_, Err(error)) => Err(error),
     };
     let (_, done) = services.execute(language, organization, action, &actor_user_id, &request_id).await?;
     Ok(Response::new(proto::SetPinResponse { revision: done.revision.to_string() }))
