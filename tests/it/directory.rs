@@ -83,7 +83,7 @@ queues:
   - { queue_id: fine, extension: 801, kind: INBOX }
   - { queue_id: Bad, kind: PHONE }
 users:
-  - { user_id: eve, extension: 101, agent_of: [nowhere] }
+  - { user_id: eve, extension: 101, agent_of: [nowhere], penalties: { nowhere: 1000, sales: 3, No: 1 } }
   - { user_id: eve, disabled: perhaps }
 ";
     let before = exported(&mut server, DocumentFormat::Yaml).await;
@@ -98,9 +98,12 @@ users:
             (4, "queues[1].extension"),
             (5, "queues[2].queue_id"),
             (5, "queues[2].kind"),
+            (7, "users[0].penalties.nowhere"),
+            (7, "users[0].penalties.No"),
             (7, "users[0].extension"),
             (7, "users[0].contact_center_license"),
             (7, "users[0].agent_of[0]"),
+            (7, "users[0].penalties.sales"),
             (8, "users[1].disabled"),
             (8, "users[1].user_id"),
         ];
