@@ -63,7 +63,7 @@ pub async fn show(visit: Visit, Query(shown): Query<Shown>) -> Result<Response, 
         h2 { (text.my_sessions) }
         @if sessions.is_empty() { (empty(text.not_signed_in)) }
         @else {
-            table {
+            div.table.stack { table {
                 thead { tr {
                     th scope="col" { (text.queue) } th scope="col" { (text.since) } th scope="col" { (text.channel) }
                     th scope="col" { (text.basis) }
@@ -85,7 +85,7 @@ pub async fn show(visit: Visit, Query(shown): Query<Shown>) -> Result<Response, 
                         }
                     }
                 }
-            }
+            } }
         }
         @if has_more { p.more { (text.more_than_listed) } }
         @if visit.may_change() {
